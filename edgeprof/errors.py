@@ -1,0 +1,84 @@
+"""Every error a user can meet. Each says what happened and what to do next.
+
+EdgeprofError            something asked for could not be done (exit code 1)
+├── UsageError           the request itself is wrong (exit code 2)
+│   └── UnknownName      a name that is not in a table; offers the nearest ones
+├── MissingExtra         a part of edgeprof that is not installed here
+├── CheckpointError      a checkpoint that cannot be read or does not fit its config
+├── ModelFileError       an ONNX file that cannot be used
+├── VerificationError    an ONNX file that does not compute what PyTorch computes
+├── QuantizationError    a recipe that does nothing for, or breaks, a model
+├── StorageError         the disk refused
+├── RunError             records that are missing, broken or do not belong together
+└── ChildError           a child process crashed, was killed or ran out of time
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgeprofError(Exception):
+    """What happened, and the next step; the message is both, in one or two sentences."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, next_step: str = "") -> None:
+        self.what = what
+        self.next_step = next_step
+        super().__init__(f"{what} {next_step}".strip())
+
+
+class UsageError(EdgeprofError):
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A misspelt name: the message offers the nearest names there are."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = list(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        offer = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        super().__init__(f"There is no {kind} called '{name}'.", f"{offer} {hint}".strip())
+
+
+class MissingExtra(EdgeprofError):
+    def __init__(self, doing: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{doing} needs '{package}', which is not installed.",
+            f"Run: pip install 'edgeprof[{extra}]'",
+        )
+
+
+class CheckpointError(EdgeprofError):
+    pass
+
+
+class ModelFileError(EdgeprofError):
+    pass
+
+
+class VerificationError(EdgeprofError):
+    pass
+
+
+class QuantizationError(EdgeprofError):
+    pass
+
+
+class StorageError(EdgeprofError):
+    pass
+
+
+class RunError(EdgeprofError):
+    pass
+
+
+class ChildError(EdgeprofError):
+    pass
+
+
+def by_name(name: str) -> type[EdgeprofError]:
+    """The error class of that name: how an error keeps its kind across a process boundary."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, EdgeprofError) else EdgeprofError

@@ -1,0 +1,162 @@
+"""Run a module of this package in a fresh interpreter: one request in, progress out, one reply back.
+
+Measuring and exporting both need a process of their own: a measurement must not share cores or memory with
+anything else, and an export must give torch's memory back. The parent sleeps in a blocking read all the while.
+
+The child's standard output is the channel, a JSON message a line; whatever libraries print goes to standard error,
+whose end is quoted when the child dies without a reply.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from typing import IO, Any, TypeVar
+
+import msgspec
+
+from edgeprof import errors
+from edgeprof.errors import ChildError, EdgeprofError
+
+Progress = Callable[[str, float | None], None]
+"""Called with what is being done and the share that is done (0..1), or None where that is unknown."""
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class ChildTimeout(ChildError):
+    pass
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line on the channel; exactly one of `progress`, `reply`, `error` is set."""
+
+    progress: str | None = None
+    share: float | None = None
+    reply: msgspec.Raw = msgspec.Raw()
+    error: str | None = None
+    what: str = ""
+    next_step: str = ""
+
+
+def silent(_doing: str, _share: float | None) -> None:
+    """The progress callback of callers who do not care."""
+
+
+def call(
+    module: str,
+    request: msgspec.Struct,
+    reply_type: type[R],
+    *,
+    progress: Progress = silent,
+    timeout_s: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> R:
+    """Run `python -m module`, hand it `request`, return its reply.
+
+    Raises:
+        EdgeprofError: the error the child raised, of the same class.
+        ChildTimeout: no reply within `timeout_s` seconds; the child was killed.
+        ChildError: the child ended without a reply; the message says how (signal, exit code, last words).
+    """
+    with tempfile.TemporaryFile() as last_words:
+        child = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=last_words,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+        )
+        timed_out = threading.Event()
+
+        def give_up() -> None:
+            timed_out.set()
+            child.kill()
+
+        watch = threading.Timer(timeout_s, give_up) if timeout_s else None
+        if watch:
+            watch.daemon = True
+            watch.start()
+        try:
+            reply = _converse(child, msgspec.json.encode(request), progress)
+            code = child.wait()
+        finally:
+            if watch:
+                watch.cancel()
+            child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    stream and stream.close()
+        if reply is not None:
+            return _open(reply, reply_type)
+        if timed_out.is_set():
+            raise ChildTimeout(f"No answer within {timeout_s:g} s.", "Raise --timeout, or ask for less.")
+        raise ChildError(_epitaph(code, last_words), "Set EDGEPROF_DEBUG=1 to see all it printed.")
+
+
+def _converse(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:
+    assert child.stdin and child.stdout
+    with contextlib.suppress(BrokenPipeError):  # a child that died at once is reported by its exit code
+        child.stdin.write(request)
+        child.stdin.close()
+    last = None
+    for line in child.stdout:
+        message = msgspec.json.decode(line, type=Message)
+        if message.progress is not None:
+            progress(message.progress, message.share)
+        else:
+            last = message
+    return last
+
+
+def _open(message: Message, reply_type: type[R]) -> R:
+    if message.error is not None:
+        kind = errors.by_name(message.error)
+        problem = kind.__new__(kind)
+        EdgeprofError.__init__(problem, message.what, message.next_step)
+        raise problem
+    return msgspec.json.decode(message.reply, type=reply_type)
+
+
+def _epitaph(code: int, last_words: IO[bytes]) -> str:
+    last_words.seek(0)
+    said = last_words.read().decode(errors="replace").strip()
+    if os.environ.get("EDGEPROF_DEBUG"):
+        sys.stderr.write(said + "\n")
+    if code == -signal.SIGKILL:
+        return "The child process was killed (SIGKILL), most likely for using more memory than there is."
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    tail = said.splitlines()[-1] if said else "it printed nothing"
+    return f"The child process ended with {how}: {tail}."
+
+
+class Channel:
+    """The child's side of `call`. Use as `serve(handler, RequestType)` in a module's `__main__` part."""
+
+    def __init__(self) -> None:
+        self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)  # what libraries print must not reach the channel
+
+    def send(self, message: Message) -> None:
+        self._pipe.write(msgspec.json.encode(message) + b"\n")
+
+    def progress(self, doing: str, share: float | None = None) -> None:
+        self.send(Message(progress=doing, share=share))
+
+
+def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
+    """Answer one request. An EdgeprofError travels to the parent; anything else is a crash and ends as one."""
+    channel = Channel()
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=request_type)
+    try:
+        reply = handler(request, channel.progress)
+    except EdgeprofError as problem:
+        channel.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
+    else:
+        channel.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))

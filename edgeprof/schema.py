@@ -1,0 +1,282 @@
+"""The records that cross every boundary: between rooms, between processes, and to disk.
+
+All are frozen, all carry their units in their names. Raw values are stored; statistics are derived
+(`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.
+"""
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from edgeprof.errors import EdgeprofError, RunError
+
+SCHEMA_VERSION = 1
+
+Phase = Literal["prefill", "decode"]
+Logits = Literal["all", "last"]
+Status = Literal["ok", "failed", "timeout", "unsupported"]
+Fill = Literal["token_ids", "ones", "zeros", "positions", "normal", "file"]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: immutable, compared by value."""
+
+
+# --- what a model is ---------------------------------------------------------------------------------
+
+
+class Variant(Record, frozen=True, kw_only=True):
+    """One transformer: a row of a family's table, or a checkpoint.
+
+    `config` holds the keyword arguments of the family's `transformers` configuration class.
+    """
+
+    name: str
+    family: str
+    task: str
+    config: dict[str, Any]
+    max_tokens: int | None  # None: any number (position embedding is interpolated)
+    source: str | None = None  # hub repository or checkpoint folder that holds the weights
+
+
+class TensorSpec(Record, frozen=True, kw_only=True):
+    name: str
+    dtype: str  # numpy's name: "int64", "float32"
+    dims: tuple[int | str, ...]  # a fixed size, or the symbol of a dynamic one
+
+
+# --- what was made of it -----------------------------------------------------------------------------
+
+
+class Case(Record, frozen=True, kw_only=True):
+    """One shape at which outputs are compared."""
+
+    batch: int
+    tokens: int
+    past_tokens: int = 0
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """How far the outputs of an ONNX file are from the PyTorch model's, at one shape."""
+
+    case: Case
+    max_abs_error: float
+    cosine: float  # the smallest over the outputs
+
+
+class GraphCount(Record, frozen=True, kw_only=True):
+    nodes: dict[str, int]  # operator type -> how many
+    weights_bytes: int
+
+    @property
+    def node_total(self) -> int:
+        return sum(self.nodes.values())
+
+
+class StageReceipt(Record, frozen=True, kw_only=True):
+    """What one stage did, or why its result was not kept."""
+
+    stage: str
+    kept: bool
+    before: GraphCount
+    after: GraphCount
+    reason: str = ""  # why the result was not kept
+    seconds: float = 0.0
+
+
+class QuantReceipt(Record, frozen=True, kw_only=True):
+    """How much of the weights a recipe reached: matmuls with constant weights, and the bytes of those."""
+
+    matmuls: int
+    matmuls_quantized: int
+    weight_bytes: int  # of all weight matmuls, as they were in the source
+    weight_bytes_quantized: int
+    left: tuple[str, ...] = ()  # names of the matmuls left as they were
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """An ONNX file and all that is known of it; `artifact.json` beside the file."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str  # the folder below models/
+    path: str  # of the .onnx file: a bare file name on disk, absolute once loaded
+    precision: str
+    sha256: str  # of the graph file; `data_sha256` of the weights beside it
+    data_sha256: str = ""
+    data_bytes: int = 0
+    key: str = ""  # content key of everything that went into it
+    variant: Variant | None = None  # None: a file nobody here exported
+    logits: Logits = "all"
+    params: int  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
+    weights: str  # "pretrained (...)" | "random (seed N)" | "file"
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    count: GraphCount
+    checks: tuple[Check, ...] = ()
+    stages: tuple[StageReceipt, ...] = ()
+    quantization: QuantReceipt | None = None
+    versions: dict[str, str] = {}
+
+
+# --- what is asked of a child, and what it answers ----------------------------------------------------
+
+
+class InputValue(Record, frozen=True, kw_only=True):
+    """A tensor the child makes (or reads from `file`), so that requests stay small."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    fill: Fill
+    start: int = 0  # "positions" count from here
+    high: int = 2  # "token_ids" are drawn below this
+    file: str = ""
+
+
+class StoppingRule(Record, frozen=True, kw_only=True):
+    """Timed runs go on until both minima are met, or `max_time_s` has passed."""
+
+    min_runs: int = 10
+    min_time_s: float = 1.0
+    max_time_s: float = 60.0
+
+
+class Workload(Record, frozen=True, kw_only=True):
+    phase: Phase
+    batch: int
+    tokens: int  # processed in one run
+    past_tokens: int = 0  # already in the KV cache
+    threads: int
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """What one measuring child reads."""
+
+    model: str
+    provider: str
+    threads: int
+    inputs: tuple[InputValue, ...]
+    stopping: StoppingRule
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """What one measuring child saw. Seconds from a monotonic clock, bytes from the kernel."""
+
+    providers_active: tuple[str, ...]
+    load_s: float
+    first_run_s: float
+    warmup_runs: int
+    latencies_s: tuple[float, ...]
+    memory_imports_bytes: int  # resident with interpreter and runtime loaded, no model
+    memory_loaded_bytes: int  # resident once the session exists and inputs are bound
+    memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
+    memory_load_peak_bytes: int  # highest resident set up to here
+    memory_run_peak_bytes: int  # highest resident set of the runs
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """One visit of one point in one process: a line of measurements.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    variant: str
+    family: str
+    weights: str
+    params: int
+    precision: str
+    provider: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int
+    threads: int
+    round: int
+    status: Status
+    error: str = ""
+    reading: Reading | None = None  # there when status is "ok"
+    macs: int | None = None
+    artifact_sha256: str
+    settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
+    machine_id: str
+    started_at: str  # ISO 8601, UTC
+
+
+class Machine(Record, frozen=True, kw_only=True):
+    """Where a run was made. `machine_id` is a digest of what must agree for times to be comparable."""
+
+    machine_id: str
+    cpu: str
+    cpu_features: tuple[str, ...]
+    architecture: str
+    cores_allowed: int
+    governor: str  # "unknown" where the kernel does not tell
+    memory_bytes: int
+    memory_limit_bytes: int | None  # cgroup limit
+    os: str
+    versions: dict[str, str]
+
+
+# --- what is derived ----------------------------------------------------------------------------------
+
+
+class Point(Record, frozen=True, kw_only=True):
+    """One point over all its rounds: a row of measurements.csv, in this order.
+
+    Latencies are None when no visit succeeded. `memory_*` are medians over rounds, peaks are maxima.
+    """
+
+    variant: str
+    family: str
+    params: int
+    precision: str
+    provider: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int
+    threads: int
+    status: Status
+    latency_median_s: float | None
+    latency_ci_low_s: float | None
+    latency_ci_high_s: float | None
+    latency_p90_s: float | None
+    samples: int
+    memory_peak_bytes: int | None
+    memory_weights_bytes: int | None  # resident growth at load: weights as the runtime holds them
+    macs: int | None
+    machine_id: str
+    # for the reader of edgeprof's own report
+    memory_runtime_bytes: int | None  # resident before any model was loaded
+    memory_working_bytes: int | None  # highest resident growth of the runs beyond load
+    load_s: float | None
+    first_run_s: float | None
+    rounds: int
+    weights: str
+    error: str
+
+    @property
+    def length(self) -> int:
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
+        return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+T = TypeVar("T")
+
+
+def encode(record: Record) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def encode_pretty(record: Record) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] = RunError) -> T:
+    """Read one record; a record that does not fit its type is refused with the place it came from."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as problem:
+        raise error(
+            f"{origin} does not hold a valid {kind.__name__} record ({problem}).",
+            "It was written by another version of edgeprof or damaged: make it again.",
+        ) from problem

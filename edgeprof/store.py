@@ -1,0 +1,257 @@
+"""Where things lie, and how they get there: content keys, atomic writes, runs that survive being killed.
+
+models/<name>/<precision>/   model.onnx, model.onnx.data, reference.npz, artifact.json
+reports/<run>/               machine.json, measurements.jsonl, measurements.csv, index.html, report.md, figures/
+"""
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeprof.errors import RunError, StorageError, UsageError
+from edgeprof.schema import Artifact, Machine, Measurement, Point, decode, encode, encode_pretty
+
+MODELS = Path("models")
+REPORTS = Path("reports")
+
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx.data"
+REFERENCE_FILE = "reference.npz"
+ARTIFACT_FILE = "artifact.json"
+
+MEASUREMENTS_FILE = "measurements.jsonl"
+TABLE_FILE = "measurements.csv"
+MACHINE_FILE = "machine.json"
+
+_DISK_REFUSES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a file of that name is in the way",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into a StorageError that names the place and the reason."""
+    try:
+        yield
+    except OSError as problem:
+        reason = _DISK_REFUSES.get(problem.errno or 0, problem.strerror or str(problem))
+        raise StorageError(
+            f"Cannot write {path}: {reason}.", "Free or choose another place (--out), then run the same command again."
+        ) from problem
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        StorageError: the disk refused; the old content is untouched.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        partial = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.chmod(0o644)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def folder_in_progress(final: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its final name only when the block ends well.
+
+    What stood at the final name stays until then. A folder left by a killed process is swept by the next one.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(final)
+        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-{os.getpid()}-"))
+        partial.chmod(0o755)
+    try:
+        yield partial
+        with writing(final):
+            replaced = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
+            if final.exists():
+                final.rename(replaced)
+            partial.rename(final)
+            shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(final: Path) -> None:
+    pattern = re.compile(rf"\.{re.escape(final.name)}\.(partial|replaced)-(\d+)-")
+    for path in final.parent.iterdir():
+        match = pattern.match(path.name)
+        if match and not _alive(int(match[2])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid)
+
+
+# --- keys ----------------------------------------------------------------------------------------------
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_key(*parts: Any) -> str:
+    """A digest that is equal exactly when the parts are; parts are anything msgspec can encode."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+# --- artifacts -----------------------------------------------------------------------------------------
+
+
+def save_artifact(folder: Path, artifact: Artifact) -> None:
+    record = msgspec.structs.replace(artifact, path=Path(artifact.path).name)
+    write_atomic(folder / ARTIFACT_FILE, encode_pretty(record))
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Read the artifact of a folder; its `path` comes back absolute.
+
+    Raises:
+        RunError: the record is damaged, or a file it names is missing or has another size.
+    """
+    file = folder / ARTIFACT_FILE
+    artifact = decode(file.read_bytes(), Artifact, str(file))
+    model = (folder / artifact.path).absolute()
+    weights = model.with_name(model.name + ".data")
+    if not model.is_file() or (artifact.data_bytes and not weights.is_file()):
+        raise RunError(f"{folder} has lost its model files.", "Export it again with --force.")
+    if artifact.data_bytes and weights.stat().st_size != artifact.data_bytes:
+        raise RunError(f"{weights} is not of the size that was exported.", "Export it again with --force.")
+    return msgspec.structs.replace(artifact, path=str(model))
+
+
+def artifact_folders(root: Path) -> list[Path]:
+    """All folders below `root` (or `root` itself) that hold an artifact, sorted."""
+    found = (file.parent for file in root.rglob(ARTIFACT_FILE))
+    return sorted(
+        folder for folder in found if not any(part.startswith(".") for part in folder.relative_to(root).parts)
+    )
+
+
+# --- runs ----------------------------------------------------------------------------------------------
+
+
+def run_folder(root: Path, name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"'{name}' cannot name a run.", "Use letters, digits, dots, dashes and underscores.")
+    return root / name
+
+
+def run_names(root: Path) -> list[str]:
+    """Runs below `root`, the most recently measured last."""
+    files = sorted(root.glob(f"*/{MEASUREMENTS_FILE}"), key=lambda file: file.stat().st_mtime)
+    return [file.parent.name for file in files]
+
+
+def open_run(folder: Path, machine: Machine) -> list[Measurement]:
+    """Start a run, or take one up again: what it already holds comes back.
+
+    Raises:
+        RunError: the run was made on another machine, or its records are damaged.
+    """
+    file = folder / MACHINE_FILE
+    if file.exists():
+        known = decode(file.read_bytes(), Machine, str(file))
+        if known.machine_id != machine.machine_id:
+            raise RunError(
+                f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions.",
+                "Records of different machines are not mixed: choose another --name.",
+            )
+    else:
+        write_atomic(file, encode_pretty(machine))
+    _mend_tail(folder / MEASUREMENTS_FILE)
+    return load_measurements(folder) if (folder / MEASUREMENTS_FILE).exists() else []
+
+
+def _mend_tail(file: Path) -> None:
+    """Drop the half line that a killed process may have left, so that the next record starts a line."""
+    if not file.exists():
+        return
+    data = file.read_bytes()
+    if data and not data.endswith(b"\n"):
+        write_atomic(file, data[: data.rfind(b"\n") + 1])
+
+
+def append_measurement(folder: Path, measurement: Measurement) -> None:
+    """Add one line, on disk when this returns."""
+    file = folder / MEASUREMENTS_FILE
+    with writing(file):
+        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            line = encode(measurement) + b"\n"
+            while line:
+                line = line[os.write(handle, line) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def load_measurements(folder: Path) -> list[Measurement]:
+    """All whole lines of a run. A last line without its end (a killed process) is not one.
+
+    Raises:
+        RunError: no such file, a damaged line, or lines of more than one machine.
+    """
+    file = folder / MEASUREMENTS_FILE
+    if not file.is_file():
+        raise RunError(f"{folder} holds no {MEASUREMENTS_FILE}.", "Run: edgeprof profile --name " + folder.name)
+    data = file.read_bytes()
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    records = [decode(line, Measurement, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
+    if len({record.machine_id for record in records}) > 1:
+        raise RunError(f"{file} mixes records of several machines.", "Keep one file per machine.")
+    return records
+
+
+def load_machine(folder: Path) -> Machine:
+    file = folder / MACHINE_FILE
+    if not file.is_file():
+        raise RunError(f"{folder} holds no {MACHINE_FILE}.", "Copy the whole run folder, not only its measurements.")
+    return decode(file.read_bytes(), Machine, str(file))
+
+
+def save_table(folder: Path, points: Iterable[Point]) -> Path:
+    """Write measurements.csv: a row per point, missing values empty."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(Point.__struct_fields__)
+    rows.writerows(["" if value is None else value for value in msgspec.structs.astuple(point)] for point in points)
+    write_atomic(folder / TABLE_FILE, text.getvalue().encode())
+    return folder / TABLE_FILE
