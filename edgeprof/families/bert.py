@@ -1,0 +1,193 @@
+"""BERT: an encoder with learned positions, post-norm blocks and, bare, a pooler.
+
+Sizes: Devlin et al. 2019 (base, large); Turc et al. 2019, "Well-Read Students Learn Better" (tiny to medium).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeprof.families.base import (
+    BATCH,
+    TOKENS,
+    Arrays,
+    Component,
+    Family,
+    Summary,
+    Task,
+    integer,
+    real,
+    right_padded,
+    row,
+)
+from edgeprof.schema import Case, Logits, TensorSpec, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def _row(name: str, layers: int, width: int, source: str) -> Variant:
+    return row(
+        "bert",
+        "base",
+        name,
+        512,
+        source,
+        num_hidden_layers=layers,
+        hidden_size=width,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+    )
+
+
+def _small(name: str, layers: int, width: int) -> Variant:
+    return _row(name, layers, width, f"google/bert_uncased_L-{layers}_H-{width}_A-{width // 64}")
+
+
+class BERT(Family):
+    name = "bert"
+    model_type = "bert"
+    tasks = (
+        Task(name="base", architecture="BertModel", outputs=("last_hidden_state", "pooler_output")),
+        Task(name="encoder", architecture="BertModel", outputs=("last_hidden_state",)),  # a checkpoint without pooler
+        Task(name="masked-lm", architecture="BertForMaskedLM", outputs=("logits",)),
+        Task(name="sequence-classification", architecture="BertForSequenceClassification", outputs=("logits",)),
+        Task(name="token-classification", architecture="BertForTokenClassification", outputs=("logits",)),
+        Task(
+            name="question-answering",
+            architecture="BertForQuestionAnswering",
+            outputs=("start_logits", "end_logits"),
+        ),
+    )
+    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+        "num_hidden_layers": 12,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "tie_word_embeddings": True,
+    }
+    variants = (
+        _small("bert-tiny", 2, 128),
+        _small("bert-mini", 4, 256),
+        _small("bert-small", 4, 512),
+        _small("bert-medium", 8, 512),
+        _row("bert-base", 12, 768, "google-bert/bert-base-uncased"),
+        _row("bert-large", 24, 1024, "google-bert/bert-large-uncased"),
+    )
+    example = Case(batch=2, tokens=5)
+    cases = (Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
+
+    def summary(self, variant: Variant) -> Summary:
+        return Summary(
+            layers=self.value(variant, "num_hidden_layers"),
+            width=self.value(variant, "hidden_size"),
+            heads=self.value(variant, "num_attention_heads"),
+            vocabulary=self.value(variant, "vocab_size"),
+        )
+
+    def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
+        """Per block 4 d^2 + 2 d i + 9 d + i parameters (i: inner width, 4 d in BERT): Devlin et al. 2019.
+
+        MACs per token: 4 d^2 + 2 d i a block; the two attention matmuls do n x n x d each.
+        """
+        layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
+        inner, vocabulary = self.value(variant, "intermediate_size"), self.value(variant, "vocab_size")
+        rows = case.batch * case.tokens
+        return (
+            Component(name="token embedding", params=vocabulary * width),
+            Component(name="position embedding", params=self.value(variant, "max_position_embeddings") * width),
+            Component(name="segment embedding", params=self.value(variant, "type_vocab_size") * width),
+            Component(
+                name="attention projections",
+                count=layers,
+                params=4 * (width * width + width),
+                macs=4 * rows * width * width,
+            ),
+            Component(name="attention scores and weighted sum", count=layers, macs=2 * rows * case.tokens * width),
+            Component(
+                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
+            ),
+            Component(name="norms", count=2 * layers + 1, params=2 * width),
+            *self._head(variant, case),
+        )
+
+    def _head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
+        width, rows, labels = self.value(variant, "hidden_size"), case.batch * case.tokens, self.labels(variant)
+        square = width * width
+        pooler = Component(name="pooler", params=square + width, macs=case.batch * square)
+        match variant.task:
+            case "base":
+                return (pooler,)
+            case "masked-lm":  # a dense layer and a norm, then the tied embedding with a bias of its own
+                vocabulary = self.value(variant, "vocab_size")
+                tied = self.value(variant, "tie_word_embeddings")
+                return (
+                    Component(name="LM transform", params=square + 3 * width, macs=rows * square),
+                    Component(
+                        name="LM head",
+                        params=vocabulary + (0 if tied else vocabulary * width),
+                        macs=rows * vocabulary * width,
+                    ),
+                )
+            case "sequence-classification":
+                head = Component(name="classifier", params=labels * (width + 1), macs=case.batch * labels * width)
+                return pooler, head
+            case "token-classification":
+                return (Component(name="classifier", params=labels * (width + 1), macs=rows * labels * width),)
+            case "question-answering":
+                return (Component(name="span head", params=2 * (width + 1), macs=rows * 2 * width),)
+            case _:
+                return ()
+
+    def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
+        return tuple(integer(name, BATCH, TOKENS) for name in ("input_ids", "attention_mask", "token_type_ids"))
+
+    def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]:
+        width = self.value(variant, "hidden_size")
+        match variant.task:
+            case "base":
+                return real("last_hidden_state", BATCH, TOKENS, width), real("pooler_output", BATCH, width)
+            case "masked-lm":
+                return (real("logits", BATCH, TOKENS, self.value(variant, "vocab_size")),)
+            case "sequence-classification":
+                return (real("logits", BATCH, self.labels(variant)),)
+            case "token-classification":
+                return (real("logits", BATCH, TOKENS, self.labels(variant)),)
+            case "question-answering":
+                return real("start_logits", BATCH, TOKENS), real("end_logits", BATCH, TOKENS)
+            case _:
+                return (real("last_hidden_state", BATCH, TOKENS, width),)
+
+    def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
+        shape = (case.batch, case.tokens)
+        return {
+            "input_ids": generator.integers(0, self.value(variant, "vocab_size"), shape),
+            "attention_mask": right_padded(shape),
+            "token_type_ids": generator.integers(0, self.value(variant, "type_vocab_size"), shape),
+        }
+
+    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
+        import torch
+
+        outputs = self.task(variant).outputs
+
+        class Traceable(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                ids, attended, segments = tensors
+                mask = (attended > 0)[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
+                result = self.model(input_ids=ids, attention_mask=mask, token_type_ids=segments)
+                return tuple(result[name] for name in outputs)
+
+        return Traceable()
+
+    def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
+        result = model(**feeds)
+        return [result[key] for key in result if result[key] is not None]

@@ -1,0 +1,123 @@
+"""A checkpoint folder in the `transformers` layout, read without torch and without running any of its code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeprof.errors import CheckpointError
+from edgeprof.families import FAMILIES
+from edgeprof.families.base import Family, Task
+from edgeprof.schema import Variant
+
+CONFIG_FILE = "config.json"
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+LIMITS = ("n_positions", "max_position_embeddings")  # what families call the length of their position table
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def read(folder: Path, name: str) -> tuple[Variant, Path]:
+    """The variant that a folder holds, and the folder its encoder lies in.
+
+    Raises:
+        CheckpointError: no readable config.json, an architecture edgeprof does not know, or no safetensors weights.
+    """
+    folder = _encoder_folder(folder)
+    config = _config(folder)
+    family = _family(config, folder)
+    task = _task(family, config, folder)
+    if task.name == "base" and not any("pooler." in tensor for tensor in tensor_names(folder)):
+        task = next((other for other in family.tasks if other.name == "encoder"), task)
+    settings = {**family.defaults, **config}
+    max_tokens = next((settings[limit] for limit in LIMITS if limit in settings), None)
+    variant = Variant(
+        name=name, family=family.name, task=task.name, config=config, max_tokens=max_tokens, source=str(folder)
+    )
+    return variant, folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint.
+
+    Raises:
+        CheckpointError: there are none; a pickle file is named and refused.
+    """
+    single, index = (folder / name for name in WEIGHT_FILES)
+    if index.is_file():
+        shards = sorted(set(_json(index)["weight_map"].values()))
+        missing = [shard for shard in shards if not (folder / shard).is_file()]
+        if missing:
+            raise CheckpointError(f"{folder} lacks {missing[0]}, which its index names.", "Download it again.")
+        return [folder / shard for shard in shards]
+    if single.is_file():
+        return [single]
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise CheckpointError(
+            f"{folder} has its weights only as {pickles[0]}, a pickle, which can run code when it is opened.",
+            "Save the model as safetensors (save_pretrained does) and export that.",
+        )
+    raise CheckpointError(f"{folder} holds no weights.", "Expected model.safetensors beside config.json.")
+
+
+def tensor_names(folder: Path) -> list[str]:
+    """Names of all tensors in a checkpoint, from the headers of its safetensors files.
+
+    Layout: 8 bytes little-endian header length, then a JSON object (https://huggingface.co/docs/safetensors).
+    """
+    names: list[str] = []
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                names += json.loads(file.read(min(length, path.stat().st_size)))
+            except ValueError as problem:
+                raise CheckpointError(f"{path} is not a safetensors file.", "Download it again.") from problem
+    return [name for name in names if name != "__metadata__"]
+
+
+def _encoder_folder(folder: Path) -> Path:
+    """A sentence-transformers folder says in modules.json where its encoder lies: here, or one folder down."""
+    modules = folder / "modules.json"
+    if modules.is_file():
+        return folder / str(_json(modules)[0].get("path", ""))
+    return folder
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no {CONFIG_FILE}.", "A checkpoint is a folder that save_pretrained wrote."
+        )
+    config = _json(path)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is not a JSON object.", "Download it again.")
+    return config
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as problem:
+        raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
+
+
+def _family(config: dict[str, Any], folder: Path) -> Family:
+    for family in FAMILIES:
+        if family.model_type == config.get("model_type"):
+            return family
+    known = ", ".join(family.model_type for family in FAMILIES)
+    raise CheckpointError(
+        f"{folder} is of model type '{config.get('model_type', 'unknown')}'.", f"edgeprof exports: {known}."
+    )
+
+
+def _task(family: Family, config: dict[str, Any], folder: Path) -> Task:
+    architecture = (config.get("architectures") or [None])[0]
+    if architecture is None:
+        return next(task for task in family.tasks if task.name == "base")
+    for task in family.tasks:
+        if task.architecture == architecture:
+            return task
+    known = ", ".join(dict.fromkeys(task.architecture for task in family.tasks))
+    raise CheckpointError(f"{folder} is a {architecture}, which edgeprof does not export.", f"Known: {known}.")

@@ -1,0 +1,241 @@
+"""GPT-2: a decoder with learned positions, pre-norm blocks, a KV cache and an LM head tied to the embedding.
+
+Sizes: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeprof.families.base import (
+    BATCH,
+    PAST,
+    TOKENS,
+    TOTAL,
+    Arrays,
+    Component,
+    Family,
+    Summary,
+    Task,
+    integer,
+    real,
+    right_padded,
+    row,
+)
+from edgeprof.schema import Case, Logits, TensorSpec, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def _row(name: str, layers: int, width: int, heads: int) -> Variant:
+    source = f"openai-community/{name}"
+    return row("gpt2", "causal-lm", name, 1024, source, n_layer=layers, n_embd=width, n_head=heads)
+
+
+class GPT2(Family):
+    name = "gpt2"
+    model_type = "gpt2"
+    tasks = (
+        Task(name="causal-lm", architecture="GPT2LMHeadModel", outputs=("logits",)),
+        Task(name="base", architecture="GPT2Model", outputs=("last_hidden_state",)),
+        Task(name="sequence-classification", architecture="GPT2ForSequenceClassification", outputs=("logits",)),
+        Task(name="token-classification", architecture="GPT2ForTokenClassification", outputs=("logits",)),
+        Task(
+            name="question-answering",
+            architecture="GPT2ForQuestionAnswering",
+            outputs=("start_logits", "end_logits"),
+        ),
+    )
+    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+        "n_layer": 12,
+        "n_embd": 768,
+        "n_head": 12,
+        "n_positions": 1024,
+        "vocab_size": 50257,
+        "tie_word_embeddings": True,
+    }
+    variants = (
+        _row("gpt2", 12, 768, 12),
+        _row("gpt2-medium", 24, 1024, 16),
+        _row("gpt2-large", 36, 1280, 20),
+        _row("gpt2-xl", 48, 1600, 25),
+    )
+    example = Case(batch=2, tokens=5, past_tokens=3)
+    cases = (
+        Case(batch=1, tokens=1, past_tokens=0),
+        Case(batch=3, tokens=7, past_tokens=0),
+        Case(batch=1, tokens=1, past_tokens=9),
+        Case(batch=3, tokens=3, past_tokens=4),
+    )
+
+    def summary(self, variant: Variant) -> Summary:
+        return Summary(
+            layers=self.value(variant, "n_layer"),
+            width=self.value(variant, "n_embd"),
+            heads=self.value(variant, "n_head"),
+            vocabulary=self.value(variant, "vocab_size"),
+        )
+
+    def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
+        """Per block 12 d^2 + 13 d parameters (inner width 4d, biases, two norms): Radford et al. 2019.
+
+        MACs per token: 12 d^2 a block for projections and MLP; the two attention matmuls do n_q x n_k x d each.
+        """
+        layers, width = self.value(variant, "n_layer"), self.value(variant, "n_embd")
+        vocabulary, positions = self.value(variant, "vocab_size"), self.value(variant, "n_positions")
+        inner = variant.config.get("n_inner") or 4 * width
+        rows = case.batch * case.tokens
+        scores = case.batch * case.tokens * (case.past_tokens + case.tokens) * width
+        return (
+            Component(name="token embedding", params=vocabulary * width),
+            Component(name="position embedding", params=positions * width),
+            Component(
+                name="attention projections",
+                count=layers,
+                params=4 * (width * width + width),
+                macs=4 * rows * width * width,
+            ),
+            Component(name="attention scores and weighted sum", count=layers, macs=2 * scores),
+            Component(
+                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
+            ),
+            Component(name="norms", count=2 * layers + 1, params=2 * width),
+            self._head(variant, case, logits),
+        )
+
+    def _head(self, variant: Variant, case: Case, logits: Logits) -> Component:
+        width, rows = self.value(variant, "n_embd"), case.batch * case.tokens
+        match variant.task:
+            case "causal-lm":
+                size = self.value(variant, "vocab_size") * width
+                tied = self.value(variant, "tie_word_embeddings")
+                at = case.batch if logits == "last" else rows
+                return Component(name="LM head", params=0 if tied else size, macs=at * size)
+            case "sequence-classification":  # scored at every position, the last one is kept; no bias
+                size = self.labels(variant) * width
+                return Component(name="classifier", params=size, macs=rows * size)
+            case "token-classification":
+                labels = self.labels(variant)
+                return Component(name="classifier", params=labels * (width + 1), macs=rows * labels * width)
+            case "question-answering":
+                return Component(name="span head", params=2 * (width + 1), macs=rows * 2 * width)
+            case _:
+                return Component(name="no head")
+
+    def caches(self, variant: Variant) -> bool:
+        return variant.task in ("causal-lm", "base")
+
+    def _cache(self, variant: Variant, prefix: str, length: str) -> list[TensorSpec]:
+        heads, width = self.value(variant, "n_head"), self.value(variant, "n_embd")
+        return [
+            real(f"{prefix}.{layer}.{part}", BATCH, heads, length, width // heads)
+            for layer in range(self.value(variant, "n_layer"))
+            for part in ("key", "value")
+        ]
+
+    def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
+        ids = integer("input_ids", BATCH, TOKENS)
+        if not self.caches(variant):
+            return ids, integer("attention_mask", BATCH, TOKENS)
+        return (
+            ids,
+            integer("attention_mask", BATCH, TOTAL),
+            integer("position_ids", BATCH, TOKENS),
+            *self._cache(variant, "past_key_values", PAST),
+        )
+
+    def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]:
+        width = self.value(variant, "n_embd")
+        match variant.task:
+            case "causal-lm":
+                length = 1 if logits == "last" else TOKENS
+                head = [real("logits", BATCH, length, self.value(variant, "vocab_size"))]
+            case "sequence-classification":
+                head = [real("logits", BATCH, self.labels(variant))]
+            case "token-classification":
+                head = [real("logits", BATCH, TOKENS, self.labels(variant))]
+            case "question-answering":
+                head = [real("start_logits", BATCH, TOKENS), real("end_logits", BATCH, TOKENS)]
+            case _:
+                head = [real("last_hidden_state", BATCH, TOKENS, width)]
+        return (*head, *(self._cache(variant, "present", TOTAL) if self.caches(variant) else ()))
+
+    def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
+        import numpy as np
+
+        sizes = self.sizes(variant, case)
+        arrays: Arrays = {}
+        for spec in self.inputs(variant):
+            shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
+            match spec.name:
+                case "input_ids":
+                    arrays[spec.name] = generator.integers(0, self.value(variant, "vocab_size"), shape)
+                case "position_ids":
+                    positions = np.arange(case.past_tokens, case.past_tokens + case.tokens)
+                    arrays[spec.name] = np.broadcast_to(positions, shape).copy()
+                case "attention_mask":
+                    arrays[spec.name] = right_padded(shape)
+                case _:
+                    arrays[spec.name] = generator.standard_normal(shape, dtype=np.float32)
+        return arrays
+
+    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
+        """The mask is made here, from comparisons that every exporter and runtime knows, once for all layers."""
+        import torch
+
+        caches, outputs = self.caches(variant), self.task(variant).outputs
+
+        class Traceable(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                ids, attended, *rest = tensors
+                mask = causal_mask(attended, ids.shape[1])
+                if not caches:
+                    result = self.model(input_ids=ids, attention_mask=mask, use_cache=False)
+                    return tuple(result[name] for name in outputs)
+                return _run_cached(self.model, ids, mask, rest[0], rest[1:], outputs[0], logits)
+
+        return Traceable()
+
+    def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
+        ids, attended, *rest = feeds.values()
+        if rest:
+            name = "logits" if hasattr(model, "lm_head") else "last_hidden_state"
+            return list(_run_cached(model, ids, attended, rest[0], rest[1:], name, logits))
+        result = model(input_ids=ids, attention_mask=attended, use_cache=False)
+        return [value for key, value in result.items() if key.endswith("logits")]
+
+
+def _run_cached(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    past: list[torch.Tensor],
+    output: str,
+    logits: Logits,
+) -> tuple[torch.Tensor, ...]:
+    from transformers import DynamicCache
+
+    cache = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
+    keep = {"logits_to_keep": 1} if logits == "last" else {}
+    result = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
+    )
+    present = [part for layer in result.past_key_values.layers for part in (layer.keys, layer.values)]
+    return (result[output], *present)
+
+
+def causal_mask(attended: torch.Tensor, tokens: int) -> torch.Tensor:
+    """[batch, past + tokens] of 0 and 1 -> [batch, 1, tokens, past + tokens], true where a query may look."""
+    import torch
+
+    total = attended.shape[1]
+    positions = torch.arange(total)
+    causal = positions[None, :] <= positions[total - tokens :][:, None]
+    return torch.logical_and(causal[None, None], (attended > 0)[:, None, None, :])

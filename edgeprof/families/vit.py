@@ -1,0 +1,182 @@
+"""ViT: an encoder over image patches, pre-norm blocks, a class token, position embeddings interpolated to the image.
+
+Sizes: Dosovitskiy et al. 2021 (base, large, huge); Touvron et al. 2021, DeiT (tiny, small).
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.families.base import BATCH, Arrays, Component, Family, Summary, Task, real, row
+from edgeprof.schema import Case, Logits, TensorSpec, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+HEIGHT = "height"
+WIDTH = "width"
+PATCHES_AND_CLASS = "num_tokens"
+
+
+def _row(name: str, layers: int, width: int, heads: int, source: str | None, patch: int = 16) -> Variant:
+    return row(
+        "vit",
+        "image-classification",
+        name,
+        None,
+        source,
+        num_hidden_layers=layers,
+        hidden_size=width,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        patch_size=patch,
+        num_labels=1000,
+    )
+
+
+class ViT(Family):
+    name = "vit"
+    model_type = "vit"
+    tasks = (
+        Task(name="image-classification", architecture="ViTForImageClassification", outputs=("logits",)),
+        Task(name="base", architecture="ViTModel", outputs=("last_hidden_state", "pooler_output")),
+        Task(name="encoder", architecture="ViTModel", outputs=("last_hidden_state",)),  # a checkpoint without pooler
+    )
+    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+        "num_hidden_layers": 12,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "image_size": 224,
+        "patch_size": 16,
+        "num_channels": 3,
+        "qkv_bias": True,
+    }
+    variants = (
+        _row("vit-tiny", 12, 192, 3, "WinKawaks/vit-tiny-patch16-224"),
+        _row("vit-small", 12, 384, 6, "WinKawaks/vit-small-patch16-224"),
+        _row("vit-base", 12, 768, 12, "google/vit-base-patch16-224"),
+        _row("vit-large", 24, 1024, 16, "google/vit-large-patch16-224"),
+        _row("vit-huge", 32, 1280, 16, None, patch=14),  # no published checkpoint has a 1000-class head
+    )
+    example = Case(batch=2, tokens=1 + 3 * 4)
+    cases = (Case(batch=1, tokens=1 + 1), Case(batch=3, tokens=1 + 2 * 3), Case(batch=1, tokens=1 + 14 * 14))
+
+    def summary(self, variant: Variant) -> Summary:
+        return Summary(
+            layers=self.value(variant, "num_hidden_layers"),
+            width=self.value(variant, "hidden_size"),
+            heads=self.value(variant, "num_attention_heads"),
+            patch=self.value(variant, "patch_size"),
+        )
+
+    def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
+        """Per block 12 d^2 + 13 d parameters (inner width 4d): Dosovitskiy et al. 2021.
+
+        The patch embedding multiplies every patch (patch^2 x channels values) by a matrix to the width; the class
+        token is not a patch.
+        """
+        layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
+        inner, patch = self.value(variant, "intermediate_size"), self.value(variant, "patch_size")
+        values = patch * patch * self.value(variant, "num_channels")
+        native = (self.value(variant, "image_size") // patch) ** 2
+        biases = 4 if self.value(variant, "qkv_bias") else 1
+        rows = case.batch * case.tokens
+        return (
+            Component(
+                name="patch embedding",
+                params=values * width + width,
+                macs=case.batch * (case.tokens - 1) * values * width,
+            ),
+            Component(name="class token", params=width),
+            Component(name="position embedding", params=(native + 1) * width),
+            Component(
+                name="attention projections",
+                count=layers,
+                params=4 * width * width + biases * width,
+                macs=4 * rows * width * width,
+            ),
+            Component(name="attention scores and weighted sum", count=layers, macs=2 * rows * case.tokens * width),
+            Component(
+                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
+            ),
+            Component(name="norms", count=2 * layers + 1, params=2 * width),
+            self._head(variant, case),
+        )
+
+    def _head(self, variant: Variant, case: Case) -> Component:
+        width = self.value(variant, "hidden_size")
+        match variant.task:
+            case "image-classification":
+                labels = self.labels(variant)
+                return Component(name="classifier", params=labels * (width + 1), macs=case.batch * labels * width)
+            case "base":
+                return Component(name="pooler", params=width * (width + 1), macs=case.batch * width * width)
+            case _:
+                return Component(name="no head")
+
+    def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
+        return (real("pixel_values", BATCH, self.value(variant, "num_channels"), HEIGHT, WIDTH),)
+
+    def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]:
+        width = self.value(variant, "hidden_size")
+        hidden = real("last_hidden_state", BATCH, PATCHES_AND_CLASS, width)
+        match variant.task:
+            case "image-classification":
+                return (real("logits", BATCH, self.labels(variant)),)
+            case "base":
+                return hidden, real("pooler_output", BATCH, width)
+            case _:
+                return (hidden,)
+
+    def true_tokens(self, variant: Variant, tokens: int) -> int:
+        """One class token and the patches of the largest square image."""
+        side = isqrt(max(tokens - 1, 0))
+        return side * side + 1 if side else 0
+
+    def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
+        """Height and width of the image that makes so many tokens, as square as the number of patches allows."""
+        patch, patches = self.value(variant, "patch_size"), case.tokens - 1
+        rows = next(side for side in range(isqrt(patches), 0, -1) if patches % side == 0)
+        return {
+            BATCH: case.batch,
+            HEIGHT: rows * patch,
+            WIDTH: patches // rows * patch,
+            PATCHES_AND_CLASS: case.tokens,
+        }
+
+    def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
+        import numpy as np
+
+        sizes = self.sizes(variant, case)
+        shape = (case.batch, self.value(variant, "num_channels"), sizes[HEIGHT], sizes[WIDTH])
+        return {"pixel_values": generator.standard_normal(shape, dtype=np.float32)}
+
+    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
+        import torch
+
+        outputs = self.task(variant).outputs
+
+        class Traceable(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                result = self.model(pixel_values=tensors[0], interpolate_pos_encoding=True)
+                return tuple(result[name] for name in outputs)
+
+        return Traceable()
+
+    def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
+        result = model(**feeds, interpolate_pos_encoding=True)
+        return [result[key] for key in result if result[key] is not None]
+
+    def torch_dims(self, variant: Variant) -> dict[str, Any]:
+        """An image is whole patches in either direction."""
+        from torch.export import Dim
+
+        patch = self.value(variant, "patch_size")
+        return {HEIGHT: patch * Dim("rows"), WIDTH: patch * Dim("columns")}

@@ -1,0 +1,246 @@
+"""PyTorch -> ONNX, in a process of its own: torch's memory is gone when the stage is done.
+
+Run as a module, this file is that process.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprof import process
+from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra
+from edgeprof.families import family_of
+from edgeprof.process import Progress
+from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
+from edgeprof.stages import graph, reference
+from edgeprof.stages.weights import Weights
+from edgeprof.store import MODEL_FILE, REFERENCE_FILE
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+OPSET = 24
+TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
+
+
+class ExportRequest(Record, frozen=True, kw_only=True):
+    variant: Variant
+    weights: Weights
+    logits: Logits
+    opset: int
+    folder: str
+
+
+class Exported(Record, frozen=True, kw_only=True):
+    params: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    count: GraphCount
+
+
+def export(
+    variant: Variant, weights: Weights, logits: Logits, opset: int, folder: Path, name: str, progress: Progress
+) -> Artifact:
+    """Export into `folder`: the graph, its weights, and reference values to verify it by. Not verified yet.
+
+    Raises:
+        MissingExtra: torch and what goes with it are not installed.
+        CheckpointError: the weights do not fit the configuration.
+        EdgeprofError: torch could not export the model.
+    """
+    require_extra()
+    request = ExportRequest(variant=variant, weights=weights, logits=logits, opset=opset, folder=str(folder))
+    made = process.call("edgeprof.stages.export", request, Exported, progress=progress)
+    return Artifact(
+        name=name,
+        path=str(folder / MODEL_FILE),
+        precision="fp32",
+        sha256="",
+        variant=variant,
+        logits=logits,
+        params=made.params,
+        weights=weights.label,
+        opset=opset,
+        inputs=made.inputs,
+        outputs=made.outputs,
+        count=made.count,
+        versions=versions(),
+    )
+
+
+def require_extra() -> None:
+    for package in ("torch", "transformers", "onnxscript", "onnxsim"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("Exporting", package, "export")
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that shapes an artifact, without importing any of it."""
+    return {tool: importlib.metadata.version(tool) for tool in TOOLS}
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def run(request: ExportRequest, progress: Progress) -> Exported:
+    progress("importing torch", 0.0)
+    import torch
+
+    family, variant, folder = family_of(request.variant), request.variant, Path(request.folder)
+    progress(f"building {variant.name}", 0.2)
+    model = build(variant, request.weights)
+    with torch.no_grad():
+        progress("computing reference values in PyTorch", 0.35)
+        reference.write(folder / REFERENCE_FILE, model, family, variant, request.logits)
+        progress("tracing", 0.45)
+        onnx_model = translate(model, variant, request.logits, request.opset, progress)
+    progress("writing", 0.9)
+    tidy(onnx_model, family.inputs(variant), family.outputs(variant, request.logits))
+    graph.save(onnx_model, folder / MODEL_FILE)
+    return Exported(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        inputs=graph.specs(list(onnx_model.graph.inputs)),
+        outputs=graph.specs(list(onnx_model.graph.outputs)),
+        count=graph.count(onnx_model),
+    )
+
+
+def build(variant: Variant, weights: Weights) -> torch.nn.Module:
+    """The `transformers` model of a variant, in float32 and evaluation mode.
+
+    The class is looked up by the family's own table: code that a checkpoint brings is never run.
+
+    Raises:
+        CheckpointError: a tensor is missing from the checkpoint or has another shape than its config says.
+    """
+    import torch
+    import transformers
+
+    family = family_of(variant)
+    task = family.task(variant)
+    kind = getattr(transformers, task.architecture)
+    extra = {"add_pooling_layer": False} if task.name == "encoder" else {}
+    if weights.folder is None:
+        torch.manual_seed(weights.seed)
+        config = transformers.AutoConfig.for_model(family.model_type, **variant.config)
+        model = kind(config, **extra)
+    else:
+        model = _load(kind, weights.folder, extra)
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = -1  # no token pads: classifiers then take the last token of every row
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _load(kind: Any, folder: str, extra: dict[str, Any]) -> Any:
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    model, info = kind.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **extra,
+    )
+    for name, found, wanted in info["mismatched_keys"]:
+        raise CheckpointError(
+            f"Tensor {name} has shape {tuple(found)} in {folder}, but config.json asks for {tuple(wanted)}.",
+            "Config and weights do not belong together: get both from the same place.",
+        )
+    for name in sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"Tensor {name}, which config.json asks for, is not in {folder}.",
+            "Config and weights do not belong together: get both from the same place.",
+        )
+    return model
+
+
+def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: int, progress: Progress) -> ir.Model:
+    """Trace a model at its family's example shape and translate it, weights shared with torch."""
+    import numpy as np
+    import torch
+    from torch.export import Dim
+
+    family = family_of(variant)
+    inputs, outputs = family.inputs(variant), family.outputs(variant, logits)
+    feeds = family.feeds(variant, family.example, np.random.default_rng(0))
+    dims = family.torch_dims(variant)
+    shapes = tuple(
+        {axis: dims.get(dim, Dim.DYNAMIC) for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
+        for spec in inputs
+    )
+    try:
+        traced = torch.export.export(
+            family.traceable(model, variant, logits),
+            tuple(torch.from_numpy(feeds[spec.name]) for spec in inputs),
+            dynamic_shapes=(shapes,),
+            strict=False,
+        )
+        progress("translating to ONNX", 0.65)
+        from edgeprof.stages.torch_onnx import to_onnx
+
+        return to_onnx(traced, [spec.name for spec in inputs], [spec.name for spec in outputs], opset)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise EdgeprofError(f"torch could not export {variant.name}: {reason}", "Try another --opset.") from problem
+
+
+def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """Remove what translation leaves behind, store weights as they are multiplied, and name the dimensions."""
+    import onnx_ir.passes.common as passes
+    from onnxscript import optimizer
+
+    graph.fold_weight_transposes(model, shared=False)  # first: constant folding would do it too, with a copy each
+    optimizer.fold_constants(model, input_size_limit=graph.INLINE_BYTES, output_size_limit=4 * graph.INLINE_BYTES)
+    for tidying in (passes.IdentityEliminationPass(), passes.CommonSubexpressionEliminationPass()):
+        tidying(model)
+    passes.RemoveUnusedNodesPass()(model)
+    _name_dims(model, inputs, outputs)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces and names of this machine
+
+
+def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    import onnx_ir as ir
+
+    names: dict[str, str] = {}
+    for spec, value in zip(inputs, model.graph.inputs, strict=True):
+        assert value.shape is not None
+        for wanted, found in zip(spec.dims, value.shape, strict=True):
+            if isinstance(wanted, str) and not isinstance(found, int):
+                names[str(found.value)] = wanted
+    symbol = re.compile(r"\bs\d+\b")
+    for value in _values(model):
+        if value.shape is not None and not value.shape.is_static():
+            texts = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape]
+            value.shape = ir.Shape(
+                [
+                    t if isinstance(t, int) else names.get(t) or symbol.sub(lambda m: names.get(m[0], m[0]), t)
+                    for t in texts
+                ]
+            )
+    for spec, value in zip(inputs + outputs, [*model.graph.inputs, *model.graph.outputs], strict=True):
+        assert value.shape is not None
+        value.shape = ir.Shape(
+            [
+                wanted if not isinstance(found, int) else found
+                for wanted, found in zip(spec.dims, value.shape, strict=True)
+            ]
+        )
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
+
+
+if __name__ == "__main__":
+    process.serve(run, ExportRequest)

@@ -1,0 +1,124 @@
+"""Reading, counting and writing ONNX graphs. Weights stay on disk (memory-mapped) unless somebody touches them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprof.errors import ModelFileError
+from edgeprof.schema import GraphCount, TensorSpec
+from edgeprof.store import WEIGHTS_FILE, writing
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+INLINE_BYTES = 1024
+"""Tensors up to this size are part of the graph (shapes, scales); larger ones are weights and lie in the data file."""
+
+
+def load(path: Path) -> ir.Model:
+    """Read a graph; its external data is mapped, not read.
+
+    Raises:
+        ModelFileError: no such file, or not an ONNX file.
+    """
+    import onnx_ir as ir
+    from google.protobuf.message import DecodeError
+
+    try:
+        return ir.load(path)
+    except FileNotFoundError as problem:
+        raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
+    except (DecodeError, ValueError, TypeError, KeyError) as problem:
+        raise ModelFileError(
+            f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
+        ) from problem
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a graph and, beside it, one data file with its weights.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    import onnx_ir as ir
+
+    with writing(path):
+        ir.save(model, path, external_data=path.with_name(WEIGHTS_FILE).name, size_threshold_bytes=INLINE_BYTES)
+
+
+def write_graph(model: ir.Model, path: Path) -> None:
+    """Write a graph whose weights already lie beside it; only its references to them are written."""
+    import onnx_ir as ir
+
+    with writing(path):
+        ir.save(model, path)
+
+
+def count(model: ir.Model) -> GraphCount:
+    """Nodes by operator type (subgraphs included) and bytes of all initializers."""
+    nodes = Counter(node.op_type for node in model.graph.all_nodes())
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    return GraphCount(nodes=dict(nodes.most_common()), weights_bytes=weights)
+
+
+def opset(model: ir.Model) -> int:
+    return model.opset_imports.get("", 0)
+
+
+def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
+    """Name, dtype and dims of graph inputs or outputs; a dimension without a name is called '?'."""
+    return tuple(
+        TensorSpec(
+            name=value.name or "",
+            dtype=value.dtype.numpy().name if value.dtype else "unknown",
+            dims=tuple(dim if isinstance(dim, int) else dim.value or "?" for dim in value.shape or ()),
+        )
+        for value in values
+    )
+
+
+def transposed(value: ir.Value, name: str) -> ir.Value:
+    """A new initializer that is the transpose of one, made when it is written: nothing is copied before."""
+    import numpy as np
+    import onnx_ir as ir
+
+    source = value.const_value
+    assert source is not None
+    rows, columns = source.shape.numpy()
+    tensor = ir.LazyTensor(
+        lambda: ir.Tensor(np.ascontiguousarray(source.numpy().T), name=name),
+        dtype=source.dtype,
+        shape=ir.Shape([columns, rows]),
+        name=name,
+    )
+    return ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(source.dtype), const_value=tensor)
+
+
+def fold_weight_transposes(model: ir.Model, *, shared: bool) -> int:
+    """Store weights the way they are multiplied. Returns how many Transpose nodes went away.
+
+    A matrix that something else reads as well (a tied embedding) would have to be stored twice: it is left alone
+    unless `shared`.
+    """
+    import onnx_ir as ir
+
+    graph, folded = model.graph, 0
+    for node in list(graph):
+        weight = node.inputs[0] if node.op_type == "Transpose" else None
+        if weight is None or weight.const_value is None or len(weight.const_value.shape) != 2:
+            continue
+        if not shared and len(weight.uses()) > 1:
+            continue
+        replacement = transposed(weight, f"{weight.name}.T")
+        if replacement.name in graph.initializers:
+            replacement = graph.initializers[f"{weight.name}.T"]
+        else:
+            graph.register_initializer(replacement)
+        ir.convenience.replace_all_uses_with(node.outputs[0], replacement)
+        graph.remove(node, safe=True)
+        if not weight.uses():
+            del graph.initializers[weight.name or ""]
+        folded += 1
+    return folded

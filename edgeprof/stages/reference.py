@@ -1,0 +1,68 @@
+"""What PyTorch computed, on disk: a device without torch can hold an ONNX file against it.
+
+A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeprof.errors import VerificationError
+from edgeprof.families.base import Arrays, Family
+from edgeprof.schema import Case, Logits, Variant
+from edgeprof.store import writing
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
+    """Run the untouched model at every case of its family and save inputs and outputs."""
+    import torch
+
+    arrays: Arrays = {}
+    for index, case in enumerate(family.cases):
+        feeds = family.feeds(variant, case, np.random.default_rng(index))
+        results = family.reference(model, {name: torch.from_numpy(array) for name, array in feeds.items()}, logits)
+        names = [spec.name for spec in family.outputs(variant, logits)]
+        label = _label(case)
+        arrays |= {f"{label}/in/{name}": array for name, array in feeds.items()}
+        arrays |= {f"{label}/out/{name}": value.numpy() for name, value in zip(names, results, strict=True)}
+    with writing(path):
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
+    """Cases with their inputs and expected outputs.
+
+    Raises:
+        VerificationError: the file is missing or holds no cases.
+    """
+    if not path.is_file():
+        raise VerificationError(f"There are no reference values at {path}.", "Export the model again with --force.")
+    with np.load(path) as archive:
+        labels = list(dict.fromkeys(key.split("/")[0] for key in archive.files))
+        for label in labels:
+            parts: dict[str, Arrays] = {"in": {}, "out": {}}
+            for key in archive.files:
+                owner, part, name = key.split("/", 2)
+                if owner == label:
+                    parts[part][name] = archive[key]
+            yield _case(label, path), parts["in"], parts["out"]
+
+
+def _label(case: Case) -> str:
+    return f"b{case.batch}-t{case.tokens}-p{case.past_tokens}"
+
+
+def _case(label: str, path: Path) -> Case:
+    match = re.fullmatch(r"b(\d+)-t(\d+)-p(\d+)", label)
+    if match is None:
+        raise VerificationError(f"{path} is not a reference file of edgeprof.", "Export the model again with --force.")
+    batch, tokens, past = map(int, match.groups())
+    return Case(batch=batch, tokens=tokens, past_tokens=past)

@@ -1,0 +1,134 @@
+"""onnxsim, on the graph without its weights, kept only if it made nothing worse.
+
+Weights become inputs for the while: onnxsim then takes a fraction of a second at any size, and can neither copy nor
+fold them (folding the transpose of a tied embedding grows GPT-2 by 154 MB).
+
+Run as a module, this file is the process that does it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgeprof import process
+from edgeprof.errors import EdgeprofError, VerificationError
+from edgeprof.process import Progress
+from edgeprof.schema import Artifact, GraphCount, Record, StageReceipt
+from edgeprof.stages import graph
+from edgeprof.stages.verify import verify
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+CANDIDATE_FILE = "simplified.onnx"
+
+
+class SimplifyRequest(Record, frozen=True, kw_only=True):
+    model: str
+    candidate: str
+
+
+class Simplified(Record, frozen=True, kw_only=True):
+    count: GraphCount
+
+
+def simplify(artifact: Artifact, progress: Progress) -> Artifact:
+    """The artifact, simplified if that helped, and verified either way. The receipt tells which, and why.
+
+    Raises:
+        VerificationError: the graph was wrong before simplification.
+    """
+    started, path = time.monotonic(), Path(artifact.path)
+    candidate = path.with_name(CANDIDATE_FILE)
+    request = SimplifyRequest(model=str(path), candidate=str(candidate))
+    count, reason = artifact.count, ""
+    try:
+        count = process.call("edgeprof.stages.simplify", request, Simplified, progress=progress).count
+        if count.weights_bytes > artifact.count.weights_bytes + graph.INLINE_BYTES:
+            grown = (count.weights_bytes - artifact.count.weights_bytes) / 1e6
+            raise VerificationError(f"Simplification grew the weights by {grown:.1f} MB.")
+        checks = verify(artifact, progress, model=candidate).checks
+        candidate.replace(path)
+    except EdgeprofError as problem:
+        candidate.unlink(missing_ok=True)
+        reason = str(problem)
+        checks = verify(artifact, progress).checks
+    receipt = StageReceipt(
+        stage="simplify",
+        kept=not reason,
+        before=artifact.count,
+        after=count,
+        reason=reason,
+        seconds=time.monotonic() - started,
+    )
+    return msgspec.structs.replace(
+        artifact,
+        count=artifact.count if reason else count,
+        checks=checks,
+        stages=(*artifact.stages, receipt),
+    )
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def run(request: SimplifyRequest, progress: Progress) -> Simplified:
+    progress("simplifying", None)
+    model = graph.load(Path(request.model))
+    weights = _take_weights(model)
+    simplified = _put_weights(_onnxsim(model), weights)
+    graph.write_graph(simplified, Path(request.candidate))
+    return Simplified(count=graph.count(simplified))
+
+
+def _onnxsim(model: ir.Model) -> onnx.ModelProto:
+    import onnx_ir as ir
+    import onnxsim
+
+    try:
+        simplified, _ = onnxsim.simplify(ir.to_proto(model))
+    except (RuntimeError, ValueError, TypeError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise EdgeprofError(f"onnxsim failed: {reason}", "The graph is kept as it was.") from problem
+    return simplified  # type: ignore[no-any-return]
+
+
+def _take_weights(model: ir.Model) -> dict[str, ir.Value]:
+    """Turn weights into inputs of the same name, type and shape; they are what comes back.
+
+    Small ones too: an untrained bias is all zero, and adding it would be simplified away, which a trained one is not.
+    """
+    weights = {
+        name: value
+        for name, value in model.graph.initializers.items()
+        if (tensor := value.const_value) is not None
+        and (tensor.nbytes > graph.INLINE_BYTES or (tensor.dtype.is_floating_point() and len(tensor.shape) > 0))
+    }
+    for name, value in weights.items():
+        del model.graph.initializers[name]
+        model.graph.inputs.append(value)
+    return weights
+
+
+def _put_weights(proto: onnx.ModelProto, weights: dict[str, ir.Value]) -> ir.Model:
+    """The reverse: inputs that stand for weights become initializers again, where the graph still reads them."""
+    import onnx_ir as ir
+
+    model = ir.from_proto(proto)
+    for value in list(model.graph.inputs):
+        weight = weights.get(value.name or "")
+        if weight is not None:
+            model.graph.inputs.remove(value)
+            if value.uses():
+                value.const_value = weight.const_value
+                model.graph.register_initializer(value)
+    return model
+
+
+if __name__ == "__main__":
+    process.serve(run, SimplifyRequest)

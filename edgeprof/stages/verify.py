@@ -1,0 +1,135 @@
+"""Hold an ONNX file against what PyTorch computed: no artifact leaves without it. Needs no torch.
+
+Run as a module, this file is the process that does it, so that a graph that kills the runtime kills nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgeprof import process
+from edgeprof.errors import ModelFileError, VerificationError
+from edgeprof.families.base import Arrays
+from edgeprof.process import Progress
+from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
+from edgeprof.stages import reference
+from edgeprof.store import REFERENCE_FILE
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+TOLERANCE = 1e-4
+"""Largest difference to PyTorch allowed in fp32, relative to the largest value of an output (or 1, if that is more)."""
+
+
+class VerifyRequest(Record, frozen=True, kw_only=True):
+    model: str
+    reference: str
+    inputs: tuple[TensorSpec, ...]
+    tolerance: float | None  # None: differences are recorded, and only nonsense fails
+
+
+class Verified(Record, frozen=True, kw_only=True):
+    checks: tuple[Check, ...]
+
+
+def verify(artifact: Artifact, progress: Progress, model: Path | None = None) -> Artifact:
+    """The artifact with a check per reference shape. `model` is held against them in its place, if given.
+
+    fp32 has to agree within TOLERANCE. Quantized files are compared with the same values and the differences kept;
+    they fail when an output has another shape or is not finite.
+
+    Raises:
+        VerificationError: an output differs, naming shape and difference; or a dynamic dimension became fixed.
+        ModelFileError: onnxruntime cannot load the file.
+    """
+    request = VerifyRequest(
+        model=str(model or artifact.path),
+        reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
+        inputs=artifact.inputs,
+        tolerance=TOLERANCE if artifact.precision == "fp32" else None,
+    )
+    verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
+    return msgspec.structs.replace(artifact, checks=verified.checks)
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def run(request: VerifyRequest, progress: Progress) -> Verified:
+    progress("loading into onnxruntime", 0.0)
+    session = _session(request.model)
+    _require_dynamic(session, request)
+    checks = []
+    for case, feeds, expected in reference.read(Path(request.reference)):
+        progress(f"comparing at batch {case.batch}, tokens {case.tokens}, past {case.past_tokens}", None)
+        checks.append(_check(session, case, feeds, expected, request))
+    if not checks:
+        raise VerificationError(f"{request.reference} holds no cases.", "Export the model again with --force.")
+    return Verified(checks=tuple(checks))
+
+
+def _session(model: str) -> onnxruntime.InferenceSession:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
+        reason = str(problem).strip().splitlines()[0]
+        raise ModelFileError(f"onnxruntime cannot load {model}: {reason}", "Export it again with --force.") from problem
+
+
+def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyRequest) -> None:
+    found = {value.name: value.shape for value in session.get_inputs()}
+    for spec in request.inputs:
+        dims = found.get(spec.name)
+        if dims is None:
+            raise VerificationError(f"Input {spec.name} is gone from {request.model}.", "Report this, with the model.")
+        for wanted, dim in zip(spec.dims, dims, strict=True):
+            if isinstance(wanted, str) and isinstance(dim, int):
+                raise VerificationError(
+                    f"Dimension '{wanted}' of {spec.name} became fixed at {dim} in {request.model}.",
+                    "Try another --opset.",
+                )
+
+
+def _check(
+    session: onnxruntime.InferenceSession, case: Case, feeds: Arrays, expected: Arrays, request: VerifyRequest
+) -> Check:
+    shape = f"batch {case.batch}, tokens {case.tokens}, past {case.past_tokens}"
+    try:
+        outputs = session.run(list(expected), feeds)
+    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
+        reason = str(problem).strip().splitlines()[0]
+        raise VerificationError(f"The model does not run at {shape}: {reason}", "Try another --opset.") from problem
+    worst, cosine = 0.0, 1.0
+    for (name, wanted), found in zip(expected.items(), outputs, strict=True):
+        if found.shape != wanted.shape or not np.isfinite(found).all():
+            what = "is not finite" if found.shape == wanted.shape else f"has shape {found.shape}, not {wanted.shape},"
+            raise VerificationError(f"Output {name} {what} at {shape}.", "Try another --opset or precision.")
+        error = float(np.max(np.abs(found - wanted), initial=0.0))
+        scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
+        allowed = None if request.tolerance is None else request.tolerance * scale
+        if allowed is not None and error > allowed:
+            raise VerificationError(
+                f"Output {name} differs from PyTorch by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
+                "Try another --opset.",
+            )
+        worst, cosine = max(worst, error), min(cosine, _cosine(found, wanted))
+    return Check(case=case, max_abs_error=worst, cosine=cosine)
+
+
+def _cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    norms = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(x @ y) / norms if norms else 1.0
+
+
+if __name__ == "__main__":
+    process.serve(run, VerifyRequest)

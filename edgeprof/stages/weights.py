@@ -1,0 +1,107 @@
+"""Where weights come from: a folder, the local hub cache, the hub, or a seed."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Literal
+
+from edgeprof.errors import CheckpointError, MissingExtra
+from edgeprof.families import checkpoint
+from edgeprof.process import Progress
+from edgeprof.schema import Record
+from edgeprof.store import content_key, sha256_of
+
+Mode = Literal["auto", "pretrained", "random"]
+
+HUB_PATIENCE_S = 5.0
+SEED = 0
+FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "modules.json"]
+
+
+class Weights(Record, frozen=True, kw_only=True):
+    """`folder` is None for random weights. `note` tells a user why it was not what they might expect."""
+
+    folder: str | None = None
+    seed: int = SEED
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"pretrained ({Path(self.folder).name})" if self.folder else f"random (seed {self.seed})"
+
+    def key(self) -> str:
+        """Equal for equal weights: digests of config and weight files, or the seed."""
+        if self.folder is None:
+            return content_key("random", self.seed)
+        folder = Path(self.folder)
+        files = [folder / checkpoint.CONFIG_FILE, *checkpoint.weight_files(folder)]
+        return content_key("files", [(file.name, _digest(file)) for file in files])
+
+
+def _digest(file: Path) -> str:
+    """The hub cache names a weight file by its sha256, which saves reading it."""
+    name = file.resolve().name
+    return name if file.is_symlink() and len(name) == 64 else sha256_of(file)
+
+
+def cached(repository: str) -> Path | None:
+    """The folder of a repository in the local hub cache, if config and weights are there."""
+    hub = _hub("Reading the hub cache")
+    config = hub.try_to_load_from_cache(repository, checkpoint.CONFIG_FILE)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any((folder / name).exists() for name in checkpoint.WEIGHT_FILES) else None
+
+
+def fetch(repository: str, progress: Progress) -> Path:
+    """Download a repository's config and safetensors files to the local hub cache.
+
+    Raises:
+        CheckpointError: the hub does not answer within five seconds, or has no such repository.
+    """
+    hub = _hub("Downloading weights")
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        raise CheckpointError("The hub is switched off (HF_HUB_OFFLINE).", "Give a local folder, or --weights random.")
+    progress(f"asking the hub for {repository}", None)
+    _require_answer(repository)
+    progress(f"downloading {repository}", None)
+    try:
+        return Path(hub.snapshot_download(repository, allow_patterns=FILES))
+    except (OSError, ValueError) as problem:  # the hub client's errors are all of these kinds
+        reason = str(problem).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{repository} could not be downloaded: {reason}", "Try again, or give a local folder."
+        ) from problem
+
+
+def _require_answer(repository: str) -> None:
+    """Ask the hub once. A thread holds the whole exchange to the limit: name look-up and slow answers too."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    outcome: list[str] = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(f"{endpoint}/api/models/{repository}", timeout=HUB_PATIENCE_S).close()
+            outcome.append("")
+        except urllib.error.HTTPError as answer:
+            outcome.append(f"has no public {repository}" if answer.code in (401, 404) else "")
+        except (OSError, ValueError):
+            outcome.append("cannot be reached")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(HUB_PATIENCE_S)
+    problem = outcome[0] if outcome else f"did not answer within {HUB_PATIENCE_S:g} s"
+    if problem:
+        raise CheckpointError(f"The hub ({endpoint}) {problem}.", "Give a local folder, or --weights random.")
+
+
+def _hub(doing: str):  # type: ignore[no-untyped-def]
+    try:
+        import huggingface_hub
+    except ImportError as missing:
+        raise MissingExtra(doing, "huggingface_hub", "export") from missing
+    return huggingface_hub
