@@ -1,0 +1,26 @@
+"""edgeprof: what a transformer costs on a device, at a token length, in a precision, and why.
+
+    from edgeprof import export, profile, load_run, write_report
+
+Names are loaded when first used, so importing the package costs nothing; `edgeprof.api` documents them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeprof.api import Export, Run, export, load_run, profile, verify, write_report
+    from edgeprof.errors import EdgeprofError
+
+__all__ = ["EdgeprofError", "Export", "Run", "export", "load_run", "profile", "verify", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EdgeprofError":
+        from edgeprof.errors import EdgeprofError
+
+        return EdgeprofError
+    if name in __all__:
+        from edgeprof import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'edgeprof' has no attribute '{name}'")

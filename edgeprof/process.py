@@ -4,7 +4,8 @@ Measuring and exporting both need a process of their own: a measurement must not
 anything else, and an export must give torch's memory back. The parent sleeps in a blocking read all the while.
 
 The child's standard output is the channel, a JSON message a line; whatever libraries print goes to standard error,
-whose end is quoted when the child dies without a reply.
+whose end is quoted when the child dies without a reply. Its standard input brings the request and then stays open as
+a lifeline: it closes when the parent ends, however it ends, and the child with it.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import msgspec
@@ -24,6 +26,13 @@ from edgeprof.errors import ChildError, EdgeprofError
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and the share that is done (0..1), or None where that is unknown."""
+
+# The child runs this very edgeprof (argv[1] is where it lies), and nothing that happens to lie in the current folder
+# under the name of a library: -P keeps that folder out of its path.
+_START = (
+    "import sys, runpy; sys.path.insert(0, sys.argv[1]); import edgeprof; del sys.path[0]; "
+    "runpy.run_module(sys.argv[2], run_name='__main__', alter_sys=True)"
+)
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
@@ -48,6 +57,15 @@ def silent(_doing: str, _share: float | None) -> None:
     """The progress callback of callers who do not care."""
 
 
+def part(progress: Progress, label: str, index: int, total: int) -> Progress:
+    """The progress of one of several equal parts, told as progress of the whole."""
+
+    def tell(doing: str, share: float | None) -> None:
+        progress(f"{label}: {doing}", (index + (share or 0.0)) / total)
+
+    return tell
+
+
 def call(
     module: str,
     request: msgspec.Struct,
@@ -66,7 +84,7 @@ def call(
     """
     with tempfile.TemporaryFile() as last_words:
         child = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=last_words,
@@ -103,11 +121,14 @@ def call(
 def _converse(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:
     assert child.stdin and child.stdout
     with contextlib.suppress(BrokenPipeError):  # a child that died at once is reported by its exit code
-        child.stdin.write(request)
-        child.stdin.close()
+        child.stdin.write(request + b"\n")
+        child.stdin.flush()
     last = None
     for line in child.stdout:
-        message = msgspec.json.decode(line, type=Message)
+        try:
+            message = msgspec.json.decode(line, type=Message)
+        except msgspec.MsgspecError:  # printed before the channel was laid, or cut off by the child's death
+            continue
         if message.progress is not None:
             progress(message.progress, message.share)
         else:
@@ -129,9 +150,9 @@ def _epitaph(code: int, last_words: IO[bytes]) -> str:
     said = last_words.read().decode(errors="replace").strip()
     if os.environ.get("EDGEPROF_DEBUG"):
         sys.stderr.write(said + "\n")
-    if code == -signal.SIGKILL:
-        return "The child process was killed (SIGKILL), most likely for using more memory than there is."
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if how == "signal SIGKILL":
+        return "The child process was killed (SIGKILL), most likely for using more memory than there is."
     tail = said.splitlines()[-1] if said else "it printed nothing"
     return f"The child process ended with {how}: {tail}."
 
@@ -140,11 +161,12 @@ class Channel:
     """The child's side of `call`. Use as `serve(handler, RequestType)` in a module's `__main__` part."""
 
     def __init__(self) -> None:
-        self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+        self._pipe = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # what libraries print must not reach the channel
 
     def send(self, message: Message) -> None:
         self._pipe.write(msgspec.json.encode(message) + b"\n")
+        self._pipe.flush()
 
     def progress(self, doing: str, share: float | None = None) -> None:
         self.send(Message(progress=doing, share=share))
@@ -153,10 +175,17 @@ class Channel:
 def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
     """Answer one request. An EdgeprofError travels to the parent; anything else is a crash and ends as one."""
     channel = Channel()
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=request_type)
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=request_type)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         reply = handler(request, channel.progress)
     except EdgeprofError as problem:
         channel.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
     else:
         channel.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))
+
+
+def _end_with_parent() -> None:
+    """Sleep in a read that returns only when the parent is gone, killed or not; on every system."""
+    os.read(0, 1)  # not sys.stdin: its lock would hang the interpreter's own end
+    os._exit(1)

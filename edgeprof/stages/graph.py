@@ -63,17 +63,66 @@ def count(model: ir.Model) -> GraphCount:
     return GraphCount(nodes=dict(nodes.most_common()), weights_bytes=weights)
 
 
+def params(model: ir.Model) -> int:
+    """Elements of all weight tensors: initializers with more than one value that are not shapes or indices."""
+    import onnx_ir as ir
+
+    indices = {ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL}
+    tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    return sum(tensor.size for tensor in tensors if tensor.size > 1 and tensor.dtype not in indices)
+
+
+def precision(model: ir.Model) -> str:
+    """The dtype that holds most of the weight bytes, in the field's short word for it."""
+    import onnx_ir as ir
+
+    words = {
+        ir.DataType.FLOAT: "fp32",
+        ir.DataType.FLOAT16: "fp16",
+        ir.DataType.BFLOAT16: "bf16",
+        ir.DataType.DOUBLE: "fp64",
+        ir.DataType.UINT8: "int8",
+    }
+    held: Counter[str] = Counter()
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            dtype = value.const_value.dtype
+            held[words.get(dtype, dtype.name.lower())] += value.const_value.nbytes
+    return held.most_common(1)[0][0] if held else "fp32"
+
+
+def require_external_data(model: ir.Model, path: Path) -> None:
+    """Refuse a graph whose weights are not all there.
+
+    Raises:
+        ModelFileError: a data file is missing, or ends before a tensor does.
+    """
+    import onnx_ir as ir
+
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if not isinstance(tensor, ir.ExternalTensor):
+            continue
+        file = Path(tensor.path)
+        if not file.is_file():
+            raise ModelFileError(
+                f"{path} keeps its weights in {file.name}, which is not beside it.", "Copy both files."
+            )
+        if file.stat().st_size < (tensor.offset or 0) + (tensor.length or 0):
+            raise ModelFileError(f"{file} is shorter than {path.name} says.", "It was cut off: copy it again.")
+
+
 def opset(model: ir.Model) -> int:
     return model.opset_imports.get("", 0)
 
 
 def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
-    """Name, dtype and dims of graph inputs or outputs; a dimension without a name is called '?'."""
+    """Name, dtype and dims of graph inputs or outputs; a dimension without a name is ""."""
     return tuple(
         TensorSpec(
             name=value.name or "",
             dtype=value.dtype.numpy().name if value.dtype else "unknown",
-            dims=tuple(dim if isinstance(dim, int) else dim.value or "?" for dim in value.shape or ()),
+            dims=tuple(dim if isinstance(dim, int) else dim.value or "" for dim in value.shape or ()),
         )
         for value in values
     )

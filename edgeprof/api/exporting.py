@@ -1,0 +1,238 @@
+"""`export`: from a name or a checkpoint to verified artifacts, one per precision; nothing is done twice."""
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgeprof.errors import CheckpointError, EdgeprofError, RunError, UsageError
+from edgeprof.families import checkpoint, find_variant
+from edgeprof.process import Progress, part, silent
+from edgeprof.schema import Artifact, Logits, Record, Variant
+from edgeprof.stages import export as export_stage
+from edgeprof.stages import quantize as quantize_stage
+from edgeprof.stages import weights as weights_stage
+from edgeprof.stages.simplify import simplify
+from edgeprof.stages.weights import Mode, Weights
+from edgeprof.store import (
+    ARTIFACT_FILE,
+    MODELS,
+    WEIGHTS_FILE,
+    content_key,
+    folder_in_progress,
+    load_artifact,
+    save_artifact,
+    sha256_of,
+)
+
+FP32 = "fp32"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Export(Record, frozen=True, kw_only=True):
+    """The outcome for one target in one precision. `error` is set, and `artifact` not, when it failed."""
+
+    target: str
+    precision: str
+    artifact: Artifact | None = None
+    up_to_date: bool = False
+    note: str = ""  # what a user should know about the weights
+    error: str = ""
+
+
+class _Source(Record, frozen=True, kw_only=True):
+    """What a target turned out to be. `weights` is None while that depends on whether the hub answers."""
+
+    target: str
+    name: str
+    variant: Variant
+    weights: Weights | None
+
+
+class _Order(Record, frozen=True, kw_only=True):
+    """What is the same for all targets of one call."""
+
+    recipes: tuple[str, ...]
+    weights: Mode
+    logits: Logits
+    opset: int
+    out: Path
+    force: bool
+
+
+def export(
+    targets: Sequence[str],
+    *,
+    precision: Sequence[str] = (FP32,),
+    weights: Mode = "auto",
+    logits: Logits = "all",
+    opset: int = export_stage.OPSET,
+    name: str | None = None,
+    out: Path = MODELS,
+    force: bool = False,
+    keep_going: bool = False,
+    progress: Progress = silent,
+) -> list[Export]:
+    """Export variants or checkpoints to ONNX: verified, simplified, and quantized where a precision asks for it.
+
+    Args:
+        targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
+        precision: "fp32" and names of quantization recipes.
+        weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
+        logits: "last" makes a decoder's LM head run on the last position only.
+        opset: ONNX operator set version.
+        name: of the folder below `out`, in place of the variant's own; for one target.
+        out: the folder that receives `<name>/<precision>/`.
+        force: export again what is up to date.
+        keep_going: go on with the next target when one fails; its error is in the result.
+        progress: called with what is being done.
+
+    Returns:
+        One Export per target and precision, in order.
+
+    Raises:
+        UsageError: an unknown name or precision; raised before anything is exported.
+        EdgeprofError: an export failed, and `keep_going` is off.
+    """
+    if not targets:
+        raise UsageError("Nothing to export.", "Name a variant, for example: edgeprof export gpt2")
+    if name and len(targets) > 1:
+        raise UsageError("--name goes with one target.", "Export them one by one.")
+    recipes = tuple(wanted for wanted in dict.fromkeys(precision) if wanted != FP32)
+    for wanted in recipes:
+        quantize_stage.recipe(wanted)
+    export_stage.require_extra()
+    order = _Order(recipes=recipes, weights=weights, logits=logits, opset=opset, out=out, force=force)
+    sources = [_resolve(target, weights, logits, name, progress) for target in dict.fromkeys(targets)]
+    done: list[Export] = []
+    for index, source in enumerate(sources):
+        step = part(progress, source.name, index, len(sources))
+        try:
+            done += [result for result in _export_one(source, order, step) if result.precision in precision]
+        except EdgeprofError as problem:
+            if not keep_going:
+                raise
+            done.append(Export(target=source.target, precision=",".join(precision), error=str(problem)))
+    return done
+
+
+def _resolve(target: str, mode: Mode, logits: Logits, name: str | None, progress: Progress) -> _Source:
+    folder = Path(target).expanduser()
+    if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
+        source = _checkpoint(target, folder.resolve(), folder.resolve().name, mode)
+    elif target.startswith((".", "/", "~")):
+        raise UsageError(f"There is no folder {target}.", "Check the path; a checkpoint is a folder with config.json.")
+    elif HUB_NAME.fullmatch(target):
+        found = weights_stage.cached(target) or weights_stage.fetch(target, progress)
+        source = _checkpoint(target, found, target.split("/")[1], mode)
+    else:
+        variant = find_variant(target)
+        source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
+    if logits == "last" and source.variant.task != "causal-lm":
+        raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
+    chosen = name or source.name + ("-last" if logits == "last" else "")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", chosen):
+        raise UsageError(f"'{chosen}' cannot name an artifact.", "Use letters, digits, dots, dashes and underscores.")
+    return msgspec.structs.replace(source, name=chosen)
+
+
+def _checkpoint(target: str, folder: Path, name: str, mode: Mode) -> _Source:
+    variant, encoder = checkpoint.read(folder, name)
+    weights = Weights() if mode == "random" else Weights(folder=str(encoder))
+    return _Source(target=target, name=name, variant=variant, weights=weights)
+
+
+def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
+    """What can be told without the network: random ones if asked for, cached ones if there are any."""
+    if mode == "random":
+        return Weights()
+    found = weights_stage.cached(variant.source) if variant.source else None
+    return Weights(folder=str(found)) if found else None
+
+
+def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weights:
+    try:
+        if variant.source is None:
+            raise CheckpointError(f"No checkpoint of {variant.name} is published.", "Use --weights random.")
+        return Weights(folder=str(weights_stage.fetch(variant.source, progress)))
+    except CheckpointError as problem:
+        if mode == "pretrained":
+            raise
+        return Weights(note=f"{variant.name} has random weights: {problem.what}")
+
+
+def _export_one(source: _Source, order: _Order, progress: Progress) -> list[Export]:
+    home = order.out / source.name
+    weights = source.weights
+    if weights is None and not order.force and _standing(home / FP32, _key(source, Weights(), order)):
+        weights = Weights()  # made when the hub did not answer: not asked again, --force does
+    if weights is None:
+        weights = _fetched_weights(source.variant, order.weights, progress)
+    chosen = weights
+
+    def fp32(folder: Path) -> Artifact:
+        variant = source.variant
+        made = export_stage.export(variant, chosen, order.logits, order.opset, folder, source.name, progress)
+        return simplify(made, progress)
+
+    base, standing = _make(home / FP32, _key(source, weights, order), order.force, fp32)
+    results = [_outcome(source, base, standing, weights.note)]
+    for recipe in order.recipes:
+
+        def quantized(folder: Path, recipe: str = recipe) -> Artifact:
+            return quantize_stage.quantize(base, recipe, folder, progress)
+
+        made, standing = _make(home / recipe, content_key(base.key, recipe), order.force, quantized)
+        results.append(_outcome(source, made, standing))
+    return results
+
+
+def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
+    return Export(
+        target=source.target,
+        precision=artifact.precision,
+        artifact=artifact,
+        up_to_date=up_to_date,
+        note=note,
+    )
+
+
+def _key(source: _Source, weights: Weights, order: _Order) -> str:
+    """Equal exactly when an export would come out the same."""
+    versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
+    return content_key(source.variant, weights.key(), order.logits, order.opset, versions)
+
+
+def _make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:
+    """The artifact of a folder, and whether it stood there already; else it is built, whole or not at all."""
+    standing = None if force else _standing(folder, key)
+    if standing:
+        return standing, True
+    with folder_in_progress(folder) as partial:
+        save_artifact(partial, _sealed(build(partial), key))
+    return load_artifact(folder), False
+
+
+def _standing(folder: Path, key: str) -> Artifact | None:
+    if not (folder / ARTIFACT_FILE).is_file():
+        return None
+    try:
+        artifact = load_artifact(folder)
+    except RunError:  # damaged, or of another version: made again
+        return None
+    return artifact if artifact.key == key else None
+
+
+def _sealed(artifact: Artifact, key: str) -> Artifact:
+    """With the digests of its files, by which `verify` knows them again."""
+    path = Path(artifact.path)
+    weights = path.with_name(WEIGHTS_FILE)
+    return msgspec.structs.replace(
+        artifact,
+        key=key,
+        sha256=sha256_of(path),
+        data_sha256=sha256_of(weights) if weights.exists() else "",
+        data_bytes=weights.stat().st_size if weights.exists() else 0,
+    )

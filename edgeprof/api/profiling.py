@@ -1,0 +1,194 @@
+"""`profile`: run what was exported, every point in fresh processes, every visit on disk the moment it is over."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from edgeprof import store
+from edgeprof.analysis import statistics
+from edgeprof.api.runs import Run, load_run
+from edgeprof.api.targets import any_model, renamed
+from edgeprof.errors import UsageError
+from edgeprof.families import family_of
+from edgeprof.measure import inputs as measure_inputs
+from edgeprof.measure import machine as measure_machine
+from edgeprof.measure.schedule import Job, plan
+from edgeprof.measure.visit import measure
+from edgeprof.process import Progress, silent
+from edgeprof.providers import table
+from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Workload
+
+PhaseChoice = Literal["prefill", "decode", "both"]
+
+
+class Ask(Record, frozen=True, kw_only=True):
+    """What is the same for all models of one run."""
+
+    seq: tuple[int, ...]
+    batch: tuple[int, ...]
+    phase: PhaseChoice
+    threads: int
+    providers: tuple[str, ...]
+    stopping: StoppingRule
+    timeout_s: float
+    dims: dict[str, int]
+    files: dict[str, Path]
+
+
+def profile(
+    targets: Sequence[str] = (),
+    *,
+    seq: Sequence[int] = (),
+    batch: Sequence[int] = (1,),
+    phase: PhaseChoice = "both",
+    precision: Sequence[str] = (),
+    threads: int | None = None,
+    ep: Sequence[str] = ("cpu",),
+    rounds: int = 3,
+    runs: int = 10,
+    min_time_s: float = 1.0,
+    timeout_s: float = 300.0,
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    name: str | None = None,
+    models: Path = store.MODELS,
+    out: Path = store.REPORTS,
+    progress: Progress = silent,
+) -> Run:
+    """Measure latency and memory of exported models over token lengths; resume the run of that name if there is one.
+
+    Args:
+        targets: exported names, artifact folders, or .onnx files; none means everything in `models`.
+        seq: token lengths: processed at once in prefill, already in the KV cache in decode.
+        batch: batch sizes.
+        phase: "both" decodes where there is a KV cache.
+        precision: which of the exported precisions; none means all.
+        threads: of the runtime; None means every core that this process may use.
+        ep: execution providers.
+        rounds: processes in which each point is visited.
+        runs, min_time_s: both have to be reached before a visit ends.
+        timeout_s: after so many seconds a visit is given up.
+        dims: sizes of dimensions that a foreign file gives no usual name.
+        inputs: .npy files to feed in place of made-up values, by input name.
+        name: of the run; a run that exists is taken up where it was left.
+        models, out: folders to read artifacts from and to write the run into.
+        progress: called with what is being done.
+
+    Returns:
+        The run, with the points that failed among the others.
+
+    Raises:
+        UsageError: the request cannot be met; raised before anything is measured.
+        RunError: a run of that name was made on another machine.
+    """
+    if not set(seq) and not dims and not inputs:
+        raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
+    _require_positive(rounds=rounds, runs=runs, seq=min(seq, default=1), batch=min(batch, default=0))
+    for provider in ep:
+        table.find(provider)
+    machine = measure_machine.describe()
+    ask = Ask(
+        seq=tuple(sorted(set(seq))),
+        batch=tuple(sorted(set(batch))),
+        phase=phase,
+        threads=threads or machine.cores_allowed,
+        providers=tuple(dict.fromkeys(ep)),
+        stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
+        timeout_s=timeout_s,
+        dims=dict(dims or {}),
+        files=dict(inputs or {}),
+    )
+    artifacts = renamed(any_model(targets, models, precision))
+    jobs = [job for artifact in artifacts for job in _jobs(artifact, ask)]
+    if not jobs:
+        raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
+    folder = store.run_folder(out, name or datetime.now().strftime("%Y-%m-%d-%H%M%S"))
+    visits = plan(jobs, rounds, store.open_run(folder, machine))
+    try:
+        for index, visit in enumerate(visits):
+            progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
+            store.append_measurement(folder, measure(visit, machine.machine_id))
+    finally:
+        if (folder / store.MEASUREMENTS_FILE).exists():
+            store.save_table(folder, statistics.points(store.load_measurements(folder)))
+    return load_run(folder)
+
+
+def _require_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise UsageError(f"--{name} has to be at least 1, not {value}.", f"Leave --{name} out for its default.")
+
+
+def _label(job: Job, number: int, rounds: int) -> str:
+    load = job.workload
+    length = load.past_tokens if load.phase == "decode" else load.tokens
+    return f"round {number}/{rounds}: {job.artifact.name} {job.artifact.precision}, {load.phase} at {length} tokens"
+
+
+def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
+    jobs: dict[tuple[str, Workload], Job] = {}
+    for provider in ask.providers:
+        for phase in _phases(artifact, ask.phase):
+            for length in ask.seq or (0,):
+                for batch in ask.batch:
+                    job = _job(artifact, phase, length, batch, provider, ask)
+                    jobs.setdefault((provider, job.workload), job)  # two lengths may mean the same image
+    return list(jobs.values())
+
+
+def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
+    has_cache = any(spec.name.startswith("past") for spec in artifact.inputs)
+    phases: list[Phase] = ["prefill"] if wanted != "decode" else []
+    if wanted != "prefill" and has_cache:
+        phases.append("decode")
+    return phases
+
+
+def _job(artifact: Artifact, phase: Phase, length: int, batch: int, provider: str, ask: Ask) -> Job:
+    case = Case(batch=batch, tokens=1, past_tokens=length) if phase == "decode" else Case(batch=batch, tokens=length)
+    vocabulary, dims, macs = 2, dict(ask.dims), None
+    variant = artifact.variant
+    if variant is not None:
+        family = family_of(variant)
+        tokens = family.true_tokens(variant, case.tokens)
+        if not tokens:
+            raise UsageError(f"{artifact.name} cannot take {case.tokens} tokens.", "Ask for a larger --seq.")
+        case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
+        _require_within(artifact, case, variant.max_tokens)
+        symbols = {dim for spec in artifact.inputs for dim in spec.dims if isinstance(dim, str)}
+        dims |= {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
+        vocabulary = family.summary(variant).vocabulary or vocabulary
+        macs = family.macs(variant, case, artifact.logits)
+    values = measure_inputs.bind(
+        artifact.inputs,
+        batch=case.batch,
+        tokens=None if variant is not None or not length else case.tokens,
+        past_tokens=case.past_tokens,
+        vocabulary=vocabulary,
+        dims=dims,
+        files=ask.files,
+    )
+    tokens = case.tokens or measure_inputs.token_length(values) or 1
+    return Job(
+        artifact=artifact,
+        workload=Workload(
+            phase=phase, batch=case.batch, tokens=tokens, past_tokens=case.past_tokens, threads=ask.threads
+        ),
+        provider=provider,
+        inputs=values,
+        stopping=ask.stopping,
+        timeout_s=ask.timeout_s,
+        macs=macs,
+    )
+
+
+def _require_within(artifact: Artifact, case: Case, most: int | None) -> None:
+    wanted = case.tokens + case.past_tokens
+    if most is not None and wanted > most:
+        what = f"{case.past_tokens} cached and {case.tokens} new tokens" if case.past_tokens else f"{wanted} tokens"
+        raise UsageError(
+            f"{artifact.name} takes at most {most} tokens, and {what} are asked for.",
+            "Ask for a shorter --seq, or leave this model out.",
+        )

@@ -1,0 +1,51 @@
+"""Runs that were made, here or elsewhere."""
+
+from pathlib import Path
+
+from edgeprof import store
+from edgeprof.analysis import statistics
+from edgeprof.errors import UnknownName, UsageError
+from edgeprof.schema import Machine, Measurement, Point, Record
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """A run: where it lies, what made it, every visit, and the points they add up to."""
+
+    folder: str
+    machine: Machine
+    measurements: tuple[Measurement, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def failed(self) -> list[Point]:
+        return [point for point in self.points if point.status != "ok"]
+
+
+def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run:
+    """Read a run by its name below `out`, or by its folder; None means the latest.
+
+    Raises:
+        UnknownName: there is no such run.
+        RunError: its records are damaged or do not belong together.
+    """
+    folder = _find(run, out)
+    measurements = store.load_measurements(folder)
+    return Run(
+        folder=str(folder),
+        machine=store.load_machine(folder),
+        measurements=tuple(measurements),
+        points=tuple(statistics.points(measurements)),
+    )
+
+
+def _find(run: str | Path | None, out: Path) -> Path:
+    names = store.run_names(out) if out.is_dir() else []
+    if run is None:
+        if not names:
+            raise UsageError(f"There are no runs in {out} yet.", "Run: edgeprof profile --seq 512")
+        return out / names[-1]
+    if Path(run).is_dir():
+        return Path(run)
+    if str(run) not in names:
+        raise UnknownName("run", str(run), names)
+    return out / str(run)

@@ -1,0 +1,99 @@
+"""What a user may point at when something exported is wanted: names, artifact folders, any .onnx file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgeprof.errors import ModelFileError, UnknownName, UsageError
+from edgeprof.families import variants
+from edgeprof.schema import Artifact
+from edgeprof.stages import graph
+from edgeprof.store import artifact_folders, load_artifact, sha256_of
+
+
+def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
+    """Artifacts by name or folder, in every precision there is, or in those asked for.
+
+    Raises:
+        UsageError: nothing is exported, or not this, or not in a precision asked for.
+    """
+    if not targets:
+        found = [load_artifact(folder) for folder in artifact_folders(models)] if models.is_dir() else []
+        if not found:
+            raise UsageError(f"Nothing is exported in {models} yet.", "Run: edgeprof export gpt2")
+        return _in_precision(found, precision)
+    chosen: list[Artifact] = []
+    for target in dict.fromkeys(targets):
+        chosen += _in_precision(_of_one(target, models), precision)
+    return list({artifact.path: artifact for artifact in chosen}.values())
+
+
+def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
+    """As `exported`, and .onnx files too: those become artifacts without a variant."""
+    files = [target for target in targets if target.endswith(".onnx") or Path(target).is_file()]
+    named = [target for target in targets if target not in files]
+    artifacts = exported(named, models, precision) if named or not files else []
+    return artifacts + [foreign(Path(file)) for file in files]
+
+
+def foreign(path: Path) -> Artifact:
+    """An artifact for a file nobody here exported. Weights are counted, not read.
+
+    Raises:
+        ModelFileError: not a readable ONNX file, or its external data is missing or too short.
+    """
+    model = graph.load(path)
+    graph.require_external_data(model, path)
+    inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    if not inputs:
+        raise ModelFileError(f"{path} has no inputs.", "It cannot be profiled.")
+    return Artifact(
+        name=path.stem,
+        path=str(path.absolute()),
+        precision=graph.precision(model),
+        sha256=sha256_of(path),
+        params=graph.params(model),
+        weights="file",
+        opset=graph.opset(model),
+        inputs=graph.specs(inputs),
+        outputs=graph.specs(list(model.graph.outputs)),
+        count=graph.count(model),
+    )
+
+
+def _of_one(target: str, models: Path) -> list[Artifact]:
+    for root in (Path(target), models / target):
+        folders = artifact_folders(root) if root.is_dir() else []
+        if folders:
+            return [load_artifact(folder) for folder in folders]
+    names = [variant.name for variant in variants()]
+    if target in names:
+        raise UsageError(f"{target} is not exported yet.", f"Run: edgeprof export {target}")
+    known = [folder.name for folder in models.iterdir() if folder.is_dir()] if models.is_dir() else []
+    raise UnknownName("exported model, folder or .onnx file", target, sorted({*known, *names}))
+
+
+def _in_precision(artifacts: list[Artifact], precision: Sequence[str]) -> list[Artifact]:
+    if not precision:
+        return artifacts
+    chosen: list[Artifact] = []
+    for name in dict.fromkeys(artifact.name for artifact in artifacts):
+        for wanted in dict.fromkeys(precision):
+            match = [a for a in artifacts if a.name == name and a.precision == wanted]
+            if not match:
+                raise UsageError(
+                    f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}"
+                )
+            chosen += match
+    return chosen
+
+
+def renamed(artifacts: list[Artifact]) -> list[Artifact]:
+    """Two different files must not share a name in one run: later ones get a number."""
+    seen: dict[tuple[str, str], int] = {}
+    result = []
+    for artifact in artifacts:
+        number = seen[artifact.name, artifact.precision] = seen.get((artifact.name, artifact.precision), 0) + 1
+        result.append(artifact if number == 1 else msgspec.structs.replace(artifact, name=f"{artifact.name}-{number}"))
+    return result

@@ -1,0 +1,31 @@
+"""The tree of commands."""
+
+import typer
+
+from edgeprof.cli import export, models, profile, report, verify
+
+app = typer.Typer(
+    name="edgeprof",
+    help="What does this transformer cost on this device, at this token length, in this precision, and why?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (models.models, export.export, verify.verify, profile.profile, report.report):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("edgeprof"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass

@@ -1,0 +1,43 @@
+from typing import Annotated
+
+import typer
+
+
+def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the variants that can be exported, with their exact sizes."""
+    from edgeprof.cli import console
+    from edgeprof.families import family_of, variants
+
+    rows = []
+    for variant in variants():
+        family = family_of(variant)
+        summary = family.summary(variant)
+        rows.append(
+            {
+                "name": variant.name,
+                "family": variant.family,
+                "params": family.params(variant),
+                "layers": summary.layers,
+                "width": summary.width,
+                "heads": summary.heads,
+                "vocabulary": summary.vocabulary,
+                "patch": summary.patch,
+                "max_tokens": variant.max_tokens,
+            }
+        )
+    if json:
+        console.show_json(rows)
+        return
+    columns = [(key.replace("_", " "), "left" if key in ("name", "family") else "right") for key in rows[0]]
+    console.show_table(columns, [[_cell(value) for value in row.values()] for row in rows])
+    console.out().print(
+        "\nAny image size gives ViT its tokens, so it has no maximum. "
+        "A local folder or owner/name on the hub is a model too.",
+        style="dim",
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,73 @@
+"""Values of options that a word does not cover: lists, ranges, pairs, choices."""
+
+from pathlib import Path
+from typing import Any
+
+from edgeprof.errors import UnknownName, UsageError
+
+
+def words(text: str, option: str) -> list[str]:
+    """ "fp32,int8" -> ["fp32", "int8"]"""
+    found = [word.strip() for word in text.split(",")]
+    if not all(found):
+        raise UsageError(f"{option} is empty, or has an empty part: '{text}'.", f"Example: {option} fp32,int8")
+    return list(dict.fromkeys(found))
+
+
+def choice(text: str, option: str, *known: str) -> Any:
+    if text not in known:
+        raise UnknownName(f"value of {option}", text, known)
+    return text
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """ "16,64" -> [16, 64]; "16..128x2" -> [16, 32, 64, 128]; "16..20" -> doubling as well. All positive, sorted.
+
+    Raises:
+        UsageError: not a list of positive whole numbers.
+    """
+    found: set[int] = set()
+    for word in text.split(","):
+        found.update(_range(word.strip(), option) if ".." in word else [_positive(word.strip(), option)])
+    return sorted(found)
+
+
+def _range(word: str, option: str) -> list[int]:
+    ends, _, factor_text = word.partition("x")
+    low_text, _, high_text = ends.partition("..")
+    low, high = _positive(low_text, option), _positive(high_text, option)
+    factor = _positive(factor_text, option) if factor_text else 2
+    if factor < 2 or low > high:
+        raise UsageError(f"{option} {word} is no rising range.", f"Example: {option} 16..512x2")
+    steps = [low]
+    while steps[-1] * factor <= high:
+        steps.append(steps[-1] * factor)
+    return steps
+
+
+def _positive(word: str, option: str) -> int:
+    if not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise UsageError(
+            f"{option} takes whole numbers above zero, not '{word}'.",
+            f"Example: {option} 16,64,256 or {option} 16..512x2",
+        )
+    return int(word)
+
+
+def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
+    """["a=1", "b=2"] -> {"a": "1", "b": "2"}"""
+    found = {}
+    for text in texts or ():
+        key, equals, value = text.rpartition("=")
+        if not (key and equals and value):
+            raise UsageError(f"{option} takes name=value, not '{text}'.", f"Example: {option} {example}")
+        found[key] = value
+    return found
+
+
+def sizes(texts: list[str] | None, option: str, example: str) -> dict[str, int]:
+    return {key: _positive(value, option) for key, value in pairs(texts, option, example).items()}
+
+
+def files(texts: list[str] | None, option: str, example: str) -> dict[str, Path]:
+    return {key: Path(value) for key, value in pairs(texts, option, example).items()}

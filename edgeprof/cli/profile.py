@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeprof.schema import Point
+
+
+def profile(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="Exported names, folders, or .onnx files; none means all exported."),
+    ] = None,
+    seq: Annotated[
+        str | None, typer.Option(help="Token lengths: 16,64,256 or 16..512x2. In decode: tokens cached.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes.")] = "1",
+    phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
+    precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1)] = None,
+    ep: Annotated[str, typer.Option(help="Execution providers.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
+    runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 10,
+    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.", min=0.0)] = 1.0,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.", min=1.0)] = 300.0,
+    dim: Annotated[
+        list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
+    ] = None,
+    input: Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy. Repeatable.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
+    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
+    json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
+) -> None:
+    """Measure latency and memory of exported models over token lengths."""
+    from edgeprof import api
+    from edgeprof.cli import console
+    from edgeprof.cli.options import choice, files, numbers, sizes, words
+
+    with console.progress_bar() as progress:
+        run = api.profile(
+            targets or (),
+            seq=numbers(seq, "--seq") if seq is not None else (),
+            batch=numbers(batch, "--batch"),
+            phase=choice(phase, "--phase", "prefill", "decode", "both"),
+            precision=words(precision, "--precision") if precision is not None else (),
+            threads=threads,
+            ep=words(ep, "--ep"),
+            rounds=rounds,
+            runs=runs,
+            min_time_s=min_time,
+            timeout_s=timeout,
+            dims=sizes(dim, "--dim", "sequence_length=512"),
+            inputs=files(input, "--input", "input_ids=ids.npy"),
+            name=name,
+            models=models,
+            out=out,
+            progress=progress,
+        )
+    if json:
+        console.show_json(run)
+    else:
+        _show(run.points)
+        console.out().print(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
+        console.out().print(f"Next: edgeprof report {Path(run.folder).name}", style="dim")
+    if run.failed:
+        raise typer.Exit(1)
+
+
+def _show(points: "tuple[Point, ...]") -> None:
+    from edgeprof import units
+    from edgeprof.cli import console
+
+    columns = [("model", "left"), ("precision", "left"), ("phase", "left"), ("batch", "right"), ("tokens", "right")]
+    columns += [("latency", "right"), ("95 % interval", "right"), ("peak memory", "right"), ("weights", "right")]
+    columns += [("working", "right")]
+    rows = []
+    for point in points:
+        row = [point.variant, point.precision, point.phase, str(point.batch), f"{point.length:,}"]
+        if point.latency_median_s is None:
+            rows.append([*row, point.status, "", "", "", ""])
+            continue
+        low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
+        row += [units.duration(point.latency_median_s), f"{units.duration(low)} to {units.duration(high)}"]
+        memory = (point.memory_peak_bytes, point.memory_weights_bytes, point.memory_working_bytes)
+        rows.append([*row, *(units.size(value or 0) for value in memory)])
+    console.show_table(columns, rows)
+    for point in points:
+        if point.status != "ok":
+            label = f"{point.variant} {point.precision}, {point.phase} at {point.length} tokens"
+            console.out().print(f"[red]{point.status}[/]: {label}: {point.error}")
