@@ -132,6 +132,7 @@ class InputValue(Record, frozen=True, kw_only=True):
     start: int = 0  # "positions" count from here
     high: int = 2  # "token_ids" are drawn below this
     file: str = ""
+    sha256: str = ""  # of the file
 
 
 class StoppingRule(Record, frozen=True, kw_only=True):
@@ -169,10 +170,10 @@ class Reading(Record, frozen=True, kw_only=True):
     warmup_runs: int
     latencies_s: tuple[float, ...]
     memory_imports_bytes: int  # resident with interpreter and runtime loaded, no model
-    memory_loaded_bytes: int  # resident once the session exists and inputs are bound
+    memory_loaded_bytes: int  # resident once the session exists; inputs (the KV cache!) come later
     memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
     memory_load_peak_bytes: int  # highest resident set up to here
-    memory_run_peak_bytes: int  # highest resident set of the runs
+    memory_run_peak_bytes: int  # highest resident set of the runs, inputs included
 
 
 class Measurement(Record, frozen=True, kw_only=True):
@@ -195,6 +196,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
     macs: int | None = None
+    emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     artifact_sha256: str
     settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
     machine_id: str
@@ -253,11 +255,20 @@ class Point(Record, frozen=True, kw_only=True):
     rounds: int
     weights: str
     error: str
+    emulated: bool = False
 
     @property
     def length(self) -> int:
         """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
         return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class Findings(Record, frozen=True, kw_only=True):
+    """What the points say, in sentences computed from them (`edgeprof.analysis.sentences`)."""
+
+    headlines: tuple[str, ...]
+    captions: dict[str, str]  # name of a figure -> what it shows
+    reference: tuple[Point, ...]  # the points of figures over the parameter count: one for each series, lengths alike
 
 
 T = TypeVar("T")

@@ -1,0 +1,6 @@
+"""What the numbers mean: pure functions over records. No I/O, no plotting.
+
+statistics   visits -> points: medians, intervals, the memory split
+findings     points -> numbers worth telling: growth with length and size, precision against precision
+sentences    findings -> words: the headlines and the caption of every figure
+"""

@@ -1,0 +1,111 @@
+"""Where text goes: labels at line ends that do not overlap, and ticks at numbers people expect."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions as near to the wanted ones as can be, at least `gap` apart, within low..high.
+
+    Least squares: neighbours that are too close become a block that stands at the mean of what its members want,
+    until no two blocks overlap (pool adjacent violators). Where there is not enough room the gap shrinks.
+
+    Returns:
+        Positions in the order of `wanted`.
+    """
+    if not wanted:
+        return []
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    # Without the gaps the condition is only that positions do not decrease: that is what pooling solves.
+    blocks: list[tuple[float, int]] = []  # mean, members
+    for place, index in enumerate(order):
+        mean, members = wanted[index] - place * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            other, more = blocks.pop()
+            mean, members = (mean * members + other * more) / (members + more), members + more
+        blocks.append((mean, members))
+    ceiling = high - (len(wanted) - 1) * gap
+    pooled = [min(max(mean, low), ceiling) for mean, members in blocks for _ in range(members)]
+    positions = [0.0] * len(wanted)
+    for place, index in enumerate(order):
+        positions[index] = pooled[place] + place * gap
+    return positions
+
+
+class Box(NamedTuple):
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def touches(self, other: "Box") -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
+        )
+
+    def holds(self, x: float, y: float) -> bool:
+        return self.left < x < self.right and self.bottom < y < self.top
+
+
+def first_free(
+    boxes: Sequence[Box], within: Box, taken: Sequence[Box], points: Iterable[tuple[float, float]]
+) -> int | None:
+    """The first of `boxes` that lies within, touches none that is taken, and holds none of the points."""
+    points = list(points)
+    for index, box in enumerate(boxes):
+        lies_within = box.left >= within.left and box.bottom >= within.bottom and box.right <= within.right
+        if lies_within and not any(map(box.touches, taken)) and not any(box.holds(*point) for point in points):
+            return index
+    return None
+
+
+def along(corners: Sequence[tuple[float, float]], step: float) -> list[tuple[float, float]]:
+    """Points on a polyline, about `step` apart."""
+    points = list(corners)
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        count = math.ceil(math.hypot(x1 - x0, y1 - y0) / step)
+        points += [(x0 + (x1 - x0) * i / count, y0 + (y1 - y0) * i / count) for i in range(1, count)]
+    return points
+
+
+def octaves(low: float, high: float, most: int) -> list[float]:
+    """Powers of two within low..high, at most `most`: every one, every second, ..."""
+    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
+    step = max(1, math.ceil((last - first + 1) / max(most, 1)))
+    return [2.0**exponent for exponent in range(first, last + 1, step)]
+
+
+_STEPS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 2.0, 3.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+)
+
+
+def decades(low: float, high: float, most: int) -> list[float]:
+    """Round numbers within low..high, on a logarithmic scale, where at most `most` would fit at even distances.
+
+    The finest of a few patterns whose ticks are far enough apart; a range too narrow for three ticks of any pattern
+    gets evenly spaced round numbers instead.
+    """
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    apart = (high / low) ** (1 / most)
+    best: list[float] = []
+    for steps in _STEPS:
+        ticks = [step * 10.0**exponent for exponent in range(first, last + 1) for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if all(after / before >= apart for before, after in pairwise(inside)):
+            best = inside
+    return best if len(best) >= 3 else _even(low, high)
+
+
+def _even(low: float, high: float) -> list[float]:
+    rough = (high - low) / 4
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = min((unit * factor for factor in (1, 2, 2.5, 5, 10)), key=lambda step: abs(step - rough))
+    return [step * index for index in range(math.ceil(low / step), math.floor(high / step) + 1)]

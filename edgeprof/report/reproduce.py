@@ -1,0 +1,85 @@
+"""The commands that make the same points again, derived from the records."""
+
+import shlex
+from collections.abc import Sequence
+from itertools import groupby
+
+from edgeprof.schema import Point
+
+Product = dict[str, tuple[str, ...]]
+"""Values for each dimension: all their combinations were measured."""
+
+_LISTS = ("seq", "precision", "phase", "variant", "ep")  # the options that take several values
+
+
+def commands(points: Sequence[Point], run: str) -> list[str]:
+    """Export and profile commands that cover exactly these points; defaults that records do not hold stay unsaid.
+
+    Args:
+        points: the points of a run.
+        run: its name.
+    """
+    return [*_exports(points), *(_profile(product, run) for product in products(points))]
+
+
+def products(points: Sequence[Point]) -> list[Product]:
+    """The fewest full products that a simple merge finds: points that differ in one dimension only become one."""
+    merged = [_single(point, points) for point in points]
+    for dimension in _LISTS:
+        merged = _merge(merged, dimension)
+    return merged
+
+
+def _single(point: Point, points: Sequence[Point]) -> Product:
+    rounds = max(other.rounds for other in points)  # a point with fewer had visits that failed
+    return {
+        "variant": (point.variant,),
+        "precision": (point.precision,),
+        "phase": (point.phase,),
+        "seq": (str(point.length),),
+        "ep": (point.provider,),
+        "batch": (str(point.batch),),
+        "threads": (str(point.threads),),
+        "rounds": (str(max(rounds, 1)),),
+        "weights": (point.weights,),
+    }
+
+
+def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
+    """Unite products that are equal in everything else."""
+    rest: dict[tuple[tuple[str, ...], ...], Product] = {}
+    for product in products:
+        key = tuple(values for name, values in product.items() if name != dimension)
+        known = rest.get(key, {}).get(dimension, ())
+        rest[key] = {**product, dimension: tuple(dict.fromkeys((*known, *product[dimension])))}
+    return list(rest.values())
+
+
+def _profile(product: Product, run: str) -> str:
+    phase = product["phase"][0] if len(product["phase"]) == 1 else "both"
+    lists = {name: ",".join(product[name]) for name in ("precision", "ep", "batch", "threads", "rounds")}
+    seq = ",".join(sorted(product["seq"], key=int))
+    targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]
+    options = {"seq": seq, "phase": phase, **lists, "name": run}
+    return _command("profile", targets, options)
+
+
+def _exports(points: Sequence[Point]) -> list[str]:
+    """One command for each kind of weights; files that nobody exported here need none."""
+    made = [point for point in points if point.weights != "file"]
+    kinds = sorted({(point.weights.split()[0], point.variant, point.precision) for point in made})
+    chosen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (weights, variant), group in groupby(kinds, key=lambda kind: kind[:2]):
+        precisions = tuple(precision for _, _, precision in group)
+        chosen.setdefault((weights, precisions), []).append(variant)
+    return [
+        _command("export", variants, {"precision": ",".join(precisions), "weights": weights})
+        for (weights, precisions), variants in chosen.items()
+    ]
+
+
+def _command(verb: str, targets: Sequence[str], options: dict[str, str]) -> str:
+    words = ["edgeprof", verb, *targets]
+    for name, value in options.items():
+        words += [f"--{name}", value]
+    return shlex.join(words)

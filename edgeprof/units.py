@@ -1,0 +1,42 @@
+"""Numbers as people read them: three significant digits and a unit. Bytes are decimal (1 MB = 10^6 bytes)."""
+
+import math
+
+
+def number(value: float, digits: int = 3, *, trim: bool = True) -> str:
+    """`digits` significant digits, never in exponents: 0.0123, 4.1, 41, 1,230. In a column, leave the zeros: 4.10."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.{digits - 1}e}")  # first round, so that 9.999 counts its digits as 10.0
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if trim and "." in text else text
+
+
+def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    """In the largest unit that is not larger than the value; in the smallest one if all are."""
+    rounded = abs(float(f"{value:.2e}"))
+    scale, unit = max((step for step in steps if step[0] <= rounded), default=steps[0])
+    return f"{number(value / scale)}{unit}"
+
+
+def duration(seconds: float) -> str:
+    return _scaled(seconds, ((1e-9, " ns"), (1e-6, " µs"), (1e-3, " ms"), (1.0, " s")))
+
+
+def size(count_bytes: float) -> str:
+    return _scaled(count_bytes, ((1, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB")))
+
+
+def count(value: float) -> str:
+    """Parameters, the way the field writes them: 4.39M, 124M, 1.56B."""
+    return _scaled(value, ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B")))
+
+
+def macs(value: float) -> str:
+    return _scaled(value, ((1, " MAC"), (1e3, " kMAC"), (1e6, " MMAC"), (1e9, " GMAC"), (1e12, " TMAC")))
+
+
+def ratio(value: float) -> str:
+    """As many digits as a ratio of two medians can bear: 0.87x, 1.13x, 4.1x, 41x."""
+    return f"{number(value, 3 if 1 <= value < 2 else 2)}x"

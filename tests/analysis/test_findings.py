@@ -1,0 +1,102 @@
+"""Findings on points made by hand."""
+
+import pytest
+from made import MB, point
+
+from edgeprof.analysis.findings import (
+    Estimate,
+    comparisons,
+    length_growth,
+    measured,
+    memory_split,
+    per_token,
+    reference_points,
+    size_growth,
+    whole_growth,
+)
+
+
+def test_the_interval_of_a_ratio_holds_one_exactly_when_the_intervals_overlap() -> None:
+    ratio = Estimate(4, 3, 5).over(Estimate(2, 1.5, 2.5))
+    assert ratio == Estimate(2, 3 / 2.5, 5 / 1.5)
+    assert ratio.clear  # 3..5 and 1.5..2.5 are apart
+    assert not Estimate(4, 2, 6).over(Estimate(2, 1.5, 2.5)).clear  # 2..6 and 1.5..2.5 are not
+
+
+def test_length_growth_starts_at_a_quarter_of_the_longest() -> None:
+    line = [point(t, tokens=n) for n, t in ((16, 0.010), (64, 0.040), (128, 0.100), (256, 0.200), (512, 0.410))]
+    growth = length_growth(line)
+    assert growth
+    assert (growth.short.tokens, growth.long.tokens, growth.lengths) == (128, 512, 4)
+    assert growth.time.value == pytest.approx(4.1)
+    assert growth.power == pytest.approx(1.0178, abs=1e-4)  # ln 4.1 / ln 4 = 1.41099 / 1.38629
+
+
+def test_growth_needs_two_lengths() -> None:
+    assert length_growth([point(0.1)]) is None
+    assert whole_growth([point(0.1)]) is None
+    assert length_growth([]) is None
+
+
+def test_what_a_cached_token_costs() -> None:
+    # 26 ms at 900 and 19 ms at 200 cached tokens: 7 ms over 700 tokens, 10 us each.
+    line = [point(t, phase="decode", tokens=1, past_tokens=n) for n, t in ((200, 0.019), (900, 0.026))]
+    growth = whole_growth(line)
+    assert growth
+    assert growth.per_token_s == pytest.approx(10e-6)
+
+
+def test_time_per_token_counts_the_whole_batch() -> None:
+    assert per_token(point(0.8, tokens=100, batch=4)).value == pytest.approx(0.002)
+
+
+def test_a_law_needs_three_sizes() -> None:
+    # Ten times the parameters, 100 times the time, twice: a power of 2.
+    sizes = [point(t, variant=str(n), params=n) for n, t in ((10**6, 0.001), (10**7, 0.1), (10**8, 10.0))]
+
+    def seconds(p: object) -> float | None:
+        return p.latency_median_s  # type: ignore[attr-defined,no-any-return]
+
+    law = size_growth(sizes, seconds)
+    assert law
+    assert law.power == pytest.approx(2)
+    assert (law.params, law.ratio) == (100, pytest.approx(10_000))
+    two = size_growth(sizes[:2], seconds)
+    assert two
+    assert (two.power, two.params) == (None, 10)
+    assert size_growth(sizes[:1], seconds) is None
+
+
+def test_reference_length_is_the_one_most_lines_have() -> None:
+    def line(variant: str, *lengths: int) -> list:
+        return [point(0.1, variant=variant, tokens=n) for n in lengths]
+
+    chosen = reference_points([*line("a", 128, 512), *line("b", 128, 512), *line("vit", 122, 485)])
+    assert sorted(p.tokens for p in chosen) == [485, 512, 512]  # all lines have both: the longer
+    chosen = reference_points([*line("a", 128, 512), *line("b", 128), *line("vit", 122, 485)])
+    assert sorted(p.tokens for p in chosen) == [122, 128, 128]  # only at 128 are all three
+    chosen = reference_points([*line("a", 16), *line("b", 16), *line("far", 512)])
+    assert [p.variant for p in chosen] == ["a", "b"]  # lengths are never mixed
+    assert reference_points([]) == []
+
+
+def test_precisions_are_compared_at_the_same_point_only() -> None:
+    base, quick = point(0.4), point(0.1, precision="int8")
+    elsewhere = point(0.1, precision="int8", tokens=64)
+    (found,) = comparisons([base, quick, elsewhere])
+    assert (found.base, found.point) == (base, quick)
+    assert found.speed.value == pytest.approx(4)
+
+
+def test_memory_whose_peak_is_loading() -> None:
+    usual, loading = memory_split(point(0.1)), memory_split(point(0.1, memory_peak_bytes=900 * MB))
+    assert usual
+    assert loading
+    assert not usual.peak_at_load  # 60 + 400 + 140 = 600
+    assert loading.peak_at_load
+    assert memory_split(point(memory_runtime_bytes=None)) is None
+
+
+def test_failed_and_emulated_points_are_not_measured() -> None:
+    fine = point(0.1)
+    assert measured([fine, point(), point(0.1, emulated=True)]) == [fine]

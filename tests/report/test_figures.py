@@ -1,0 +1,182 @@
+"""Every figure, drawn from records."""
+
+import struct
+import zlib
+from itertools import combinations, pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+import runs
+
+from edgeprof.analysis.sentences import CAPTIONS
+from edgeprof.report import style
+from edgeprof.report.drawing import Drawing, draw
+from edgeprof.report.figures import FIGURES, Figure
+from edgeprof.report.panels import arrange
+from edgeprof.schema import Findings, Point
+
+SMALL = runs.told()
+LARGE = runs.told(runs.large())
+by_name = pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+
+
+def drawn(figure: Figure, run: tuple[list[Point], Findings]) -> Drawing:
+    drawing = draw(figure, *run)
+    assert drawing is not None
+    return drawing
+
+
+def texts(svg: bytes) -> list[str]:
+    root = ElementTree.fromstring(svg)
+    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def row(name: str) -> Figure:
+    return next(figure for figure in FIGURES if figure.name == name)
+
+
+def test_the_record_set_is_what_its_script_makes() -> None:
+    assert runs.generated() == runs.store.load_measurements(runs.RUN)
+
+
+def test_figures_and_captions_have_the_same_names() -> None:
+    assert {figure.name: figure.phase for figure in FIGURES} == {name: phase for name, phase, _ in CAPTIONS}
+    assert set(SMALL[1].captions) == {figure.name for figure in FIGURES}
+
+
+@by_name
+def test_png_is_whole_and_crisp(figure: Figure) -> None:
+    data = drawn(figure, SMALL).save("png")
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", data[16:24])
+    assert width >= 8 * style.DPI
+    assert height >= 4 * style.DPI
+    assert data[-12:] == b"\0\0\0\0IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+
+
+@by_name
+def test_svg_says_in_text_what_it_shows(figure: Figure) -> None:
+    said = texts(drawn(figure, SMALL).save("svg"))
+    assert figure.title in said
+    assert figure.x.label in said
+    assert figure.y.label in said
+    assert any("random weights" in text for text in said)
+    for panel in arrange(figure, *SMALL):
+        assert all(line.label in said for line in panel.lines)
+
+
+@by_name
+def test_same_records_same_file(figure: Figure) -> None:
+    assert drawn(figure, SMALL).save("svg") == drawn(figure, SMALL).save("svg")
+
+
+@pytest.mark.parametrize("run", [SMALL, LARGE], ids=["small", "large"])
+@by_name
+def test_no_text_overlaps_or_is_clipped(figure: Figure, run: tuple[list[Point], Findings]) -> None:
+    canvas = drawn(figure, run).canvas
+    with style.look():
+        canvas.draw_without_rendering()
+        boxes = [
+            (text.get_text(), text.get_window_extent())
+            for text in canvas.findobj(lambda artist: hasattr(artist, "get_text") and artist.get_visible())
+            if text.get_text().strip()
+        ]
+    names = [item for item in boxes if not item[0].replace(",", "").replace(".", "").isdigit()]
+    for (one, box), (other, other_box) in combinations(names, 2):
+        # Extents include the room for descenders, which neighbouring lines of text may share.
+        assert not box.padded(-2.5).overlaps(other_box.padded(-2.5)), f"'{one}' touches '{other}'"
+    for name, box in boxes:
+        assert box.x0 >= 0 and box.y0 >= 0, name
+        assert box.x1 <= canvas.bbox.x1 and box.y1 <= canvas.bbox.y1, name
+
+
+def test_text_is_large_enough_to_be_halved() -> None:
+    canvas = drawn(row("prefill-latency"), LARGE).canvas
+    sizes = [text.get_fontsize() for text in canvas.findobj(lambda artist: hasattr(artist, "get_fontsize"))]
+    assert min(sizes) >= 11
+
+
+def test_token_axis_has_plain_powers_of_two() -> None:
+    said = texts(drawn(row("decode-latency"), SMALL).save("svg"))
+    assert [text for text in said if text.isdigit()][:6] == ["16", "32", "64", "128", "256", "512"]
+
+
+def test_families_have_a_panel_each_and_variants_one_colour() -> None:
+    panels = arrange(row("prefill-latency"), *SMALL)
+    assert [panel.title for panel in panels] == ["bert", "gpt2", "vit"]
+    bert = {line.label: line for line in panels[0].lines}
+    assert set(bert) == {f"{size} {precision}" for size in ("tiny", "small", "base") for precision in ("fp32", "int8")}
+    assert bert["base fp32"].colour == bert["base int8"].colour != bert["tiny fp32"].colour
+    assert bert["base fp32"].stroke != bert["base int8"].stroke
+    assert all(before.x < after.x for line in panels[0].lines for before, after in pairwise(line.marks))
+
+
+def test_failed_points_are_left_out() -> None:
+    (line,) = (
+        line
+        for panel in arrange(row("prefill-latency"), *SMALL)
+        for line in panel.lines
+        if (panel.title, line.label) == ("bert", "small fp32")
+    )
+    assert [mark.x for mark in line.marks] == [16, 64, 128]
+
+
+def test_throughput_turns_the_interval_round() -> None:
+    point = next(point for point in SMALL[0] if point.variant == "bert-base" and point.tokens == 128)
+    reading = row("prefill-throughput").y.of(point)
+    assert reading and point.latency_median_s and point.latency_ci_low_s and point.latency_ci_high_s
+    assert reading.middle == pytest.approx(128 / point.latency_median_s)
+    assert reading.low == pytest.approx(128 / point.latency_ci_high_s)
+    assert reading.high == pytest.approx(128 / point.latency_ci_low_s)
+
+
+def changed(points: list[Point], **fields: Any) -> list[Point]:
+    return [msgspec.structs.replace(point, **fields) for point in points]
+
+
+def told(points: list[Point]) -> tuple[list[Point], Findings]:
+    return points, runs.sentences.sentences(points)
+
+
+def test_a_figure_without_data_is_not_drawn() -> None:
+    run = told([point for point in SMALL[0] if point.family == "bert"])
+    assert [figure.name for figure in FIGURES if draw(figure, *run)] == [
+        figure.name for figure in FIGURES if figure.phase == "prefill"
+    ]
+
+
+def test_a_single_point_is_a_figure_too() -> None:
+    run = told([point for point in SMALL[0] if point.variant == "bert-base"][:1])
+    assert draw(row("prefill-latency"), *run)
+    assert "64" not in texts(drawn(row("prefill-latency"), run).save("svg"))  # the axis names the length measured
+    assert draw(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
+
+
+def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
+    bert = [point for point in SMALL[0] if point.family == "bert"]
+    run = told([*bert, *changed(bert, provider="qnn", emulated=True)])
+    panels = arrange(row("prefill-latency"), *run)
+    assert [panel.title for panel in panels] == ["bert, cpu", "bert, qnn (emulated)"]
+    assert len(arrange(row("prefill-latency-by-size"), *run)) == 1
+
+
+def test_other_batches_have_panels_of_their_own() -> None:
+    bert = [point for point in SMALL[0] if point.family == "bert"]
+    panels = arrange(row("prefill-latency"), *told([*bert, *changed(bert, batch=4)]))
+    assert [panel.title for panel in panels] == ["bert, batch 1", "bert, batch 4"]
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    odd = changed([point for point in SMALL[0] if point.family == "bert"], variant="a$b$<c>&_{d}" * 3, family="x$y$")
+    svg = drawn(row("prefill-latency"), told(odd)).save("svg")
+    assert "a$b$<c>&_{d}" * 3 + " fp32" in texts(svg)
+
+
+def test_drawing_leaves_the_callers_matplotlib_alone() -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 23.0}):
+        drawn(row("prefill-latency"), SMALL).save("svg")
+        assert matplotlib.rcParams["font.size"] == 23.0

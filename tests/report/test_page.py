@@ -1,0 +1,223 @@
+"""The pages: complete, self-contained, and at peace with a real browser."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import browser
+import msgspec
+import pytest
+import runs
+
+from edgeprof import report, store
+from edgeprof.errors import RunError, StorageError
+from edgeprof.report.reproduce import commands, products
+from edgeprof.schema import Point
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reports") / "run"
+    points, findings = runs.told()
+    page = report.write(folder, store.load_machine(runs.RUN), points, findings, started_at="2026-03-01T12:00:00Z")
+    assert page == folder / "index.html"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def visit(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> browser.Visit:
+    return browser.open_page(folder / "index.html", tmp_path_factory.mktemp("browser"))
+
+
+class Rows(HTMLParser):
+    """Cells of the table bodies, by the id of their section."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {}
+        self._section, self._cell = "", False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "section":
+            self._section = dict(attrs).get("id") or ""
+        if tag == "tr":
+            self.rows.setdefault(self._section, []).append([])
+        if tag == "td":
+            self.rows[self._section][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = self._cell and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.rows[self._section][-1][-1] += data
+
+
+def body(rows: list[list[str]]) -> list[list[str]]:
+    return [row for row in rows if row]  # the head has no td
+
+
+def test_the_browser_notices_errors_and_requests(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<link rel=icon href='data:,'><img src='http://127.0.0.1:9/x.png'><script>nope()</script>")
+    visit = browser.open_page(bad, tmp_path)
+    assert "nope is not defined" in visit.console[0]
+    assert "http://127.0.0.1:9/x.png" in visit.requests
+
+
+def test_the_page_opens_without_console_errors_or_requests(visit: browser.Visit, folder: Path) -> None:
+    assert visit.console == ()
+    assert [address for address in visit.requests if address != (folder / "index.html").as_uri()] == []
+
+
+def test_all_points_are_in_the_dom(visit: browser.Visit) -> None:
+    points, _ = runs.told()
+    rows = Rows(visit.dom).rows
+    assert len(body(rows["points"])) == sum(point.status == "ok" for point in points) == 70
+    base = next(row for row in body(rows["points"]) if row[:5] == ["bert-base", "109M", "fp32", "prefill", "128"])
+    point = next(p for p in points if p.variant == "bert-base" and p.precision == "fp32" and p.tokens == 128)
+    assert point.latency_median_s
+    assert float(base[6]) == pytest.approx(1e3 * point.latency_median_s, rel=5e-3)
+    assert base[9] == "15"  # 3 rounds of 5 latencies
+
+
+def test_failed_points_are_there_with_reasons(visit: browser.Visit) -> None:
+    problems = body(Rows(visit.dom).rows["problems"])
+    assert [(row[0], row[-2]) for row in problems] == [("bert-small", "failed"), ("gpt2-medium", "timeout")]
+    assert "killed (SIGKILL)" in problems[0][-1]
+
+
+def test_every_figure_is_inline_with_words_for_those_who_cannot_see_it(visit: browser.Visit) -> None:
+    _, findings = runs.told()
+    pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,[^"]+)"[^>]* alt="([^"]+)"', visit.dom)
+    assert len(pictures) == len(findings.captions) == 11
+    assert all(len(alt) > 40 for _, alt in pictures)
+    for caption in findings.captions.values():
+        assert caption in visit.dom
+    for headline in findings.headlines:
+        assert headline in visit.dom
+
+
+def test_figures_lie_beside_the_page(folder: Path) -> None:
+    _, findings = runs.told()
+    expected = {f"{name}.{kind}" for name in findings.captions for kind in ("png", "svg")}
+    assert {file.name for file in (folder / "figures").iterdir()} == expected
+
+
+def test_markdown_has_the_same_content(folder: Path) -> None:
+    text = (folder / "report.md").read_text()
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(links) == 11
+    assert all((folder / link).is_file() for link in links)
+    points = text.partition("## Points\n")[2].partition("\n## ")[0]
+    lines = [line for line in points.splitlines() if line.startswith("|")]
+    assert len(lines) == 70 + 2
+    assert len({line.count("|") for line in lines}) == 1
+    assert "Example Edge CPU" in text
+    assert "killed (SIGKILL)" in text
+    assert "edgeprof profile gpt2 gpt2-medium --seq 16,64,128,512 --phase both" in text
+    assert "\n\n\n\n" not in text
+
+
+def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
+    points, _ = runs.told()
+    evil = "<script>alert(1)</script>|`x`\nnext"
+    points = [msgspec.structs.replace(p, error=evil, variant="a<b>&c") for p in points if p.variant == "bert-small"]
+    findings = runs.sentences.sentences(points)
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, findings)
+    visit = browser.open_page(page, tmp_path)
+    assert visit.console == ()
+    assert "<script" not in visit.dom
+    assert "a&lt;b&gt;&amp;c" in visit.dom
+    markdown = (tmp_path / "run" / "report.md").read_text()
+    assert r"\<script\>alert(1)\</script\>\|\`x\` next" in markdown
+
+
+def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
+    points, findings = runs.told()
+    machine = store.load_machine(runs.RUN)
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    (tmp_path / "run" / "figures" / "gone.png").write_bytes(b"")
+    only = [point for point in points if point.variant == "bert-base"][:1]
+    report.write(tmp_path / "run", machine, only, runs.sentences.sentences(only))
+    assert not (tmp_path / "run" / "figures" / "gone.png").exists()
+    assert findings.captions.keys() > {file.stem for file in (tmp_path / "run" / "figures").iterdir()}
+
+
+def test_only_failures_make_a_page_too(tmp_path: Path) -> None:
+    points = [point for point in runs.told()[0] if point.status != "ok"]
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.sentences.sentences(points))
+    text = page.read_text()
+    assert "No point was measured." in text
+    assert "<img" not in text
+
+
+def test_progress_names_each_figure(tmp_path: Path) -> None:
+    points = runs.told()[0][:1]
+    heard: list[tuple[str, float | None]] = []
+    report.write(
+        tmp_path / "run",
+        store.load_machine(runs.RUN),
+        points,
+        runs.sentences.sentences(points),
+        progress=lambda doing, share: heard.append((doing, share)),
+    )
+    shares = [share for _, share in heard if share is not None]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+def test_no_points_is_an_error_with_the_next_step(tmp_path: Path) -> None:
+    nothing = runs.sentences.sentences([])
+    with pytest.raises(RunError, match="edgeprof profile --name run"):
+        report.write(tmp_path / "run", store.load_machine(runs.RUN), [], nothing)
+
+
+def test_a_disk_that_refuses_is_an_error_with_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    points, findings = runs.told()
+    with pytest.raises(StorageError, match="Cannot write"):
+        report.write(tmp_path / "file" / "run", store.load_machine(runs.RUN), points[:1], findings)
+
+
+# --- how to reproduce ----------------------------------------------------------------------------------
+
+
+def covered(points: list[Point]) -> Iterator[tuple[str, ...]]:
+    for product in products(points):
+        for variant in product["variant"]:
+            for precision in product["precision"]:
+                for phase in product["phase"]:
+                    for length in product["seq"]:
+                        yield variant, precision, phase, length
+
+
+def test_commands_cover_exactly_the_points() -> None:
+    points, _ = runs.told()
+    assert sorted(covered(points)) == sorted((p.variant, p.precision, p.phase, str(p.length)) for p in points)
+    # One point less is no full product any more, and is not asked for again.
+    assert sorted(covered(points[1:])) == sorted((p.variant, p.precision, p.phase, str(p.length)) for p in points[1:])
+
+
+def test_commands_are_what_was_run() -> None:
+    points, _ = runs.told()
+    assert commands(points, "showcase") == [
+        "edgeprof export bert-base bert-small bert-tiny gpt2 gpt2-medium vit-base vit-tiny "
+        "--precision fp32,int8 --weights random",
+        "edgeprof profile bert-tiny bert-small bert-base --seq 16,64,128,512 --phase prefill --precision fp32,int8 "
+        "--ep cpu --batch 1 --threads 2 --rounds 3 --name showcase",
+        "edgeprof profile gpt2 gpt2-medium --seq 16,64,128,512 --phase both --precision fp32,int8 "
+        "--ep cpu --batch 1 --threads 2 --rounds 3 --name showcase",
+        "edgeprof profile vit-tiny vit-base --seq 10,50,122,485 --phase prefill --precision fp32,int8 "
+        "--ep cpu --batch 1 --threads 2 --rounds 3 --name showcase",
+    ]
+
+
+def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
+    points = [msgspec.structs.replace(p, variant="my model", weights="file") for p in runs.told()[0][:1]]
+    (command,) = commands(points, "run")
+    assert shlex.split(command)[:3] == ["edgeprof", "profile", "my model.onnx"]
