@@ -41,17 +41,22 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A bar on standard error that says what is being done; a callback that moves it comes back."""
+def progress_bar(*, still: bool = False) -> Iterator[Progress]:
+    """A bar on standard error that says what is being done; a callback that moves it comes back.
+
+    A `still` bar is drawn only when it moves: a clock that ticks would run on the cores that are being measured.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
     columns = (BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    with Bar(*columns, console=console, transient=True, disable=hidden, auto_refresh=not still) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def tell(doing: str, share: float | None) -> None:
-            bar.update(task, description=doing, completed=share)
+            bar.update(task, description=doing, completed=share, refresh=still)
 
         yield tell

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def profile(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="Exported names, folders, or .onnx files; none means all exported."),
+        typer.Argument(metavar="TARGET", help="Exported names, folders, or .onnx files; none means all exported."),
     ] = None,
     seq: Annotated[
         str | None, typer.Option(help="Token lengths: 16,64,256 or 16..512x2. In decode: tokens cached.")
@@ -38,7 +38,7 @@ def profile(
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, files, numbers, sizes, words
 
-    with console.progress_bar() as progress:
+    with console.progress_bar(still=True) as progress:
         run = api.profile(
             targets or (),
             seq=numbers(seq, "--seq") if seq is not None else (),

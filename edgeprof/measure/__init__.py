@@ -1,0 +1,1 @@
+"""The clock and the scales: a parent that plans and spawns, a child that measures."""

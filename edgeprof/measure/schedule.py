@@ -1,0 +1,93 @@
+"""Which visits to make, and in which order.
+
+The order is round by round, and shuffled anew within each round: whatever drifts over a run (heat, clocks, neighbours)
+then falls on all points alike and does not look like a difference between models.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from edgeprof.schema import Artifact, InputValue, Measurement, Record, StoppingRule, Workload
+from edgeprof.store import content_key
+
+SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """One point to be measured: what, under which load, where, and for how long."""
+
+    artifact: Artifact
+    workload: Workload
+    provider: str
+    inputs: tuple[InputValue, ...]
+    stopping: StoppingRule
+    timeout_s: float | None = None
+    macs: int | None = None
+
+
+class Visit(Record, frozen=True, kw_only=True):
+    """One job in one process."""
+
+    job: Job
+    round: int
+
+    @property
+    def settings_key(self) -> str:
+        """Of all that could change a time without showing in a record's other fields."""
+        return content_key(self.job.stopping, self.job.inputs, self.job.artifact.data_sha256)[:16]
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of its Measurement that are known beforehand."""
+        artifact, workload, variant = self.job.artifact, self.job.workload, self.job.artifact.variant
+        return {
+            "variant": artifact.name,
+            "family": variant.family if variant else "",
+            "weights": artifact.weights,
+            "params": artifact.params,
+            "precision": artifact.precision,
+            "provider": self.job.provider,
+            "phase": workload.phase,
+            "batch": workload.batch,
+            "tokens": workload.tokens,
+            "past_tokens": workload.past_tokens,
+            "threads": workload.threads,
+            "round": self.round,
+            "macs": self.job.macs,
+            "artifact_sha256": artifact.sha256,
+            "settings_key": self.settings_key,
+        }
+
+
+IDENTITY = (
+    "artifact_sha256",
+    "precision",
+    "provider",
+    "phase",
+    "batch",
+    "tokens",
+    "past_tokens",
+    "threads",
+    "settings_key",
+    "round",
+)
+
+
+def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> list[Visit]:
+    """The visits that are still to be made, in order. The same arguments always give the same order.
+
+    A visit that `done` holds as failed or timed out is made again; its later record is then the one that counts.
+    """
+    seen = {tuple(getattr(record, name) for name in IDENTITY) for record in done if record.status in SETTLED}
+    visits = []
+    for number in range(rounds):
+        order = list(jobs)
+        random.Random(number).shuffle(order)
+        for job in order:
+            visit = Visit(job=job, round=number)
+            facts = visit.facts()
+            key = tuple(facts[name] for name in IDENTITY)
+            if key not in seen:
+                seen.add(key)
+                visits.append(visit)
+    return visits

@@ -1,0 +1,53 @@
+"""Sessions that run on the execution provider asked for, or not at all.
+
+onnxruntime falls back to the CPU in silence in several ways; each is closed here, so that a CPU time never carries
+another provider's name.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from edgeprof.errors import EdgeprofError, ModelFileError
+from edgeprof.providers.table import find
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(model: str, provider: str, threads: int) -> "InferenceSession":
+    """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
+
+    Raises:
+        UnknownName: no such provider.
+        ModelFileError: onnxruntime refuses the file.
+        EdgeprofError: the provider is not part of this onnxruntime or did not take the model, or memory ran out.
+    """
+    import onnxruntime
+
+    row = find(provider)
+    if row.runtime_name not in onnxruntime.get_available_providers():
+        raise EdgeprofError(f"The onnxruntime installed here has no {row.runtime_name}.", f"Run: {row.install}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if row.kind != "CPU":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        # enable_fallback=0: otherwise the Python wrapper retries a failed provider on the CPU.
+        session = onnxruntime.InferenceSession(model, options, providers=[row.runtime_name], enable_fallback=0)
+    except MemoryError as problem:
+        raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
+    except Exception as problem:  # onnxruntime's errors share no base class
+        raise ModelFileError(
+            f"onnxruntime cannot load {model}: {reason(problem)}.", "Export it again, or check where it came from."
+        ) from problem
+    session.disable_fallback()
+    active = session.get_providers()
+    if active[:1] != [row.runtime_name]:
+        raise EdgeprofError(f"onnxruntime put {model} on {', '.join(active)} instead of {row.runtime_name}.")
+    return session
+
+
+def reason(problem: Exception) -> str:
+    """What onnxruntime says in an error, on one line and without its codes."""
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?", "", str(problem).strip())
+    return " ".join(said.split()).rstrip(".") or type(problem).__name__

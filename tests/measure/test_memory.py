@@ -1,0 +1,33 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeprof.measure import memory
+
+
+def test_status_is_read_in_bytes() -> None:
+    status = "Name:\tpython\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nRssFile:\t   50 kB\nThreads:\t3\n"
+    assert memory.parse(status) == (200 * 1024, 50 * 1024, 300 * 1024)
+
+
+def test_a_kernel_that_tells_less() -> None:
+    assert memory.parse("VmRSS:\t  200 kB\n") == (200 * 1024, 0, 200 * 1024)
+
+
+def test_this_process() -> None:
+    now = memory.read()
+    assert 8 * 2**20 < now.resident_bytes <= now.peak_bytes
+    assert now.file_bytes < now.resident_bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clear_refs")
+def test_the_peak_starts_again_where_that_is_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = bytearray(64 * 2**20)
+    high = memory.read().peak_bytes
+    del block
+    if not memory.reset_peak():
+        pytest.skip("clear_refs is not permitted here")
+    assert memory.read().peak_bytes < high - 32 * 2**20
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path / "not" / "there")
+    assert memory.reset_peak() is False

@@ -1,0 +1,61 @@
+"""Small real models, an artifact record around one, and requests to measure it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeprof.measure.schedule import Job
+from edgeprof.schema import Artifact, GraphCount, InputValue, StoppingRule, TensorSpec, Workload
+
+QUICK = StoppingRule(min_runs=3, min_time_s=0.0)
+ENDLESS = StoppingRule(min_runs=3, min_time_s=600.0, max_time_s=600.0)
+
+
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    weights: Sequence[onnx.TensorProto] = (),
+) -> Path:
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
+    return path
+
+
+def save_matmuls(path: Path, width: int, layers: int) -> Path:
+    """x -> MatMul -> ... -> y, with 4 * width * width bytes of weights a layer."""
+    values = np.full((width, width), 1 / width, np.float32)
+    names = ["x", *(f"h{layer}" for layer in range(layers - 1)), "y"]
+    return save(
+        path,
+        [helper.make_node("MatMul", [names[at], f"w{at}"], [names[at + 1]]) for at in range(layers)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch_size", "sequence_length", width])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(values, f"w{at}") for at in range(layers)],
+    )
+
+
+def x(*shape: int) -> InputValue:
+    return InputValue(name="x", dtype="float32", shape=shape, fill="normal")
+
+
+def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule = QUICK, **changes: object) -> Job:
+    artifact = Artifact(
+        name="toy",
+        path=str(model),
+        precision="fp32",
+        sha256="a" * 64,
+        params=7,
+        weights="file",
+        opset=18,
+        inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
+        outputs=(),
+        count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
+    )
+    workload = Workload(phase="prefill", batch=1, tokens=2, threads=1)
+    fields = {"artifact": artifact, "workload": workload, "provider": "cpu", "inputs": values, "stopping": stopping}
+    return Job(**{**fields, **changes})  # type: ignore[arg-type]

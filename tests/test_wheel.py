@@ -1,0 +1,63 @@
+"""What goes on a device: the wheel alone, in a fresh environment, without torch."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment into which nothing but the built wheel was installed."""
+    folder = tmp_path_factory.mktemp("device")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "env", with_pip=True)
+    programs = folder / "env" / "bin"
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    return programs
+
+
+def run(programs: Path, *words: str | Path, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [programs / "edgeprof", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_device_without_torch_lists_verifies_profiles_and_reports(device: Path, models: Path, tmp_path: Path) -> None:
+    packages = json.loads(
+        subprocess.run([device / "pip", "list", "--format", "json"], check=True, capture_output=True).stdout
+    )
+    names = {package["name"].lower() for package in packages}
+    assert names.isdisjoint({"torch", "transformers", "onnxscript", "onnxsim"})
+
+    listed = json.loads(run(device, "models", "--json", cwd=tmp_path))
+    assert len(listed) == 15
+    verified = json.loads(run(device, "verify", "--models", models, "--json", cwd=tmp_path))
+    assert {artifact["precision"] for artifact in verified} == {"fp32", "int8"}
+    file = models / "bert-tiny" / "fp32" / "model.onnx"
+    settings = ("--rounds", "1", "--runs", "3", "--min-time", "0", "--name", "here", "--json")
+    profiled = json.loads(run(device, "profile", file, "--seq", "8", *settings, cwd=tmp_path))
+    assert [point["status"] for point in profiled["points"]] == ["ok"]
+    assert Path(run(device, "report", "here", cwd=tmp_path).splitlines()[0]) == Path("reports/here/index.html")
+    assert (tmp_path / "reports" / "here" / "index.html").is_file()
+
+
+def test_a_device_without_torch_says_what_exporting_needs(device: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [device / "edgeprof", "export", "gpt2"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    sentence = "edgeprof: Exporting needs 'torch', which is not installed. Run: pip install 'edgeprof[export]'"
+    assert done.stderr.splitlines() == [sentence]
