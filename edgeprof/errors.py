@@ -36,9 +36,9 @@ class UnknownName(UsageError):
     """A misspelt name: the message offers the nearest names there are."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        known = list(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        offer = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        folded = {one.casefold(): one for one in known}
+        near = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+        offer = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(folded.values())}."
         super().__init__(f"There is no {kind} called '{name}'.", f"{offer} {hint}".strip())
 
 
@@ -82,3 +82,9 @@ def by_name(name: str) -> type[EdgeprofError]:
     """The error class of that name: how an error keeps its kind across a process boundary."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, EdgeprofError) else EdgeprofError
+
+
+def said(problem: Exception) -> str:
+    """The first line of what a library's error says, fit to be quoted within a sentence."""
+    lines = str(problem).strip().splitlines()
+    return lines[0].rstrip(" .:") if lines else type(problem).__name__

@@ -2,23 +2,46 @@
 
 import os
 import sys
+from typing import Any
 
-from edgeprof.errors import EdgeprofError
+from edgeprof.errors import EdgeprofError, UsageError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def main() -> None:
-    """Run the command of `sys.argv` and exit: 0 done, 1 failed, 2 wrong usage."""
-    from edgeprof.cli.app import app
-
+    """Run the command of `sys.argv` and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
-        app()
+        code = _run()
     except EdgeprofError as problem:
         _fail(problem, str(problem), problem.exit_code)
     except KeyboardInterrupt as problem:
-        _fail(problem, "Interrupted; what was finished is on disk.", 1)
+        _fail(problem, "Interrupted; what was finished is on disk.", INTERRUPTED)
     except Exception as problem:  # noqa: BLE001  (a user gets a sentence, whatever happens)
         what = f"edgeprof met an error it does not know ({type(problem).__name__}: {problem})."
         _fail(problem, f"{what} Set EDGEPROF_DEBUG=1 to see where.", 1)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command; what typer itself finds wrong becomes one of edgeprof's own errors."""
+    import typer
+
+    from edgeprof.cli.app import app
+
+    wrong: Any = typer.BadParameter.__bases__[0]  # the base of usage errors lies elsewhere in every version of typer
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort as problem:
+        raise KeyboardInterrupt from problem
+    except wrong as problem:
+        said, verb = problem.format_message(), problem.ctx.command_path if problem.ctx else "edgeprof"
+        if not said:  # no command: typer has shown the help
+            return 2
+        raise UsageError(said.rstrip(".") + ".", f"Run: {verb} --help") from problem
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code or 0
 
 
 def _fail(problem: BaseException, sentence: str, code: int) -> None:

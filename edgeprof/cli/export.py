@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def export(
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="TARGET...", help="Names from `edgeprof models`, ./checkpoint folders, or owner/name."),
+        typer.Argument(metavar="TARGET", help="Names from `edgeprof models`, ./checkpoint folders, or owner/name."),
     ],
     precision: Annotated[str, typer.Option(help="fp32 and quantization recipes, separated by commas.")] = "fp32",
     weights: Annotated[str, typer.Option(help="auto, pretrained or random.")] = "auto",

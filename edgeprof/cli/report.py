@@ -6,7 +6,7 @@ import typer
 
 def report(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Name or folder of a run; default the latest.")
+        str | None, typer.Argument(metavar="RUN", help="Name or folder of a run; default the latest.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder that `profile` wrote into.")] = Path("reports"),
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

@@ -6,7 +6,7 @@ import typer
 
 def verify(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[TARGET]...", help="Exported names or folders; none means all.")
+        list[str] | None, typer.Argument(metavar="TARGET", help="Exported names or folders; none means all.")
     ] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,

@@ -129,7 +129,7 @@ class BERT(Family):
                     Component(name="LM transform", params=square + 3 * width, macs=rows * square),
                     Component(
                         name="LM head",
-                        params=vocabulary + (0 if tied else vocabulary * width),
+                        params=vocabulary + (0 if tied else vocabulary * (width + 1)),  # untied, a second bias
                         macs=rows * vocabulary * width,
                     ),
                 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof import process
-from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra
+from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, said
 from edgeprof.families import family_of
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
@@ -99,6 +99,11 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
         reference.write(folder / REFERENCE_FILE, model, family, variant, request.logits)
         progress("tracing", 0.45)
         onnx_model = translate(model, variant, request.logits, request.opset, progress)
+    if (got := graph.opset(onnx_model)) != request.opset:  # torch only warns
+        raise EdgeprofError(
+            f"torch could not export {variant.name} in operator set {request.opset}, only in {got}.",
+            f"Choose another --opset; {OPSET} is the default.",
+        )
     progress("writing", 0.9)
     tidy(onnx_model, family.inputs(variant), family.outputs(variant, request.logits))
     graph.save(onnx_model, folder / MODEL_FILE)
@@ -127,7 +132,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     extra = {"add_pooling_layer": False} if task.name == "encoder" else {}
     if weights.folder is None:
         torch.manual_seed(weights.seed)
-        config = transformers.AutoConfig.for_model(family.model_type, **variant.config)
+        config = transformers.AutoConfig.for_model(**{**variant.config, "model_type": family.model_type})
         model = kind(config, **extra)
     else:
         model = _load(kind, weights.folder, extra)
@@ -190,8 +195,9 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
 
         return to_onnx(traced, [spec.name for spec in inputs], [spec.name for spec in outputs], opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise EdgeprofError(f"torch could not export {variant.name}: {reason}", "Try another --opset.") from problem
+        raise EdgeprofError(
+            f"torch could not export {variant.name}: {said(problem)}.", "Try another --opset."
+        ) from problem
 
 
 def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:

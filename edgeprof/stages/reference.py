@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -41,19 +42,22 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
     """Cases with their inputs and expected outputs.
 
     Raises:
-        VerificationError: the file is missing or holds no cases.
+        VerificationError: the file is missing, damaged, or something else.
     """
     if not path.is_file():
         raise VerificationError(f"There are no reference values at {path}.", "Export the model again with --force.")
-    with np.load(path) as archive:
-        labels = list(dict.fromkeys(key.split("/")[0] for key in archive.files))
-        for label in labels:
-            parts: dict[str, Arrays] = {"in": {}, "out": {}}
-            for key in archive.files:
-                owner, part, name = key.split("/", 2)
-                if owner == label:
-                    parts[part][name] = archive[key]
-            yield _case(label, path), parts["in"], parts["out"]
+    try:
+        with np.load(path) as archive:
+            arrays = dict(archive)
+    except (OSError, ValueError, EOFError, BadZipFile) as problem:
+        raise _not_a_reference(path) from problem
+    for label in dict.fromkeys(key.split("/")[0] for key in arrays):
+        case, parts = _case(label, path), {"in": Arrays(), "out": Arrays()}
+        for key, array in arrays.items():
+            owner, part, name = key.split("/", 2)
+            if owner == label:
+                parts[part][name] = array
+        yield case, parts["in"], parts["out"]
 
 
 def _label(case: Case) -> str:
@@ -63,6 +67,10 @@ def _label(case: Case) -> str:
 def _case(label: str, path: Path) -> Case:
     match = re.fullmatch(r"b(\d+)-t(\d+)-p(\d+)", label)
     if match is None:
-        raise VerificationError(f"{path} is not a reference file of edgeprof.", "Export the model again with --force.")
+        raise _not_a_reference(path)
     batch, tokens, past = map(int, match.groups())
     return Case(batch=batch, tokens=tokens, past_tokens=past)
+
+
+def _not_a_reference(path: Path) -> VerificationError:
+    return VerificationError(f"{path} is not a reference file of edgeprof.", "Export the model again with --force.")

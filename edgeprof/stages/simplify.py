@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgeprof import process
-from edgeprof.errors import EdgeprofError, VerificationError
+from edgeprof.errors import EdgeprofError, VerificationError, said
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Record, StageReceipt
 from edgeprof.stages import graph
@@ -93,8 +93,7 @@ def _onnxsim(model: ir.Model) -> onnx.ModelProto:
     try:
         simplified, _ = onnxsim.simplify(ir.to_proto(model))
     except (RuntimeError, ValueError, TypeError) as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise EdgeprofError(f"onnxsim failed: {reason}", "The graph is kept as it was.") from problem
+        raise EdgeprofError(f"onnxsim failed: {said(problem)}.", "The graph is kept as it was.") from problem
     return simplified  # type: ignore[no-any-return]
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgeprof import process
-from edgeprof.errors import ModelFileError, VerificationError
+from edgeprof.errors import ModelFileError, VerificationError, said
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
@@ -81,8 +81,9 @@ def _session(model: str) -> onnxruntime.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        reason = str(problem).strip().splitlines()[0]
-        raise ModelFileError(f"onnxruntime cannot load {model}: {reason}", "Export it again with --force.") from problem
+        raise ModelFileError(
+            f"onnxruntime cannot load {model}: {said(problem)}.", "Export it again with --force."
+        ) from problem
 
 
 def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyRequest) -> None:
@@ -106,8 +107,9 @@ def _check(
     try:
         outputs = session.run(list(expected), feeds)
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        reason = str(problem).strip().splitlines()[0]
-        raise VerificationError(f"The model does not run at {shape}: {reason}", "Try another --opset.") from problem
+        raise VerificationError(
+            f"The model does not run at {shape}: {said(problem)}.", "Try another --opset."
+        ) from problem
     worst, cosine = 0.0, 1.0
     for (name, wanted), found in zip(expected.items(), outputs, strict=True):
         if found.shape != wanted.shape or not np.isfinite(found).all():

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Literal
 
-from edgeprof.errors import CheckpointError, MissingExtra
+from edgeprof.errors import CheckpointError, MissingExtra, said
 from edgeprof.families import checkpoint
 from edgeprof.process import Progress
 from edgeprof.schema import Record
@@ -71,9 +71,8 @@ def fetch(repository: str, progress: Progress) -> Path:
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=FILES))
     except (OSError, ValueError) as problem:  # the hub client's errors are all of these kinds
-        reason = str(problem).strip().splitlines()[0]
         raise CheckpointError(
-            f"{repository} could not be downloaded: {reason}", "Try again, or give a local folder."
+            f"{repository} could not be downloaded: {said(problem)}.", "Try again, or give a local folder."
         ) from problem
 
 

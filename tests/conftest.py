@@ -1,0 +1,99 @@
+"""What many tests share: small models of every family, exported once, and the command run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty hub cache, and no hub: weights are random and tests are the same everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("HF_HUB_CACHE", raising=False)
+        patch.delenv("EDGEPROF_DEBUG", raising=False)
+        yield
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The lines on standard error; a progress bar leaves none."""
+        return [line for line in self.err.splitlines() if line.strip()]
+
+
+Command = Callable[..., Ran]
+
+
+def command_line(*words: object) -> list[str]:
+    return [sys.executable, "-m", "edgeprof", *map(str, words)]
+
+
+@pytest.fixture
+def edgeprof(tmp_path: Path) -> Command:
+    """Run `edgeprof WORDS...` in an empty folder."""
+
+    def run(*words: object, at: Path | None = None, **environment: str) -> Ran:
+        done = subprocess.run(
+            command_line(*words),
+            cwd=at or tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def gpt2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder small enough to export in seconds, most of whose weights are its tied embedding, as in GPT-2."""
+    import small
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "gpt2-small"
+    return small.checkpoint(
+        folder, "gpt2", "causal-lm", n_layer=2, n_embd=128, n_head=4, n_positions=64, vocab_size=4000
+    )
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory, gpt2_checkpoint: Path) -> list[Any]:
+    """What `export` returned for one small model of each family, in fp32 and int8."""
+    from edgeprof import export
+
+    targets = [str(gpt2_checkpoint), "bert-tiny", "vit-tiny"]
+    return export(targets, precision=["fp32", "int8"], out=tmp_path_factory.mktemp("exported") / "models")
+
+
+@pytest.fixture(scope="session")
+def artifacts(exports: list[Any]) -> dict[tuple[str, str], Any]:
+    """Artifacts of those by ("gpt2" | "bert" | "vit", precision). Not to be changed: copy the folder."""
+    return {(export.artifact.variant.family, export.precision): export.artifact for export in exports}
+
+
+@pytest.fixture(scope="session")
+def models(artifacts: dict[tuple[str, str], Any]) -> Path:
+    """The folder that holds them."""
+    return Path(artifacts["gpt2", "fp32"].path).parents[2]

@@ -1,0 +1,93 @@
+"""Parameter counts are exact: for every variant, every task head, and every configuration value that changes them."""
+
+from typing import Any
+
+import pytest
+import small
+
+from edgeprof.families import FAMILIES, family_of, find_variant, variants
+from edgeprof.schema import Variant
+
+TOTALS = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "bert-tiny": 4_385_920,
+    "bert-mini": 11_170_560,
+    "bert-small": 28_763_648,
+    "bert-medium": 41_373_184,
+    "bert-base": 109_482_240,
+    "bert-large": 335_141_888,
+    "vit-tiny": 5_717_416,
+    "vit-small": 22_050_664,
+    "vit-base": 86_567_656,
+    "vit-large": 304_326_632,
+    "vit-huge": 632_045_800,
+}
+
+
+def counted(variant: Variant) -> int:
+    return family_of(variant).params(variant)
+
+
+def test_the_table_holds_these_variants_and_no_others() -> None:
+    assert [variant.name for variant in variants()] == list(TOTALS)
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_every_variant_has_the_published_number_of_parameters(name: str) -> None:
+    assert counted(find_variant(name)) == TOTALS[name]
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_pytorch_counts_the_same(name: str) -> None:
+    assert small.torch_params(find_variant(name)) == TOTALS[name]
+
+
+@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
+def test_every_task_head_is_counted(family: str, task: str) -> None:
+    variant = small.variant(family, task)
+    assert counted(variant) == small.torch_params(variant)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "config"),
+    [
+        ("gpt2", "causal-lm", {"tie_word_embeddings": False}),
+        ("gpt2", "causal-lm", {"n_inner": 40}),
+        ("gpt2", "causal-lm", {"n_inner": None}),
+        ("gpt2", "token-classification", {"num_labels": 5}),
+        ("bert", "masked-lm", {"tie_word_embeddings": False}),
+        ("bert", "base", {"type_vocab_size": 7}),
+        ("bert", "sequence-classification", {"id2label": {0: "a", 1: "b", 2: "c"}}),
+        ("vit", "image-classification", {"qkv_bias": False}),
+        ("vit", "image-classification", {"num_channels": 1}),
+    ],
+)
+def test_every_setting_that_changes_the_count_is_read(family: str, task: str, config: dict[str, Any]) -> None:
+    variant = small.variant(family, task, **config)
+    assert counted(variant) == small.torch_params(variant)
+
+
+def test_one_block_of_width_768_has_7_087_872_parameters() -> None:
+    """12 d^2 + 13 d: 12 x 589,824 + 13 x 768."""
+    for name, layers in (("gpt2", "n_layer"), ("bert-base", "num_hidden_layers"), ("vit-base", "num_hidden_layers")):
+        variant = find_variant(name)
+        shorter = Variant(
+            name=name,
+            family=variant.family,
+            task=variant.task,
+            config={**variant.config, layers: 11},
+            max_tokens=None,
+        )
+        assert counted(variant) - counted(shorter) == 7_087_872
+
+
+def test_every_family_knows_the_defaults_of_its_transformers_configuration() -> None:
+    import transformers
+
+    for family in FAMILIES:
+        config = transformers.AutoConfig.for_model(family.model_type)
+        for key, value in family.defaults.items():
+            assert getattr(config, key) == value, (family.name, key)

@@ -1,0 +1,67 @@
+"""Names, sizes people know variants by, and the token lengths that images allow."""
+
+import pytest
+
+from edgeprof.errors import UnknownName
+from edgeprof.families import family_of, find_variant
+from edgeprof.families.base import Summary
+from edgeprof.schema import Case
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("gtp2", "gpt2"), ("bert_base", "bert-base"), ("vit-tinny", "vit-tiny"), ("GPT2", "gpt2")]
+)
+def test_a_misspelt_name_is_offered_the_nearest(wrong: str, meant: str) -> None:
+    with pytest.raises(UnknownName, match=rf"Did you mean .*\b{meant}\b"):
+        find_variant(wrong)
+
+
+def test_a_name_like_no_other_is_shown_them_all() -> None:
+    with pytest.raises(UnknownName, match=r"Known: gpt2, .*vit-huge\."):
+        find_variant("zzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "summary", "max_tokens"),
+    [
+        ("gpt2-xl", Summary(layers=48, width=1600, heads=25, vocabulary=50_257), 1024),
+        ("bert-large", Summary(layers=24, width=1024, heads=16, vocabulary=30_522), 512),
+        ("vit-huge", Summary(layers=32, width=1280, heads=16, patch=14), None),
+    ],
+)
+def test_sizes_people_know(name: str, summary: Summary, max_tokens: int | None) -> None:
+    variant = find_variant(name)
+    assert (family_of(variant).summary(variant), variant.max_tokens) == (summary, max_tokens)
+
+
+@pytest.mark.parametrize(
+    ("asked", "true", "side"),
+    [
+        (512, 485, 352),  # 22 x 22 patches and the class token; 23 x 23 would be 530
+        (197, 197, 224),
+        (196, 170, 208),
+        (2, 2, 16),
+        (4, 2, 16),
+    ],
+)
+def test_vit_takes_the_largest_square_image_with_at_most_so_many_tokens(asked: int, true: int, side: int) -> None:
+    variant = find_variant("vit-base")
+    family = family_of(variant)
+    assert family.true_tokens(variant, asked) == true
+    sizes = family.sizes(variant, Case(batch=1, tokens=true))
+    assert (sizes["height"], sizes["width"]) == (side, side)
+
+
+def test_no_image_has_one_token() -> None:
+    variant = find_variant("vit-base")
+    assert family_of(variant).true_tokens(variant, 1) == 0
+
+
+def test_the_image_of_vit_huge_is_made_of_patches_of_14() -> None:
+    variant = find_variant("vit-huge")
+    assert family_of(variant).sizes(variant, Case(batch=1, tokens=257))["height"] == 224
+
+
+def test_only_decoders_keep_a_cache() -> None:
+    caching = {name: family_of(v).caches(v) for name in ("gpt2", "bert-tiny", "vit-tiny") if (v := find_variant(name))}
+    assert caching == {"gpt2": True, "bert-tiny": False, "vit-tiny": False}

@@ -1,0 +1,58 @@
+"""Small models: configurations that build in a blink, and checkpoints of them as `save_pretrained` writes them."""
+
+from pathlib import Path
+from typing import Any
+
+from edgeprof.families import FAMILIES
+from edgeprof.schema import Variant
+from edgeprof.stages.export import build
+from edgeprof.stages.weights import Weights
+
+SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 32, "vocab_size": 60},
+    "bert": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "vocab_size": 60,
+        "max_position_embeddings": 80,
+    },
+    "vit": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "image_size": 32,
+        "patch_size": 8,
+    },
+}
+"""Sizes that differ from each other, so that a formula which confuses two of them is found out."""
+
+EVERY_TASK = [(family.name, task.name) for family in FAMILIES for task in family.tasks]
+
+
+def variant(family: str, task: str, **config: Any) -> Variant:
+    settings = {**SIZES[family], **config}
+    limit = settings.get("n_positions") or settings.get("max_position_embeddings")
+    return Variant(name=f"small-{family}", family=family, task=task, config=settings, max_tokens=limit)
+
+
+def checkpoint(folder: Path, family: str, task: str, *, shard: str = "1GB", **config: Any) -> Path:
+    """A folder with config.json and safetensors of random weights; biases and norms too, so that a lost one shows."""
+    import torch
+
+    model = build(variant(family, task, **config), Weights())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return folder
+
+
+def torch_params(chosen: Variant) -> int:
+    """What PyTorch counts; no memory is taken for weights."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(chosen, Weights()).parameters())
