@@ -56,8 +56,9 @@ def rename_an_input(model: onnx.ModelProto) -> None:
 def drop_the_batch(model: onnx.ModelProto) -> None:
     """The last output's own value, reshaped to one row."""
     output = model.graph.output[0]
-    node = next(node for node in model.graph.node if output.name in node.output)
-    node.output[:] = ["whole" if name == output.name else name for name in node.output]
+    for node in model.graph.node:
+        node.input[:] = ["whole" if name == output.name else name for name in node.input]
+        node.output[:] = ["whole" if name == output.name else name for name in node.output]
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, -1]), "one_row"))
     model.graph.node.append(onnx.helper.make_node("Reshape", ["whole", "one_row"], [output.name], allowzero=0))
     output.type.tensor_type.ClearField("shape")
