@@ -19,7 +19,7 @@ def silent_hub() -> Iterator[str]:
 
 
 class NotFound(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802  (the base class's name)
+    def do_GET(self) -> None:
         self.send_error(404)
 
     def log_message(self, *_args: object) -> None:

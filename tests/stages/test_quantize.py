@@ -1,80 +1,145 @@
-"""int8: what was reached is counted, a tied embedding is stored once, and reaching nothing is an error."""
+"""int8: what it reached is counted, what it must leave alone is left, and nothing reached is an error."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx_files import cache_of, copy_of, decoder_feeds, empty_cache, run
 
-from edgeprof.api.targets import foreign
-from edgeprof.errors import QuantizationError, UnknownName
+from edgeprof.errors import EdgeprofError, QuantizationError, UnknownName
 from edgeprof.process import silent
 from edgeprof.schema import Artifact
-from edgeprof.stages.quantize import quantize, recipe
+from edgeprof.stages.quantize import QuantizeRequest, quantize, recipe
+from edgeprof.stages.quantize import run as quantize_here
+
+Artifacts = dict[tuple[str, str], Artifact]
 
 
-def test_all_weight_matmuls_are_reached(artifacts: dict[tuple[str, str], Artifact]) -> None:
-    """GPT-2, 2 layers of width 128, vocabulary 4000: per layer 12 x 128^2 weights in 4 matmuls, and the tied head."""
-    reached = artifacts["gpt2", "int8"].quantization
-    assert reached is not None
-    assert (reached.matmuls, reached.matmuls_quantized, reached.left) == (2 * 4 + 1, 2 * 4 + 1, ())
-    assert reached.weight_bytes == reached.weight_bytes_quantized == 4 * (2 * 12 * 128**2 + 128 * 4000)
+def operators(artifact: Artifact) -> dict[str, int]:
+    return artifact.count.nodes
 
 
-@pytest.mark.parametrize(("family", "matmuls"), [("bert", 2 * 6 + 1), ("vit", 12 * 6 + 1)])
-def test_the_last_dense_layer_counts_too(family: str, matmuls: int, artifacts: dict[tuple[str, str], Artifact]) -> None:
-    reached = artifacts[family, "int8"].quantization
-    assert reached is not None and reached.matmuls_quantized == matmuls
+@pytest.mark.parametrize(
+    ("family", "matmuls", "weight_bytes"),
+    [
+        # qkv, projection, MLP up and down: 12 d^2 a layer, and the head 4,000 d; d = 128, 2 layers
+        ("gpt2", 2 * 4 + 1, 4 * (2 * 12 * 128**2 + 4000 * 128)),
+        # q, k, v, projection, MLP up and down; the pooler
+        ("bert", 2 * 6 + 1, 4 * (2 * 12 * 128**2 + 128**2)),
+        # 12 layers of width 192; the head of 1,000 classes (the patch embedding is a convolution)
+        ("vit", 12 * 6 + 1, 4 * (12 * 12 * 192**2 + 1000 * 192)),
+    ],
+)
+def test_every_weight_matmul_is_quantized_and_counted(
+    family: str, matmuls: int, weight_bytes: int, artifacts: Artifacts
+) -> None:
+    receipt = artifacts[family, "int8"].quantization
+    assert receipt is not None
+    assert (receipt.matmuls, receipt.matmuls_quantized) == (matmuls, matmuls)
+    assert (receipt.weight_bytes, receipt.weight_bytes_quantized) == (weight_bytes, weight_bytes)
+    assert receipt.left == ()
 
 
-def test_a_tied_embedding_is_stored_once(artifacts: dict[tuple[str, str], Artifact]) -> None:
-    """Stored twice, or left in fp32, it would be 2 bytes and more for each of its 512,000 of 918,000 parameters."""
-    artifact = artifacts["gpt2", "int8"]
-    assert artifact.params == 4000 * 128 + 64 * 128 + 2 * (12 * 128**2 + 13 * 128) + 2 * 128
-    assert artifact.data_bytes / artifact.params < 1.1
+@pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
+def test_the_file_holds_what_the_receipt_says(family: str, artifacts: Artifacts) -> None:
+    artifact = artifacts[family, "int8"]
     model = onnx.load(artifact.path, load_external_data=False)
-    assert [
-        list(weight.dims) for weight in model.graph.initializer if 4000 in weight.dims and len(weight.dims) == 2
-    ] == [[128, 4000]]
+    integers = [weights for weights in model.graph.initializer if weights.data_type == TensorProto.INT8]
+    assert artifact.quantization is not None
+    held = sum(int(np.prod(weights.dims)) for weights in integers if len(weights.dims) == 2)
+    assert 4 * held == artifact.quantization.weight_bytes
 
 
-def test_attention_is_left_alone(artifacts: dict[tuple[str, str], Artifact]) -> None:
-    for family, layers in (("gpt2", 2), ("bert", 2), ("vit", 12)):
-        assert artifacts[family, "int8"].count.nodes["Attention"] == layers
-        assert "QAttention" not in artifacts[family, "int8"].count.nodes
+@pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
+def test_attention_is_left_alone_and_no_gemm_remains(family: str, artifacts: Artifacts) -> None:
+    plain, quantized = operators(artifacts[family, "fp32"]), operators(artifacts[family, "int8"])
+    assert quantized["Attention"] == plain["Attention"] > 0
+    assert not {"QAttention", "Gemm"} & set(quantized)
 
 
-def test_a_model_without_weights_to_multiply_gains_nothing_and_says_so(tmp_path: Path) -> None:
-    shape = ["batch_size", 4]
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["y"])],
-        "sum",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-    )
-    file = tmp_path / "sum.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), file)
-    (tmp_path / "int8").mkdir()
+def test_a_tied_embedding_and_its_head_share_one_int8_matrix(artifacts: Artifacts) -> None:
+    artifact = artifacts["gpt2", "int8"]
+    assert artifact.count.weights_bytes / artifact.params < 1.1
+    assert artifact.data_bytes / artifact.params < 1.1
+
+
+def test_the_difference_to_fp32_is_recorded_at_the_same_shapes(artifacts: Artifacts) -> None:
+    for family in ("gpt2", "bert", "vit"):
+        plain, quantized = artifacts[family, "fp32"], artifacts[family, "int8"]
+        assert [check.case for check in plain.checks] == [check.case for check in quantized.checks]
+        for exact, rough in zip(plain.checks, quantized.checks, strict=True):
+            assert exact.max_abs_error < rough.max_abs_error
+            assert 0.99 < rough.cosine < exact.cosine
+
+
+def test_an_int8_decoder_decodes_as_it_prefills(artifacts: Artifacts) -> None:
+    """Activations are scaled anew in every run, so the two are close and not equal."""
+    decoder = artifacts["gpt2", "int8"]
+    ids = np.random.default_rng(0).integers(0, 4000, (1, 12))
+    whole = run(decoder.path, decoder_feeds(ids, empty_cache(decoder), 0))["logits"][0, -1]
+    first = run(decoder.path, decoder_feeds(ids[:, :11], empty_cache(decoder), 0))
+    step = run(decoder.path, decoder_feeds(ids[:, 11:], cache_of(first), 11))["logits"][0, -1]
+    assert whole @ step / np.linalg.norm(whole) / np.linalg.norm(step) > 0.99
+
+
+def test_the_record_is_that_of_the_source_but_for_what_changed(artifacts: Artifacts) -> None:
+    plain, quantized = artifacts["gpt2", "fp32"], artifacts["gpt2", "int8"]
+    same = ("name", "variant", "params", "weights", "opset", "logits", "inputs", "outputs", "versions")
+    assert all(getattr(plain, field) == getattr(quantized, field) for field in same)
+    assert quantized.precision == "int8"
+    assert [stage.stage for stage in quantized.stages] == ["simplify", "quantize int8"]
+
+
+def one_node(folder: Path, op_type: str, inputs: list[Any], weights: list[Any], **attributes: Any) -> Path:
+    node = helper.make_node(op_type, [*inputs, *(tensor.name for tensor in weights)], ["y"], **attributes)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch_size", 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [y], weights)
+    path = folder / "source.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
+    return path
+
+
+def values(name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.random.default_rng(0).standard_normal(shape, dtype=np.float32), name)
+
+
+def test_a_model_without_weight_matmuls_is_refused(tmp_path: Path) -> None:
+    source = one_node(tmp_path, "MatMul", ["x", "x"], [])
     with pytest.raises(QuantizationError, match="None of the 0 weight matmuls was quantized"):
-        quantize(foreign(file), "int8", tmp_path / "int8", silent)
-    assert list((tmp_path / "int8").iterdir()) == []
+        quantize_here(QuantizeRequest(model=str(source), recipe="int8", folder=str(tmp_path)), silent)
 
 
-def test_an_unknown_recipe_offers_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"called 'int9'\. Did you mean int8\?"):
-        recipe("int9")
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gemm_becomes_a_matmul_that_computes_the_same(bias: bool, transposed: int, tmp_path: Path) -> None:
+    weights = [values("w", *((4, 8) if transposed else (8, 4))), *([values("b", 4)] if bias else [])]
+    source = one_node(tmp_path, "Gemm", ["x"], weights, transB=transposed)
+    made = quantize_here(QuantizeRequest(model=str(source), recipe="int8", folder=str(tmp_path)), silent)
+    assert made.receipt.matmuls_quantized == 1
+    feeds = {"x": np.random.default_rng(1).standard_normal((3, 8), dtype=np.float32)}
+    expected, found = run(source, feeds)["y"], run(tmp_path / "model.onnx", feeds)["y"]
+    np.testing.assert_allclose(found, expected, atol=0.15)
 
 
-def test_the_int8_embedding_is_the_fp32_one_rounded(artifacts: dict[tuple[str, str], Artifact]) -> None:
-    """What Gather, Transpose, Cast and Mul give for a token is its row, within half a step of its scale."""
-    import onnx_ir as ir
+@pytest.mark.parametrize("attributes", [{"alpha": 0.5}, {"beta": 2.0}, {"transA": 1}])
+def test_a_gemm_that_is_more_than_a_matmul_is_not_touched(attributes: dict[str, Any], tmp_path: Path) -> None:
+    source = one_node(tmp_path, "Gemm", ["x"], [values("w", 8, 4), values("b", 4)], **attributes)
+    with pytest.raises(QuantizationError, match="None of the 0 weight matmuls"):
+        quantize_here(QuantizeRequest(model=str(source), recipe="int8", folder=str(tmp_path)), silent)
 
-    int8, fp32 = (ir.load(artifacts["gpt2", precision].path) for precision in ("int8", "fp32"))
-    embedding = next(
-        v.const_value.numpy() for v in fp32.graph.initializers.values() if v.const_value.shape == (4000, 128)
-    )
-    stored = {name: value.const_value.numpy() for name, value in int8.graph.initializers.items()}
-    head = next(value for value in stored.values() if value.shape == (128, 4000))
-    scale = next(value for name, value in stored.items() if value.shape == (4000,) and name.endswith("_scale"))
-    assert np.abs(head.T * scale[:, None] - embedding).max() <= scale.max() * 0.5001
+
+def test_an_unknown_recipe_is_offered_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match=r"no precision called 'in8'\. Did you mean int8\?"):
+        recipe("in8")
+
+
+def test_a_source_that_lost_its_reference_values_is_one_sentence(artifacts: Artifacts, tmp_path: Path) -> None:
+    source = copy_of(artifacts["bert", "fp32"], tmp_path)
+    Path(source.path).with_name("reference.npz").unlink()
+    (tmp_path / "int8").mkdir()
+    with pytest.raises(EdgeprofError, match="no reference values"):
+        quantize(source, "int8", tmp_path / "int8", silent)
