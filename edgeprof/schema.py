@@ -174,6 +174,7 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
     memory_load_peak_bytes: int  # highest resident set up to here
     memory_run_peak_bytes: int  # highest resident set of the runs, inputs included
+    contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
 
 
 class Measurement(Record, frozen=True, kw_only=True):

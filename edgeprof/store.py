@@ -39,6 +39,7 @@ _DISK_REFUSES = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
+    errno.EFBIG: "a file may not be so large here",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a file of that name is in the way",
@@ -52,8 +53,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         reason = _DISK_REFUSES.get(problem.errno or 0, problem.strerror or str(problem))
+        place = next((part.parent for part in (path, *path.parents) if ".partial-" in part.name), path)
         raise StorageError(
-            f"Cannot write {path}: {reason}.", "Free or choose another place (--out), then run the same command again."
+            f"Cannot write {place}: {reason}.", "Free or choose another place (--out), then run the same command again."
         ) from problem
 
 

@@ -105,16 +105,26 @@ def export(
         quantize_stage.recipe(wanted)
     export_stage.require_extra()
     order = _Order(recipes=recipes, weights=weights, logits=logits, opset=opset, out=out, force=force)
-    sources = [_resolve(target, weights, logits, name, progress) for target in dict.fromkeys(targets)]
-    done: list[Export] = []
-    for index, source in enumerate(sources):
-        step = part(progress, source.name, index, len(sources))
+    sources: dict[str, _Source | EdgeprofError] = {}
+    for target in dict.fromkeys(targets):
         try:
+            sources[target] = _resolve(target, weights, logits, name, progress)
+        except EdgeprofError as problem:
+            if not keep_going or isinstance(problem, UsageError):
+                raise
+            sources[target] = problem
+    _require_different_names(list(sources.values()))
+    done: list[Export] = []
+    for index, (target, source) in enumerate(sources.items()):
+        step = part(progress, Path(target).name, index, len(sources))
+        try:
+            if isinstance(source, EdgeprofError):
+                raise source
             done += [result for result in _export_one(source, order, step) if result.precision in precision]
         except EdgeprofError as problem:
             if not keep_going:
                 raise
-            done.append(Export(target=source.target, precision=",".join(precision), error=str(problem)))
+            done.append(Export(target=target, precision=",".join(precision), error=str(problem)))
     return done
 
 
@@ -126,7 +136,7 @@ def _resolve(target: str, mode: Mode, logits: Logits, name: str | None, progress
         raise UsageError(f"There is no folder {target}.", "Check the path; a checkpoint is a folder with config.json.")
     elif HUB_NAME.fullmatch(target):
         found = weights_stage.cached(target) or weights_stage.fetch(target, progress)
-        source = _checkpoint(target, found, target.split("/")[1], mode)
+        source = _checkpoint(target, found, target.split("/")[1], mode, origin=target)
     else:
         variant = find_variant(target)
         source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
@@ -134,13 +144,22 @@ def _resolve(target: str, mode: Mode, logits: Logits, name: str | None, progress
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
     chosen = name or source.name + ("-last" if logits == "last" else "")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", chosen):
-        raise UsageError(f"'{chosen}' cannot name an artifact.", "Use letters, digits, dots, dashes and underscores.")
+        raise UsageError(
+            f"'{chosen}' cannot name an artifact.", "Give --name letters, digits, dots, dashes, underscores."
+        )
     return msgspec.structs.replace(source, name=chosen)
 
 
-def _checkpoint(target: str, folder: Path, name: str, mode: Mode) -> _Source:
+def _require_different_names(sources: Sequence[_Source | EdgeprofError]) -> None:
+    names = [source.name for source in sources if isinstance(source, _Source)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"Two of these would be exported as {name}.", "Export them one by one, with --name.")
+
+
+def _checkpoint(target: str, folder: Path, name: str, mode: Mode, origin: str = "") -> _Source:
     variant, encoder = checkpoint.read(folder, name)
-    weights = Weights() if mode == "random" else Weights(folder=str(encoder))
+    weights = Weights() if mode == "random" else Weights(folder=str(encoder), origin=origin or folder.name)
     return _Source(target=target, name=name, variant=variant, weights=weights)
 
 
@@ -149,14 +168,14 @@ def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
     if mode == "random":
         return Weights()
     found = weights_stage.cached(variant.source) if variant.source else None
-    return Weights(folder=str(found)) if found else None
+    return Weights(folder=str(found), origin=variant.source or "") if found else None
 
 
 def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weights:
     try:
         if variant.source is None:
             raise CheckpointError(f"No checkpoint of {variant.name} is published.", "Use --weights random.")
-        return Weights(folder=str(weights_stage.fetch(variant.source, progress)))
+        return Weights(folder=str(weights_stage.fetch(variant.source, progress)), origin=variant.source)
     except CheckpointError as problem:
         if mode == "pretrained":
             raise
@@ -202,7 +221,8 @@ def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = 
 def _key(source: _Source, weights: Weights, order: _Order) -> str:
     """Equal exactly when an export would come out the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
-    return content_key(source.variant, weights.key(), order.logits, order.opset, versions)
+    variant = msgspec.structs.replace(source.variant, source=None)  # where it lies does not matter, what it is does
+    return content_key(variant, weights.key(), order.logits, order.opset, versions)
 
 
 def _make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:

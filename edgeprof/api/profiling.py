@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.measure import inputs as measure_inputs
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure.schedule import Job, plan
+from edgeprof.measure.schedule import Job, Visit, disturbed, plan
 from edgeprof.measure.visit import measure
 from edgeprof.process import Progress, silent
 from edgeprof.providers import table
@@ -82,8 +83,6 @@ def profile(
         UsageError: the request cannot be met; raised before anything is measured.
         RunError: a run of that name was made on another machine.
     """
-    if not set(seq) and not dims and not inputs:
-        raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
     _require_positive(rounds=rounds, runs=runs, seq=min(seq, default=1), batch=min(batch, default=0))
     for provider in ep:
         table.find(provider)
@@ -103,16 +102,29 @@ def profile(
     jobs = [job for artifact in artifacts for job in _jobs(artifact, ask)]
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
-    folder = store.run_folder(out, name or datetime.now().strftime("%Y-%m-%d-%H%M%S"))
+    folder = store.run_folder(out, name or _new_name(out))
     visits = plan(jobs, rounds, store.open_run(folder, machine))
     try:
+        again: list[Visit] = []
         for index, visit in enumerate(visits):
             progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
+            record = measure(visit, machine.machine_id)
+            store.append_measurement(folder, record)
+            if disturbed(record):
+                again.append(visit)
+        for index, visit in enumerate(again):  # once more; the newer record of a visit is the one that counts
+            progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
             store.append_measurement(folder, measure(visit, machine.machine_id))
     finally:
         if (folder / store.MEASUREMENTS_FILE).exists():
             store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return load_run(folder)
+
+
+def _new_name(out: Path) -> str:
+    now = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    names = chain([now], (f"{now}-{number}" for number in count(2)))
+    return next(name for name in names if not (out / name).exists())
 
 
 def _require_positive(**values: int) -> None:
@@ -151,10 +163,14 @@ def _job(artifact: Artifact, phase: Phase, length: int, batch: int, provider: st
     vocabulary, dims, macs = 2, dict(ask.dims), None
     variant = artifact.variant
     if variant is not None:
+        if not length:
+            raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
+        if ask.dims:
+            raise UsageError(f"--dim is for .onnx files from elsewhere; {artifact.name} is sized by --seq and --batch.")
         family = family_of(variant)
         tokens = family.true_tokens(variant, case.tokens)
         if not tokens:
-            raise UsageError(f"{artifact.name} cannot take {case.tokens} tokens.", "Ask for a larger --seq.")
+            raise UsageError(f"No image for {artifact.name} is as small as --seq {length}.", "Ask for a larger --seq.")
         case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
         _require_within(artifact, case, variant.max_tokens)
         symbols = {dim for spec in artifact.inputs for dim in spec.dims if isinstance(dim, str)}
@@ -170,18 +186,32 @@ def _job(artifact: Artifact, phase: Phase, length: int, batch: int, provider: st
         dims=dims,
         files=ask.files,
     )
-    tokens = case.tokens or measure_inputs.token_length(values) or 1
+    workload = Workload(
+        phase=phase,
+        batch=_named(ask.dims, "batch") or case.batch,
+        tokens=case.tokens or _named(ask.dims, "tokens") or measure_inputs.token_length(values) or 1,
+        past_tokens=case.past_tokens,
+        threads=ask.threads,
+    )
     return Job(
         artifact=artifact,
-        workload=Workload(
-            phase=phase, batch=case.batch, tokens=tokens, past_tokens=case.past_tokens, threads=ask.threads
-        ),
+        workload=workload,
         provider=provider,
         inputs=values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         macs=macs,
     )
+
+
+def _named(dims: dict[str, int], role: str) -> int | None:
+    """The size that --dim gives for a role: under a usual name, or for tokens as the only one that is no batch."""
+    usual = measure_inputs.USUAL_SYMBOLS
+    found = [size for name, size in dims.items() if name.lower() in usual[role]]
+    others = [size for name, size in dims.items() if name.lower() not in usual["batch"]]
+    if role == "tokens" and not found and len(others) == 1:
+        return others[0]
+    return found[0] if found else None
 
 
 def _require_within(artifact: Artifact, case: Case, most: int | None) -> None:

@@ -42,14 +42,10 @@ def weight_files(folder: Path) -> list[Path]:
         CheckpointError: there are none; a pickle file is named and refused.
     """
     single, index = (folder / name for name in WEIGHT_FILES)
-    if index.is_file():
-        shards = sorted(set(_json(index)["weight_map"].values()))
-        missing = [shard for shard in shards if not (folder / shard).is_file()]
-        if missing:
-            raise CheckpointError(f"{folder} lacks {missing[0]}, which its index names.", "Download it again.")
-        return [folder / shard for shard in shards]
     if single.is_file():
         return [single]
+    if index.is_file():
+        return [folder / shard for shard in _shards(index)]
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
     if pickles:
         raise CheckpointError(
@@ -57,6 +53,18 @@ def weight_files(folder: Path) -> list[Path]:
             "Save the model as safetensors (save_pretrained does) and export that.",
         )
     raise CheckpointError(f"{folder} holds no weights.", "Expected model.safetensors beside config.json.")
+
+
+def _shards(index: Path) -> list[str]:
+    match _json(index):
+        case {"weight_map": {**shard_of_tensor}}:
+            shards = sorted({str(shard) for shard in shard_of_tensor.values()})
+        case _:
+            raise CheckpointError(f"{index} names no weight files.", "Download it again.")
+    for shard in shards:
+        if not (index.parent / shard).is_file():
+            raise CheckpointError(f"{index.parent} lacks {shard}, which its index names.", "Download it again.")
+    return shards
 
 
 def tensor_names(folder: Path) -> list[str]:
@@ -78,9 +86,13 @@ def tensor_names(folder: Path) -> list[str]:
 def _encoder_folder(folder: Path) -> Path:
     """A sentence-transformers folder says in modules.json where its encoder lies: here, or one folder down."""
     modules = folder / "modules.json"
-    if modules.is_file():
-        return folder / str(_json(modules)[0].get("path", ""))
-    return folder
+    if not modules.is_file():
+        return folder
+    match _json(modules):
+        case [{"path": str(path)}, *_]:
+            return folder / path
+        case _:
+            raise CheckpointError(f"{modules} does not say where the encoder lies.", "Give the encoder's own folder.")
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import memory, pace, tensors
+from edgeprof.measure.contention import Contention
 from edgeprof.process import Progress, serve
 from edgeprof.providers.session import open_session, reason
 from edgeprof.schema import InputValue, Reading, Request
@@ -48,7 +49,9 @@ def measure(request: Request, _progress: Progress) -> Reading:
         session.run_with_iobinding(binding)
         first_run_ns = time.perf_counter_ns() - start
         run, warmup_runs = warm_up(session, binding)
+        company = Contention()
         latencies_s = pace.time_runs(run, request.stopping)
+        contention = company.share(request.threads)
     except (EdgeprofError, MemoryError):
         raise
     except Exception as problem:  # onnxruntime's errors share no base class
@@ -70,6 +73,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_loaded_file_bytes=loaded.file_bytes,
         memory_load_peak_bytes=loaded.peak_bytes,
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
+        contention=contention,
     )
 
 

@@ -13,6 +13,11 @@ from edgeprof.store import content_key
 
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
 
+CONTENTION_LIMIT = 0.03
+"""A visit whose threads waited for a core longer than this share of its time tells of the machine, not the model."""
+
+JUDGED_FROM_S = 0.15  # in less, a single wake-up of something else is a large share
+
 
 class Job(Record, frozen=True, kw_only=True):
     """One point to be measured: what, under which load, where, and for how long."""
@@ -71,6 +76,14 @@ IDENTITY = (
     "settings_key",
     "round",
 )
+
+
+def disturbed(record: Measurement) -> bool:
+    """Whether other work ran on the cores during a visit long enough to tell, so that it is worth making again."""
+    reading = record.reading
+    if reading is None or reading.contention is None or sum(reading.latencies_s) < JUDGED_FROM_S:
+        return False
+    return reading.contention > CONTENTION_LIMIT
 
 
 def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> list[Visit]:

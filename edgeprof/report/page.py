@@ -70,7 +70,7 @@ def write(
     pictures = _save_figures(folder / FIGURES_FOLDER, points, findings, progress)
     content = {
         "run": run,
-        "started_at": started_at.replace("T", " ").replace("Z", " UTC"),
+        "started_at": started_at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC"),
         "machine": dict(_describe(machine)),
         "headlines": findings.headlines,
         "sections": _sections(pictures),

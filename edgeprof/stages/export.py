@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 24
+MASK_BUFFERS = ("attn.bias", "attn.masked_bias")  # old GPT-2 checkpoints hold their causal mask
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
@@ -121,7 +122,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     The class is looked up by the family's own table: code that a checkpoint brings is never run.
 
     Raises:
-        CheckpointError: a tensor is missing from the checkpoint or has another shape than its config says.
+        CheckpointError: a tensor is missing from the checkpoint, has another shape than its config says, or no place.
     """
     import torch
     import transformers
@@ -144,29 +145,34 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
 def _load(kind: Any, folder: str, extra: dict[str, Any]) -> Any:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     transformers.utils.logging.set_verbosity_error()
-    model, info = kind.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        **extra,
-    )
+    try:
+        model, info = kind.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **extra,
+        )
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise CheckpointError(f"{folder} cannot be loaded: {said(problem)}.", "Download it again.") from problem
     for name, found, wanted in info["mismatched_keys"]:
-        raise CheckpointError(
-            f"Tensor {name} has shape {tuple(found)} in {folder}, but config.json asks for {tuple(wanted)}.",
-            "Config and weights do not belong together: get both from the same place.",
-        )
+        raise _misfit(f"Tensor {name} has shape {tuple(found)} in {folder}, but config.json asks for {tuple(wanted)}.")
     for name in sorted(info["missing_keys"]):
-        raise CheckpointError(
-            f"Tensor {name}, which config.json asks for, is not in {folder}.",
-            "Config and weights do not belong together: get both from the same place.",
-        )
+        raise _misfit(f"Tensor {name}, which config.json asks for, is not in {folder}.")
+    for name in sorted(info["unexpected_keys"]):
+        if re.search(r"\.\d+\.", name) and not name.endswith(MASK_BUFFERS):  # a head of another task may be left out
+            raise _misfit(f"Tensor {name} of {folder} has no place in the model that config.json asks for.")
     return model
+
+
+def _misfit(what: str) -> CheckpointError:
+    return CheckpointError(what, "Config and weights do not belong together: get both from the same place.")
 
 
 def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: int, progress: Progress) -> ir.Model:

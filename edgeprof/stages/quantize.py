@@ -6,7 +6,6 @@ Run as a module, this file is the process that does it.
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,9 +18,9 @@ from edgeprof import process
 from edgeprof.errors import QuantizationError, UnknownName
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, QuantReceipt, Record, StageReceipt
-from edgeprof.stages import graph
+from edgeprof.stages import graph, reference
 from edgeprof.stages.verify import verify
-from edgeprof.store import MODEL_FILE, REFERENCE_FILE
+from edgeprof.store import MODEL_FILE, REFERENCE_FILE, writing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -94,7 +93,7 @@ def quantize(artifact: Artifact, recipe_name: str, folder: Path, progress: Progr
         after=made.count,
         seconds=time.monotonic() - started,
     )
-    shutil.copyfile(Path(artifact.path).with_name(REFERENCE_FILE), folder / REFERENCE_FILE)
+    reference.copy(Path(artifact.path).with_name(REFERENCE_FILE), folder / REFERENCE_FILE)
     quantized = msgspec.structs.replace(
         artifact,
         path=str(folder / MODEL_FILE),
@@ -115,7 +114,7 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
     progress("preparing matmuls", 0.0)
     model = graph.load(Path(request.model))
     prepare(model)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
         prepared, result = Path(scratch) / "prepared.onnx", Path(scratch) / "quantized.onnx"
         graph.save(model, prepared)
         matmuls = weight_matmuls(model)

