@@ -1,64 +1,94 @@
-"""What is imported when: help is instant, and the device has no torch."""
+"""What is imported when: nothing for a name, no torch on the device, no surprise for those who have neither."""
 
-import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import Command
 
-HEAVY = {"torch", "transformers", "matplotlib", "scipy", "onnx", "onnxruntime", "numpy", "jinja2"}
-EXTRA = ("torch", "transformers", "onnxscript", "onnxsim", "huggingface_hub", "safetensors")
-PACKAGE = Path(__file__).parents[1] / "edgeprof"
-MODULES = sorted(
-    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-    for file in PACKAGE.rglob("*.py")
-    if file.name != "__main__.py"
-)
+import edgeprof
 
-LOADED = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-BLOCK = f"""
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in {EXTRA!r}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Block())
+EXTRA = ("torch", "transformers", "onnxscript", "onnxsim", "huggingface_hub", "safetensors", "tokenizers")
+
+HIDE = f"""
+import importlib.machinery as machinery
+real = machinery.PathFinder.find_spec
+def find_spec(name, *rest):
+    return None if name.partition(".")[0] in {EXTRA} else real(name, *rest)
+machinery.PathFinder.find_spec = find_spec
+"""
+
+IMPORT_ALL = """
+import importlib, pkgutil, edgeprof
+for module in pkgutil.walk_packages(edgeprof.__path__, "edgeprof."):
+    if module.name != "edgeprof.__main__":
+        importlib.import_module(module.name)
 """
 
 
-def loaded_after(code: str) -> set[str]:
-    done = subprocess.run([sys.executable, "-c", f"{code}\n{LOADED}"], check=True, capture_output=True, text=True)
-    return set(json.loads(done.stdout.splitlines()[-1]))
+@pytest.fixture
+def without_the_extra(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process, and of its children, in which `edgeprof[export]` is not installed."""
+    folder = tmp_path / "hidden"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HIDE)
+    return {"PYTHONPATH": str(folder)}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["models"], ["export", "--help"], ["profile", "--help"]])
-def test_a_command_that_computes_nothing_loads_nothing_heavy(words: list[str]) -> None:
-    code = f"""
-import sys
-sys.argv = ["edgeprof", *{words!r}]
-from edgeprof.cli import main
-try:
-    main()
-except SystemExit:
-    pass
-"""
-    assert loaded_after(code) & HEAVY == set()
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert loaded_after("import edgeprof") & (HEAVY | {"msgspec", "typer"}) == set()
+def test_the_extra_is_hidden(without_the_extra: dict[str, str]) -> None:
+    for package in EXTRA:
+        code = f"import importlib.util; print(importlib.util.find_spec('{package}'))"
+        assert python(code, **without_the_extra) == "None\n"
 
 
-def test_every_module_can_be_imported_without_the_export_extra() -> None:
-    imports = "\n".join(f"import {module}" for module in MODULES)
-    assert loaded_after(BLOCK + imports) & set(EXTRA) == set()
+def test_every_module_can_be_imported_without_the_extra(without_the_extra: dict[str, str]) -> None:
+    python(IMPORT_ALL, **without_the_extra)
 
 
-def test_the_library_surface_is_what_the_readme_imports() -> None:
-    import edgeprof
+def test_all_but_export_works_without_the_extra(
+    without_the_extra: dict[str, str], models: Path, edgeprof: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "models").symlink_to(models)
+    profile = ("profile", "bert-tiny", "--seq", 4, "--rounds", 1, "--runs", 2, "--min-time", 0)
+    for words in (["models"], ["verify", "bert-tiny", "gpt2-small"], profile, ["report"]):
+        ran = edgeprof(*words, **without_the_extra)
+        assert ran.code == 0, ran.err
+    ran = edgeprof("export", "bert-tiny", **without_the_extra)
+    assert ran.code == 1
+    assert ran.sentences == [
+        "edgeprof: Exporting needs 'torch', which is not installed. Run: pip install 'edgeprof[export]'"
+    ]
 
+
+def test_importing_the_package_imports_nothing_but_itself() -> None:
+    code = "import sys; import edgeprof; print(*{name.partition('.')[0] for name in sys.modules})"
+    assert set(python(code).split()) - sys.stdlib_module_names - set(
+        python(code.replace("edgeprof", "sys")).split()
+    ) == {"edgeprof"}
+
+
+def test_the_library_loads_what_draws_and_what_runs_only_when_it_is_used() -> None:
+    names = ["torch", "transformers", "matplotlib", "onnxruntime"]
+    code = f"import sys; from edgeprof import export, profile, write_report; print(*set(sys.modules) & {set(names)})"
+    assert python(code) == "\n"
+
+
+def test_every_promised_name_is_there() -> None:
     for name in edgeprof.__all__:
-        assert getattr(edgeprof, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'quantise'"):
-        edgeprof.quantise  # noqa: B018
+        assert getattr(edgeprof, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = edgeprof.nonsense

@@ -185,8 +185,9 @@ def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weight
 def _export_one(source: _Source, order: _Order, progress: Progress) -> list[Export]:
     home = order.out / source.name
     weights = source.weights
-    if weights is None and not order.force and _standing(home / FP32, _key(source, Weights(), order)):
-        weights = Weights()  # made when the hub did not answer: not asked again, --force does
+    may_stand = weights is None and order.weights == "auto" and not order.force
+    if may_stand and _standing(home / FP32, _key(source, Weights(), order)):
+        weights = Weights()  # the hub did not answer then: it is not asked again, --force does
     if weights is None:
         weights = _fetched_weights(source.variant, order.weights, progress)
     chosen = weights

@@ -17,7 +17,14 @@ TABLE_WIDTH = 200
 def out() -> "Console":
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+
+
+def show_line(*parts: str | tuple[str, str]) -> None:
+    """Print one line; a part may be (text, style)."""
+    from rich.text import Text
+
+    out().print(Text.assemble(*parts))
 
 
 def show_json(value: Any) -> None:
@@ -50,7 +57,12 @@ def progress_bar(*, still: bool = False) -> Iterator[Progress]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with Bar(*columns, console=console, transient=True, disable=hidden, auto_refresh=not still) as bar:

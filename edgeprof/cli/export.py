@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,30 +48,32 @@ def export(
         console.show_json(exports)
     else:
         for result in exports:
-            _show(result, console.out())
+            _show(result)
     if any(result.error for result in exports):
         raise typer.Exit(1)
 
 
-def _show(result: "Export", out: Any) -> None:
+def _show(result: "Export") -> None:
+    from edgeprof.cli.console import show_line
+
     if result.note:
-        out.print(f"[yellow]{result.note}[/]", markup=True)
+        show_line((result.note, "yellow"))
     if result.artifact is None:
-        out.print(f"[bold]{result.target}[/]: [red]failed[/]. {result.error}")
+        show_line((result.target, "bold"), ": ", ("failed", "red"), f". {result.error}")
         return
     artifact = result.artifact
     state = "up to date" if result.up_to_date else "exported"
-    out.print(f"[bold]{artifact.name}[/] {artifact.precision}: {state}, {artifact.path}")
-    out.print(f"  {artifact.params:,} parameters, {artifact.weights} weights, {_megabytes(artifact)} on disk")
+    show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.path}")
+    show_line(f"  {artifact.params:,} parameters, {artifact.weights} weights, {_megabytes(artifact)} on disk")
     for receipt in artifact.stages if artifact.quantization is None else ():
-        out.print(f"  {_receipt(receipt)}")
+        show_line(f"  {_receipt(receipt)}")
     if artifact.quantization:
         reached = artifact.quantization
-        out.print(
+        show_line(
             f"  quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
             f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
         )
-    out.print(f"  {_checks(artifact)}")
+    show_line(f"  {_checks(artifact)}")
 
 
 def _megabytes(artifact: "Artifact") -> str:

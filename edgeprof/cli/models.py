@@ -30,11 +30,11 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         return
     columns = [(key.replace("_", " "), "left" if key in ("name", "family") else "right") for key in rows[0]]
     console.show_table(columns, [[_cell(value) for value in row.values()] for row in rows])
-    console.out().print(
+    note = (
         "\nAny image size gives ViT its tokens, so it has no maximum. "
-        "A local folder or owner/name on the hub is a model too.",
-        style="dim",
+        "A local folder or owner/name on the hub is a model too."
     )
+    console.show_line((note, "dim"))
 
 
 def _cell(value: object) -> str:

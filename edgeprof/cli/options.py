@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprof.errors import UnknownName, UsageError
+from edgeprof.errors import UsageError
 
 
 def words(text: str, option: str) -> list[str]:
@@ -16,7 +16,7 @@ def words(text: str, option: str) -> list[str]:
 
 def choice(text: str, option: str, *known: str) -> Any:
     if text not in known:
-        raise UnknownName(f"value of {option}", text, known)
+        raise UsageError(f"{option} cannot be '{text}'.", f"Choose one of {', '.join(known)}.")
     return text
 
 

@@ -62,8 +62,8 @@ def profile(
         console.show_json(run)
     else:
         _show(run.points)
-        console.out().print(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
-        console.out().print(f"Next: edgeprof report {Path(run.folder).name}", style="dim")
+        console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
+        console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
     if run.failed:
         raise typer.Exit(1)
 
@@ -89,4 +89,4 @@ def _show(points: "tuple[Point, ...]") -> None:
     for point in points:
         if point.status != "ok":
             label = f"{point.variant} {point.precision}, {point.phase} at {point.length} tokens"
-            console.out().print(f"[red]{point.status}[/]: {label}: {point.error}")
+            console.show_line((point.status, "red"), f": {label}: {point.error}")

@@ -22,6 +22,6 @@ def report(
     if json:
         console.show_json({"page": str(page), "markdown": str(page.with_name("report.md")), "figures": figures})
     else:
-        console.out().print(f"{page}\n{len(figures)} figures in {page.parent / 'figures'}")
+        console.show_line(f"{page}\n{len(figures)} figures in {page.parent / 'figures'}")
     if open:
         typer.launch(str(page.absolute()))

@@ -217,6 +217,11 @@ def test_pretrained_weights_that_cannot_be_had_are_an_error(tmp_path: Path) -> N
         export(["vit-huge"], weights="pretrained", out=tmp_path)
 
 
+def test_random_weights_do_not_pass_for_pretrained_ones(models: Path) -> None:
+    with pytest.raises(CheckpointError, match="The hub is switched off"):
+        export(["bert-tiny"], weights="pretrained", out=models)
+
+
 def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = export_stage.importlib.util.find_spec
     monkeypatch.setattr(export_stage.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))

@@ -1,183 +1,147 @@
-"""The commands, as a user runs them."""
+"""What the commands print, and that every one of them can be read by a program."""
 
-import csv
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from conftest import Command, command_line
+from conftest import Command
 from onnx import TensorProto, helper
 
-QUICK = ("--rounds", "2", "--runs", "3", "--min-time", "0")
+QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0)
+HEAVY = ("torch", "transformers", "matplotlib", "scipy", "onnx", "onnxruntime", "numpy", "jinja2")
 
 
-def lines_of(run: Path) -> list[str]:
-    file = run / "measurements.jsonl"
-    return file.read_text().splitlines() if file.exists() else []
+@pytest.mark.parametrize("words", [["--help"], ["models"], ["models", "--json"], ["export", "--help"], ["--version"]])
+def test_asking_imports_nothing_heavy(words: list[str], edgeprof: Command) -> None:
+    ran = edgeprof(*words, PYTHONPROFILEIMPORTTIME="1")
+    assert ran.code == 0
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.sentences}
+    assert "typer" in imported
+    assert not imported.intersection(HEAVY)
 
 
-def visits(run: Path) -> list[tuple[str, str, str, int, int, int]]:
-    records = map(json.loads, lines_of(run))
-    return sorted(
-        (r["variant"], r["precision"], r["phase"], r["tokens"], r["past_tokens"], r["round"]) for r in records
-    )
+def test_help_tells_of_every_command(edgeprof: Command) -> None:
+    for words in (["--help"], ["-h"]):
+        ran = edgeprof(*words)
+        assert ran.code == 0
+        for verb in ("models", "export", "verify", "profile", "report"):
+            assert verb in ran.out
+    assert edgeprof().out.strip() == edgeprof("--help").out.strip()
 
 
-def test_models_lists_the_variants(edgeprof: Command) -> None:
-    rows = edgeprof("models", "--json").json
+def test_models_lists_sizes(edgeprof: Command) -> None:
+    rows = {row["name"]: row for row in edgeprof("models", "--json").json}
     assert len(rows) == 15
-    assert rows[0] == {
-        "name": "gpt2",
+    assert rows["gpt2-xl"] == {
+        "name": "gpt2-xl",
         "family": "gpt2",
-        "params": 124_439_808,
-        "layers": 12,
-        "width": 768,
-        "heads": 12,
-        "vocabulary": 50257,
+        "params": 1_557_611_200,
+        "layers": 48,
+        "width": 1600,
+        "heads": 25,
+        "vocabulary": 50_257,
         "patch": None,
         "max_tokens": 1024,
     }
-    assert "632,045,800" in edgeprof("models").out
+    table = edgeprof("models").out
+    (line,) = (line for line in table.splitlines() if line.startswith("vit-huge"))
+    assert line.split() == ["vit-huge", "vit", "632,045,800", "32", "1,280", "16", "-", "14", "-"]
 
 
-def test_the_main_job_from_a_name_to_a_page(edgeprof: Command, tmp_path: Path) -> None:
-    (exported,) = edgeprof("export", "bert-tiny", "--json").json
-    assert exported["artifact"]["params"] == 4_385_920
-    shown = edgeprof("export", "bert-tiny").out
-    assert "up to date" in shown and "verified against PyTorch at 1x1, 3x7, 1x64" in shown and "simplify:" in shown
-    (verified,) = edgeprof("verify", "--json").json
-    assert len(verified["checks"]) == 3
-    run = edgeprof("profile", "--seq", "8,16", *QUICK, "--name", "mine", "--json").json
-    assert [(point["tokens"], point["status"], point["rounds"]) for point in run["points"]] == [
-        (8, "ok", 2),
-        (16, "ok", 2),
+def test_export_says_what_it_did(models: Path, edgeprof: Command) -> None:
+    ran = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", models)
+    assert ran.code == 0
+    assert "bert-tiny fp32: up to date, " in ran.out
+    assert "4,385,920 parameters, random (seed 0) weights" in ran.out
+    assert "verified against PyTorch at 1x1, 3x7, 1x64: max difference" in ran.out
+    assert "quantized 13 of 13 weight matmuls, 1.6 of 1.6 MB of their weights" in ran.out
+    assert "cosine at least 0.99" in ran.out
+    (simplified,) = (line for line in ran.out.splitlines() if "simplify: " in line)
+    assert " nodes (removed " in simplified
+    assert "bytes of weights" in simplified
+
+
+def test_every_command_speaks_json(models: Path, edgeprof: Command) -> None:
+    exported = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", models, "--json").json
+    assert [(made["precision"], made["up_to_date"]) for made in exported] == [("fp32", True), ("int8", True)]
+    verified = edgeprof("verify", "bert-tiny", "--models", models, "--json").json
+    assert [len(artifact["checks"]) for artifact in verified] == [3, 3]
+    run = edgeprof("profile", models / "bert-tiny", "--seq", 4, *QUICK, "--name", "one", "--json").json
+    assert [(point["precision"], point["status"]) for point in run["points"]] == [("fp32", "ok"), ("int8", "ok")]
+    report = edgeprof("report", "one", "--json").json
+    assert Path(report["page"]) == Path("reports/one/index.html")
+    assert report["figures"]
+
+
+def test_the_whole_line(models: Path, edgeprof: Command, tmp_path: Path) -> None:
+    """Verify, profile, report, in a folder where models/ is what `export` left."""
+    (tmp_path / "models").symlink_to(models)
+    checked = edgeprof("verify")
+    assert checked.code == 0
+    assert checked.out.count("agrees") == 6
+    ran = edgeprof("profile", "--seq", 4, "--precision", "fp32", "--name", "line", *QUICK)
+    assert ran.code == 0, ran.err
+    header, *rows = ran.out.splitlines()
+    assert header.split("  ")[0] == "model"
+    assert [row.split()[0] for row in rows[:4]] == ["bert-tiny", "gpt2-small", "gpt2-small", "vit-tiny"]
+    assert "reports/line: measurements.jsonl, measurements.csv, machine.json" in ran.out
+    assert sorted(path.name for path in (tmp_path / "reports/line").iterdir()) == [
+        "machine.json",
+        "measurements.csv",
+        "measurements.jsonl",
     ]
-    assert run["points"][0]["macs"] == 2 * (12 * 8 * 128**2 + 2 * 8 * 8 * 128) + 128**2
-    report = edgeprof("report", "--json").json
-    assert {Path(report[kind]).name for kind in ("page", "markdown")} == {"index.html", "report.md"}
-    assert all((tmp_path / figure).stat().st_size > 5000 for figure in report["figures"])
-    with (tmp_path / "reports" / "mine" / "measurements.csv").open() as file:
-        assert [row["latency_median_s"] != "" for row in csv.DictReader(file)] == [True, True]
+    reported = edgeprof("report")
+    assert reported.code == 0
+    assert reported.out.startswith("reports/line/index.html\n")
+    assert (tmp_path / "reports/line/report.md").is_file()
 
 
-def test_prefill_and_decode_mean_what_they_say(edgeprof: Command, models: Path) -> None:
-    """16 tokens at once; one new token with 16 cached. ViT: 3 x 3 patches and a class token are the most within 16."""
-    run = edgeprof("profile", "--models", models, "--precision", "fp32", "--seq", "16", *QUICK, "--json").json
-    points = {(p["variant"], p["phase"]): (p["tokens"], p["past_tokens"]) for p in run["points"]}
-    assert points == {
-        ("gpt2-small", "prefill"): (16, 0),
-        ("gpt2-small", "decode"): (1, 16),
-        ("bert-tiny", "prefill"): (16, 0),
-        ("vit-tiny", "prefill"): (10, 0),
-    }
+def test_a_range_of_lengths_doubles(models: Path, edgeprof: Command) -> None:
+    ran = edgeprof("profile", models / "bert-tiny/fp32", "--seq", "2..20x3,5", *QUICK, "--json")
+    assert [point["tokens"] for point in ran.json["points"]] == [2, 5, 6, 18]
 
 
-def test_the_same_command_again_measures_only_what_is_missing(edgeprof: Command, models: Path, tmp_path: Path) -> None:
-    command = ("profile", f"{models}/bert-tiny", "--precision", "fp32", *QUICK, "--name", "mine")
-    run = tmp_path / "reports" / "mine"
-    assert edgeprof(*command, "--seq", "8").code == 0
-    first = lines_of(run)
-    assert len(first) == 2
-    assert edgeprof(*command, "--seq", "8").code == 0
-    assert lines_of(run) == first
-    assert edgeprof(*command, "--seq", "8,16").code == 0
-    assert lines_of(run)[:2] == first
-    assert [visit[3] for visit in visits(run)] == [8, 8, 16, 16]
+def test_a_point_that_fails_is_told_and_the_exit_code_is_1(edgeprof: Command, tmp_path: Path) -> None:
+    """Reshaping to rows of 8 works at 8 tokens and fails at 12."""
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", "sequence"])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    rows = helper.make_tensor("rows", TensorProto.INT64, [2], [-1, 8])
+    save(tmp_path / "f.onnx", helper.make_node("Reshape", ["tokens", "rows"], ["out"]), tokens, out, rows)
+    ran = edgeprof("profile", "f.onnx", "--seq", "8,12", "--name", "mixed", *QUICK)
+    assert ran.code == 1
+    assert "failed: f fp32, prefill at 12 tokens: onnxruntime cannot run" in ran.out
+    lines = (tmp_path / "reports/mixed/measurements.jsonl").read_text().splitlines()
+    assert sorted((r["tokens"], r["status"]) for r in map(json.loads, lines)) == [(8, "ok"), (12, "failed")]
+    assert edgeprof("report", "mixed").code == 0
+    assert "onnxruntime cannot run" in (tmp_path / "reports/mixed/report.md").read_text()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_stopped_is_taken_up(
-    how: signal.Signals, edgeprof: Command, models: Path, tmp_path: Path
+def test_a_foreign_file_takes_dims_and_inputs(edgeprof: Command, tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", "frames"]) for name in "xy")
+    save(tmp_path / "f.onnx", helper.make_node("Relu", ["x"], ["y"]), x, y)
+    np.save(tmp_path / "x.npy", np.zeros((3, 32), np.float32))
+    by_size = edgeprof("profile", "f.onnx", "--seq", 32, "--dim", "rows=3", "--dim", "frames=32", *QUICK, "--json")
+    assert by_size.json["points"][0]["tokens"] == 32
+    by_file = edgeprof("profile", "f.onnx", "--input", "x=x.npy", *QUICK, "--json")
+    assert by_file.json["points"][0]["status"] == "ok"
+
+
+def test_names_in_brackets_are_shown_as_they_are(edgeprof: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "we[i]rd [" / "x]"
+    folder.mkdir(parents=True)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy")
+    save(folder / "a[b].onnx", helper.make_node("Relu", ["x"], ["y"]), x, y)
+    ran = edgeprof("profile", folder / "a[b].onnx", *QUICK, "--out", folder, "--name", "run")
+    assert ran.code == 0, ran.err
+    assert "a[b]" in ran.out
+    assert f"{folder}/run: " in ran.out
+    assert f"{folder}/run/index.html" in edgeprof("report", "--out", folder).out
+
+
+def save(
+    path: Path, node: onnx.NodeProto, x: onnx.ValueInfoProto, y: onnx.ValueInfoProto, *weights: onnx.TensorProto
 ) -> None:
-    command = (
-        "profile",
-        f"{models}/bert-tiny",
-        "--seq",
-        "8,16,32",
-        "--rounds",
-        "3",
-        "--runs",
-        "3",
-        "--min-time",
-        "0.1",
-    )
-    run = tmp_path / "reports" / "mine"
-    child = subprocess.Popen(
-        command_line(*command, "--name", "mine"),
-        cwd=tmp_path,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while len(lines_of(run)) < 2:
-        assert time.monotonic() < deadline and child.poll() is None
-        time.sleep(0.02)
-    os.killpg(child.pid, how)
-    _, said = child.communicate()
-    if how == signal.SIGINT:
-        assert (child.returncode, said.splitlines()) == (130, ["edgeprof: Interrupted; what was finished is on disk."])
-        assert (run / "measurements.csv").is_file()
-    before = [line for line in lines_of(run) if line.endswith("}")]
-    assert 2 <= len(before) < 18
-    assert edgeprof(*command, "--name", "mine").code == 0
-    assert lines_of(run)[: len(before)] == before
-    wanted = [("bert-tiny", p, "prefill", t, 0, r) for p in ("fp32", "int8") for t in (8, 16, 32) for r in (0, 1, 2)]
-    assert visits(run) == sorted(wanted)
-
-
-def test_a_point_that_fails_is_a_record_and_the_run_goes_on(edgeprof: Command, tmp_path: Path) -> None:
-    """A file with a fixed inner size: reshaping to rows of 8 fails at 12 tokens, and works at 8."""
-    graph = helper.make_graph(
-        [helper.make_node("Reshape", ["tokens", "rows"], ["out"])],
-        "rows",
-        [helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", "sequence"])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
-        [helper.make_tensor("rows", TensorProto.INT64, [2], [-1, 8])],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "f.onnx")
-    done = edgeprof("profile", "f.onnx", "--seq", "8,12", *QUICK, "--name", "mine", "--json")
-    assert done.code == 1
-    good, bad = done.json["points"]
-    assert (good["tokens"], good["status"], bad["tokens"], bad["status"]) == (8, "ok", 12, "failed")
-    assert "onnxruntime cannot run" in bad["error"]
-    assert edgeprof("report", "mine").code == 0
-    assert "onnxruntime cannot run" in (tmp_path / "reports" / "mine" / "report.md").read_text()
-
-
-def test_a_foreign_file_takes_sizes_and_values_from_its_user(edgeprof: Command, tmp_path: Path) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "dense",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 2])],
-        [helper.make_tensor("w", TensorProto.FLOAT, [4, 2], [1.0] * 8)],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "f.onnx")
-    assert "--dim" in edgeprof("profile", "f.onnx", "--seq", "8", *QUICK).err
-    (point,) = edgeprof("profile", "f.onnx", "--dim", "rows=8", *QUICK, "--json").json["points"]
-    assert (point["status"], point["params"], point["weights"]) == ("ok", 8, "file")
-    np.save(tmp_path / "x.npy", np.ones((6, 4), np.float32))
-    (point,) = edgeprof("profile", "f.onnx", "--input", "x=x.npy", *QUICK, "--json").json["points"]
-    assert point["status"] == "ok"
-
-
-def test_logits_last_has_a_name_of_its_own(edgeprof: Command, gpt2_checkpoint: Path) -> None:
-    (exported,) = edgeprof("export", gpt2_checkpoint, "--logits", "last", "--json").json
-    assert exported["artifact"]["name"] == "gpt2-small-last"
-    assert next(out for out in exported["artifact"]["outputs"] if out["name"] == "logits")["dims"][1] == 1
-
-
-def test_a_range_of_lengths_is_a_series() -> None:
-    from edgeprof.cli.options import numbers
-
-    assert numbers("16..512x2", "--seq") == [16, 32, 64, 128, 256, 512]
-    assert numbers("10..1000x10,7", "--seq") == [7, 10, 100, 1000]
-    assert numbers("3..20", "--seq") == [3, 6, 12]
+    graph = helper.make_graph([node], "g", [x], [y], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)

@@ -1,102 +1,124 @@
-"""Whatever a user gets wrong: one sentence with the next step, the right exit code, no traceback."""
+"""Whatever is wrong: one sentence with the next step on standard error, nothing on standard output, no traceback."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Command
 
-USAGE, FAILED = 2, 1
+USAGE = [
+    ("export bert-tinny", "Did you mean bert-tiny"),
+    ("export", "edgeprof export --help"),
+    ("export bert-tiny --precision int9", "Did you mean int8?"),
+    ("export bert-tiny --precision fp32,", "--precision is empty, or has an empty part"),
+    ("export bert-tiny --weights trained", "--weights cannot be 'trained'. Choose one of auto, pretrained, random."),
+    ("export bert-tiny --logits last", "--logits last is for decoders"),
+    ("export bert-tiny --logits some", "Choose one of all, last."),
+    ("export bert-tiny --opset 17", "greater than or equal to 18"),
+    ("export bert-tiny --name a/b", "'a/b' cannot name an artifact. Give --name"),
+    ("export bert-tiny vit-tiny --name x", "--name goes with one target"),
+    ("export ./nowhere", "There is no folder ./nowhere"),
+    ("profile MODELS/bert-tiny --seq=", "--seq takes whole numbers above zero, not ''"),
+    ("profile MODELS/bert-tiny --seq -5", "not '-5'"),
+    ("profile MODELS/bert-tiny --seq 0", "not '0'"),
+    ("profile MODELS/bert-tiny --seq many", "not 'many'"),
+    ("profile MODELS/bert-tiny --seq 16,,64", "Example: --seq 16,64,256"),
+    ("profile MODELS/bert-tiny --seq 1.5", "not '1.5'"),
+    ("profile MODELS/bert-tiny --seq 64..16", "no rising range"),
+    ("profile MODELS/bert-tiny --seq 16..64x1", "no rising range"),
+    ("profile MODELS/bert-tiny", "No token length is given. Add --seq 512"),
+    ("profile MODELS/bert-tiny --seq 513", "at most 512 tokens"),
+    ("profile MODELS/vit-tiny --seq 1", "Ask for a larger --seq"),
+    ("profile MODELS/bert-tiny --seq 16 --precision int4", "Run: edgeprof export bert-tiny --precision int4"),
+    ("profile MODELS/bert-tiny --seq 16 --ep gpu", "no execution provider called 'gpu'"),
+    ("profile MODELS/bert-tiny --seq 16 --phase train", "Choose one of prefill, decode, both."),
+    ("profile MODELS/bert-tiny --seq 16 --batch 0", "--batch takes whole numbers above zero"),
+    ("profile MODELS/bert-tiny --seq 16 --rounds 0", "--rounds has to be at least 1"),
+    ("profile MODELS/bert-tiny --seq 16 --threads 0", "Invalid value for '--threads'"),
+    ("profile MODELS/bert-tiny --seq 16 --timeout x", "Invalid value for '--timeout'"),
+    ("profile MODELS/bert-tiny --seq 16 --dim a", "--dim takes name=value"),
+    ("profile MODELS/bert-tiny --seq 16 --name a/b", "cannot name a run"),
+    ("profile --seq 16", "Nothing is exported in models yet. Run: edgeprof export gpt2"),
+    ("profile gpt2 --seq 16", "gpt2 is not exported yet. Run: edgeprof export gpt2"),
+    ("profile --sec 16", "No such option: --sec"),
+    ("verify", "Nothing is exported in models yet. Run: edgeprof export gpt2"),
+    ("verify gtp2", "Did you mean gpt2"),
+    ("report", "There are no runs in reports yet. Run: edgeprof profile --seq 512"),
+    ("report nowhere", "There is no run called 'nowhere'"),
+    ("models --jsn", "No such option"),
+    ("modles", "No such command 'modles'"),
+]
 
 
-def one_sentence(done: object, code: int, *parts: str) -> None:
-    assert (done.code, len(done.sentences)) == (code, 1), done  # type: ignore[attr-defined]
-    for part in parts:
-        assert part in done.sentences[0]  # type: ignore[attr-defined]
-    assert "Traceback" not in done.err  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (["export", "gtp2"], ["no variant called 'gtp2'", "Did you mean gpt2"]),
-        (["export", "./nowhere"], ["no folder ./nowhere"]),
-        (["export"], ["Missing argument", "edgeprof export --help"]),
-        (["export", "gpt2", "--precision", "int9"], ["Did you mean int8?"]),
-        (["export", "gpt2", "--weights", "trained"], ["Did you mean pretrained?"]),
-        (["export", "bert-tiny", "--logits", "last"], ["has no LM head"]),
-        (["profile", "--seq", "512"], ["Nothing is exported", "edgeprof export gpt2"]),
-        (["profile", "gpt2", "--seq", "512"], ["gpt2 is not exported yet", "edgeprof export gpt2"]),
-        (["profile", "gtp2", "--seq", "512"], ["Did you mean gpt2"]),
-        (["profile", "--seq", ""], ["--seq takes whole numbers above zero"]),
-        (["profile", "--seq", "-5"], ["--seq takes whole numbers above zero, not '-5'"]),
-        (["profile", "--seq", "0"], ["--seq takes whole numbers above zero, not '0'"]),
-        (["profile", "--seq", "many"], ["--seq takes whole numbers above zero, not 'many'"]),
-        (["profile", "--seq", "512..16"], ["no rising range"]),
-        (["profile", "--seq", "8", "--ep", "cpuu"], ["Did you mean cpu?"]),
-        (["profile", "--seq", "8", "--batch", "0"], ["--batch takes whole numbers above zero"]),
-        (["profile", "--seq", "8", "--rounds", "0"], ["--rounds has to be at least 1"]),
-        (["profile", "--seq", "8", "--dim", "batch"], ["--dim takes name=value"]),
-        (["profile"], ["No token length is given"]),
-        (["report"], ["no runs", "edgeprof profile"]),
-        (["report", "nothing"], ["no run called 'nothing'"]),
-        (["verify"], ["Nothing is exported", "edgeprof export gpt2"]),
-        (["modles"], ["No such command"]),
-    ],
-)
-def test_a_wrong_request_is_one_sentence(words: list[str], parts: list[str], edgeprof: Command) -> None:
-    one_sentence(edgeprof(*words), USAGE, *parts)
-
-
-def test_debugging_shows_where(edgeprof: Command) -> None:
-    assert "Traceback" in edgeprof("export", "gtp2", EDGEPROF_DEBUG="1").err
-
-
-def test_what_is_no_model_is_said_to_be_none(edgeprof: Command, models: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.onnx").write_text("This is not a model.")
-    one_sentence(edgeprof("profile", "text.onnx", "--seq", "8"), FAILED, "text.onnx is not a readable ONNX file")
-    source = models / "bert-tiny" / "fp32" / "model.onnx"
-    (tmp_path / "cut.onnx").write_bytes(source.read_bytes()[:20_000])
-    one_sentence(edgeprof("profile", "cut.onnx", "--seq", "8"), FAILED, "cut.onnx is not a readable ONNX file")
-    (tmp_path / "model.onnx").write_bytes(source.read_bytes())
-    one_sentence(edgeprof("profile", "model.onnx", "--seq", "8"), FAILED, "model.onnx.data, which is not beside it")
-    (tmp_path / "model.onnx.data").write_bytes(b"too short")
-    one_sentence(edgeprof("profile", "model.onnx", "--seq", "8"), FAILED, "is shorter than model.onnx says")
-    one_sentence(edgeprof("profile", "gone.onnx", "--seq", "8"), FAILED, "no file gone.onnx")
-
-
-def test_a_length_beyond_the_maximum_is_refused_before_anything_runs(
-    edgeprof: Command, models: Path, tmp_path: Path
+@pytest.mark.parametrize(("words", "sentence"), USAGE, ids=[words for words, _ in USAGE])
+def test_a_wrong_request_exits_with_2(
+    words: str, sentence: str, models: Path, edgeprof: Command, tmp_path: Path
 ) -> None:
-    """The decoder of the fixture takes 64 tokens: 64 at once, but in decode 63 cached and one new."""
-    small, bert = (f"{models}/{name}" for name in ("gpt2-small", "bert-tiny"))
-    done = edgeprof("profile", small, "--seq", "64,65", "--phase", "prefill")
-    one_sentence(done, USAGE, "gpt2-small takes at most 64 tokens, and 65 tokens are asked for")
-    done = edgeprof("profile", small, "--seq", "64", "--phase", "decode")
-    one_sentence(done, USAGE, "64 cached and 1 new tokens are asked for")
-    done = edgeprof("profile", bert, "--seq", "8", "--phase", "decode")
-    one_sentence(done, USAGE, "none can decode")
-    done = edgeprof("profile", bert, "--seq", "8", "--precision", "int4")
-    one_sentence(done, USAGE, "bert-tiny is not exported in int4", "edgeprof export bert-tiny --precision int4")
-    done = edgeprof("profile", f"{models}/vit-tiny", "--seq", "1")
-    one_sentence(done, USAGE, "vit-tiny cannot take 1 tokens")
+    ran = edgeprof(*words.replace("MODELS", str(models)).split())
+    assert ran.code == 2
+    assert ran.out == ""
+    (said,) = ran.sentences
+    assert said.startswith("edgeprof: ")
+    assert sentence in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def cut(file: Path, size: int) -> None:
+    file.write_bytes(file.read_bytes()[:size])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no such file": (lambda file: file.unlink(), "There is no file"),
+    "not an ONNX file": (lambda file: file.write_bytes(b"GIF89a"), "is not a readable ONNX file"),
+    "truncated": (lambda file: cut(file, 3000), "It may be truncated"),
+    "no external data": (lambda file: file.with_name("model.onnx.data").unlink(), "not beside it. Copy both files"),
+    "truncated external data": (lambda file: cut(file.with_name("model.onnx.data"), 99_000), "It was cut off"),
+}
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.values(), ids=DAMAGES)
+def test_a_file_that_cannot_be_used_exits_with_1(
+    damage: Callable[[Path], object], sentence: str, models: Path, edgeprof: Command, tmp_path: Path
+) -> None:
+    file = Path(shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "foreign")) / "model.onnx"
+    damage(file)
+    ran = edgeprof("profile", file, "--seq", 16)
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert sentence in said
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(edgeprof: Command, models: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    done = edgeprof("export", "bert-tiny", "--out", "file/models")
-    one_sentence(done, FAILED, "Cannot write file/models/bert-tiny/fp32")
-    done = edgeprof("profile", f"{models}/bert-tiny", "--seq", "8", "--out", "file/reports")
-    one_sentence(done, FAILED, "Cannot write file/reports")
+def test_inputs_that_do_not_fit_exit_with_2(models: Path, edgeprof: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.zeros((1, 9), np.float32))
+    for value, sentence in (
+        ("nothing=ids.npy", "no model input called 'nothing'"),
+        ("input_ids=nowhere.npy", "Cannot read nowhere.npy"),
+        ("input_ids=ids.npy", "takes int64"),
+        ("input_ids", "--input takes name=value"),
+    ):
+        ran = edgeprof("profile", models / "bert-tiny/fp32/model.onnx", "--seq", 9, "--input", value)
+        assert (ran.code, ran.out, len(ran.sentences)) == (2, "", 1), ran
+        assert sentence in ran.err
 
 
-def test_an_input_file_that_does_not_fit_is_named(edgeprof: Command, models: Path, tmp_path: Path) -> None:
-    model = models / "bert-tiny" / "fp32" / "model.onnx"
-    np.save(tmp_path / "ids.npy", np.ones((1, 8), np.float32))
-    done = edgeprof("profile", model, "--seq", "8", "--input", "input_ids=ids.npy")
-    one_sentence(done, USAGE, "ids.npy", "int64")
-    done = edgeprof("profile", model, "--seq", "8", "--input", "ids=ids.npy")
-    one_sentence(done, USAGE, "Did you mean input_ids?")
-    done = edgeprof("profile", model, "--seq", "8", "--dim", "sequence=8")
-    one_sentence(done, USAGE, "Did you mean sequence_length")
+@pytest.mark.parametrize("words", ["export bert-tiny", "profile MODELS/bert-tiny --seq 4"])
+def test_a_folder_that_cannot_be_written_exits_with_1(
+    words: str, models: Path, edgeprof: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ran = edgeprof(*words.replace("MODELS", str(models)).split(), "--out", tmp_path / "file" / "folder")
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert f"Cannot write {tmp_path / 'file'}" in said
+    assert "a part of the path is a file" in said
+    assert "--out" in said
+
+
+def test_the_traceback_is_there_for_those_who_ask(edgeprof: Command) -> None:
+    ran = edgeprof("report", EDGEPROF_DEBUG="1")
+    assert ran.code == 1
+    assert "Traceback" in ran.err
+    assert "UsageError: There are no runs" in ran.err

@@ -25,6 +25,10 @@ def serving(repository: str, folder: Path) -> Iterator[str]:
         "siblings": [{"rfilename": file.name} for file in folder.iterdir()],
     }
 
+    tree = [
+        {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": file.name} for file in folder.iterdir()
+    ]
+
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self._answer(with_body=False)
@@ -37,6 +41,8 @@ def serving(repository: str, folder: Path) -> Iterator[str]:
             file = folder / path.rpartition("/")[2]
             if path == api or path.startswith(f"{api}/revision/"):
                 body = json.dumps(info).encode()
+            elif path.startswith(f"{api}/tree/"):
+                body = json.dumps(tree).encode()
             elif path.startswith(f"/{repository}/resolve/") and file.is_file():
                 body = file.read_bytes()
             else:

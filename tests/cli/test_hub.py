@@ -1,0 +1,52 @@
+"""Targets on the hub, and variants whose weights are there; a hub that does not answer is waited for in vain once."""
+
+from pathlib import Path
+
+import hub
+import pytest
+import small
+from conftest import Command
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
+
+
+def test_a_repository_is_downloaded_once_and_then_found_in_the_cache(
+    bert: Path, edgeprof: Command, tmp_path: Path
+) -> None:
+    home = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+    with hub.serving("owner/small-bert", bert) as address:
+        ran = edgeprof("export", "owner/small-bert", HF_ENDPOINT=address, **home)
+    assert ran.code == 0, ran.err
+    assert "small-bert fp32: exported" in ran.out
+    assert "pretrained (owner/small-bert) weights" in ran.out
+    again = edgeprof("export", "owner/small-bert", HF_ENDPOINT=hub.nobody(), **home)
+    assert again.code == 0, again.err
+    assert "small-bert fp32: up to date" in again.out
+
+
+def test_a_hub_that_never_answers_gives_random_weights_and_one_visible_line(edgeprof: Command) -> None:
+    with hub.silent_hub() as address:
+        ran = edgeprof("export", "bert-tiny", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
+    assert ran.code == 0, ran.err
+    notes = [line for line in ran.out.splitlines() if "has random weights" in line]
+    assert notes == [f"bert-tiny has random weights: The hub ({address}) did not answer within 5 s."]
+    assert "random (seed 0) weights" in ran.out
+
+
+def test_weights_that_the_hub_does_not_have_are_named(edgeprof: Command, tmp_path: Path) -> None:
+    with hub.serving("owner/other", tmp_path) as address:
+        ran = edgeprof("export", "bert-tiny", "--weights", "pretrained", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
+    (said,) = ran.sentences
+    assert (ran.code, ran.out) == (1, "")
+    assert f"The hub ({address}) has no public google/bert_uncased_L-2_H-128_A-2. Give a local folder" in said
+
+
+@pytest.mark.parametrize("target", ["bert-tiny", "owner/name"])
+def test_a_hub_that_is_not_there_is_an_error_where_its_weights_are_wanted(target: str, edgeprof: Command) -> None:
+    ran = edgeprof("export", target, "--weights", "pretrained", HF_ENDPOINT=hub.nobody(), HF_HUB_OFFLINE="0")
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert "cannot be reached. Give a local folder, or --weights random." in said

@@ -1,0 +1,189 @@
+"""Killed, interrupted, out of disk: what was finished is kept, and the same command goes on from there."""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command, command_line
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def start(at: Path, *words: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command_line(*words),
+        cwd=at,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool], running: "subprocess.Popen[str]") -> None:
+    """Until it holds; the minute is there so that a failure ends."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def finish(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, str]:
+    """Send a signal to the command and all its children; its exit code and what it said."""
+    os.killpg(running.pid, how)
+    _, said = running.communicate(timeout=60)
+    return running.returncode, said
+
+
+@pytest.fixture
+def profiling(models: Path) -> tuple[object, ...]:
+    """Four points, in two processes each, every one of which takes a tenth of a second or more."""
+    where = ("--models", models, "--name", "run", "--phase", "prefill", "--threads", 1)
+    return ("profile", "bert-tiny", "--seq", "4,8", "--rounds", 2, "--runs", 2, "--min-time", 0.1, *where)
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def lines_in(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(
+    profiling: tuple[object, ...], edgeprof: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "reports" / "run" / "measurements.jsonl"
+    running = start(tmp_path, *profiling)
+    wait_until(lambda: lines_in(file) >= 3, running)
+    code, _ = finish(running, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    before = file.read_bytes()
+    whole = before[: before.rfind(b"\n") + 1]
+    assert whole.count(b"\n") < 8
+    assert edgeprof(*profiling).code == 0
+    assert file.read_bytes().startswith(whole)
+    seen = [(r["precision"], r["tokens"], r["round"]) for r in records(file)]
+    wanted = [(precision, n, r) for precision in ("fp32", "int8") for n in (4, 8) for r in (0, 1)]
+    assert sorted(seen) == sorted(wanted)
+    complete = file.read_bytes()
+    assert edgeprof(*profiling).code == 0
+    assert file.read_bytes() == complete
+
+
+def test_a_run_that_was_interrupted_has_all_its_files(profiling: tuple[object, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "run"
+    running = start(tmp_path, *profiling)
+    wait_until(lambda: lines_in(folder / "measurements.jsonl") >= 3, running)
+    code, said = finish(running, signal.SIGINT)
+    assert code == 130
+    assert said.strip().splitlines()[-1] == "edgeprof: Interrupted; what was finished is on disk."
+    assert "Traceback" not in said
+    measured = {(r["precision"], r["tokens"]) for r in records(folder / "measurements.jsonl")}
+    with (folder / "measurements.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["precision"], int(row["tokens"])) for row in rows} == measured
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_an_export_that_was_killed_leaves_nothing_in_the_way(edgeprof: Command, tmp_path: Path) -> None:
+    home = tmp_path / "models" / "bert-tiny"
+    running = start(tmp_path, "export", "bert-tiny", "--weights", "random")
+    wait_until(lambda: any(home.glob(".fp32.partial-*/reference.npz")), running)
+    finish(running, signal.SIGKILL)
+    assert [path.name.startswith(".fp32.partial-") for path in home.iterdir()] == [True]
+    assert edgeprof("verify").err.startswith("edgeprof: Nothing is exported in models yet")
+    assert edgeprof("export", "bert-tiny", "--weights", "random").code == 0
+    assert [path.name for path in home.iterdir()] == ["fp32"]
+
+
+def test_an_export_that_was_interrupted_cleans_up(tmp_path: Path) -> None:
+    home = tmp_path / "models" / "bert-tiny"
+    running = start(tmp_path, "export", "bert-tiny", "--weights", "random")
+    wait_until(lambda: any(home.glob(".fp32.partial-*/reference.npz")), running)
+    code, said = finish(running, signal.SIGINT)
+    assert (code, "Traceback" in said) == (130, False)
+    assert list(home.iterdir()) == []
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB: room for one bert-tiny, not for two."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_full_disk_fails_an_export_and_leaves_the_old_one(small_disk: Path, models: Path, edgeprof: Command) -> None:
+    shutil.copytree(models / "bert-tiny" / "fp32", small_disk / "bert-tiny" / "fp32")
+    before = content(small_disk)
+    ran = edgeprof("export", "bert-tiny", "--weights", "random", "--force", "--out", small_disk)
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk is full. Free or choose another place" in said
+    assert content(small_disk) == before
+
+
+def test_a_full_disk_fails_a_quantization_with_the_same_sentence(
+    small_disk: Path, models: Path, edgeprof: Command
+) -> None:
+    shutil.copytree(models / "bert-tiny" / "fp32", small_disk / "bert-tiny" / "fp32")
+    ran = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", small_disk)
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk is full" in said
+    assert [path.name for path in (small_disk / "bert-tiny").iterdir()] == ["fp32"]
+
+
+def test_a_full_disk_ends_a_run_whose_records_stay_whole(
+    small_disk: Path, profiling: tuple[object, ...], edgeprof: Command
+) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(b"0" * (24 * 2**20 - 5 * 4096))  # leaves room for machine.json and a few lines
+    ran = edgeprof(*profiling, "--out", small_disk)
+    assert ran.code == 1
+    (said,) = ran.sentences
+    assert "the disk is full" in said
+    filler.unlink()
+    measured = lines_in(small_disk / "run" / "measurements.jsonl")
+    assert measured < 8
+    assert edgeprof(*profiling, "--out", small_disk).code == 0
+    assert len(records(small_disk / "run" / "measurements.jsonl")) == 8
+
+
+def test_a_file_that_may_not_grow_fails_an_export_the_same_way(tmp_path: Path) -> None:
+    """The limit that works without being root; 4 MB, and bert-tiny takes 17."""
+    done = subprocess.run(
+        command_line("export", "bert-tiny", "--weights", "random"),
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**22, 2**22)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert "Cannot write models/bert-tiny: a file may not be so large here." in said
+    assert list((tmp_path / "models" / "bert-tiny").iterdir()) == []
