@@ -21,7 +21,7 @@ def load(path: Path) -> ir.Model:
     """Read a graph; its external data is mapped, not read.
 
     Raises:
-        ModelFileError: no such file, or not an ONNX file.
+        ModelFileError: no such file, or not a readable one, or not an ONNX file.
     """
     import onnx_ir as ir
     from google.protobuf.message import DecodeError
@@ -30,6 +30,8 @@ def load(path: Path) -> ir.Model:
         return ir.load(path)
     except FileNotFoundError as problem:
         raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
+    except OSError as problem:
+        raise ModelFileError(f"{path} cannot be read: {problem.strerror}.", "Check the path.") from problem
     except (DecodeError, ValueError, TypeError, KeyError) as problem:
         raise ModelFileError(
             f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
@@ -65,11 +67,15 @@ def count(model: ir.Model) -> GraphCount:
 
 def params(model: ir.Model) -> int:
     """Elements of all weight tensors: initializers with more than one value that are not shapes or indices."""
+    return sum(tensor.size for tensor in _weights(model) if tensor.size > 1)
+
+
+def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
     import onnx_ir as ir
 
     indices = {ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL}
     tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    return sum(tensor.size for tensor in tensors if tensor.size > 1 and tensor.dtype not in indices)
+    return [tensor for tensor in tensors if tensor.dtype not in indices]
 
 
 def precision(model: ir.Model) -> str:
@@ -84,10 +90,8 @@ def precision(model: ir.Model) -> str:
         ir.DataType.UINT8: "int8",
     }
     held: Counter[str] = Counter()
-    for value in model.graph.initializers.values():
-        if value.const_value is not None:
-            dtype = value.const_value.dtype
-            held[words.get(dtype, dtype.name.lower())] += value.const_value.nbytes
+    for tensor in _weights(model):
+        held[words.get(tensor.dtype, tensor.dtype.name.lower())] += tensor.nbytes
     return held.most_common(1)[0][0] if held else "fp32"
 
 

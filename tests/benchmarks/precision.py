@@ -1,35 +1,32 @@
 """The median that `edgeprof profile` reports, divided by that of a hand-written onnxruntime loop with I/O binding.
 
-Asked for: within 1 %. Three visits in turn, each in a new process: bare, edgeprof, bare. Where the two bare ones differ
-by more than 3 %, the machine moved and the visit between them says nothing: such pairs are left out, and counted.
+Asked for: within 1 %. The two are visited in turn, each time in new processes; a pair is one visit of each.
 """
 
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from edgeprof import load_run
 from tests.benchmarks.harness import HERE, edgeprof, python, spread
 
 TITLE = "Precision: edgeprof against a bare loop"
-PAIRS = 8
-TRIES = 30
-STEADY = 0.03
+PAIRS = 10
 
 
 def run() -> list[str]:
-    lines = ["| model | tokens | steady pairs, of all | median of the ratios (range) |", "|---|---|---|---|"]
+    lines = ["| model | tokens | pairs | ratio of medians (range) | both ways of a bare loop against itself |"]
+    lines.append("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         edgeprof("export", "bert-base", "bert-mini", "--weights", "random", cwd=work)
-        for model, tokens, runs in (("bert-base", 128, 20), ("bert-mini", 128, 300)):
-            ratios: list[float] = []
-            tries = 0
-            while len(ratios) < PAIRS and tries < TRIES:
-                ratio, moved = _pair(work, model, tokens, runs, tries)
-                tries += 1
-                if abs(moved - 1) <= STEADY:
-                    ratios.append(ratio)
-            lines.append(f"| {model} | {tokens} | {len(ratios)} of {tries} | {spread(ratios)} |")
+        for model, tokens, runs in (("bert-base", 128, 20), ("bert-mini", 128, 200)):
+            ratios, control = zip(*(_pair(work, model, tokens, runs, index) for index in range(PAIRS)), strict=True)
+            overall = median(ratios)
+            lines.append(
+                f"| {model} | {tokens} | {PAIRS} | {overall:.4f} ({min(ratios):.3f} to {max(ratios):.3f}) "
+                f"| {spread(list(control))} |"
+            )
     return lines
 
 

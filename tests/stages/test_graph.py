@@ -1,0 +1,67 @@
+"""Files from elsewhere: what can be told of them without running them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeprof.errors import ModelFileError
+from edgeprof.schema import TensorSpec
+from edgeprof.stages import graph
+
+
+def model(path: Path, *weights: Any, dims: tuple[int | str | None, ...] = ("batch", 4)) -> Path:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, dims)
+    stored = [numpy_helper.from_array(array, f"w{at}") for at, array in enumerate(weights)]
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    made = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], stored), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    )
+    onnx.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "word"),
+    [
+        (["float32"], "fp32"),
+        (["float16", "int64"], "fp16"),
+        (["int8", "float32"], "int8"),
+        (["uint8"], "int8"),
+        (["int64"], "fp32"),
+        ([], "fp32"),
+    ],
+)
+def test_precision_is_that_of_most_weight_bytes_and_shapes_are_no_weights(
+    dtypes: list[str], word: str, tmp_path: Path
+) -> None:
+    weights = [np.ones(100 // (at * 9 + 1), dtype) for at, dtype in enumerate(dtypes)]
+    assert graph.precision(graph.load(model(tmp_path / "m.onnx", *weights))) == word
+
+
+def test_parameters_are_elements_of_weights(tmp_path: Path) -> None:
+    weights = [np.ones((3, 4), np.float32), np.ones(5, np.int8), np.ones((), np.float32), np.ones(7, np.int64)]
+    assert graph.params(graph.load(model(tmp_path / "m.onnx", *weights))) == 3 * 4 + 5
+
+
+def test_a_dimension_without_a_name_is_empty(tmp_path: Path) -> None:
+    loaded = graph.load(model(tmp_path / "m.onnx", dims=("batch", None, 3)))
+    assert graph.specs(list(loaded.graph.inputs)) == (TensorSpec(name="x", dtype="float32", dims=("batch", "", 3)),)
+
+
+@pytest.mark.parametrize("data", [b"", b"no graph", b"\x08\x09" * 1000, b"\xff" * 50])
+def test_what_is_no_onnx_file_is_refused(data: bytes, tmp_path: Path) -> None:
+    from edgeprof.api.targets import foreign
+
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"m\.onnx"):
+        foreign(tmp_path / "m.onnx")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError):
+        graph.load(tmp_path)
