@@ -6,6 +6,7 @@ All of it is free of torch, except the methods that take or return a torch modul
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
@@ -155,3 +156,18 @@ def right_padded(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     if shape[0] > 1 and shape[1] > 1:
         mask[-1, -1] = 0
     return mask
+
+
+def traceable_module(model: torch.nn.Module, forward: Callable[..., tuple[torch.Tensor, ...]]) -> torch.nn.Module:
+    """A module that runs `forward`, a function over `model`, and owns the model's parameters."""
+    import torch
+
+    class Traceable(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return forward(*tensors)
+
+    return Traceable()

@@ -19,6 +19,7 @@ from edgeprof.families.base import (
     real,
     right_padded,
     row,
+    traceable_module,
 )
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -171,22 +172,15 @@ class BERT(Family):
         }
 
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        import torch
-
         outputs = self.task(variant).outputs
 
-        class Traceable(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.model = model
+        def forward(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            ids, attended, segments = tensors
+            mask = (attended > 0)[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
+            result = model(input_ids=ids, attention_mask=mask, token_type_ids=segments)
+            return tuple(result[name] for name in outputs)
 
-            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                ids, attended, segments = tensors
-                mask = (attended > 0)[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
-                result = self.model(input_ids=ids, attention_mask=mask, token_type_ids=segments)
-                return tuple(result[name] for name in outputs)
-
-        return Traceable()
+        return traceable_module(model, forward)
 
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         result = model(**feeds)

@@ -21,6 +21,7 @@ from edgeprof.families.base import (
     real,
     right_padded,
     row,
+    traceable_module,
 )
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -183,24 +184,17 @@ class GPT2(Family):
 
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
         """The mask is made here, from comparisons that every exporter and runtime knows, once for all layers."""
-        import torch
-
         caches, outputs = self.caches(variant), self.task(variant).outputs
 
-        class Traceable(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.model = model
+        def forward(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            ids, attended, *rest = tensors
+            mask = causal_mask(attended, ids.shape[1])
+            if not caches:
+                result = model(input_ids=ids, attention_mask=mask, use_cache=False)
+                return tuple(result[name] for name in outputs)
+            return _run_cached(model, ids, mask, rest[0], rest[1:], outputs[0], logits)
 
-            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                ids, attended, *rest = tensors
-                mask = causal_mask(attended, ids.shape[1])
-                if not caches:
-                    result = self.model(input_ids=ids, attention_mask=mask, use_cache=False)
-                    return tuple(result[name] for name in outputs)
-                return _run_cached(self.model, ids, mask, rest[0], rest[1:], outputs[0], logits)
-
-        return Traceable()
+        return traceable_module(model, forward)
 
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         ids, attended, *rest = feeds.values()

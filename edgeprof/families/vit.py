@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.families.base import BATCH, Arrays, Component, Family, Summary, Task, real, row
+from edgeprof.families.base import BATCH, Arrays, Component, Family, Summary, Task, real, row, traceable_module
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -155,20 +155,13 @@ class ViT(Family):
         return {"pixel_values": generator.standard_normal(shape, dtype=np.float32)}
 
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        import torch
-
         outputs = self.task(variant).outputs
 
-        class Traceable(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.model = model
+        def forward(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            result = model(pixel_values=tensors[0], interpolate_pos_encoding=True)
+            return tuple(result[name] for name in outputs)
 
-            def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                result = self.model(pixel_values=tensors[0], interpolate_pos_encoding=True)
-                return tuple(result[name] for name in outputs)
-
-        return Traceable()
+        return traceable_module(model, forward)
 
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         result = model(**feeds, interpolate_pos_encoding=True)
