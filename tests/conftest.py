@@ -1,15 +1,13 @@
 """What many tests share: small models of every family, exported once, and the command run as a user runs it."""
 
-import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Command, Ran, command_line
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,31 +19,6 @@ def _no_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("HF_HUB_CACHE", raising=False)
         patch.delenv("EDGEPROF_DEBUG", raising=False)
         yield
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def sentences(self) -> list[str]:
-        """The lines on standard error; a progress bar leaves none."""
-        return [line for line in self.err.splitlines() if line.strip()]
-
-
-Command = Callable[..., Ran]
-
-
-def command_line(*words: object) -> list[str]:
-    return [sys.executable, "-m", "edgeprof", *map(str, words)]
 
 
 @pytest.fixture

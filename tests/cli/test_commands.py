@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import Command
+from command import Command
 from onnx import TensorProto, helper
 
 QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0)

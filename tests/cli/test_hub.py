@@ -5,7 +5,7 @@ from pathlib import Path
 import hub
 import pytest
 import small
-from conftest import Command
+from command import Command
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command, command_line
+from command import Command, command_line
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
