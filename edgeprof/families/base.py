@@ -32,22 +32,56 @@ class Task(Record, frozen=True, kw_only=True):
 
 
 class Summary(Record, frozen=True, kw_only=True):
-    """The sizes people know a variant by."""
+    """The sizes people know a variant by; None where a variant has no such thing."""
 
     layers: int
     width: int
-    heads: int
+    heads: int | None = None
     vocabulary: int | None = None
     patch: int | None = None
 
 
 class Component(Record, frozen=True, kw_only=True):
-    """A part of the model, there `count` times: parameters and multiply-accumulates of one of them."""
+    """A part of the model, there `count` times. All numbers are of one of them, in one run at one shape.
+
+    `activations` and `live` are elements, as an implementation needs them that works in place where it can (softmax,
+    activation functions, residual additions). `live` holds what is alive while the part runs: its inputs, its outputs
+    and the residual stream, without KV cache.
+    """
 
     name: str
     count: int = 1
+    in_block: bool = False  # a part of the repeated block: `count` is a multiple of the number of layers
     params: int = 0
+    matrices: int = 0  # of these, parameters in matrices that are multiplied: what weight quantization reaches
+    channels: int = 0  # output channels of those matrices: each has a scale of its own when quantized
     macs: int = 0
+    activations: int = 0  # elements it writes
+    live: int = 0
+    cached: int = 0  # elements it leaves in the KV cache: all tokens up to the end of the run
+
+    def weight_bytes(self, precision: str) -> int:
+        """Bytes of its parameters in a precision of WEIGHT_BYTES."""
+        per_matrix, per_channel, per_other = WEIGHT_BYTES[precision]
+        return round(per_matrix * self.matrices + per_channel * self.channels + per_other * self.params_left)
+
+    @property
+    def params_left(self) -> int:
+        """Parameters that weight quantization leaves as they are: biases, norms, tables that are only looked up."""
+        return self.params - self.matrices
+
+
+WEIGHT_BYTES: dict[str, tuple[float, float, float]] = {
+    "fp32": (4, 0, 4),
+    "fp16": (2, 0, 2),
+    "bf16": (2, 0, 2),
+    "int8": (1, 5, 4),  # a scale (fp32) and a zero point (int8) per output channel
+    "int4": (0.5 + 4 / 32, 0, 4),  # a scale (fp32) per 32 weights of a column
+}
+"""Bytes per quantized weight, per output channel, and per parameter that stays in floating point."""
+
+ACTIVATION_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4, "int4": 4}
+"""Bytes per element between operators: quantized weights are multiplied into floating point."""
 
 
 class Family(ABC):
@@ -58,9 +92,7 @@ class Family(ABC):
     tasks: ClassVar[tuple[Task, ...]]
     defaults: ClassVar[dict[str, Any]]
     variants: ClassVar[tuple[Variant, ...]]
-    has_cache: ClassVar[bool] = False
-    example: ClassVar[Case]  # traced at this shape; no size may be 0 or 1, and none may equal another
-    cases: ClassVar[tuple[Case, ...]]  # verified at these
+    shapes: ClassVar[tuple[Case, ...]]  # traced at the first, verified at the others; see `example`
 
     # --- counted ---
 
@@ -73,12 +105,21 @@ class Family(ABC):
 
     def params(self, variant: Variant) -> int:
         """Exact number of parameters, tied tensors counted once."""
-        return sum(part.count * part.params for part in self.components(variant, self.example))
+        return sum(part.count * part.params for part in self.components(variant, self.example(variant)))
 
     def macs(self, variant: Variant, case: Case, logits: Logits = "all") -> int:
         return sum(part.count * part.macs for part in self.components(variant, case, logits))
 
     # --- shaped ---
+
+    def example(self, variant: Variant) -> Case:
+        """The shape it is traced at: no size may be 0 or 1, and none may equal another."""
+        return self.shapes[0]
+
+    def cases(self, variant: Variant) -> tuple[Case, ...]:
+        """The shapes it is verified at, those that it is not too short for."""
+        most = variant.max_tokens
+        return tuple(case for case in self.shapes[1:] if most is None or case.past_tokens + case.tokens <= most)
 
     @abstractmethod
     def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]: ...
@@ -104,6 +145,24 @@ class Family(ABC):
         return False
 
     # --- run by PyTorch ---
+
+    def build(self, variant: Variant) -> torch.nn.Module:
+        """The model with random weights."""
+        import transformers
+
+        config = transformers.AutoConfig.for_model(**{**variant.config, "model_type": self.model_type})
+        model: torch.nn.Module = self.model_class(variant)(config, **self.model_options(variant))
+        return model
+
+    def model_class(self, variant: Variant) -> Any:
+        """The class of `transformers` that computes it."""
+        import transformers
+
+        return getattr(transformers, self.task(variant).architecture)
+
+    def model_options(self, variant: Variant) -> dict[str, Any]:
+        """What that class takes besides a configuration."""
+        return {"add_pooling_layer": False} if variant.task == "encoder" else {}
 
     @abstractmethod
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:

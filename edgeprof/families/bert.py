@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgeprof.families.base import (
     BATCH,
     TOKENS,
@@ -21,6 +23,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
+from edgeprof.families.block import block, dense, norms, table
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -79,8 +82,7 @@ class BERT(Family):
         _row("bert-base", 12, 768, "google-bert/bert-base-uncased"),
         _row("bert-large", 24, 1024, "google-bert/bert-large-uncased"),
     )
-    example = Case(batch=2, tokens=5)
-    cases = (Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
+    shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(
@@ -91,58 +93,58 @@ class BERT(Family):
         )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """Per block 4 d^2 + 2 d i + 9 d + i parameters (i: inner width, 4 d in BERT): Devlin et al. 2019.
-
-        MACs per token: 4 d^2 + 2 d i a block; the two attention matmuls do n x n x d each.
-        """
+        """Sizes and layout as in Devlin et al. 2019; the block as in `edgeprof.families.block`."""
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
-        inner, vocabulary = self.value(variant, "intermediate_size"), self.value(variant, "vocab_size")
         rows = case.batch * case.tokens
         return (
-            Component(name="token embedding", params=vocabulary * width),
-            Component(name="position embedding", params=self.value(variant, "max_position_embeddings") * width),
-            Component(name="segment embedding", params=self.value(variant, "type_vocab_size") * width),
-            Component(
-                name="attention projections",
-                count=layers,
-                params=4 * (width * width + width),
-                macs=4 * rows * width * width,
+            self._token_embedding(variant, rows),
+            table("position embedding", self.value(variant, "max_position_embeddings"), width, rows),
+            table("segment embedding", self.value(variant, "type_vocab_size"), width, rows),
+            *block(
+                layers=layers,
+                width=width,
+                inner=self.value(variant, "intermediate_size"),
+                heads=self.value(variant, "num_attention_heads"),
+                batch=case.batch,
+                queries=case.tokens,
+                keys=case.tokens,
             ),
-            Component(name="attention scores and weighted sum", count=layers, macs=2 * rows * case.tokens * width),
-            Component(
-                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
-            ),
-            Component(name="norms", count=2 * layers + 1, params=2 * width),
+            norms(1, width, rows),
             *self._head(variant, case),
         )
 
+    def _token_embedding(self, variant: Variant, rows: int) -> Component:
+        """Where the LM head is the same matrix, it is stored as the head is."""
+        vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "hidden_size")
+        looked_up = table("token embedding", vocabulary, width, rows)
+        if variant.task == "masked-lm" and self.value(variant, "tie_word_embeddings"):
+            return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
+        return looked_up
+
     def _head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
         width, rows, labels = self.value(variant, "hidden_size"), case.batch * case.tokens, self.labels(variant)
-        square = width * width
-        pooler = Component(name="pooler", params=square + width, macs=case.batch * square)
+        pooler = dense("pooler", width, width, case.batch)
         match variant.task:
             case "base":
                 return (pooler,)
             case "masked-lm":  # a dense layer and a norm, then the tied embedding with a bias of its own
-                vocabulary = self.value(variant, "vocab_size")
-                tied = self.value(variant, "tie_word_embeddings")
-                return (
-                    Component(name="LM transform", params=square + 3 * width, macs=rows * square),
-                    Component(
-                        name="LM head",
-                        params=vocabulary + (0 if tied else vocabulary * (width + 1)),  # untied, a second bias
-                        macs=rows * vocabulary * width,
-                    ),
-                )
+                transform = dense("LM transform", width, width, rows)
+                return transform, norms(1, width, rows), self._lm_head(variant, rows)
             case "sequence-classification":
-                head = Component(name="classifier", params=labels * (width + 1), macs=case.batch * labels * width)
-                return pooler, head
+                return pooler, dense("classifier", width, labels, case.batch)
             case "token-classification":
-                return (Component(name="classifier", params=labels * (width + 1), macs=rows * labels * width),)
+                return (dense("classifier", width, labels, rows),)
             case "question-answering":
-                return (Component(name="span head", params=2 * (width + 1), macs=rows * 2 * width),)
+                return (dense("span head", width, 2, rows),)
             case _:
                 return ()
+
+    def _lm_head(self, variant: Variant, rows: int) -> Component:
+        vocabulary = self.value(variant, "vocab_size")
+        head = dense("LM head", self.value(variant, "hidden_size"), vocabulary, rows)
+        if self.value(variant, "tie_word_embeddings"):  # but for the bias its parameters are the token embedding's
+            return msgspec.structs.replace(head, params=vocabulary, matrices=0, channels=0)
+        return msgspec.structs.replace(head, params=head.params + vocabulary)  # `transformers` keeps a second bias
 
     def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
         return tuple(integer(name, BATCH, TOKENS) for name in ("input_ids", "attention_mask", "token_type_ids"))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgeprof.families.base import (
     BATCH,
     PAST,
@@ -23,6 +25,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
+from edgeprof.families.block import block, dense, norms, table
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -63,8 +66,8 @@ class GPT2(Family):
         _row("gpt2-large", 36, 1280, 20),
         _row("gpt2-xl", 48, 1600, 25),
     )
-    example = Case(batch=2, tokens=5, past_tokens=3)
-    cases = (
+    shapes = (
+        Case(batch=2, tokens=5, past_tokens=3),
         Case(batch=1, tokens=1, past_tokens=0),
         Case(batch=3, tokens=7, past_tokens=0),
         Case(batch=1, tokens=1, past_tokens=9),
@@ -80,50 +83,51 @@ class GPT2(Family):
         )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """Per block 12 d^2 + 13 d parameters (inner width 4d, biases, two norms): Radford et al. 2019.
-
-        MACs per token: 12 d^2 a block for projections and MLP; the two attention matmuls do n_q x n_k x d each.
-        """
+        """Sizes and layout as in Radford et al. 2019; the block as in `edgeprof.families.block`."""
         layers, width = self.value(variant, "n_layer"), self.value(variant, "n_embd")
-        vocabulary, positions = self.value(variant, "vocab_size"), self.value(variant, "n_positions")
-        inner = variant.config.get("n_inner") or 4 * width
         rows = case.batch * case.tokens
-        scores = case.batch * case.tokens * (case.past_tokens + case.tokens) * width
         return (
-            Component(name="token embedding", params=vocabulary * width),
-            Component(name="position embedding", params=positions * width),
-            Component(
-                name="attention projections",
-                count=layers,
-                params=4 * (width * width + width),
-                macs=4 * rows * width * width,
+            self._token_embedding(variant, rows),
+            table("position embedding", self.value(variant, "n_positions"), width, rows),
+            *block(
+                layers=layers,
+                width=width,
+                inner=variant.config.get("n_inner") or 4 * width,
+                heads=self.value(variant, "n_head"),
+                batch=case.batch,
+                queries=case.tokens,
+                keys=case.past_tokens + case.tokens,
+                cached=self.caches(variant),
             ),
-            Component(name="attention scores and weighted sum", count=layers, macs=2 * scores),
-            Component(
-                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
-            ),
-            Component(name="norms", count=2 * layers + 1, params=2 * width),
-            self._head(variant, case, logits),
+            norms(1, width, rows),
+            *self._head(variant, case, logits),
         )
 
-    def _head(self, variant: Variant, case: Case, logits: Logits) -> Component:
+    def _token_embedding(self, variant: Variant, rows: int) -> Component:
+        """Where the LM head is the same matrix, it is stored as the head is."""
+        vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "n_embd")
+        looked_up = table("token embedding", vocabulary, width, rows)
+        if variant.task == "causal-lm" and self.value(variant, "tie_word_embeddings"):
+            return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
+        return looked_up
+
+    def _head(self, variant: Variant, case: Case, logits: Logits) -> tuple[Component, ...]:
         width, rows = self.value(variant, "n_embd"), case.batch * case.tokens
         match variant.task:
             case "causal-lm":
-                size = self.value(variant, "vocab_size") * width
-                tied = self.value(variant, "tie_word_embeddings")
                 at = case.batch if logits == "last" else rows
-                return Component(name="LM head", params=0 if tied else size, macs=at * size)
+                head = dense("LM head", width, self.value(variant, "vocab_size"), at, bias=False)
+                if self.value(variant, "tie_word_embeddings"):  # its parameters are the token embedding's
+                    head = msgspec.structs.replace(head, params=0, matrices=0, channels=0)
+                return (head,)
             case "sequence-classification":  # scored at every position, the last one is kept; no bias
-                size = self.labels(variant) * width
-                return Component(name="classifier", params=size, macs=rows * size)
+                return (dense("classifier", width, self.labels(variant), rows, bias=False),)
             case "token-classification":
-                labels = self.labels(variant)
-                return Component(name="classifier", params=labels * (width + 1), macs=rows * labels * width)
+                return (dense("classifier", width, self.labels(variant), rows),)
             case "question-answering":
-                return Component(name="span head", params=2 * (width + 1), macs=rows * 2 * width)
+                return (dense("span head", width, 2, rows),)
             case _:
-                return Component(name="no head")
+                return ()
 
     def caches(self, variant: Variant) -> bool:
         return variant.task in ("causal-lm", "base")

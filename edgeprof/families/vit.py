@@ -8,7 +8,10 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgeprof.families.base import BATCH, Arrays, Component, Family, Summary, Task, real, row, traceable_module
+from edgeprof.families.block import block, dense, norms, table
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -61,8 +64,12 @@ class ViT(Family):
         _row("vit-large", 24, 1024, 16, "google/vit-large-patch16-224"),
         _row("vit-huge", 32, 1280, 16, None, patch=14),  # no published checkpoint has a 1000-class head
     )
-    example = Case(batch=2, tokens=1 + 3 * 4)
-    cases = (Case(batch=1, tokens=1 + 1), Case(batch=3, tokens=1 + 2 * 3), Case(batch=1, tokens=1 + 14 * 14))
+    shapes = (
+        Case(batch=2, tokens=1 + 3 * 4),
+        Case(batch=1, tokens=1 + 1),
+        Case(batch=3, tokens=1 + 2 * 3),
+        Case(batch=1, tokens=1 + 14 * 14),
+    )
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(
@@ -73,49 +80,43 @@ class ViT(Family):
         )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """Per block 12 d^2 + 13 d parameters (inner width 4d): Dosovitskiy et al. 2021.
+        """Sizes and layout as in Dosovitskiy et al. 2021; the block as in `edgeprof.families.block`.
 
         The patch embedding multiplies every patch (patch^2 x channels values) by a matrix to the width; the class
-        token is not a patch.
+        token is not a patch. It is a convolution, which weight quantization leaves as it is.
         """
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
-        inner, patch = self.value(variant, "intermediate_size"), self.value(variant, "patch_size")
-        values = patch * patch * self.value(variant, "num_channels")
+        patch, patches = self.value(variant, "patch_size"), case.batch * (case.tokens - 1)
         native = (self.value(variant, "image_size") // patch) ** 2
-        biases = 4 if self.value(variant, "qkv_bias") else 1
         rows = case.batch * case.tokens
+        embedding = dense("patch embedding", patch * patch * self.value(variant, "num_channels"), width, patches)
         return (
-            Component(
-                name="patch embedding",
-                params=values * width + width,
-                macs=case.batch * (case.tokens - 1) * values * width,
+            msgspec.structs.replace(embedding, matrices=0, channels=0),
+            table("class token", 1, width, case.batch),
+            table("position embedding", native + 1, width, case.tokens),
+            *block(
+                layers=layers,
+                width=width,
+                inner=self.value(variant, "intermediate_size"),
+                heads=self.value(variant, "num_attention_heads"),
+                batch=case.batch,
+                queries=case.tokens,
+                keys=case.tokens,
+                qkv_bias=self.value(variant, "qkv_bias"),
             ),
-            Component(name="class token", params=width),
-            Component(name="position embedding", params=(native + 1) * width),
-            Component(
-                name="attention projections",
-                count=layers,
-                params=4 * width * width + biases * width,
-                macs=4 * rows * width * width,
-            ),
-            Component(name="attention scores and weighted sum", count=layers, macs=2 * rows * case.tokens * width),
-            Component(
-                name="MLP", count=layers, params=2 * width * inner + inner + width, macs=2 * rows * width * inner
-            ),
-            Component(name="norms", count=2 * layers + 1, params=2 * width),
-            self._head(variant, case),
+            norms(1, width, rows),
+            *self._head(variant, case),
         )
 
-    def _head(self, variant: Variant, case: Case) -> Component:
+    def _head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
         width = self.value(variant, "hidden_size")
         match variant.task:
             case "image-classification":
-                labels = self.labels(variant)
-                return Component(name="classifier", params=labels * (width + 1), macs=case.batch * labels * width)
+                return (dense("classifier", width, self.labels(variant), case.batch),)
             case "base":
-                return Component(name="pooler", params=width * (width + 1), macs=case.batch * width * width)
+                return (dense("pooler", width, width, case.batch),)
             case _:
-                return Component(name="no head")
+                return ()
 
     def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
         return (real("pixel_values", BATCH, self.value(variant, "num_channels"), HEIGHT, WIDTH),)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, said
 from edgeprof.families import family_of
+from edgeprof.families.base import Family
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
@@ -117,7 +118,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
 
 
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:
-    """The `transformers` model of a variant, in float32 and evaluation mode.
+    """The model of a variant, in float32 and evaluation mode.
 
     The class is looked up by the family's own table: code that a checkpoint brings is never run.
 
@@ -125,31 +126,27 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
         CheckpointError: a tensor is missing from the checkpoint, has another shape than its config says, or no place.
     """
     import torch
-    import transformers
 
     family = family_of(variant)
-    task = family.task(variant)
-    kind = getattr(transformers, task.architecture)
-    extra = {"add_pooling_layer": False} if task.name == "encoder" else {}
     if weights.folder is None:
         torch.manual_seed(weights.seed)
-        config = transformers.AutoConfig.for_model(**{**variant.config, "model_type": family.model_type})
-        model = kind(config, **extra)
+        model = family.build(variant)
     else:
-        model = _load(kind, weights.folder, extra)
-    if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = -1  # no token pads: classifiers then take the last token of every row
-    return model.eval()  # type: ignore[no-any-return]
+        model = _load(family, variant, weights.folder)
+    config = getattr(model, "config", None)
+    if config is not None and getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = -1  # no token pads: classifiers then take the last token of every row
+    return model.eval()
 
 
-def _load(kind: Any, folder: str, extra: dict[str, Any]) -> Any:
+def _load(family: Family, variant: Variant, folder: str) -> Any:
     import torch
     import transformers
     from safetensors import SafetensorError
 
     transformers.utils.logging.set_verbosity_error()
     try:
-        model, info = kind.from_pretrained(
+        model, info = family.model_class(variant).from_pretrained(
             folder,
             dtype=torch.float32,
             use_safetensors=True,
@@ -157,7 +154,7 @@ def _load(kind: Any, folder: str, extra: dict[str, Any]) -> Any:
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **extra,
+            **family.model_options(variant),
         )
     except (SafetensorError, OSError, ValueError) as problem:
         raise CheckpointError(f"{folder} cannot be loaded: {said(problem)}.", "Download it again.") from problem
@@ -183,7 +180,7 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
 
     family = family_of(variant)
     inputs, outputs = family.inputs(variant), family.outputs(variant, logits)
-    feeds = family.feeds(variant, family.example, np.random.default_rng(0))
+    feeds = family.feeds(variant, family.example(variant), np.random.default_rng(0))
     dims = family.torch_dims(variant)
     shapes = tuple(
         {axis: dims.get(dim, Dim.DYNAMIC) for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}

@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
-    """Run the untouched model at every case of its family that it is long enough for; save inputs and outputs."""
+    """Run the untouched model at every case of its family; save inputs and outputs."""
     import torch
 
     arrays: Arrays = {}
-    for index, case in enumerate(family.cases):
-        if variant.max_tokens is not None and case.past_tokens + case.tokens > variant.max_tokens:
-            continue
+    for index, case in enumerate(family.cases(variant)):
         feeds = family.feeds(variant, case, np.random.default_rng(index))
         results = family.reference(model, {name: torch.from_numpy(array) for name, array in feeds.items()}, logits)
         names = [spec.name for spec in family.outputs(variant, logits)]
