@@ -119,6 +119,84 @@ class Artifact(Record, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
 
 
+# --- what it costs, counted --------------------------------------------------------------------------
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What all occurrences of one kind of component cost together, in one run at one shape."""
+
+    name: str
+    count: int  # occurrences
+    in_block: bool = False  # as many in every block
+    params: int = 0
+    macs: int = 0  # 1 MAC = 2 FLOP
+    weights_bytes: int = 0
+    cache_bytes: int = 0  # KV cache at the end of the run
+    activation_bytes: int = 0  # written by it
+
+
+class Uncounted(Record, frozen=True, kw_only=True):
+    """Nodes of a graph whose MACs are not known."""
+
+    operator: str
+    count: int
+    reason: str
+
+
+class Ledger(Record, frozen=True, kw_only=True):
+    """Where parameters, MACs and bytes of one model come from, at one shape."""
+
+    name: str
+    source: Literal["formulas", "graph"]
+    precision: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int = 0
+    layers: int | None = None  # number of blocks; None: not known (a graph)
+    costs: tuple[Cost, ...]
+    live_bytes: int  # the most activations alive at once, KV cache left out
+    live_at: str  # where that is
+    uncounted: tuple[Uncounted, ...] = ()
+
+    def total(self, quantity: str) -> int:
+        """The sum over all components of a field of Cost."""
+        return sum(getattr(cost, quantity) for cost in self.costs)
+
+    def of(self, *names: str) -> Cost:
+        """Several components as one."""
+        chosen = [cost for cost in self.costs if cost.name in names]
+        sums = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
+        return Cost(
+            name=" and ".join(names),
+            count=sum(cost.count for cost in chosen),
+            **{quantity: sum(getattr(cost, quantity) for cost in chosen) for quantity in sums},
+        )
+
+    @property
+    def length(self) -> int:
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
+        return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class Crossover(Record, frozen=True, kw_only=True):
+    """The shortest token length at which one quantity is larger than another; None: at no length that was tried."""
+
+    larger: str
+    smaller: str
+    tokens: int | None
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """What `edgeprof explain` tells of one model."""
+
+    ledger: Ledger
+    doubled: Ledger  # at twice the token length
+    crossovers: tuple[Crossover, ...] = ()
+    lengths: tuple[Ledger, ...] = ()  # the same over token lengths
+    notes: tuple[str, ...] = ()
+
+
 # --- what is asked of a child, and what it answers ----------------------------------------------------
 
 

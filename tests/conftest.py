@@ -1,6 +1,7 @@
 """What many tests share: small models of every family, exported once, and the command run as a user runs it."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,12 @@ from typing import Any
 
 import pytest
 from command import Command, Ran, command_line
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would every command that the tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,88 @@
+"""Closed forms as ledgers: what a variant costs at a shape, and at which token length what overtakes what."""
+
+from collections.abc import Callable
+
+from edgeprof.families import family_of
+from edgeprof.families.base import ACTIVATION_BYTES, Component
+from edgeprof.schema import Case, Cost, Crossover, Ledger, Logits, Phase, Variant
+
+SCORES = ("attention scores", "weighted sum of values")
+MLP = ("MLP up", "MLP down")
+LONGEST = 2**40  # tokens; what does not cross before this does not cross
+
+
+def case_of(phase: Phase, batch: int, length: int) -> Case:
+    """The shape of one run: in decode the length is what is cached, and one token is new."""
+    if phase == "decode":
+        return Case(batch=batch, tokens=1, past_tokens=length)
+    return Case(batch=batch, tokens=length)
+
+
+def ledger(
+    variant: Variant, case: Case, precision: str = "fp32", phase: Phase = "prefill", logits: Logits = "all"
+) -> Ledger:
+    """What a variant costs in one run at a shape, from its family's closed forms.
+
+    Args:
+        precision: of the weights, a name in `families.base.WEIGHT_BYTES`.
+        logits: "last" runs the LM head on the last position only.
+    """
+    family = family_of(variant)
+    components = family.components(variant, case, logits)
+    peak = max(components, key=lambda part: part.live)
+    blocks = [part for part in components if part.in_block]
+    return Ledger(
+        name=variant.name,
+        source="formulas",
+        precision=precision,
+        phase=phase,
+        batch=case.batch,
+        tokens=case.tokens,
+        past_tokens=case.past_tokens,
+        layers=family.summary(variant).layers if blocks else None,
+        costs=tuple(_cost(part, precision) for part in components),
+        live_bytes=peak.live * ACTIVATION_BYTES[precision],
+        live_at=peak.name,
+    )
+
+
+def _cost(part: Component, precision: str) -> Cost:
+    per_element = ACTIVATION_BYTES[precision]
+    return Cost(
+        name=part.name,
+        count=part.count,
+        in_block=part.in_block,
+        params=part.count * part.params,
+        macs=part.count * part.macs,
+        weights_bytes=part.count * part.weight_bytes(precision),
+        cache_bytes=part.count * part.cached * per_element,
+        activation_bytes=part.count * part.activations * per_element,
+    )
+
+
+def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
+    """At which token length attention overtakes the MLP in MACs, and the KV cache the weights in bytes.
+
+    Args:
+        at: the ledger at a token length; what is compared must grow, or stay, with the length.
+    """
+    found = []
+    first = at(1)
+    if first.of(*SCORES).macs and first.of(*MLP).macs:
+        tokens = _first(lambda length: (it := at(length)).of(*SCORES).macs > it.of(*MLP).macs)
+        found.append(Crossover(larger="attention scores and weighted sum", smaller="MLP", tokens=tokens))
+    if first.total("cache_bytes"):
+        tokens = _first(lambda length: (it := at(length)).total("cache_bytes") > it.total("weights_bytes"))
+        found.append(Crossover(larger="KV cache", smaller="weights", tokens=tokens))
+    return tuple(found)
+
+
+def _first(holds: Callable[[int], bool]) -> int | None:
+    """The smallest length from which a condition holds, by bisection."""
+    if not holds(LONGEST):
+        return None
+    low, high = 0, LONGEST  # never holds at low, always at high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
