@@ -275,6 +275,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
     macs: int | None = None
+    memory_predicted_bytes: int | None = None  # working memory, counted on the graph: live tensors, inputs included
     emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     artifact_sha256: str
     settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
@@ -329,6 +330,7 @@ class Point(Record, frozen=True, kw_only=True):
     # for the reader of edgeprof's own report
     memory_runtime_bytes: int | None  # resident before any model was loaded
     memory_working_bytes: int | None  # highest resident growth of the runs beyond load
+    memory_predicted_bytes: int | None  # what was predicted for that from the graph; None: could not be counted
     load_s: float | None
     first_run_s: float | None
     rounds: int

@@ -123,6 +123,7 @@ def _point(visits: Sequence[Measurement]) -> Point:
         machine_id=newest.machine_id,
         memory_runtime_bytes=memory.runtime_bytes if memory else None,
         memory_working_bytes=memory.working_bytes if memory else None,
+        memory_predicted_bytes=newest.memory_predicted_bytes,
         load_s=statistics.median(reading.load_s for reading in readings) if readings else None,
         first_run_s=statistics.median(reading.first_run_s for reading in readings) if readings else None,
         rounds=len(readings),

@@ -69,6 +69,7 @@ def point(seconds: float | None = None, spread: float = 0.01, **fields: Any) -> 
         "machine_id": "m",
         "memory_runtime_bytes": 60 * MB,
         "memory_working_bytes": 140 * MB,
+        "memory_predicted_bytes": None,
         "load_s": 0.5,
         "first_run_s": 0.2,
         "rounds": 3,
