@@ -155,7 +155,7 @@ class Ledger(Record, frozen=True, kw_only=True):
     past_tokens: int = 0
     layers: int | None = None  # number of blocks; None: not known (a graph)
     costs: tuple[Cost, ...]
-    live_bytes: int  # the most activations alive at once, KV cache left out
+    live_bytes: int  # the most activations alive at once: formulas leave the KV cache out, a graph has all tensors
     live_at: str  # where that is
     uncounted: tuple[Uncounted, ...] = ()
 
@@ -191,7 +191,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     """What `edgeprof explain` tells of one model."""
 
     ledger: Ledger
-    doubled: Ledger  # at twice the token length
+    doubled: Ledger | None = None  # at twice the token length; None: the length of a file is fixed
     crossovers: tuple[Crossover, ...] = ()
     lengths: tuple[Ledger, ...] = ()  # the same over token lengths
     notes: tuple[str, ...] = ()

@@ -110,6 +110,10 @@ class Family(ABC):
     def macs(self, variant: Variant, case: Case, logits: Logits = "all") -> int:
         return sum(part.count * part.macs for part in self.components(variant, case, logits))
 
+    def notes(self, variant: Variant) -> tuple[str, ...]:
+        """What a reader of its numbers should know besides."""
+        return ()
+
     # --- shaped ---
 
     def example(self, variant: Variant) -> Case:

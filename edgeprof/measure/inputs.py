@@ -87,6 +87,17 @@ def token_length(values: Sequence[InputValue]) -> int | None:
     return next((value.shape[-1] for value in ids), None)
 
 
+def takes_tokens(specs: Sequence[TensorSpec]) -> bool:
+    """Whether the token length can be chosen: some dimension is dynamic and has a usual name for it."""
+    roles = {
+        _role_of_symbol(dim, axis) or _role_of_axis(spec, axis)
+        for spec in specs
+        for axis, dim in enumerate(spec.dims)
+        if isinstance(dim, str)
+    }
+    return bool(roles & {"tokens", "total"})
+
+
 class _Sizes:
     """Sizes by symbol, place ("<input>.<axis>") or role ("batch", "tokens", ...), and which of them were used."""
 
