@@ -180,11 +180,12 @@ class Ledger(Record, frozen=True, kw_only=True):
 
 
 class Crossover(Record, frozen=True, kw_only=True):
-    """The shortest token length at which one quantity is larger than another; None: at no length that was tried."""
+    """The shortest token length from which one part outweighs another: "the KV cache", "the weights", "bytes"."""
 
     larger: str
     smaller: str
-    tokens: int | None
+    quantity: Literal["MACs", "bytes"]
+    tokens: int | None  # None: at no length
 
 
 class Explanation(Record, frozen=True, kw_only=True):
