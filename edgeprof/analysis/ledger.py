@@ -1,10 +1,16 @@
 """Closed forms as ledgers: what a variant costs at a shape, and at which token length what overtakes what."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edgeprof.families import family_of
 from edgeprof.families.base import ACTIVATION_BYTES, Component
 from edgeprof.schema import Case, Cost, Crossover, Ledger, Logits, Phase, Variant
+
+if TYPE_CHECKING:
+    from edgeprof.counting import GraphCosts
 
 SCORES = ("attention scores", "weighted sum of values")
 MLP = ("MLP up", "MLP down")
@@ -60,6 +66,41 @@ def _cost(part: Component, precision: str) -> Cost:
     )
 
 
+def of_graph(
+    name: str, counted: GraphCosts, case: Case, *, precision: str, phase: Phase = "prefill", cache_bytes: int = 0
+) -> Ledger:
+    """What was counted on a graph, by the role of its nodes.
+
+    Args:
+        cache_bytes: of the KV cache at the end of the run.
+    """
+    roles: dict[str, Cost] = {}
+    for node in counted.nodes:
+        sofar = roles.get(node.role, Cost(name=node.role, count=0))
+        roles[node.role] = Cost(
+            name=node.role,
+            count=sofar.count + 1,
+            params=sofar.params + node.params,
+            macs=sofar.macs + node.macs,
+            weights_bytes=sofar.weights_bytes + node.weight_bytes,
+            activation_bytes=sofar.activation_bytes + node.activation_bytes,
+        )
+    cache = (Cost(name="KV cache", count=1, cache_bytes=cache_bytes),) if cache_bytes else ()
+    return Ledger(
+        name=name,
+        source="graph",
+        precision=precision,
+        phase=phase,
+        batch=case.batch,
+        tokens=case.tokens,
+        past_tokens=case.past_tokens,
+        costs=(*sorted(roles.values(), key=lambda cost: -cost.macs), *cache),
+        live_bytes=counted.live_bytes,
+        live_at=counted.live_at,
+        uncounted=counted.uncounted,
+    )
+
+
 def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
     """At which token length attention overtakes the MLP in MACs, and the KV cache the weights in bytes.
 
@@ -70,10 +111,10 @@ def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
     first = at(1)
     if first.of(*SCORES).macs and first.of(*MLP).macs:
         tokens = _first(lambda length: (it := at(length)).of(*SCORES).macs > it.of(*MLP).macs)
-        found.append(Crossover(larger="attention scores and weighted sum", smaller="MLP", tokens=tokens))
+        found.append(Crossover(larger="attention", smaller="the MLP", quantity="MACs", tokens=tokens))
     if first.total("cache_bytes"):
         tokens = _first(lambda length: (it := at(length)).total("cache_bytes") > it.total("weights_bytes"))
-        found.append(Crossover(larger="KV cache", smaller="weights", tokens=tokens))
+        found.append(Crossover(larger="the KV cache", smaller="the weights", quantity="bytes", tokens=tokens))
     return tuple(found)
 
 
