@@ -33,6 +33,7 @@ def block(
     rows, square, biased = batch * queries, width * width, 3 * width if qkv_bias else 0
     stream, scored = rows * width, batch * heads * queries * keys
     keys_and_values = 2 * batch * keys * width
+    held = 0 if cached else keys_and_values  # in a KV cache they are not activations
 
     def part(name: str, count: int = layers, **costs: int) -> Component:
         return Component(name=name, count=count, in_block=True, **costs)
@@ -52,13 +53,13 @@ def block(
             "attention scores",
             macs=rows * keys * width,
             activations=scored,
-            live=2 * stream + keys_and_values + scored,
+            live=2 * stream + held + scored,
         ),
         part(
             "weighted sum of values",
             macs=rows * keys * width,
             activations=stream,
-            live=3 * stream + keys_and_values + scored,  # one operator makes both: queries and keys are still there
+            live=3 * stream + held + scored,  # one operator makes both: queries and keys are still there
         ),
         part(
             "output projection",
