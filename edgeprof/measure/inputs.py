@@ -125,9 +125,10 @@ class _Sizes:
         if isinstance(dim, str):
             if wanted is not None:
                 return wanted
+            by_length = (_role_of_symbol(dim, axis) or _role_of_axis(spec, axis)) in ("tokens", "total")
             raise UsageError(
-                f"The size of dimension {axis} of input '{spec.name}' {_text(spec.dims)} is not known from its name.",
-                f"Give it: --dim '{_symbol(spec, axis)}=SIZE'",
+                f"The size of dimension {axis} of input '{spec.name}' {_text(spec.dims)} is not known.",
+                "Give it: --seq 512" if by_length else f"Give it: --dim '{_symbol(spec, axis)}=SIZE'",
             )
         if wanted in (None, dim):
             return dim

@@ -29,6 +29,7 @@ class Job(Record, frozen=True, kw_only=True):
     stopping: StoppingRule
     timeout_s: float | None = None
     macs: int | None = None
+    memory_predicted_bytes: int | None = None
 
 
 class Visit(Record, frozen=True, kw_only=True):
@@ -59,12 +60,14 @@ class Visit(Record, frozen=True, kw_only=True):
             "threads": workload.threads,
             "round": self.round,
             "macs": self.job.macs,
+            "memory_predicted_bytes": self.job.memory_predicted_bytes,
             "artifact_sha256": artifact.sha256,
             "settings_key": self.settings_key,
         }
 
 
 IDENTITY = (
+    "variant",
     "artifact_sha256",
     "precision",
     "provider",

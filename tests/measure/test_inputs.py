@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.measure.inputs import bind, token_length
+from edgeprof.measure.inputs import bind, takes_tokens, token_length
 from edgeprof.schema import InputValue, TensorSpec
 
 
@@ -173,3 +173,16 @@ def test_what_is_no_npy_file_is_refused(tmp_path: Path) -> None:
     for name, says in [("text.npy", "Cannot read"), ("none.npy", "Cannot read"), ("many.npz", "several arrays")]:
         with pytest.raises(UsageError, match=says):
             bind(BERT, batch=1, tokens=6, files={"input_ids": tmp_path / name})
+
+
+def test_a_length_that_is_not_given_is_asked_for_by_its_option() -> None:
+    with pytest.raises(UsageError, match="Give it: --seq 512"):
+        bind(BERT, batch=1, tokens=None)
+    with pytest.raises(UsageError, match="Give it: --dim 'channels=SIZE'"):
+        bind([spec("x", "batch", "channels")], batch=1, tokens=None)
+
+
+def test_whether_a_token_length_can_be_chosen() -> None:
+    assert takes_tokens(BERT)
+    assert takes_tokens([spec("attention_mask", "batch", "")])  # by the name of the input
+    assert not takes_tokens([spec("input_ids", "batch", 128), spec("pixels", "batch", 3)])

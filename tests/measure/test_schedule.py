@@ -57,6 +57,7 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
     done = [record(visit) for visit in plan([job], 1)]
     artifact, workload = job.artifact, job.workload
     others = [
+        REPLACE(job, artifact=REPLACE(artifact, name="toy-2")),  # a copy of the same file
         REPLACE(job, artifact=REPLACE(artifact, sha256="b" * 64)),
         REPLACE(job, artifact=REPLACE(artifact, data_sha256="b" * 64)),
         REPLACE(job, artifact=REPLACE(artifact, precision="int8")),
