@@ -196,6 +196,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     crossovers: tuple[Crossover, ...] = ()
     lengths: tuple[Ledger, ...] = ()  # the same over token lengths
     notes: tuple[str, ...] = ()
+    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.sentences.explained`)
 
 
 # --- what is asked of a child, and what it answers ----------------------------------------------------
