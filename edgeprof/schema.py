@@ -196,7 +196,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     crossovers: tuple[Crossover, ...] = ()
     lengths: tuple[Ledger, ...] = ()  # the same over token lengths
     notes: tuple[str, ...] = ()
-    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.sentences.explained`)
+    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.counted`)
 
 
 # --- what is asked of a child, and what it answers ----------------------------------------------------

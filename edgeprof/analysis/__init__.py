@@ -2,5 +2,6 @@
 
 statistics   visits -> points: medians, intervals, the memory split
 findings     points -> numbers worth telling: growth with length and size, precision against precision
-sentences    findings -> words: the headlines and the caption of every figure
+sentences    findings -> words: the headlines and the caption of every figure of what was measured
+counted      ledgers -> words: the captions of figures of what was counted
 """

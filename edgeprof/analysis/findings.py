@@ -7,7 +7,8 @@ sees in the figure. Points of emulated devices prove a path, never a speed, and 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 from edgeprof.schema import Phase, Point
 
@@ -238,3 +239,45 @@ def memory_split(point: Point) -> MemorySplit | None:
     if any(part is None for part in parts):
         return None
     return MemorySplit(*(part or 0 for part in parts))
+
+
+def predicted_ratio(point: Point) -> float | None:
+    """Working memory as measured over what was predicted; None where one of them is not known."""
+    working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
+    return working / predicted if working and predicted else None
+
+
+# --- formulas over token length ------------------------------------------------------------------------
+
+Shape = Literal["flat", "linear", "quadratic"]
+_SHAPES: dict[int, Shape] = {0: "flat", 1: "linear", 2: "quadratic"}
+
+
+@dataclass(frozen=True)
+class CountedGrowth:
+    """A quantity that was counted, from the shortest length to the longest; `shape` if it is one all the way."""
+
+    first: float
+    last: float
+    shape: Shape | None
+
+    @property
+    def ratio(self) -> float:
+        return self.last / self.first
+
+
+def counted_growth(values: Sequence[tuple[int, float]]) -> CountedGrowth | None:
+    """How positive values (length, value) grow; None below two lengths.
+
+    A shape is one only if it holds from each length to the next, to a hundredth of the power: projections and scores
+    together are neither linear nor quadratic.
+    """
+    known = sorted((length, value) for length, value in dict(values).items() if length > 0 and value > 0)
+    if len(known) < 2:
+        return None
+    powers = [
+        math.log(after / before) / math.log(longer / shorter) for (shorter, before), (longer, after) in pairwise(known)
+    ]
+    nearest = {round(power) for power in powers}
+    pure = len(nearest) == 1 and all(abs(power - round(power)) < 0.01 for power in powers)
+    return CountedGrowth(known[0][1], known[-1][1], _SHAPES.get(nearest.pop()) if pure else None)

@@ -4,21 +4,27 @@ Each sentence is computed. What the data do not show is said to be not shown, or
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeprof import units
-from edgeprof.analysis import findings
+from edgeprof.analysis import counted, findings
 from edgeprof.analysis.findings import Comparison, LengthGrowth, SizeGrowth
-from edgeprof.schema import Findings, Phase, Point
+from edgeprof.analysis.words import joined
+from edgeprof.schema import Findings, Ledger, Phase, Point
 
 
-def sentences(points: Sequence[Point]) -> Findings:
-    """All there is to tell about the points of one run; what has no data has no sentence."""
+def sentences(points: Sequence[Point], mixers: Mapping[str, Sequence[Ledger]] | None = None) -> Findings:
+    """All there is to tell about the points of one run; what has no data has no sentence.
+
+    Args:
+        mixers: ledgers over token lengths that are drawn beside the points.
+    """
     phases: tuple[Phase, ...] = ("prefill", "decode")
     told = {phase: about for phase in phases if (about := Told.of(points, phase)).points}
     headlines = (say(told[phase]) for one_of, say in HEADLINES if (phase := _first(one_of, told)))
     captions = {name: say(told[phase]) for name, phase, say in CAPTIONS if phase in told}
+    captions["mixers"] = counted.mixed(mixers or {})
     return Findings(
         headlines=tuple(filter(None, headlines)),
         captions={name: text for name, text in captions.items() if text},
@@ -79,10 +85,6 @@ def _range(values: Sequence[tuple[float, str]], form: Callable[[float], str]) ->
 
 def _power(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _and(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
 # --- over token length ---------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ def _split(told: Told, point: Point) -> str:
     split = findings.memory_split(point)
     if split is None:
         return ""
-    parts = _and(
+    parts = joined(
         [
             f"{units.size(split.runtime_bytes)} runtime",
             f"{units.size(split.weights_bytes)} weights",
@@ -219,6 +221,26 @@ def _working_growth(told: Told, line: Sequence[Point]) -> str:
     if abs(long / short - 1) < 0.05:
         return f"{step} stays the same."
     return f"{step} {'grows' if long > short else 'shrinks'} from {units.size(short)} to {units.size(long)}."
+
+
+def predicted(told: Told) -> str:
+    """How far the working memory is from what was predicted."""
+    ratios = [(ratio, point) for point in told.points if (ratio := findings.predicted_ratio(point))]
+    if not ratios:
+        return ""
+    if len(ratios) == 1:
+        ((ratio, point),) = ratios
+        working, expected = (units.size(b or 0) for b in (point.memory_working_bytes, point.memory_predicted_bytes))
+        return (
+            f"The working memory of {told.name(point)} at {told.tokens(point)} is {units.ratio(ratio)} what was "
+            f"predicted: {working} against {expected}."
+        )
+    named = [(ratio, f"{told.name(point)} at {told.tokens(point)}") for ratio, point in ratios]
+    median = statistics.median(ratio for ratio, _ in ratios)
+    return (
+        f"Working memory in {told.phase} is {units.ratio(median)} what was predicted, the median of {len(ratios)} "
+        f"points; {_range(named, units.ratio)}."
+    )
 
 
 # --- over parameters -----------------------------------------------------------------------------------
@@ -316,7 +338,7 @@ def _against(told: Told, pairs: Sequence[Comparison]) -> str:
     if unclear:
         parts.append(f"without a clear difference at {_share(unclear, pairs)}")
     against = f"{told.phase.capitalize()} in {pairs[0].point.precision} against {pairs[0].base.precision}"
-    return f"{against}: {_and(parts)}."
+    return f"{against}: {joined(parts)}."
 
 
 def _one_against(told: Told, pair: Comparison) -> str:
@@ -349,6 +371,7 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[Told], str]], ...] = (
     (("prefill",), precisions),
     (("decode",), precisions),
     (("prefill", "decode"), largest_peak),
+    (("prefill", "decode"), predicted),
 )
 
 CAPTIONS: tuple[tuple[str, Phase, Callable[[Told], str]], ...] = (
@@ -356,11 +379,13 @@ CAPTIONS: tuple[tuple[str, Phase, Callable[[Told], str]], ...] = (
     ("prefill-time-per-token", "prefill", time_per_token),
     ("prefill-throughput", "prefill", throughput),
     ("prefill-memory", "prefill", memory),
+    ("prefill-memory-predicted", "prefill", predicted),
     ("prefill-latency-by-size", "prefill", latency_over_params),
     ("prefill-memory-by-size", "prefill", memory_over_params),
     ("decode-latency", "decode", decode_latency),
     ("decode-throughput", "decode", throughput),
     ("decode-memory", "decode", memory),
+    ("decode-memory-predicted", "decode", predicted),
     ("decode-latency-by-size", "decode", latency_over_params),
     ("decode-memory-by-size", "decode", memory_over_params),
 )
