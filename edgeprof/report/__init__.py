@@ -1,15 +1,18 @@
 """What people look at: a table of figures, and the pages that show them.
 
-figures    the table: one row per figure
-panels     which line goes into which box, in which colour
-drawing    how a row becomes a picture
+figures    the tables: one row per figure
+panels     points as a chart: which line goes into which box, in which colour
+counted    ledgers as a chart
+chart      what a drawing needs: plain numbers and words
+drawing    how a chart becomes a picture
 labels     direct labels that do not overlap, ticks people expect
 style      the one look
-table      the points as rows of text
+pictures   charts as files
+table      points, and costs, as rows of text
 reproduce  the commands that make the same points again
-page       index.html and report.md
+page       index.html and report.md, explanation.md
 """
 
-from edgeprof.report.page import write
+from edgeprof.report.page import write, write_explanation, write_mixers
 
-__all__ = ["write"]
+__all__ = ["write", "write_explanation", "write_mixers"]

@@ -1,64 +1,60 @@
-"""The table of figures. A new figure is a row: what it is called, what stands on its axes, which points it shows.
+"""The tables of figures. A new figure is a row: what it is called, what stands on its axes, what it shows.
 
-Captions come from `edgeprof.analysis` under the same names.
+FIGURES show points that were measured, EXPLAINED show ledgers, which were counted. Captions come from
+`edgeprof.analysis` under the same names.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from edgeprof import units
-from edgeprof.schema import Phase, Point
-
-
-class Reading(NamedTuple):
-    """A value with its interval; without one, all three are equal."""
-
-    middle: float
-    low: float
-    high: float
+from edgeprof.families import parts
+from edgeprof.report.chart import Band, Reading, Scale
+from edgeprof.schema import Ledger, Phase, Point
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A quantity, in the unit its ticks show it in."""
+    """A quantity of a point, on its scale."""
 
-    label: str
+    scale: Scale
     of: Callable[[Point], Reading | None]
-    tick: Callable[[float], str] = units.number
-    base: Literal[2, 10] = 10
 
 
 @dataclass(frozen=True)
-class Band:
-    """What a filled band below a line stands for: from the resident set after load up to that of the runs."""
+class Filled:
+    """A filled band that ends at a line, and a quiet line below all of them."""
 
-    floor: Callable[[Point], float | None]
-    height: Callable[[Point], float | None]
-    ground: Callable[[Point], float | None]  # drawn once, as a quiet line
+    band: Callable[[Point], Band | None]
+    ground: Callable[[Point], float | None]
     ground_label: str
     key: str
 
 
+By = Literal["length", "size", "family"]
+
+
 @dataclass(frozen=True)
 class Figure:
-    """One row. `by` says what a line is: a variant over lengths, or a family over sizes."""
+    """One row. `by` says what a line is: a variant over lengths, a family over sizes, or all that is of a family."""
 
     name: str
     title: str
     phase: Phase
-    by: Literal["length", "size"]
+    by: By
     x: Axis
     y: Axis
-    interval: str  # what the bars at a point are; empty: there are none
-    band: Band | None = None
+    key: str  # how to read a mark; empty where the axes say it
+    filled: Filled | None = None
+    diagonal: str = ""  # what x = y means, where both are the same quantity
 
 
-# --- quantities ----------------------------------------------------------------------------------------
+# --- quantities of points ------------------------------------------------------------------------------
 
 
 def _exact(value: float | None) -> Reading | None:
-    return None if value is None else Reading(value, value, value)
+    return None if value is None else Reading.exact(value)
 
 
 def _latency_s(point: Point) -> Reading | None:
@@ -88,31 +84,44 @@ def _mb(count_bytes: int | None) -> float | None:
     return None if count_bytes is None else count_bytes / 1e6
 
 
-def _loaded_mb(point: Point) -> float | None:
-    runtime, weights = point.memory_runtime_bytes, point.memory_weights_bytes
-    return None if runtime is None or weights is None else _mb(runtime + weights)
+def _working(point: Point) -> Band | None:
+    """From the resident set after load up to that of the runs."""
+    runtime, weights, working = (
+        point.memory_runtime_bytes,
+        point.memory_weights_bytes,
+        point.memory_working_bytes,
+    )
+    if runtime is None or weights is None or working is None or runtime + weights <= 0:
+        return None
+    return Band((runtime + weights) / 1e6, (runtime + weights + working) / 1e6)
 
 
-LENGTH = Axis("Token length", lambda point: _exact(point.length), base=2)
-CACHED = Axis("Tokens in the KV cache", lambda point: _exact(point.length), base=2)
-PARAMS = Axis("Parameters", lambda point: _exact(point.params), tick=units.count)
-LATENCY = Axis("Latency (ms)", _latency_ms)
-TIME_PER_OUTPUT_TOKEN = Axis("Time per output token (ms)", _per_token_ms)
-TIME_PER_TOKEN = Axis("Time per token (ms)", _per_token_ms)
-THROUGHPUT = Axis("Throughput (tokens/s)", _tokens_per_s)
-PEAK = Axis("Peak resident memory (MB)", lambda point: _exact(_mb(point.memory_peak_bytes)))
+TOKENS = Scale("Token length", tick="{:,.0f}".format, base=2)
+CACHED_TOKENS = Scale("Tokens in the KV cache", tick="{:,.0f}".format, base=2)
 
-WORKING = Band(
-    floor=_loaded_mb,
-    height=lambda point: _mb(point.memory_working_bytes),
+LENGTH = Axis(TOKENS, lambda point: _exact(point.length))
+CACHED = Axis(CACHED_TOKENS, lambda point: _exact(point.length))
+PARAMS = Axis(Scale("Parameters", tick=units.count), lambda point: _exact(point.params))
+LATENCY = Axis(Scale("Latency (ms)"), _latency_ms)
+TIME_PER_OUTPUT_TOKEN = Axis(Scale("Time per output token (ms)"), _per_token_ms)
+TIME_PER_TOKEN = Axis(Scale("Time per token (ms)"), _per_token_ms)
+THROUGHPUT = Axis(Scale("Throughput (tokens/s)"), _tokens_per_s)
+PEAK = Axis(Scale("Peak resident memory (MB)"), lambda point: _exact(_mb(point.memory_peak_bytes)))
+PREDICTED = Axis(Scale("Predicted (MB)"), lambda point: _exact(_mb(point.memory_predicted_bytes)))
+MEASURED = Axis(Scale("Measured (MB)"), lambda point: _exact(_mb(point.memory_working_bytes)))
+
+WORKING = Filled(
+    band=_working,
     ground=lambda point: _mb(point.memory_runtime_bytes),
     ground_label="runtime",
     key="line: peak; filled: working memory on top of weights and runtime",
 )
 INTERVAL = "median and its 95 % interval"
+A_POINT = "each mark: one point of the table"
+AS_PREDICTED = "as predicted"
 
 
-# --- the table -----------------------------------------------------------------------------------------
+# --- the table of what was measured ---------------------------------------------------------------------
 
 FIGURES: tuple[Figure, ...] = (
     Figure("prefill-latency", "Prefill latency over token length", "prefill", "length", LENGTH, LATENCY, INTERVAL),
@@ -135,6 +144,16 @@ FIGURES: tuple[Figure, ...] = (
         INTERVAL,
     ),
     Figure("prefill-memory", "Prefill memory over token length", "prefill", "length", LENGTH, PEAK, "", WORKING),
+    Figure(
+        "prefill-memory-predicted",
+        "Prefill working memory: measured over predicted",
+        "prefill",
+        "family",
+        PREDICTED,
+        MEASURED,
+        A_POINT,
+        diagonal=AS_PREDICTED,
+    ),
     Figure("prefill-latency-by-size", "Prefill latency over parameters", "prefill", "size", PARAMS, LATENCY, INTERVAL),
     Figure("prefill-memory-by-size", "Prefill peak memory over parameters", "prefill", "size", PARAMS, PEAK, ""),
     Figure(
@@ -157,6 +176,16 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("decode-memory", "Decode memory over cached tokens", "decode", "length", CACHED, PEAK, "", WORKING),
     Figure(
+        "decode-memory-predicted",
+        "Decode working memory: measured over predicted",
+        "decode",
+        "family",
+        PREDICTED,
+        MEASURED,
+        A_POINT,
+        diagonal=AS_PREDICTED,
+    ),
+    Figure(
         "decode-latency-by-size",
         "Decode: time per output token over parameters",
         "decode",
@@ -166,4 +195,85 @@ FIGURES: tuple[Figure, ...] = (
         INTERVAL,
     ),
     Figure("decode-memory-by-size", "Decode peak memory over parameters", "decode", "size", PARAMS, PEAK, ""),
+)
+
+
+# --- quantities of ledgers -----------------------------------------------------------------------------
+
+Amounts = Callable[[Ledger], dict[str, float]]
+"""The value of each line at one length, under its name; under an empty one where a line is a whole ledger."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One panel: its title, its axis, its lines."""
+
+    title: str
+    y: Scale
+    of: Amounts
+    lacking: str = ""  # said of models that have nothing there
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One row: what is drawn over the token length. `quantity` says which crossovers are marked."""
+
+    name: str
+    title: str
+    views: tuple[View, ...]
+    quantity: Literal["MACs", "bytes", ""] = ""
+
+
+def _letters(letters: str, unit: str = "") -> Callable[[float], str]:
+    """A tick with a letter for each factor of 1,000: "10M"; with a unit, "10 MB"."""
+    steps = [(1000.0**index, letter) for index, letter in enumerate(["", *letters])]
+
+    def tick(value: float) -> str:
+        scale, letter = max((step for step in steps if step[0] <= value * 1.001), default=steps[0])
+        return f"{units.number(value / scale)}{' ' if unit else ''}{letter}{unit}"
+
+    return tick
+
+
+def _memory(ledger: Ledger) -> dict[str, float]:
+    """A graph's live tensors hold its KV cache too."""
+    live = "live tensors" if ledger.source == "graph" else "live activations"
+    return {
+        "weights": ledger.total("weights_bytes"),
+        "KV cache": ledger.total("cache_bytes"),
+        live: ledger.live_bytes,
+    }
+
+
+def _multiplied(ledger: Ledger) -> dict[str, float]:
+    """What all families have comes first, so that it has the same colour everywhere."""
+    common = ("projections", "attention", "MLP") if ledger.source == "formulas" else ()
+    return {**dict.fromkeys(common, 0), **parts.multiplied(ledger)}
+
+
+def _whole(quantity: str) -> Amounts:
+    return lambda ledger: {"": ledger.total(quantity)}
+
+
+MACS = Scale("MACs", tick=_letters("kMGTPE"))
+BYTES = Scale("Memory", tick=_letters("kMGTP", "B"))
+WEIGHTS = Scale("Parameters", tick=_letters("kMBT"))
+
+MULTIPLIED = View("", MACS, _multiplied)
+REMEMBERED = View("", BYTES, _memory)
+
+
+# --- the table of what was counted -----------------------------------------------------------------------
+
+EXPLAINED: tuple[Explained, ...] = (
+    Explained("explain-macs", "MACs over token length", (MULTIPLIED,), "MACs"),
+    Explained("explain-memory", "memory over token length, predicted", (REMEMBERED,), "bytes"),
+)
+MIXERS = Explained(
+    "mixers",
+    "Ways to mix tokens: parameters and MACs over token length",
+    (
+        View("", WEIGHTS, _whole("params"), "no parameters"),
+        View("", MACS, _whole("macs"), "no MACs"),
+    ),
 )

@@ -91,10 +91,13 @@ def decades(low: float, high: float, most: int) -> list[float]:
     """Round numbers within low..high, on a logarithmic scale, where at most `most` would fit at even distances.
 
     The finest of a few patterns whose ticks are far enough apart; a range too narrow for three ticks of any pattern
-    gets evenly spaced round numbers instead.
+    gets evenly spaced round numbers instead, and one too wide for every decade each second or third.
     """
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     apart = (high / low) ** (1 / most)
+    stride = math.ceil(math.log10(apart))
+    if stride > 1:
+        return [10.0**exponent for exponent in range(math.ceil(math.log10(low)), last + 1) if exponent % stride == 0]
     best: list[float] = []
     for steps in _STEPS:
         ticks = [step * 10.0**exponent for exponent in range(first, last + 1) for step in steps]

@@ -1,41 +1,24 @@
 """index.html and report.md: the same content twice, once to look at, once to read in a terminal or a pull request."""
 
-import base64
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof import store, units
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import drawing, table
-from edgeprof.report.figures import FIGURES
+from edgeprof.report import pictures, table
+from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Findings, Machine, Phase, Point
+from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
-FIGURES_FOLDER = "figures"
-
-
-@dataclass(frozen=True)
-class Picture:
-    name: str
-    title: str
-    phase: Phase
-    caption: str
-    data_uri: str  # of the SVG: ids of several pictures in one page cannot collide
-    width_px: int
-    height_px: int
-
-    @property
-    def file(self) -> str:
-        return f"{FIGURES_FOLDER}/{self.name}.png"
+EXPLANATION_FILE = "explanation.md"
 
 
 def write(
@@ -44,6 +27,8 @@ def write(
     points: Sequence[Point],
     findings: Findings,
     *,
+    explanations: Sequence[Explanation] = (),
+    mixers: Mapping[str, Sequence[Ledger]] | None = None,
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -53,7 +38,9 @@ def write(
         folder: the run's folder; its name is the name of the run.
         machine: where the points were measured.
         points: all points of the run, failed ones too.
-        findings: what `edgeprof.analysis` says of the same points.
+        findings: what `edgeprof.analysis` says of the same points, and of the mixers.
+        explanations: of models of the run, over token lengths and with captions; each has pictures of its own.
+        mixers: ledgers over token lengths of ways to mix tokens, by name.
         started_at: when the run began, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -67,15 +54,19 @@ def write(
     run = folder.resolve().name
     if not points:
         raise RunError(f"Run '{run}' holds no measurements yet.", f"Run: edgeprof profile --name {run}")
-    pictures = _save_figures(folder / FIGURES_FOLDER, points, findings, progress)
+    plans = [*pictures.of_points(points, findings), *pictures.of_explanations(explanations)]
+    plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
+    with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # those of an earlier report do not stay
+        drawn = pictures.save(partial, plans, progress)
     content = {
         "run": run,
         "started_at": started_at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC"),
         "machine": dict(_describe(machine)),
         "headlines": findings.headlines,
-        "sections": _sections(pictures),
+        "sections": _sections(drawn),
         "results": table.results(points),
         "problems": table.problems(points),
+        "predicted": any(point.memory_predicted_bytes is not None for point in points),
         "shared": table.shared(points),
         "rounds": max(point.rounds for point in points),
         "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
@@ -88,29 +79,38 @@ def write(
     return folder / PAGE_FILE
 
 
-def _save_figures(folder: Path, points: Sequence[Point], findings: Findings, progress: Progress) -> list[Picture]:
-    """Draw all figures that have data; figures of an earlier report do not stay behind."""
-    pictures = []
-    with store.folder_in_progress(folder) as partial:
-        for number, figure in enumerate(FIGURES):
-            progress(figure.title, number / len(FIGURES))
-            drawn = drawing.draw(figure, points, findings)
-            if drawn is None:
-                continue
-            svg = drawn.save("svg")
-            store.write_atomic(partial / f"{figure.name}.png", drawn.save("png"))
-            store.write_atomic(partial / f"{figure.name}.svg", svg)
-            uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-            caption = findings.captions.get(figure.name, "")
-            pictures.append(Picture(figure.name, figure.title, figure.phase, caption, uri, *drawn.page_size_px))
-    return pictures
+def write_explanation(folder: Path, explanation: Explanation, *, progress: Progress = silent) -> list[Path]:
+    """Write explanation.md and, where it tells of several token lengths, figures/explain-*.png and *.svg.
+
+    Args:
+        folder: belongs to this explanation; pictures of an earlier one do not stay.
+        explanation: with captions, if there shall be any (`edgeprof.analysis.counted.explained`).
+
+    Returns:
+        The paths of page and pictures.
+    """
+    with store.folder_in_progress(folder / pictures.FOLDER) as partial:
+        drawn = pictures.save(partial, list(pictures.of_explanation(explanation)), progress)
+    content = {"told": explanation, "ledger": explanation.ledger, "costs": table.costs(explanation), "pictures": drawn}
+    _render(_markdown(), "explanation.md.jinja", folder / EXPLANATION_FILE, content)
+    return [folder / EXPLANATION_FILE, *pictures.files(folder, drawn)]
 
 
-def _sections(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    phases: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        phases.setdefault(picture.phase.capitalize(), []).append(picture)
-    return phases
+def write_mixers(folder: Path, ledgers: Mapping[str, Sequence[Ledger]], *, progress: Progress = silent) -> list[Path]:
+    """Write figures/mixers.png and .svg beside whatever else is there: ways to mix tokens, over token lengths.
+
+    Returns:
+        The paths; none when there is nothing to draw.
+    """
+    drawn = pictures.save(folder / pictures.FOLDER, [pictures.of_mixers(ledgers)], progress)
+    return pictures.files(folder, drawn)
+
+
+def _sections(drawn: Sequence[Picture]) -> dict[str, list[Picture]]:
+    sections: dict[str, list[Picture]] = {}
+    for picture in drawn:
+        sections.setdefault(picture.section, []).append(picture)
+    return sections
 
 
 def _describe(machine: Machine) -> Iterator[tuple[str, str]]:

@@ -1,61 +1,51 @@
-"""Which line goes where: points into small multiples, so that twenty lines need not share one box."""
+"""What was measured as a chart: points into small multiples, so that twenty lines need not share one box."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgeprof.report import style
-from edgeprof.report.figures import Figure, Reading
+from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel
+from edgeprof.report.figures import Figure
 from edgeprof.schema import Findings, Point
 
 
-@dataclass(frozen=True)
-class Mark:
+class Shown(NamedTuple):
     """A point with its place on the axes."""
 
     point: Point
-    x: float
-    y: Reading
-
-    @property
-    def short_name(self) -> str:
-        """The variant without the family that is named beside it anyway: "base" for bert-base."""
-        return self.point.variant.removeprefix(f"{self.point.family}-") or self.point.variant
+    mark: Mark
 
 
-@dataclass(frozen=True)
-class Line:
-    label: str
-    colour: str
-    stroke: style.Stroke
-    marks: tuple[Mark, ...]  # along x
+def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Chart | None:
+    """A figure with its data; None when there is nothing to draw.
 
-
-@dataclass(frozen=True)
-class Panel:
-    title: str  # empty where one panel is all there is to say
-    lines: tuple[Line, ...]
-
-    @property
-    def marks(self) -> list[Mark]:
-        return [mark for line in self.lines for mark in line.marks]
-
-
-def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> list[Panel]:
-    """The panels of a figure, empty when there is nothing to draw.
-
-    Over length there is a panel per family, over size one for all; another provider, batch or thread count is
-    another panel. Colours stand for the same variant (or family) in every figure of a run.
+    Over length there is a panel per family, else one for all; another provider, batch or thread count is another
+    panel. Colours stand for the same variant (or family) in every figure of a run.
     """
-    source = points if figure.by == "length" else findings.reference
-    marks = [mark for point in source if (mark := _mark(figure, point))]
-    if figure.by == "size" and len({mark.x for mark in marks}) < 2:
-        return []  # one size says nothing about size
+    source = findings.reference if figure.by == "size" else points
+    shown = [Shown(point, mark) for point in source if (mark := _mark(figure, point))]
+    if not shown or (figure.by == "size" and len({mark.x for _, mark in shown}) < 2):
+        return None  # one size says nothing about size
     looks = _Looks(figure, points)
-    groups: dict[tuple[object, ...], list[Mark]] = {}
-    for mark in marks:
-        family = mark.point.family if figure.by == "length" else ""
-        groups.setdefault((family, *_setting(mark.point)), []).append(mark)
-    return [Panel(_title(figure, group[0].point, marks), _lines(figure, group, looks)) for group in groups.values()]
+    groups: dict[tuple[object, ...], list[Shown]] = {}
+    for one in shown:
+        family = one.point.family if figure.by == "length" else ""
+        groups.setdefault((family, *_setting(one.point)), []).append(one)
+    return Chart(
+        title=figure.title,
+        remarks=tuple(_remarks(figure, [point for group in groups.values() for point, _ in group])),
+        x=figure.x.scale,
+        panels=tuple(
+            Panel(
+                title=_title(figure, group[0].point, shown),
+                y=figure.y.scale,
+                lines=_lines(figure, group, looks),
+                guides=tuple(_guides(figure, group)),
+            )
+            for group in groups.values()
+        ),
+        square=bool(figure.diagonal),
+    )
 
 
 def _mark(figure: Figure, point: Point) -> Mark | None:
@@ -63,30 +53,49 @@ def _mark(figure: Figure, point: Point) -> Mark | None:
     if point.phase != figure.phase:
         return None
     x, y = figure.x.of(point), figure.y.of(point)
-    return Mark(point, x.middle, y) if x and y and x.low > 0 and y.low > 0 else None
+    if not x or not y or x.low <= 0 or y.low <= 0:
+        return None
+    name = _short_name(point) if figure.by == "size" else ""
+    return Mark(x.middle, y, name, figure.filled.band(point) if figure.filled else None)
 
 
-def _lines(figure: Figure, marks: Sequence[Mark], looks: "_Looks") -> tuple[Line, ...]:
-    lines: dict[tuple[str, str], list[Mark]] = {}
-    for mark in marks:
-        name = mark.short_name if figure.by == "length" else mark.point.family or mark.point.variant
-        lines.setdefault((name, mark.point.precision), []).append(mark)
+def _short_name(point: Point) -> str:
+    """The variant without the family that is named beside it anyway: "base" for bert-base."""
+    return point.variant.removeprefix(f"{point.family}-") or point.variant
+
+
+def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Line, ...]:
+    lines: dict[tuple[str, str], list[Shown]] = {}
+    for one in shown:
+        point = one.point
+        name = _short_name(point) if figure.by == "length" else point.family or point.variant
+        lines.setdefault((name, point.precision), []).append(one)
     return tuple(
         Line(
             label=f"{name} {precision}" if looks.several_precisions else name,
             colour=looks.colour(members[0].point),
             stroke=looks.stroke(members[0].point),
-            marks=tuple(sorted(members, key=lambda mark: mark.x)),
+            marks=tuple(sorted((mark for _, mark in members), key=lambda mark: mark.x)),
+            joined=figure.by != "family",
         )
         for (name, precision), members in lines.items()
     )
+
+
+def _guides(figure: Figure, shown: Sequence[Shown]) -> Iterable[Guide]:
+    if figure.filled:
+        grounds = sorted(ground for point, _ in shown if (ground := figure.filled.ground(point)))
+        if grounds:
+            yield Guide(figure.filled.ground_label, grounds[len(grounds) // 2])
+    if figure.diagonal:
+        yield Guide(figure.diagonal, 1, power=1)
 
 
 class _Looks:
     """Colour by variant (its rank in its family, by size) or by family; stroke by precision."""
 
     def __init__(self, figure: Figure, points: Sequence[Point]) -> None:
-        self._by_family = figure.by == "size"
+        self._by_variant = figure.by == "length"
         self._precisions = _ranks(point.precision for point in points)
         self._families = _ranks(point.family for point in points)
         by_size = sorted(points, key=lambda point: point.params)
@@ -101,7 +110,7 @@ class _Looks:
         return len(self._precisions) > 1
 
     def colour(self, point: Point) -> str:
-        return style.colour(self._families[point.family] if self._by_family else self._variants[point.variant])
+        return style.colour(self._variants[point.variant] if self._by_variant else self._families[point.family])
 
     def stroke(self, point: Point) -> style.Stroke:
         return style.stroke(point.precision, self._precisions[point.precision])
@@ -111,15 +120,18 @@ def _ranks(names: Iterable[str]) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(dict.fromkeys(names))}
 
 
+# --- words ---------------------------------------------------------------------------------------------
+
+
 def _setting(point: Point) -> tuple[str, bool, int, int]:
     return (point.provider, point.emulated, point.batch, point.threads)
 
 
-def _title(figure: Figure, point: Point, marks: Sequence[Mark]) -> str:
+def _title(figure: Figure, point: Point, shown: Sequence[Shown]) -> str:
     """The family, and whatever is not the same in all panels."""
 
     def varies(field: str) -> bool:
-        return len({getattr(mark.point, field) for mark in marks}) > 1
+        return len({getattr(one.point, field) for one in shown}) > 1
 
     parts = [point.family] if figure.by == "length" and point.family else []
     if varies("provider") or point.emulated:
@@ -131,10 +143,9 @@ def _title(figure: Figure, point: Point, marks: Sequence[Mark]) -> str:
     return ", ".join(parts)
 
 
-def remarks(figure: Figure, panels: Sequence[Panel]) -> list[str]:
+def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
     """What holds for all of a figure: how to read a mark, and the settings that its panels share."""
-    shown = [mark.point for panel in panels for mark in panel.marks]
-    said = [figure.interval, figure.band.key if figure.band else ""]
+    said = [figure.key, figure.filled.key if figure.filled else ""]
     if figure.by == "size":
         lengths = sorted({point.length for point in shown})
         span = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"

@@ -1,25 +1,29 @@
 """The points as rows of text: one unit to a column, so that numbers can be compared downwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from edgeprof import units
-from edgeprof.schema import Point
+from edgeprof.schema import Cost, Explanation, Ledger, Point
 
 MISSING = ""
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[Row]):
     head: str
-    text: Callable[[Point], str]
+    text: Callable[[Row], str]
     number: bool = True
-    always: bool = True  # else only where it is not the same in all rows
+    kept: Literal["always", "varying", "filled"] = "always"  # only where cells differ; only where one has a text
 
 
 @dataclass(frozen=True)
 class Table:
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -36,19 +40,24 @@ def _provider(point: Point) -> str:
     return f"{point.provider} (emulated)" if point.emulated else point.provider
 
 
-_IDENTITY = (
+def _predicted_share(point: Point) -> str:
+    working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
+    return _scaled(working / predicted, 1) if working is not None and predicted else MISSING
+
+
+_IDENTITY: tuple[Column[Point], ...] = (
     Column("Variant", lambda point: point.variant, number=False),
     Column("Params", lambda point: units.count(point.params)),
-    Column("Weights source", lambda point: point.weights, number=False, always=False),
+    Column("Weights source", lambda point: point.weights, number=False, kept="varying"),
     Column("Precision", lambda point: point.precision, number=False),
-    Column("Provider", _provider, number=False, always=False),
-    Column("Batch", lambda point: str(point.batch), always=False),
-    Column("Threads", lambda point: str(point.threads), always=False),
+    Column("Provider", _provider, number=False, kept="varying"),
+    Column("Batch", lambda point: str(point.batch), kept="varying"),
+    Column("Threads", lambda point: str(point.threads), kept="varying"),
     Column("Phase", lambda point: point.phase, number=False),
     Column("Tokens", lambda point: f"{point.tokens:,}"),
-    Column("Cached", lambda point: f"{point.past_tokens:,}", always=False),
+    Column("Cached", lambda point: f"{point.past_tokens:,}", kept="varying"),
 )
-_RESULTS = (
+_RESULTS: tuple[Column[Point], ...] = (
     Column("Median (ms)", lambda point: _scaled(point.latency_median_s, 1e3)),
     Column("95 % interval (ms)", _interval_ms),
     Column("p90 (ms)", lambda point: _scaled(point.latency_p90_s, 1e3)),
@@ -56,11 +65,13 @@ _RESULTS = (
     Column("Peak (MB)", lambda point: _scaled(point.memory_peak_bytes, 1e-6)),
     Column("Weights (MB)", lambda point: _scaled(point.memory_weights_bytes, 1e-6)),
     Column("Working (MB)", lambda point: _scaled(point.memory_working_bytes, 1e-6)),
+    Column("Predicted (MB)", lambda point: _scaled(point.memory_predicted_bytes, 1e-6), kept="filled"),
+    Column("Working / predicted", _predicted_share, kept="filled"),
     Column("Load (s)", lambda point: _scaled(point.load_s, 1)),
     Column("First run (ms)", lambda point: _scaled(point.first_run_s, 1e3)),
     Column("GMAC", lambda point: _scaled(point.macs, 1e-9)),
 )
-_PROBLEM = (
+_PROBLEM: tuple[Column[Point], ...] = (
     Column("Status", lambda point: point.status if point.rounds == 0 else "incomplete", number=False),
     Column("Reason", lambda point: point.error, number=False),
 )
@@ -91,6 +102,64 @@ def shared(points: Sequence[Point]) -> str:
     return ", ".join(said)
 
 
-def _table(points: Sequence[Point], columns: Sequence[Column]) -> Table:
-    kept = tuple(column for column in columns if column.always or len({column.text(p) for p in points}) > 1)
-    return Table(kept, tuple(tuple(column.text(point) for column in kept) for point in points))
+def _table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
+    kept = []
+    for column in columns:
+        texts = {column.text(row) for row in rows}
+        if column.kept == "always" or len(texts) > 1 or (column.kept == "filled" and texts - {MISSING}):
+            kept.append(column)
+    return Table(tuple(kept), tuple(tuple(column.text(row) for column in kept) for row in rows))
+
+
+# --- costs ---------------------------------------------------------------------------------------------
+
+Pair = tuple[Cost, Cost | None]
+"""What something costs, and what it costs at twice the token length."""
+
+
+def costs(explanation: Explanation) -> Table:
+    """Every component with all its occurrences, then one block, then all of it."""
+    whole = _rows(explanation.ledger)
+    twice: Iterable[Cost | None] = _rows(explanation.doubled) if explanation.doubled else [None] * len(whole)
+    total = whole[-1]
+    columns: tuple[Column[Pair], ...] = (
+        Column("Component", lambda pair: pair[0].name, number=False),
+        Column("Count", lambda pair: str(pair[0].count) if pair[0].count else MISSING),
+        Column("Parameters", lambda pair: _exact(pair[0].params)),
+        Column("Share", lambda pair: _share(pair[0].params, total.params)),
+        Column("MACs", lambda pair: _exact(pair[0].macs)),
+        Column("Share", lambda pair: _share(pair[0].macs, total.macs)),
+        Column("MACs, tokens x2", _doubled, kept="filled"),
+        Column("Weights", lambda pair: _size(pair[0].weights_bytes)),
+        Column("KV cache", lambda pair: _size(pair[0].cache_bytes), kept="filled"),
+        Column("Activations", lambda pair: _size(pair[0].activation_bytes)),
+    )
+    return _table(list(zip(whole, twice, strict=True)), columns)
+
+
+def _rows(ledger: Ledger) -> list[Cost]:
+    named = [*ledger.costs]
+    if ledger.layers:
+        block = ledger.of(*(cost.name for cost in ledger.costs if cost.in_block))
+        fields = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
+        parts = {field: getattr(block, field) // ledger.layers for field in fields}
+        named.append(Cost(name=f"one block of {ledger.layers}", count=0, **parts))
+    everything = ledger.of(*(cost.name for cost in ledger.costs))
+    return [*named, msgspec.structs.replace(everything, name="total", count=0)]
+
+
+def _exact(amount: int) -> str:
+    return f"{amount:,}" if amount else MISSING
+
+
+def _share(amount: int, whole: int) -> str:
+    return f"{100 * amount / whole:.1f} %" if amount else MISSING
+
+
+def _size(count_bytes: int) -> str:
+    return units.size(count_bytes) if count_bytes else MISSING
+
+
+def _doubled(pair: Pair) -> str:
+    once, twice = pair
+    return f"{twice.macs / once.macs:.3g}x" if twice and once.macs else MISSING

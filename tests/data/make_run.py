@@ -91,14 +91,24 @@ def latency_s(task: Task) -> float:
     return max(macs(task) / speed, stream) + cache + 3e-5 * task.size.layers
 
 
+def working_bytes(task: Task) -> int:
+    scores = task.size.layers * task.size.width * (task.tokens + task.past_tokens)
+    working = 1_500_000 + 40 * task.tokens * task.size.width + 8 * scores + 4 * task.tokens**2 * 12
+    return working + (4 * 50257 * task.tokens if task.size.family == "gpt2" else 0)
+
+
+def predicted_bytes(task: Task) -> int | None:
+    """Without what the runtime adds, and a quarter less for int8; images have none."""
+    if task.size.family == "vit":
+        return None
+    return (working_bytes(task) - 1_200_000) * (4 if task.precision == "fp32" else 3) // 4
+
+
 def reading(task: Task, dice: random.Random, runs: int) -> Reading:
     middle = latency_s(task) * dice.lognormvariate(0, 0.015)  # between processes
     latencies = [middle * dice.lognormvariate(0, 0.006) for _ in range(runs)]  # within one
     imports = 62_000_000 + dice.randrange(400_000)
     weights = task.size.params * (4 if task.precision == "fp32" else 1) + 6_000_000
-    scores = task.size.layers * task.size.width * (task.tokens + task.past_tokens)
-    working = 1_500_000 + 40 * task.tokens * task.size.width + 8 * scores + 4 * task.tokens**2 * 12
-    working += 4 * 50257 * task.tokens if task.size.family == "gpt2" else 0
     return Reading(
         providers_active=("CPUExecutionProvider",),
         load_s=round(0.05 + weights / 8e8, 4),
@@ -109,7 +119,7 @@ def reading(task: Task, dice: random.Random, runs: int) -> Reading:
         memory_loaded_bytes=imports + weights,
         memory_loaded_file_bytes=0,
         memory_load_peak_bytes=imports + weights + 3_000_000,
-        memory_run_peak_bytes=imports + weights + working,
+        memory_run_peak_bytes=imports + weights + working_bytes(task),
     )
 
 
@@ -132,6 +142,7 @@ def measurement(task: Task, round_number: int, dice: random.Random, runs: int) -
         error=error,
         reading=reading(task, dice, runs) if status == "ok" else None,
         macs=macs(task),
+        memory_predicted_bytes=predicted_bytes(task),
         artifact_sha256=f"{task.size.variant}-{task.precision}",
         settings_key="default",
         machine_id=MACHINE.machine_id,

@@ -12,6 +12,7 @@ import runs
 
 from edgeprof.analysis.sentences import CAPTIONS
 from edgeprof.report import style
+from edgeprof.report.chart import Chart
 from edgeprof.report.drawing import Drawing, draw
 from edgeprof.report.figures import FIGURES, Figure
 from edgeprof.report.panels import arrange
@@ -22,10 +23,14 @@ LARGE = runs.told(runs.large())
 by_name = pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 
 
+def arranged(figure: Figure, run: tuple[list[Point], Findings]) -> Chart:
+    chart = arrange(figure, *run)
+    assert chart is not None
+    return chart
+
+
 def drawn(figure: Figure, run: tuple[list[Point], Findings]) -> Drawing:
-    drawing = draw(figure, *run)
-    assert drawing is not None
-    return drawing
+    return draw(arranged(figure, run))
 
 
 def texts(svg: bytes) -> list[str]:
@@ -60,10 +65,10 @@ def test_png_is_whole_and_crisp(figure: Figure) -> None:
 def test_svg_says_in_text_what_it_shows(figure: Figure) -> None:
     said = texts(drawn(figure, SMALL).save("svg"))
     assert figure.title in said
-    assert figure.x.label in said
-    assert figure.y.label in said
+    assert figure.x.scale.label in said
+    assert figure.y.scale.label in said
     assert any("random weights" in text for text in said)
-    for panel in arrange(figure, *SMALL):
+    for panel in arranged(figure, SMALL).panels:
         assert all(line.label in said for line in panel.lines)
 
 
@@ -104,7 +109,7 @@ def test_token_axis_has_plain_powers_of_two() -> None:
 
 
 def test_families_have_a_panel_each_and_variants_one_colour() -> None:
-    panels = arrange(row("prefill-latency"), *SMALL)
+    panels = arranged(row("prefill-latency"), SMALL).panels
     assert [panel.title for panel in panels] == ["bert", "gpt2", "vit"]
     bert = {line.label: line for line in panels[0].lines}
     assert set(bert) == {f"{size} {precision}" for size in ("tiny", "small", "base") for precision in ("fp32", "int8")}
@@ -116,7 +121,7 @@ def test_families_have_a_panel_each_and_variants_one_colour() -> None:
 def test_failed_points_are_left_out() -> None:
     (line,) = (
         line
-        for panel in arrange(row("prefill-latency"), *SMALL)
+        for panel in arranged(row("prefill-latency"), SMALL).panels
         for line in panel.lines
         if (panel.title, line.label) == ("bert", "small fp32")
     )
@@ -142,29 +147,28 @@ def told(points: list[Point]) -> tuple[list[Point], Findings]:
 
 def test_a_figure_without_data_is_not_drawn() -> None:
     run = told([point for point in SMALL[0] if point.family == "bert"])
-    assert [figure.name for figure in FIGURES if draw(figure, *run)] == [
+    assert [figure.name for figure in FIGURES if arrange(figure, *run)] == [
         figure.name for figure in FIGURES if figure.phase == "prefill"
     ]
 
 
 def test_a_single_point_is_a_figure_too() -> None:
     run = told([point for point in SMALL[0] if point.variant == "bert-base"][:1])
-    assert draw(row("prefill-latency"), *run)
     assert "64" not in texts(drawn(row("prefill-latency"), run).save("svg"))  # the axis names the length measured
-    assert draw(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
+    assert arrange(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
 
 
 def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
     bert = [point for point in SMALL[0] if point.family == "bert"]
     run = told([*bert, *changed(bert, provider="qnn", emulated=True)])
-    panels = arrange(row("prefill-latency"), *run)
+    panels = arranged(row("prefill-latency"), run).panels
     assert [panel.title for panel in panels] == ["bert, cpu", "bert, qnn (emulated)"]
-    assert len(arrange(row("prefill-latency-by-size"), *run)) == 1
+    assert len(arranged(row("prefill-latency-by-size"), run).panels) == 1
 
 
 def test_other_batches_have_panels_of_their_own() -> None:
     bert = [point for point in SMALL[0] if point.family == "bert"]
-    panels = arrange(row("prefill-latency"), *told([*bert, *changed(bert, batch=4)]))
+    panels = arranged(row("prefill-latency"), told([*bert, *changed(bert, batch=4)])).panels
     assert [panel.title for panel in panels] == ["bert, batch 1", "bert, batch 4"]
 
 

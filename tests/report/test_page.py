@@ -94,7 +94,7 @@ def test_failed_points_are_there_with_reasons(visit: browser.Visit) -> None:
 def test_every_figure_is_inline_with_words_for_those_who_cannot_see_it(visit: browser.Visit) -> None:
     _, findings = runs.told()
     pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,[^"]+)"[^>]* alt="([^"]+)"', visit.dom)
-    assert len(pictures) == len(findings.captions) == 11
+    assert len(pictures) == len(findings.captions) == 13
     assert all(len(alt) > 40 for _, alt in pictures)
     for caption in findings.captions.values():
         assert caption in visit.dom
@@ -111,7 +111,7 @@ def test_figures_lie_beside_the_page(folder: Path) -> None:
 def test_markdown_has_the_same_content(folder: Path) -> None:
     text = (folder / "report.md").read_text()
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(links) == 11
+    assert len(links) == 13
     assert all((folder / link).is_file() for link in links)
     points = text.partition("## Points\n")[2].partition("\n## ")[0]
     lines = [line for line in points.splitlines() if line.startswith("|")]

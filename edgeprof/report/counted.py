@@ -1,0 +1,74 @@
+"""What was counted as a chart: ledgers over the token length."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from edgeprof.report import style
+from edgeprof.report.chart import Chart, Event, Line, Mark, Panel, Reading
+from edgeprof.report.figures import CACHED_TOKENS, TOKENS, Explained, View
+from edgeprof.schema import Crossover, Ledger
+
+UNMARKED = style.Stroke((), "", False)  # a formula holds between the lengths too
+
+
+def arrange(
+    row: Explained, ledgers: Mapping[str, Sequence[Ledger]], crossovers: Sequence[Crossover] = (), *, of: str = ""
+) -> Chart | None:
+    """A row of the table with its data; None when there is nothing to draw: no values, or one length only.
+
+    Args:
+        ledgers: of each model, over token lengths.
+        of: whose ledgers they are, for the title.
+    """
+    every = [ledger for several in ledgers.values() for ledger in several]
+    lines = {view: _lines(view, ledgers) for view in row.views}
+    if len({mark.x for drawn in lines.values() for line in drawn for mark in line.marks}) < 2:
+        return None
+    decode = every[0].phase == "decode"
+    events = _events(crossovers, row.quantity, every, "cached tokens" if decode else "tokens")
+    return Chart(
+        title=f"{of}: {row.title}" if of else row.title,
+        remarks=(*_remarks(every), *filter(None, (_lacking(view, ledgers) for view in row.views))),
+        x=CACHED_TOKENS if decode else TOKENS,
+        panels=tuple(Panel(view.title, view.y, drawn, events=events) for view, drawn in lines.items() if drawn),
+    )
+
+
+def _lines(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> tuple[Line, ...]:
+    """A line is all values under one name, in the colour of its rank among all names; zeros have no place."""
+    marks: dict[str, list[Mark]] = {}
+    for model, several in ledgers.items():
+        for ledger in sorted(several, key=lambda ledger: ledger.length):
+            for name, value in view.of(ledger).items():
+                line = marks.setdefault(name or model, [])
+                if value > 0 and ledger.length > 0:
+                    line.append(Mark(ledger.length, Reading.exact(value)))
+    ranked = enumerate(marks.items())
+    return tuple(Line(name, style.colour(rank), UNMARKED, tuple(some)) for rank, (name, some) in ranked if some)
+
+
+def _lacking(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> str:
+    """Models that have nothing on a panel cannot stand on its logarithmic axis, and are named instead."""
+    none = [model for model, several in ledgers.items() if not any(any(view.of(it).values()) for it in several)]
+    return f"{view.lacking}: {', '.join(none)}" if view.lacking and none else ""
+
+
+def _events(
+    crossovers: Iterable[Crossover], quantity: str, ledgers: Sequence[Ledger], tokens: str
+) -> tuple[Event, ...]:
+    """The crossovers that lie within the lengths; the caption tells of the others."""
+    longest, shortest = (end(ledger.length for ledger in ledgers) for end in (max, min))
+    return tuple(
+        Event(f"{one.larger} overtakes {one.smaller} at {one.tokens:,} {tokens}", one.tokens)
+        for one in crossovers
+        if one.quantity == quantity and one.tokens is not None and shortest <= one.tokens <= longest
+    )
+
+
+def _remarks(ledgers: Sequence[Ledger]) -> list[str]:
+    """What holds for all ledgers."""
+    source = {"formulas": "from closed forms, not measured", "graph": "counted on the graph, not measured"}
+    said = []
+    for field, text in (("source", "{}"), ("phase", "{}"), ("batch", "batch {}"), ("precision", "{}")):
+        values = {getattr(ledger, field) for ledger in ledgers}
+        said += [text.format(*(source.get(value, value) for value in values))] if len(values) == 1 else []
+    return said

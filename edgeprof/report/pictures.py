@@ -1,0 +1,118 @@
+"""Charts as files, and as what a page needs to show them."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgeprof import store
+from edgeprof.process import Progress
+from edgeprof.report import counted, drawing, panels
+from edgeprof.report.chart import Chart
+from edgeprof.report.figures import EXPLAINED, FIGURES, MIXERS
+from edgeprof.schema import Explanation, Findings, Ledger, Point
+
+FOLDER = "figures"
+EXPLAINED_SECTION = "Explained"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A picture that may be made: a chart is arranged only when it is its turn, and there may be nothing on it."""
+
+    name: str
+    title: str
+    section: str
+    caption: str
+    chart: Callable[[], Chart | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    title: str
+    section: str
+    caption: str
+    data_uri: str  # of the SVG: ids of several pictures in one page cannot collide
+    width_px: int
+    height_px: int
+
+    @property
+    def file(self) -> str:
+        return f"{FOLDER}/{self.name}.png"
+
+
+# --- what there may be to draw -------------------------------------------------------------------------
+
+
+def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
+    for row in FIGURES:
+        yield Plan(
+            name=row.name,
+            title=row.title,
+            section=row.phase.capitalize(),
+            caption=findings.captions.get(row.name, ""),
+            chart=partial(panels.arrange, row, points, findings),
+        )
+
+
+def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
+    """
+    Args:
+        name: what tells its pictures from those of other explanations in the same folder.
+    """
+    ledgers = {explanation.ledger.name: explanation.lengths}
+    for row in EXPLAINED:
+        yield Plan(
+            name=f"{row.name}-{name}" if name else row.name,
+            title=f"{explanation.ledger.name}: {row.title}",
+            section=EXPLAINED_SECTION,
+            caption=explanation.captions.get(row.name, ""),
+            chart=partial(counted.arrange, row, ledgers, explanation.crossovers, of=explanation.ledger.name),
+        )
+
+
+def of_explanations(explanations: Sequence[Explanation]) -> Iterator[Plan]:
+    """Of several in one folder, each under a name of its own."""
+    names: set[str] = set()
+    for explanation in explanations:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", explanation.ledger.name).strip("-.") or "model"
+        if explanation.ledger.phase == "decode":
+            name += "-decode"
+        name = next(free for number in range(1, len(explanations) + 2) if (free := _nth(name, number)) not in names)
+        names.add(name)
+        yield from of_explanation(explanation, name)
+
+
+def _nth(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def of_mixers(ledgers: Mapping[str, Sequence[Ledger]], caption: str = "") -> Plan:
+    return Plan(MIXERS.name, MIXERS.title, EXPLAINED_SECTION, caption, partial(counted.arrange, MIXERS, ledgers))
+
+
+# --- drawing -------------------------------------------------------------------------------------------
+
+
+def save(folder: Path, plans: Sequence[Plan], progress: Progress) -> list[Picture]:
+    """Write NAME.png and NAME.svg of each picture that has data."""
+    pictures = []
+    for number, plan in enumerate(plans):
+        progress(plan.title, number / len(plans))
+        chart = plan.chart()
+        if chart is None:
+            continue
+        drawn = drawing.draw(chart)
+        svg = drawn.save("svg")
+        store.write_atomic(folder / f"{plan.name}.png", drawn.save("png"))
+        store.write_atomic(folder / f"{plan.name}.svg", svg)
+        uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+        pictures.append(Picture(plan.name, plan.title, plan.section, plan.caption, uri, *drawn.page_size_px))
+    return pictures
+
+
+def files(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
+    return [folder / FOLDER / f"{picture.name}.{kind}" for picture in pictures for kind in ("png", "svg")]
