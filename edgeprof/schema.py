@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 Phase = Literal["prefill", "decode"]
 Logits = Literal["all", "last"]
 Status = Literal["ok", "failed", "timeout", "unsupported"]
+Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 Fill = Literal["token_ids", "ones", "zeros", "positions", "normal", "file"]
 
 
@@ -352,6 +353,44 @@ class Findings(Record, frozen=True, kw_only=True):
     headlines: tuple[str, ...]
     captions: dict[str, str]  # name of a figure -> what it shows
     reference: tuple[Point, ...]  # the points of figures over the parameter count: one for each series, lengths alike
+
+
+class Curve(Record, frozen=True, kw_only=True):
+    """Measured values over token lengths n, and constant + linear n + quadratic n^2 through them."""
+
+    model: str
+    quantity: Literal["latency", "working memory"]
+    unit: Literal["s", "B"]
+    lengths: tuple[int, ...]
+    values: tuple[float, ...]
+    constant: float
+    linear: float
+    quadratic: float
+    worst: float  # the largest distance of the curve from a value, relative to the value
+    r_squared: float
+
+    def at(self, length: float) -> float:
+        return self.constant + self.linear * length + self.quadratic * length**2
+
+
+class CheckedClaim(Record, frozen=True, kw_only=True):
+    """A claim about transformers, and what its check found (`edgeprof.analysis.claims`)."""
+
+    number: int
+    claim: str
+    how: Literal["computed", "counted", "measured"]
+    recorded: Verdict  # what the check gave when the claim was written down
+    verdict: Verdict | None  # what it gives now; None: not checked
+    found: tuple[str, ...]  # in words; of a claim that was not checked the reason
+    correction: str = ""
+    numbers: dict[str, float] = {}
+    curves: tuple[Curve, ...] = ()
+    run: str = ""  # folder of the run with the measurements that were used
+
+    @property
+    def holds(self) -> bool:
+        """Nothing speaks against the recorded verdict."""
+        return self.verdict in (None, self.recorded)
 
 
 T = TypeVar("T")
