@@ -356,21 +356,24 @@ class Findings(Record, frozen=True, kw_only=True):
 
 
 class Curve(Record, frozen=True, kw_only=True):
-    """Measured values over token lengths n, and constant + linear n + quadratic n^2 through them."""
+    """constant + linear n + quadratic n^2 over token lengths n, in the unit of the values it was fitted to."""
 
-    model: str
-    quantity: Literal["latency", "working memory"]
-    unit: Literal["s", "B"]
-    lengths: tuple[int, ...]
-    values: tuple[float, ...]
     constant: float
     linear: float
     quadratic: float
-    worst: float  # the largest distance of the curve from a value, relative to the value
+    worst: float  # the largest distance from a value, relative to the value
     r_squared: float
 
     def at(self, length: float) -> float:
         return self.constant + self.linear * length + self.quadratic * length**2
+
+
+class MeasuredGrowth(Record, frozen=True, kw_only=True):
+    """One model over token lengths, shortest first, and the curves through what was measured."""
+
+    points: tuple[Point, ...]
+    latency_s: Curve
+    working_bytes: Curve
 
 
 class CheckedClaim(Record, frozen=True, kw_only=True):
@@ -384,7 +387,7 @@ class CheckedClaim(Record, frozen=True, kw_only=True):
     found: tuple[str, ...]  # in words; of a claim that was not checked the reason
     correction: str = ""
     numbers: dict[str, float] = {}
-    curves: tuple[Curve, ...] = ()
+    growths: tuple[MeasuredGrowth, ...] = ()
     run: str = ""  # folder of the run with the measurements that were used
 
     @property

@@ -9,24 +9,12 @@ otherwise the longest length alone would decide.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from edgeprof.schema import Curve
 
 
-class Fit(NamedTuple):
-    """a + b n + c n^2, in the unit of the values, and how far it is from them."""
-
-    constant: float
-    linear: float
-    quadratic: float
-    worst: float  # the largest |fitted / value - 1|
-    r_squared: float  # 1 - residual sum of squares / that around the mean, unweighted
-
-    def at(self, length: float) -> float:
-        return self.constant + self.linear * length + self.quadratic * length**2
-
-
-def fit(lengths: Sequence[int], values: Sequence[float]) -> Fit:
-    """The curve with the smallest sum of squared relative residuals.
+def fit(lengths: Sequence[int], values: Sequence[float]) -> Curve:
+    """The curve with the smallest sum of squared relative residuals; R^2 is that of plain ones.
 
     Args:
         lengths: token lengths, at least three different ones.
@@ -43,11 +31,14 @@ def fit(lengths: Sequence[int], values: Sequence[float]) -> Fit:
     y = np.asarray(values, float)
     longest = max(lengths)
     n = np.asarray(lengths, float) / longest  # columns of like size: n^2 alone would spoil the condition
-    parts, _ = nnls(np.column_stack([n**0, n, n**2]) / y[:, None], np.ones_like(y))
-    curve = Fit(float(parts[0]), float(parts[1] / longest), float(parts[2] / longest**2), 0.0, 0.0)
-    fitted = np.array([curve.at(length) for length in lengths])
+    columns = np.column_stack([n**0, n, n**2])
+    parts, _ = nnls(columns / y[:, None], np.ones_like(y))
+    fitted = columns @ parts
     spread = float(((y - y.mean()) ** 2).sum())
-    return curve._replace(
+    return Curve(
+        constant=float(parts[0]),
+        linear=float(parts[1] / longest),
+        quadratic=float(parts[2] / longest**2),
         worst=float(np.abs(fitted / y - 1).max()),
         r_squared=1 - float(((y - fitted) ** 2).sum()) / spread if spread else 1.0,
     )
