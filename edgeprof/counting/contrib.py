@@ -1,0 +1,213 @@
+"""Output shapes of the operators that onnxruntime adds to the standard ones.
+
+Inputs, attributes and outputs as in onnxruntime's docs/ContribOperators.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+FLOAT = 1  # TensorProto.FLOAT
+
+Found = Sequence[Any]  # the tensors of a node's inputs, None where one is missing or not known
+Result = list[tuple[int, tuple[int, ...] | None] | None]
+Rule = Callable[[Found, dict[str, Any]], Result]
+
+
+def _known(*tensors: Any) -> bool:
+    return all(tensor is not None and tensor.shape is not None for tensor in tensors)
+
+
+def past_tokens(found: Found, at: int, axis: int) -> int:
+    """Tokens in a KV cache: the size of an axis of an optional input."""
+    past = found[at] if len(found) > at else None
+    return int(past.shape[axis]) if past is not None and past.shape is not None else 0
+
+
+def _like_first(found: Found, attributes: dict[str, Any]) -> Result:
+    return [found[0]] if found and found[0] is not None else []
+
+
+def _skip_norm(found: Found, attributes: dict[str, Any]) -> Result:
+    """The norm, two statistics that are never made, and the sum it was taken of."""
+    return [found[0], None, None, found[0]]
+
+
+def _broadcast(first: int, second: int) -> Rule:
+    def rule(found: Found, attributes: dict[str, Any]) -> Result:
+        one, other = found[first], found[second]
+        return [(one.dtype, np.broadcast_shapes(one.shape, other.shape))] if _known(one, other) else []
+
+    return rule
+
+
+def matmul_shape(a: tuple[int, ...], b: tuple[int, ...], swap_a: bool = False, swap_b: bool = False) -> tuple[int, ...]:
+    """Shape of a product; either may have its last two dimensions swapped."""
+    a = (*a[:-2], a[-1], a[-2]) if swap_a and len(a) > 1 else a
+    b = (*b[:-2], b[-1], b[-2]) if swap_b and len(b) > 1 else b
+    rows, columns = a[-2:-1], b[-1:] if len(b) > 1 else ()
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
+
+
+def _product(a: int, b: int, dtype: int | None = FLOAT) -> Rule:
+    def rule(found: Found, attributes: dict[str, Any]) -> Result:
+        one, other = found[a], found[b]
+        if not _known(one, other):
+            return []
+        swap = bool(attributes.get("transA")), bool(attributes.get("transB"))
+        return [(one.dtype if dtype is None else dtype, matmul_shape(one.shape, other.shape, *swap))]
+
+    return rule
+
+
+def _qgemm(found: Found, attributes: dict[str, Any]) -> Result:
+    a, b = found[0], found[3]
+    if not _known(a, b):
+        return []
+    swap = bool(attributes.get("transA")), bool(attributes.get("transB"))
+    quantized = len(found) > 7 and found[7] is not None
+    return [(a.dtype if quantized else FLOAT, matmul_shape(a.shape, b.shape, *swap))]
+
+
+def _matmul_nbits(found: Found, attributes: dict[str, Any]) -> Result:
+    return [(found[0].dtype, (*found[0].shape[:-1], attributes["N"]))] if _known(found[0]) else []
+
+
+def _gather_blocks(found: Found, attributes: dict[str, Any]) -> Result:
+    data, indices, scales = found[:3]
+    if not _known(data, indices, scales):
+        return []
+    return [(scales.dtype, (*indices.shape, *data.shape[1:-1], data.shape[-1] * packing(data.dtype, attributes)))]
+
+
+def packing(dtype: int, attributes: dict[str, Any]) -> int:
+    """Weights in one element of a block-quantized tensor: two of 4 bits in a byte, else one."""
+    return 8 // int(attributes.get("bits", 4)) if dtype == 2 else 1  # TensorProto.UINT8
+
+
+def _embed_norm(found: Found, attributes: dict[str, Any]) -> Result:
+    ids, words = found[0], found[2]
+    if not _known(ids, words):
+        return []
+    hidden = (words.dtype, (*ids.shape, words.shape[-1]))
+    return [hidden, (ids.dtype, ids.shape[:1]), hidden]
+
+
+def _packed_attention(past_at: int) -> Rule:
+    """Attention and QAttention: input [B, S, D], weight [D, q + k + v], past [2, B, heads, P, d]."""
+
+    def rule(found: Found, attributes: dict[str, Any]) -> Result:
+        x, weight = found[0], found[1]
+        if not _known(x, weight):
+            return []
+        batch, tokens, _ = x.shape
+        values = attributes.get("qkv_hidden_sizes", [weight.shape[-1] // 3] * 3)[2]
+        heads = attributes["num_heads"]
+        total = tokens + past_tokens(found, past_at, 3)
+        return [(FLOAT, (batch, tokens, values)), (FLOAT, (2, batch, heads, total, values // heads))]
+
+    return rule
+
+
+def _multi_head(found: Found, attributes: dict[str, Any]) -> Result:
+    """query [B, S, D], key [B, L, D], value [B, L, Dv]; or packed in the query or the key; or key [B, heads, L, d]."""
+    query, _, value = (*found, None, None)[:3]
+    if not _known(query):
+        return []
+    heads, batch, tokens = attributes["num_heads"], query.shape[0], query.shape[1]
+    if value is not None and value.shape is not None:
+        width = value.shape[-1] if len(value.shape) == 3 else value.shape[1] * value.shape[3]
+    else:
+        width = heads * query.shape[-1] if len(query.shape) == 5 else query.shape[-1]
+    length = keys_of_multi_head(found)
+    if length is None:
+        return [(query.dtype, (batch, tokens, width))]
+    cache = (query.dtype, (batch, heads, length, width // heads))
+    return [(query.dtype, (batch, tokens, width)), cache, cache]
+
+
+def keys_of_multi_head(found: Found) -> int | None:
+    """How many tokens a MultiHeadAttention looks at, past ones included."""
+    query, key = (*found, None)[:2]
+    before = past_tokens(found, 6, 2)
+    if key is None:
+        return query.shape[1] + before if len(query.shape) == 5 else None
+    if key.shape is None:
+        return None
+    return int(key.shape[2] if len(key.shape) == 4 else key.shape[1]) + before
+
+
+def _group_query(found: Found, attributes: dict[str, Any]) -> Result:
+    """query [B, S, heads x d], or with keys and values packed behind it; past [B, kv_heads, P, d]."""
+    query, key = found[0], found[1]
+    if not _known(query):
+        return []
+    heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
+    size = query.shape[-1] // (heads if key is not None else heads + 2 * kv_heads)
+    batch, tokens = query.shape[:2]
+    total = tokens + past_tokens(found, 3, 2)
+    cache = (query.dtype, (batch, kv_heads, total, size))
+    return [(query.dtype, (batch, tokens, heads * size)), cache, cache]
+
+
+def _dequantized(found: Found, attributes: dict[str, Any]) -> Result:
+    return [(found[1].dtype, found[0].shape)] if found[0] is not None and found[1] is not None else []
+
+
+def _quantized(found: Found, attributes: dict[str, Any]) -> Result:
+    zero_point = found[2] if len(found) > 2 else None
+    return [(zero_point.dtype if zero_point is not None else 2, found[0].shape)] if found[0] is not None else []
+
+
+def _fused_conv(found: Found, attributes: dict[str, Any]) -> Result:
+    """Convolution in NCHW: sizes as in the standard's Conv."""
+    x, weight = found[0], found[1]
+    if not _known(x, weight) or attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return []
+    kernel, rank = weight.shape[2:], len(weight.shape) - 2
+    pads = attributes.get("pads", [0] * 2 * rank)
+    strides, dilations = attributes.get("strides", [1] * rank), attributes.get("dilations", [1] * rank)
+    sizes = [
+        (x.shape[2 + axis] + pads[axis] + pads[rank + axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis]
+        + 1
+        for axis in range(rank)
+    ]
+    return [(x.dtype, (x.shape[0], weight.shape[0], *sizes))]
+
+
+MS = "com.microsoft::"
+OUTPUTS: dict[str, Rule] = {
+    "SimplifiedLayerNormalization": _like_first,
+    **{
+        MS + name: _like_first
+        for name in (
+            *("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "BiasAdd", "RotaryEmbedding", "QLinearSigmoid"),
+            *("QLinearLeakyRelu", "QLinearSoftmax", "SimplifiedLayerNormalization", "BiasSoftmax", "GroupNorm"),
+        )
+    },
+    MS + "SkipLayerNormalization": _skip_norm,
+    MS + "SkipSimplifiedLayerNormalization": _skip_norm,
+    MS + "EmbedLayerNormalization": _embed_norm,
+    MS + "QLinearAdd": _broadcast(0, 3),
+    MS + "QLinearMul": _broadcast(0, 3),
+    MS + "FusedMatMul": _product(0, 1, None),
+    MS + "TransposeMatMul": _product(0, 1, None),
+    MS + "FusedGemm": _product(0, 1, None),
+    MS + "GemmFastGelu": _product(0, 1, None),
+    MS + "MatMulIntegerToFloat": _product(0, 1),
+    MS + "DynamicQuantizeMatMul": _product(0, 1),
+    MS + "QGemm": _qgemm,
+    MS + "MatMulNBits": _matmul_nbits,
+    MS + "GatherBlockQuantized": _gather_blocks,
+    MS + "Attention": _packed_attention(past_at=4),
+    MS + "QAttention": _packed_attention(past_at=8),
+    MS + "MultiHeadAttention": _multi_head,
+    MS + "GroupQueryAttention": _group_query,
+    MS + "DequantizeLinear": _dequantized,
+    MS + "QuantizeLinear": _quantized,
+    MS + "FusedConv": _fused_conv,
+}
+"""What each operator's outputs are, in order; an output that is not told stays unknown."""

@@ -1,0 +1,158 @@
+"""Putting the parts together: one pass over the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.counting import live, rules
+from edgeprof.counting.contrib import MS, packing
+from edgeprof.counting.reading import attributes, operator
+from edgeprof.counting.records import GraphCosts, NodeCost
+from edgeprof.counting.shapes import Tensor, infer, stored_bytes
+from edgeprof.schema import Uncounted
+
+if TYPE_CHECKING:
+    import onnx
+
+INDICES = {6, 7, 9}  # TensorProto: INT32, INT64, BOOL
+SHAPELESS = (AttributeError, TypeError, ValueError, KeyError, IndexError)  # a rule met a tensor it knows nothing of
+SCORE_BYTES = 4  # attention kernels of onnxruntime's CPU provider keep scores in fp32
+
+
+class Counter:
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.graph = model.graph
+        self.tensors = infer(model, shapes)
+        self.weights = _Weights(model.graph, self.tensors)
+        self.uncounted: dict[tuple[str, str], int] = {}
+
+    def costs(self) -> GraphCosts:
+        nodes = tuple(map(self._node, self.graph.node))
+        most, at = live.peak(
+            self.graph, self.tensors, self.weights.constants, [self._workspace(node) for node in self.graph.node]
+        )
+        return GraphCosts(
+            nodes=nodes,
+            uncounted=tuple(
+                Uncounted(operator=name, count=count, reason=reason) for (name, reason), count in self.uncounted.items()
+            ),
+            params=sum(node.params for node in nodes),
+            weights_bytes=self.weights.total_bytes,
+            live_bytes=most,
+            live_at=_label(self.graph.node[at]) if nodes else "",
+            unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
+        )
+
+    def _sized(self, name: str) -> bool:
+        return name in self.tensors and self.tensors[name].shape is not None
+
+    def _node(self, node: onnx.NodeProto) -> NodeCost:
+        kind = operator(node)
+        params, weight_bytes = self.weights.claim(node)
+        constant = any(name in self.weights.constants for name in node.input) or bool(weight_bytes)
+        written = 0 if kind in rules.VIEWS or kind == "Constant" else self._bytes(node)
+        return NodeCost(
+            name=node.name,
+            operator=kind,
+            role=rules.role(kind, constant),
+            macs=self._macs(node, kind),
+            params=params,
+            weight_bytes=weight_bytes,
+            activation_bytes=written,
+        )
+
+    def _bytes(self, node: onnx.NodeProto) -> int:
+        names = [name for name in node.output if name in self.tensors and name not in self.weights.constants]
+        return sum(self.tensors[name].nbytes for name in names)
+
+    def _macs(self, node: onnx.NodeProto, kind: str) -> int:
+        if kind in rules.WITHOUT_MACS:
+            return 0
+        rule = rules.MACS.get(kind)
+        if rule is None:
+            self._miss(kind, "edgeprof has no rule for it")
+            return 0
+        try:
+            return rule(*self._around(node), attributes(node))
+        except rules.NotCountable as problem:
+            self._miss(kind, str(problem))
+        except SHAPELESS:
+            self._miss(kind, "its shapes depend on data, or are not in the file")
+        return 0
+
+    def _miss(self, kind: str, reason: str) -> None:
+        self.uncounted[kind, reason] = self.uncounted.get((kind, reason), 0) + 1
+
+    def _around(self, node: onnx.NodeProto) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        return [self.tensors.get(name) for name in node.input], [self.tensors.get(name) for name in node.output]
+
+    def _workspace(self, node: onnx.NodeProto) -> int:
+        """Bytes a node needs for itself: attention keeps its scores."""
+        sizes = rules.ATTENTION.get(operator(node))
+        if sizes is None:
+            return 0
+        try:
+            return sizes(self._around(node)[0], attributes(node)).scores * SCORE_BYTES
+        except (rules.NotCountable, *SHAPELESS):
+            return 0  # told where its MACs were to be counted
+
+
+class _Weights:
+    """Initializers, what is made of nothing else, and who uses them first."""
+
+    def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        self.stored = {tensor.name: Tensor(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
+        self.origins: dict[str, set[str]] = {name: {name} for name in self.stored}
+        self.formats: set[str] = set()  # scales and zero points
+        scales = {name for node in graph.node if node.op_type == "DynamicQuantizeLinear" for name in node.output[1:]}
+        for node in graph.node:
+            self._trace(node, scales)
+        self.constants = set(self.origins)
+        self.total_bytes = sum(stored_bytes(tensor.dtype, tensor.size) for tensor in self.stored.values())
+        self.claimed: set[str] = set()
+
+    def _trace(self, node: onnx.NodeProto, scales: set[str]) -> None:
+        """Follow weights through nodes that have nothing but weights to work on, and see which are only formats."""
+        used = [name for name in node.input if name]
+        for position in rules.QUANTIZATION.get(operator(node), ()):
+            if position < len(node.input):
+                self.formats |= self.origins.get(node.input[position], set())
+        if node.op_type == "Mul" and scales & set(used):  # the scale of the product of two quantized matrices
+            self.formats |= set().union(*(self.origins.get(name, set()) for name in used))
+        if node.op_type == "Constant" or (used and all(name in self.origins for name in used)):
+            made = set().union(*(self.origins[name] for name in used)) if used else set()
+            if node.op_type == "Constant" and node.output[0] in self.tensors:
+                self.stored[node.output[0]] = self.tensors[node.output[0]]
+                made = {node.output[0]}
+            for name in node.output:
+                self.origins[name] = made
+
+    def claim(self, node: onnx.NodeProto) -> tuple[int, int]:
+        """Parameters and bytes of the weights that this node is the first to use."""
+        if node.output and node.output[0] in self.constants:
+            return 0, 0
+        params = total = 0
+        for position, name in enumerate(node.input):
+            for origin in sorted(self.origins.get(name, set()) - self.claimed):
+                self.claimed.add(origin)
+                tensor = self.stored[origin]
+                total += stored_bytes(tensor.dtype, tensor.size)
+                if origin not in self.formats and tensor.dtype not in INDICES and tensor.size > 1:
+                    params += _elements(tensor, operator(node), position, attributes(node))
+        return params, total
+
+
+def _elements(tensor: Tensor, kind: str, position: int, options: dict[str, Any]) -> int:
+    """Weights that a tensor holds: several in an element where they are packed."""
+    if kind == MS + "MatMulNBits" and position == 1:
+        return int(options["N"]) * int(options["K"])
+    if kind == MS + "GatherBlockQuantized" and position == 0:
+        return prod(tensor.shape or ()) * packing(tensor.dtype, options)
+    return tensor.size
+
+
+def _label(node: onnx.NodeProto) -> str:
+    return f"{operator(node)} ({node.name})" if node.name else operator(node)

@@ -1,0 +1,245 @@
+"""Multiply-accumulates of every operator: a rule, a known nothing, or neither, which is then told.
+
+1 MAC = one multiplication and one addition = 2 FLOP. Norms, softmax, activations and biases are not counted, as is
+usual (Kaplan et al. 2020); a causal mask takes nothing off, as it does not make kernels compute less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from edgeprof.counting.contrib import MS, Found, keys_of_multi_head, past_tokens
+
+
+class NotCountable(Exception):
+    """Why a node's MACs cannot be told."""
+
+
+Rule = Callable[[Found, Found, dict[str, Any]], int]
+"""MACs from the tensors of inputs and outputs and the attributes; a missing shape is an AttributeError or TypeError."""
+
+
+def _matmul(a: int = 0) -> Rule:
+    """Every element of the product sums over the last dimension of the first operand."""
+
+    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+        shape = ins[a].shape
+        summed = shape[-2] if attributes.get("transA") and len(shape) > 1 else shape[-1]
+        return int(prod(outs[0].shape) * summed)
+
+    return rule
+
+
+def _matmul_nbits(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    return int(prod(outs[0].shape) * attributes["K"])
+
+
+def _convolution(weight: int) -> Rule:
+    """Every element of the result sums over the weights of its channel: [out, in / groups, kernel...]."""
+    return lambda ins, outs, attributes: int(prod(outs[0].shape) * prod(ins[weight].shape[1:]))
+
+
+def _transposed_convolution(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """Every element of the input is spread by the weights of its channel: [in, out / groups, kernel...]."""
+    return int(prod(ins[0].shape) * prod(ins[1].shape[1:]))
+
+
+def _einsum(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """A product over all values of all indices, for two operands."""
+    terms = attributes["equation"].replace(" ", "").split("->")[0].split(",")
+    if len(terms) > 2 or "..." in attributes["equation"]:
+        raise NotCountable("its equation has more than two operands, or dots")
+    sizes: dict[str, int] = {}
+    for term, tensor in zip(terms, ins, strict=True):
+        sizes.update(zip(term, tensor.shape, strict=True))
+    return prod(sizes.values()) if len(terms) == 2 else 0
+
+
+def _recurrent(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """Each step multiplies the weights of input and state, [directions, gates x hidden, ...], once."""
+    steps = ins[0].shape[0] * ins[0].shape[1]
+    return int(steps * (prod(ins[1].shape) + prod(ins[2].shape)))
+
+
+# --- attention -----------------------------------------------------------------------------------------
+
+
+class Heads:
+    """Sizes of an attention: what its two matmuls do, and the scores between them."""
+
+    def __init__(self, batch: int, heads: int, queries: int, keys: int, size: int, value_size: int) -> None:
+        self.scores = batch * heads * queries * keys
+        self.macs = self.scores * (size + value_size)
+
+
+def _standard(ins: Found, attributes: dict[str, Any]) -> Heads:
+    """ai.onnx Attention: 4-D [B, heads, n, d], or 3-D with the heads as attributes; past keys are input 4."""
+    query, key, value = (tensor.shape for tensor in ins[:3])
+    past = past_tokens(ins, 4, 2)
+    if len(query) == 4:
+        return Heads(query[0], query[1], query[2], key[2] + past, query[3], value[3])
+    heads, kv_heads = attributes["q_num_heads"], attributes["kv_num_heads"]
+    return Heads(query[0], heads, query[1], key[1] + past, query[2] // heads, value[2] // kv_heads)
+
+
+def _packed(past_at: int) -> Callable[[Found, dict[str, Any]], Heads]:
+    def heads(ins: Found, attributes: dict[str, Any]) -> Heads:
+        batch, tokens, _ = ins[0].shape
+        count, columns = attributes["num_heads"], ins[1].shape[-1]
+        queries, _, values = attributes.get("qkv_hidden_sizes", [columns // 3] * 3)
+        total = tokens + past_tokens(ins, past_at, 3)
+        return Heads(batch, count, tokens, total, queries // count, values // count)
+
+    return heads
+
+
+def _multi_head(ins: Found, attributes: dict[str, Any]) -> Heads:
+    query, count = ins[0].shape, attributes["num_heads"]
+    value = ins[2].shape if len(ins) > 2 and ins[2] is not None else None
+    size = query[-1] // count if len(query) == 3 else query[-1]
+    value_size = size if value is None else (value[-1] // count if len(value) == 3 else value[-1])
+    keys = keys_of_multi_head(ins)
+    if keys is None:
+        raise NotCountable("its keys are packed in a way edgeprof does not know")
+    return Heads(query[0], count, query[1], keys, size, value_size)
+
+
+def _group_query(ins: Found, attributes: dict[str, Any]) -> Heads:
+    heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
+    batch, tokens, columns = ins[0].shape
+    size = columns // (heads if ins[1] is not None else heads + 2 * kv_heads)
+    return Heads(batch, heads, tokens, tokens + past_tokens(ins, 3, 2), size, size)
+
+
+ATTENTION: dict[str, Callable[[Found, dict[str, Any]], Heads]] = {
+    "Attention": _standard,
+    MS + "Attention": _packed(past_at=4),
+    MS + "QAttention": _packed(past_at=8),
+    MS + "MultiHeadAttention": _multi_head,
+    MS + "GroupQueryAttention": _group_query,
+}
+
+
+def _attention(operator: str) -> Rule:
+    """The two matmuls; where the operator holds the weights of Q, K and V, those too."""
+    projects = operator in (MS + "Attention", MS + "QAttention")
+
+    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+        projection = prod(ins[0].shape) * ins[1].shape[-1] if projects else 0
+        return ATTENTION[operator](ins, attributes).macs + int(projection)
+
+    return rule
+
+
+# --- tables --------------------------------------------------------------------------------------------
+
+PRODUCTS: dict[str, Rule] = {
+    "MatMul": _matmul(),
+    "Gemm": _matmul(),
+    "Einsum": _einsum,
+    "MatMulInteger": _matmul(),
+    "QLinearMatMul": _matmul(),
+    MS + "FusedMatMul": _matmul(),
+    MS + "TransposeMatMul": _matmul(),
+    MS + "FusedGemm": _matmul(),
+    MS + "GemmFastGelu": _matmul(),
+    MS + "MatMulIntegerToFloat": _matmul(),
+    MS + "DynamicQuantizeMatMul": _matmul(),
+    MS + "QGemm": _matmul(),
+    MS + "MatMulNBits": _matmul_nbits,
+}
+CONVOLUTIONS: dict[str, Rule] = {
+    "Conv": _convolution(1),
+    "ConvTranspose": _transposed_convolution,
+    "ConvInteger": _convolution(1),
+    "QLinearConv": _convolution(3),
+    MS + "FusedConv": _convolution(1),
+}
+RECURRENT: dict[str, Rule] = dict.fromkeys(("RNN", "GRU", "LSTM"), _recurrent)
+
+MACS: dict[str, Rule] = {
+    **PRODUCTS,
+    **CONVOLUTIONS,
+    **RECURRENT,
+    **{operator: _attention(operator) for operator in ATTENTION},
+}
+
+NORMS = {
+    *("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization"),
+    *("MeanVarianceNormalization", "RMSNormalization", "SimplifiedLayerNormalization"),
+    MS + "SimplifiedLayerNormalization",
+    MS + "SkipLayerNormalization",
+    MS + "SkipSimplifiedLayerNormalization",
+    MS + "EmbedLayerNormalization",
+    MS + "GroupNorm",
+}
+LOOKUPS = {"Gather", MS + "GatherBlockQuantized"}
+
+VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+"""The output is the input under another shape: onnxruntime copies nothing."""
+
+IN_PLACE = {
+    *("Abs", "Add", "Cast", "Ceil", "Clip", "Cos", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "Max"),
+    *("HardSigmoid", "HardSwish", "LeakyRelu", "Log", "LogSoftmax", "Min", "Mish", "Mod", "Mul", "Neg", "Not"),
+    *("PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus"),
+    *("Softsign", "Sqrt", "Sub", "Sum", "Tanh", "Where"),
+    *(MS + name for name in ("BiasGelu", "FastGelu", "Gelu", "QuickGelu")),
+}
+"""The output takes the place of an input of its size that nobody else needs."""
+
+MOVEMENT = {
+    *("And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CastLike", "Celu"),
+    *("AveragePool", "Compress", "Concat", "Constant", "ConstantOfShape", "CumSum", "DepthToSpace", "DequantizeLinear"),
+    *("DynamicQuantizeLinear", "Equal", "Expand", "EyeLike", "GatherElements", "GatherND", "GlobalAveragePool"),
+    *("GlobalMaxPool", "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MaxPool"),
+    *("Mean", "NonZero", "OneHot", "Or", "Pad", "QuantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform"),
+    *("RandomUniformLike", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Resize", "ReverseSequence"),
+    *("RotaryEmbedding", "ScatterElements", "ScatterND", "Shape", "Shrink", "Size", "Slice", "SpaceToDepth", "Split"),
+    *("Tan", "TensorScatter", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Upsample", "Xor"),
+    *(MS + name for name in ("BiasAdd", "BiasSoftmax", "DequantizeLinear", "QuantizeLinear", "QLinearAdd")),
+    *(MS + name for name in ("QLinearConcat", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax")),
+    *(MS + name for name in ("RotaryEmbedding",)),
+}
+
+WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | MOVEMENT
+"""Operators that are known to multiply no matrices."""
+
+QUANTIZATION: dict[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "MatMulInteger": (2, 3),
+    "ConvInteger": (2, 3),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    MS + "QuantizeLinear": (1, 2),
+    MS + "DequantizeLinear": (1, 2),
+    MS + "MatMulIntegerToFloat": (2, 3, 4, 5),
+    MS + "DynamicQuantizeMatMul": (2, 3),
+    MS + "MatMulNBits": (2, 3),
+    MS + "GatherBlockQuantized": (2, 3),
+    MS + "QGemm": (1, 2, 4, 5, 7, 8),
+    MS + "QAttention": (3, 4, 6, 7),
+    MS + "QLinearAdd": (1, 2, 4, 5, 6, 7),
+    MS + "QLinearMul": (1, 2, 4, 5, 6, 7),
+}
+"""Inputs that are scales and zero points: they belong to a weight's format, and are no parameters."""
+
+
+def role(operator: str, constant: bool) -> str:
+    """What a reader calls a node; `constant`: one of its operands is, or comes from, weights."""
+    if operator in LOOKUPS and constant:
+        return "embedding"
+    if operator in PRODUCTS:
+        return "weight matmuls" if constant else "activation matmuls"
+    for names, word in (
+        (ATTENTION, "attention"),
+        (CONVOLUTIONS, "convolution"),
+        (NORMS, "norms"),
+        (RECURRENT, "recurrent"),
+    ):
+        if operator in names:
+            return word
+    return "elementwise and data movement"

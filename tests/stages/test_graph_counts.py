@@ -1,0 +1,82 @@
+"""Closed forms against what is counted, node by node, on the graph that torch exports: exactly, at any shape."""
+
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import pytest
+import small
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgeprof import counting
+from edgeprof.api.shaping import inputs_at
+from edgeprof.families import family_of
+from edgeprof.process import silent
+from edgeprof.schema import Case, Variant
+from edgeprof.stages import export
+from edgeprof.stages.weights import Weights
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, about its exporter
+
+few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+"""Each example is an export; the next ones would be other sizes, not other code."""
+
+
+def exported(variant: Variant) -> onnx.ModelProto:
+    """The graph as `edgeprof export` makes it, before onnxsim."""
+    family = family_of(variant)
+    model = export.build(variant, Weights())
+    with torch.no_grad():
+        made = export.translate(model, variant, "all", export.OPSET, silent)
+    export.tidy(made, family.inputs(variant), family.outputs(variant))
+    return ir.to_proto(made)
+
+
+def require_equal(variant: Variant, cases: list[Case]) -> None:
+    """Parameters once, MACs at every shape."""
+    graph, family = exported(variant), family_of(variant)
+    specs = counting.inputs(graph)
+    for case in cases:
+        shapes = {value.name: value.shape for value in inputs_at(specs, variant, case)}
+        counted = counting.count(graph, shapes)
+        assert not counted.uncounted
+        assert counted.macs == family.macs(variant, case), (variant.config, case)
+        assert counted.params == family.params(variant), variant.config
+
+
+cases = st.lists(
+    st.builds(Case, batch=st.integers(1, 3), tokens=st.integers(1, 20), past_tokens=st.just(0)), min_size=2, max_size=3
+)
+heads, of_each, layers = st.integers(1, 3), st.integers(2, 9), st.integers(1, 2)
+sizes = st.integers(3, 40)
+
+
+@few
+@given(layers, heads, of_each, sizes, sizes, cases, st.integers(1, 12))
+def test_gpt2(layers: int, heads: int, of_each: int, inner: int, vocabulary: int, at: list[Case], past: int) -> None:
+    config = {"n_layer": layers, "n_head": heads, "n_embd": heads * of_each, "n_inner": inner}
+    variant = small.variant("gpt2", "causal-lm", **config, vocab_size=vocabulary)
+    require_equal(variant, [*at, Case(batch=2, tokens=1, past_tokens=past), Case(batch=1, tokens=3, past_tokens=past)])
+
+
+@few
+@given(layers, heads, of_each, sizes, sizes, cases)
+def test_bert(layers: int, heads: int, of_each: int, inner: int, vocabulary: int, at: list[Case]) -> None:
+    config: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": heads * of_each}
+    require_equal(small.variant("bert", "base", **config, intermediate_size=inner, vocab_size=vocabulary), at)
+
+
+@few
+@given(layers, heads, of_each, sizes, st.integers(2, 6), st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5))))
+def test_vit(layers: int, heads: int, of_each: int, inner: int, patch: int, at: list[tuple[int, int]]) -> None:
+    config: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": heads * of_each}
+    variant = small.variant("vit", "image-classification", **config, intermediate_size=inner, patch_size=patch)
+    require_equal(variant, [Case(batch=batch, tokens=side * side + 1) for batch, side in [(1, 2), *at]])
+
+
+@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
+def test_every_task_head(family: str, task: str) -> None:
+    variant = small.variant(family, task)
+    require_equal(variant, [Case(batch=2, tokens=1 + 3 * 3), Case(batch=1, tokens=1 + 2 * 2)])
