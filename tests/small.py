@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprof.families import FAMILIES
+from edgeprof.families import TRANSFORMERS
 from edgeprof.schema import Variant
 from edgeprof.stages.export import build
 from edgeprof.stages.weights import Weights
@@ -26,15 +26,19 @@ SIZES: dict[str, dict[str, Any]] = {
         "image_size": 32,
         "patch_size": 8,
     },
+    "mixer": {"width": 24, "tokens": 6},
+    "embedding": {"vocabulary": 60, "width": 24},
 }
 """Sizes that differ from each other, so that a formula which confuses two of them is found out."""
 
-EVERY_TASK = [(family.name, task.name) for family in FAMILIES for task in family.tasks]
+EVERY_TASK = [(family.name, task.name) for family in TRANSFORMERS for task in family.tasks]
+"""What a checkpoint can hold."""
 
 
 def variant(family: str, task: str, **config: Any) -> Variant:
     settings = {**SIZES[family], **config}
     limit = settings.get("n_positions") or settings.get("max_position_embeddings")
+    limit = settings["tokens"] if task == "dense" else limit
     return Variant(name=f"small-{family}", family=family, task=task, config=settings, max_tokens=limit)
 
 

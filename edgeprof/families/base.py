@@ -1,4 +1,4 @@
-"""What every family of transformers has to tell: its sizes, its formulas, its inputs, and how PyTorch runs it.
+"""What every family has to tell: its sizes, its formulas, its inputs, and how PyTorch runs it.
 
 All of it is free of torch, except the methods that take or return a torch module; those import it themselves.
 """
@@ -21,14 +21,6 @@ PAST = "past_sequence_length"
 TOTAL = "past_sequence_length + sequence_length"
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
-
-
-class Task(Record, frozen=True, kw_only=True):
-    """A head on the body: `architecture` is the `transformers` class, `outputs` its results in order."""
-
-    name: str
-    architecture: str
-    outputs: tuple[str, ...]
 
 
 class Summary(Record, frozen=True, kw_only=True):
@@ -85,11 +77,9 @@ ACTIVATION_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4, "int4": 4}
 
 
 class Family(ABC):
-    """One kind of transformer. `defaults` are the configuration values that a config.json may leave out."""
+    """One kind of model. `defaults` are the configuration values that a variant's `config` may leave out."""
 
     name: ClassVar[str]
-    model_type: ClassVar[str]  # `transformers`' word for it in config.json
-    tasks: ClassVar[tuple[Task, ...]]
     defaults: ClassVar[dict[str, Any]]
     variants: ClassVar[tuple[Variant, ...]]
     shapes: ClassVar[tuple[Case, ...]]  # traced at the first, verified at the others; see `example`
@@ -114,6 +104,12 @@ class Family(ABC):
         """What a reader of its numbers should know besides."""
         return ()
 
+    # --- sized ---
+
+    def options(self, variant: Variant) -> tuple[str, ...]:
+        """The configuration values that a user may choose: names of `edgeprof.families.OPTIONS`."""
+        return ()
+
     # --- shaped ---
 
     def example(self, variant: Variant) -> Case:
@@ -135,6 +131,10 @@ class Family(ABC):
         """The largest token length this variant can be given that is at most `tokens`; 0 if there is none."""
         return tokens
 
+    def fixed_tokens(self, variant: Variant) -> int | None:
+        """The one token length that this variant can be run at; None where there are several."""
+        return None
+
     def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
         """The value of every symbol in `inputs` at a shape."""
         return {
@@ -150,23 +150,9 @@ class Family(ABC):
 
     # --- run by PyTorch ---
 
+    @abstractmethod
     def build(self, variant: Variant) -> torch.nn.Module:
         """The model with random weights."""
-        import transformers
-
-        config = transformers.AutoConfig.for_model(**{**variant.config, "model_type": self.model_type})
-        model: torch.nn.Module = self.model_class(variant)(config, **self.model_options(variant))
-        return model
-
-    def model_class(self, variant: Variant) -> Any:
-        """The class of `transformers` that computes it."""
-        import transformers
-
-        return getattr(transformers, self.task(variant).architecture)
-
-    def model_options(self, variant: Variant) -> dict[str, Any]:
-        """What that class takes besides a configuration."""
-        return {"add_pooling_layer": False} if variant.task == "encoder" else {}
 
     @abstractmethod
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
@@ -189,14 +175,6 @@ class Family(ABC):
     def value(self, variant: Variant, key: str) -> Any:
         found = variant.config.get(key)
         return self.defaults[key] if found is None else found
-
-    def task(self, variant: Variant) -> Task:
-        return next(task for task in self.tasks if task.name == variant.task)
-
-    def labels(self, variant: Variant) -> int:
-        """Number of classes, as `transformers` reads it: from the label table, else the number, else 2."""
-        table = variant.config.get("id2label")
-        return len(table) if table else int(variant.config.get("num_labels", 2))
 
 
 def integer(name: str, *dims: int | str) -> TensorSpec:

@@ -14,9 +14,7 @@ from edgeprof.families.base import (
     TOKENS,
     Arrays,
     Component,
-    Family,
     Summary,
-    Task,
     integer,
     real,
     right_padded,
@@ -24,6 +22,7 @@ from edgeprof.families.base import (
     traceable_module,
 )
 from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _small(name: str, layers: int, width: int) -> Variant:
     return _row(name, layers, width, f"google/bert_uncased_L-{layers}_H-{width}_A-{width // 64}")
 
 
-class BERT(Family):
+class BERT(TransformersFamily):
     name = "bert"
     model_type = "bert"
     tasks = (

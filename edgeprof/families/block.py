@@ -14,6 +14,8 @@ the count also in Kaplan et al. 2020, "Scaling laws for neural language models",
 matrices: a causal mask does not make onnxruntime's kernels compute less.
 """
 
+import msgspec
+
 from edgeprof.families.base import Component
 
 
@@ -30,65 +32,86 @@ def block(
     cached: bool = False,
 ) -> tuple[Component, ...]:
     """The parts of `layers` equal blocks, for `batch` sequences of `queries` tokens that look at `keys` tokens."""
-    rows, square, biased = batch * queries, width * width, 3 * width if qkv_bias else 0
-    stream, scored = rows * width, batch * heads * queries * keys
-    keys_and_values = 2 * batch * keys * width
-    held = 0 if cached else keys_and_values  # in a KV cache they are not activations
+    rows = batch * queries
+    stream = rows * width
 
-    def part(name: str, count: int = layers, **costs: int) -> Component:
-        return Component(name=name, count=count, in_block=True, **costs)
+    def layer(name: str, inputs: int, outputs: int, live: int) -> Component:
+        return msgspec.structs.replace(dense(name, inputs, outputs, rows), count=layers, in_block=True, live=live)
+
+    return (
+        *attention(
+            layers=layers,
+            width=width,
+            heads=heads,
+            batch=batch,
+            queries=queries,
+            keys=keys,
+            made=queries,
+            bias=qkv_bias,
+            cached=cached,
+            kept=stream,  # the residual stream
+            read=stream,  # its norm
+            in_block=True,
+        ),
+        layer("output projection", width, width, 3 * stream),
+        layer("MLP up", width, inner, 2 * stream + rows * inner),
+        layer("MLP down", inner, width, 2 * stream + rows * inner),
+        norms(2 * layers, width, rows, in_block=True),
+    )
+
+
+def attention(
+    *,
+    layers: int = 1,
+    width: int,
+    heads: int,
+    batch: int,
+    queries: int,
+    keys: int,
+    made: int,
+    kept: int,
+    read: int = 0,
+    bias: bool = True,
+    cached: bool = False,
+    in_block: bool = False,
+) -> tuple[Component, ...]:
+    """Queries, keys and values, and what is done with them.
+
+    Args:
+        keys: tokens that a query looks at; `made` of them get their keys and values in this run.
+        kept: elements that stay alive all the while: the residual stream, or inputs.
+        read: elements besides, alive until queries, keys and values are made of them.
+    """
+    rows, square = batch * queries, width * width
+    stream, scored = rows * width, batch * heads * queries * keys
+    held = 0 if cached else 2 * batch * keys * width  # in a KV cache they are not activations
+
+    def part(name: str, **costs: int) -> Component:
+        return Component(name=name, count=layers, in_block=in_block, **costs)
 
     return (
         part(
             "Q, K, V projections",
-            params=3 * square + biased,
+            params=3 * square + (3 * width if bias else 0),
             matrices=3 * square,
             channels=3 * width,
-            macs=3 * rows * square,
-            activations=3 * stream,
-            live=5 * stream,  # the residual stream, its norm, and the three
-            cached=keys_and_values if cached else 0,
+            macs=(rows + 2 * batch * made) * square,
+            activations=stream + 2 * batch * made * width,
+            live=kept + read + stream + 2 * batch * made * width,
+            cached=2 * batch * keys * width if cached else 0,
         ),
         part(
             "attention scores",
             macs=rows * keys * width,
             activations=scored,
-            live=2 * stream + held + scored,
+            live=kept + stream + held + scored,
         ),
         part(
             "weighted sum of values",
             macs=rows * keys * width,
             activations=stream,
-            live=3 * stream + held + scored,  # one operator makes both: queries and keys are still there
+            live=kept + 2 * stream + held + scored,  # one operator makes both: queries and keys are still there
         ),
-        part(
-            "output projection",
-            params=square + width,
-            matrices=square,
-            channels=width,
-            macs=rows * square,
-            activations=stream,
-            live=3 * stream,
-        ),
-        part(
-            "MLP up",
-            params=width * inner + inner,
-            matrices=width * inner,
-            channels=inner,
-            macs=rows * width * inner,
-            activations=rows * inner,
-            live=2 * stream + rows * inner,
-        ),
-        part(
-            "MLP down",
-            params=width * inner + width,
-            matrices=width * inner,
-            channels=width,
-            macs=rows * width * inner,
-            activations=stream,
-            live=2 * stream + rows * inner,
-        ),
-        norms(2 * layers, width, rows, in_block=True),
     )
 
 

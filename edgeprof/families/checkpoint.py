@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import FAMILIES
-from edgeprof.families.base import Family, Task
+from edgeprof.families import TRANSFORMERS
+from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Variant
 
 CONFIG_FILE = "config.json"
@@ -114,17 +114,17 @@ def _json(path: Path) -> Any:
         raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
 
 
-def _family(config: dict[str, Any], folder: Path) -> Family:
-    for family in FAMILIES:
+def _family(config: dict[str, Any], folder: Path) -> TransformersFamily:
+    for family in TRANSFORMERS:
         if family.model_type == config.get("model_type"):
             return family
-    known = ", ".join(family.model_type for family in FAMILIES)
+    known = ", ".join(family.model_type for family in TRANSFORMERS)
     raise CheckpointError(
         f"{folder} is of model type '{config.get('model_type', 'unknown')}'.", f"edgeprof exports: {known}."
     )
 
 
-def _task(family: Family, config: dict[str, Any], folder: Path) -> Task:
+def _task(family: TransformersFamily, config: dict[str, Any], folder: Path) -> Task:
     architecture = (config.get("architectures") or [None])[0]
     if architecture is None:
         return next(task for task in family.tasks if task.name == "base")

@@ -1,6 +1,7 @@
 """GPT-2: a decoder with learned positions, pre-norm blocks, a KV cache and an LM head tied to the embedding.
 
-Sizes: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 2.
+Sizes: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 2; GPT-3, which has the same
+architecture: Brown et al. 2020, "Language Models are Few-Shot Learners", table 2.1.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from edgeprof.families.base import (
     TOTAL,
     Arrays,
     Component,
-    Family,
     Summary,
-    Task,
     integer,
     real,
     right_padded,
@@ -26,6 +25,7 @@ from edgeprof.families.base import (
     traceable_module,
 )
 from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -38,7 +38,25 @@ def _row(name: str, layers: int, width: int, heads: int) -> Variant:
     return row("gpt2", "causal-lm", name, 1024, source, n_layer=layers, n_embd=width, n_head=heads)
 
 
-class GPT2(Family):
+def _gpt3(name: str, layers: int, width: int, heads: int) -> Variant:
+    """No weights are published."""
+    sizes = {"n_layer": layers, "n_embd": width, "n_head": heads, "n_positions": 2048}
+    return row("gpt2", "causal-lm", name, 2048, None, **sizes)
+
+
+GPT3 = (
+    _gpt3("gpt3-small", 12, 768, 12),
+    _gpt3("gpt3-medium", 24, 1024, 16),
+    _gpt3("gpt3-large", 24, 1536, 16),
+    _gpt3("gpt3-xl", 24, 2048, 16),  # the table has 24 heads of 128, which do not make 2048
+    _gpt3("gpt3-2.7b", 32, 2560, 32),
+    _gpt3("gpt3-6.7b", 32, 4096, 32),
+    _gpt3("gpt3-13b", 40, 5120, 40),  # the table has a width of 5140, which 40 heads of 128 do not make
+    _gpt3("gpt3", 96, 12288, 96),
+)
+
+
+class GPT2(TransformersFamily):
     name = "gpt2"
     model_type = "gpt2"
     tasks = (
@@ -65,6 +83,7 @@ class GPT2(Family):
         _row("gpt2-medium", 24, 1024, 16),
         _row("gpt2-large", 36, 1280, 20),
         _row("gpt2-xl", 48, 1600, 25),
+        *GPT3,
     )
     shapes = (
         Case(batch=2, tokens=5, past_tokens=3),
@@ -101,6 +120,14 @@ class GPT2(Family):
             ),
             norms(1, width, rows),
             *self._head(variant, case, logits),
+        )
+
+    def notes(self, variant: Variant) -> tuple[str, ...]:
+        if variant not in GPT3:
+            return ()
+        return (
+            "GPT-3 alternates dense and locally banded sparse attention, in a band of unpublished width (Brown et al. "
+            "2020, section 2.1). Here every layer is dense: more MACs at long lengths, the same parameters.",
         )
 
     def _token_embedding(self, variant: Variant, rows: int) -> Component:

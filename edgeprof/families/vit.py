@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgeprof.families.base import BATCH, Arrays, Component, Family, Summary, Task, real, row, traceable_module
+from edgeprof.families.base import BATCH, Arrays, Component, Summary, real, row, traceable_module
 from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _row(name: str, layers: int, width: int, heads: int, source: str | None, pat
     )
 
 
-class ViT(Family):
+class ViT(TransformersFamily):
     name = "vit"
     model_type = "vit"
     tasks = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, said
 from edgeprof.families import family_of
-from edgeprof.families.base import Family
+from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
@@ -132,6 +132,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
         torch.manual_seed(weights.seed)
         model = family.build(variant)
     else:
+        assert isinstance(family, TransformersFamily), f"no checkpoint holds a {family.name}"
         model = _load(family, variant, weights.folder)
     config = getattr(model, "config", None)
     if config is not None and getattr(config, "pad_token_id", None) is None:
@@ -139,7 +140,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     return model.eval()
 
 
-def _load(family: Family, variant: Variant, folder: str) -> Any:
+def _load(family: TransformersFamily, variant: Variant, folder: str) -> Any:
     import torch
     import transformers
     from safetensors import SafetensorError
