@@ -129,7 +129,7 @@ def costs(explanation: Explanation) -> Table:
         Column("Share", lambda pair: _share(pair[0].params, total.params)),
         Column("MACs", lambda pair: _exact(pair[0].macs)),
         Column("Share", lambda pair: _share(pair[0].macs, total.macs)),
-        Column("MACs, tokens x2", _doubled, kept="filled"),
+        Column("MACs at twice the tokens", _doubled, kept="filled"),
         Column("Weights", lambda pair: _size(pair[0].weights_bytes)),
         Column("KV cache", lambda pair: _size(pair[0].cache_bytes), kept="filled"),
         Column("Activations", lambda pair: _size(pair[0].activation_bytes)),

@@ -6,10 +6,12 @@ from made import MB, point
 from edgeprof.analysis.findings import (
     Estimate,
     comparisons,
+    counted_growth,
     length_growth,
     measured,
     memory_split,
     per_token,
+    predicted_ratio,
     reference_points,
     size_growth,
     whole_growth,
@@ -100,3 +102,33 @@ def test_memory_whose_peak_is_loading() -> None:
 def test_failed_and_emulated_points_are_not_measured() -> None:
     fine = point(0.1)
     assert measured([fine, point(), point(0.1, emulated=True)]) == [fine]
+
+
+def test_how_far_a_prediction_is_off() -> None:
+    assert predicted_ratio(point(0.1, memory_predicted_bytes=70 * MB)) == 2  # 140 MB working
+    assert predicted_ratio(point(0.1)) is None
+    assert predicted_ratio(point(0.1, memory_working_bytes=None, memory_predicted_bytes=70 * MB)) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "ratio"),
+    [
+        ([(10, 7), (100, 7), (1000, 7)], "flat", 1),
+        ([(10, 70), (100, 700), (1000, 7000)], "linear", 100),
+        ([(1000, 3e6), (10, 300)], "quadratic", 10_000),  # in any order
+        ([(10, 70), (100, 700), (1000, 70_000)], None, 1000),  # linear, then quadratic
+        ([(10, 10 * 90 + 100), (1000, 1000 * 90 + 1000**2)], None, 1090),
+        ([(10, 1), (100, 1000)], None, 1000),  # a cube has no name here
+        ([(10, 100), (100, 10)], None, 0.1),
+        ([(0, 5), (10, 0), (20, 2), (40, 4)], "linear", 2),  # nothing has no logarithm
+    ],
+)
+def test_the_shape_of_a_formula(values: list[tuple[int, float]], shape: str | None, ratio: float) -> None:
+    growth = counted_growth(values)
+    assert growth
+    assert (growth.shape, growth.ratio) == (shape, pytest.approx(ratio))
+
+
+def test_one_length_has_no_shape() -> None:
+    assert counted_growth([(10, 7)]) is None
+    assert counted_growth([]) is None

@@ -122,6 +122,24 @@ def test_memory_split() -> None:
     )
 
 
+def test_how_far_predictions_are_off() -> None:
+    def working(tokens: int, measured: int, predicted: int | None) -> Point:
+        sizes = {"memory_working_bytes": measured * MB}
+        return point(0.1, tokens=tokens, memory_predicted_bytes=predicted and predicted * MB, **sizes)
+
+    told = sentences([working(64, 30, 20), working(128, 33, 30), working(256, 90, 30), working(512, 9, None)])
+    caption = (
+        "Working memory in prefill is 1.5x what was predicted, the median of 3 points; "
+        "1.1x (bert-base at 128 tokens) to 3x (bert-base at 256 tokens)."
+    )
+    assert told.captions["prefill-memory-predicted"] == caption
+    assert caption in told.headlines
+    assert sentences([working(64, 30, 20)]).captions["prefill-memory-predicted"] == (
+        "The working memory of bert-base at 64 tokens is 1.5x what was predicted: 30 MB against 20 MB."
+    )
+    assert "prefill-memory-predicted" not in sentences([working(64, 30, None)]).captions
+
+
 def test_cheapest_length_and_throughput() -> None:
     told = sentences(line((64, 0.128), (128, 0.128), (512, 1.024)))
     assert told.captions["prefill-time-per-token"] == (

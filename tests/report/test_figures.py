@@ -2,13 +2,14 @@
 
 import struct
 import zlib
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any
-from xml.etree import ElementTree
 
+import legible
 import msgspec
 import pytest
 import runs
+from legible import texts
 
 from edgeprof.analysis.sentences import CAPTIONS
 from edgeprof.report import style
@@ -31,11 +32,6 @@ def arranged(figure: Figure, run: tuple[list[Point], Findings]) -> Chart:
 
 def drawn(figure: Figure, run: tuple[list[Point], Findings]) -> Drawing:
     return draw(arranged(figure, run))
-
-
-def texts(svg: bytes) -> list[str]:
-    root = ElementTree.fromstring(svg)
-    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def row(name: str) -> Figure:
@@ -79,28 +75,8 @@ def test_same_records_same_file(figure: Figure) -> None:
 
 @pytest.mark.parametrize("run", [SMALL, LARGE], ids=["small", "large"])
 @by_name
-def test_no_text_overlaps_or_is_clipped(figure: Figure, run: tuple[list[Point], Findings]) -> None:
-    canvas = drawn(figure, run).canvas
-    with style.look():
-        canvas.draw_without_rendering()
-        boxes = [
-            (text.get_text(), text.get_window_extent())
-            for text in canvas.findobj(lambda artist: hasattr(artist, "get_text") and artist.get_visible())
-            if text.get_text().strip()
-        ]
-    names = [item for item in boxes if not item[0].replace(",", "").replace(".", "").isdigit()]
-    for (one, box), (other, other_box) in combinations(names, 2):
-        # Extents include the room for descenders, which neighbouring lines of text may share.
-        assert not box.padded(-2.5).overlaps(other_box.padded(-2.5)), f"'{one}' touches '{other}'"
-    for name, box in boxes:
-        assert box.x0 >= 0 and box.y0 >= 0, name
-        assert box.x1 <= canvas.bbox.x1 and box.y1 <= canvas.bbox.y1, name
-
-
-def test_text_is_large_enough_to_be_halved() -> None:
-    canvas = drawn(row("prefill-latency"), LARGE).canvas
-    sizes = [text.get_fontsize() for text in canvas.findobj(lambda artist: hasattr(artist, "get_fontsize"))]
-    assert min(sizes) >= 11
+def test_text_can_be_read(figure: Figure, run: tuple[list[Point], Findings]) -> None:
+    legible.check(drawn(figure, run).canvas)
 
 
 def test_token_axis_has_plain_powers_of_two() -> None:
@@ -135,6 +111,25 @@ def test_throughput_turns_the_interval_round() -> None:
     assert reading.middle == pytest.approx(128 / point.latency_median_s)
     assert reading.low == pytest.approx(128 / point.latency_ci_high_s)
     assert reading.high == pytest.approx(128 / point.latency_ci_low_s)
+
+
+def test_a_prediction_is_a_mark_beside_the_diagonal() -> None:
+    chart = arranged(row("prefill-memory-predicted"), SMALL)
+    (panel,) = chart.panels
+    assert [line.label for line in panel.lines] == ["bert fp32", "bert int8", "gpt2 fp32", "gpt2 int8"]  # vit has none
+    assert [(guide.label, guide.factor, guide.power) for guide in panel.guides] == [("as predicted", 1, 1)]
+    point = next(p for p in SMALL[0] if (p.variant, p.precision, p.tokens) == ("gpt2", "fp32", 512))
+    assert point.memory_predicted_bytes and point.memory_working_bytes
+    place = (point.memory_predicted_bytes / 1e6, point.memory_working_bytes / 1e6)
+    assert place in [(mark.x, mark.y.middle) for mark in panel.lines[2].marks]
+    (axes,) = draw(chart).canvas.axes
+    assert axes.get_xlim() == axes.get_ylim()
+    marks = [line for line in axes.get_lines() if line.get_marker() in ("o", "s")]
+    assert [line.get_linestyle() for line in marks] == ["None"] * 4  # points of a cloud, in no order
+
+
+def test_no_prediction_no_figure() -> None:
+    assert arrange(row("prefill-memory-predicted"), *told(changed(SMALL[0], memory_predicted_bytes=None))) is None
 
 
 def changed(points: list[Point], **fields: Any) -> list[Point]:
