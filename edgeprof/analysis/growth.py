@@ -1,0 +1,151 @@
+"""Token length drives computation and working memory: that claim, held against measured points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from edgeprof import units
+from edgeprof.analysis.checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
+from edgeprof.analysis.findings import BASE_PRECISION, LengthGrowth, latency, whole_growth
+from edgeprof.analysis.fit import fit
+from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict
+
+MODELS = ("bert-base", "gpt2")
+LENGTHS = (16, 32, 64, 128, 256)  # what is measured where a run has too few
+ENOUGH = 5
+CLEAR = 1.1  # resident sets of one point repeat within a few percent
+
+R = TypeVar("R", Point, Measurement)
+
+
+# --- what is needed ------------------------------------------------------------------------------------
+
+
+def lines(records: Iterable[R]) -> dict[str, list[R]]:
+    """For each model the records that can be used, shortest first: prefill in fp32 of one sequence, on a real device.
+
+    Where it was measured on several providers or numbers of threads, the setting with the most lengths is taken.
+    """
+    settings: dict[str, dict[tuple[str, int], list[R]]] = {name: {} for name in MODELS}
+    for record in records:
+        usual = record.phase == "prefill" and record.precision == BASE_PRECISION and record.batch == 1
+        if record.variant in settings and usual and record.status == "ok" and not record.emulated:
+            settings[record.variant].setdefault((record.provider, record.threads), []).append(record)
+    longest = {
+        name: max(found.values(), key=lambda line: len({record.tokens for record in line}), default=[])
+        for name, found in settings.items()
+    }
+    return {name: sorted(line, key=lambda record: record.tokens) for name, line in longest.items()}
+
+
+def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(sorted({record.tokens for record in line})) for name, line in lines(records).items()}
+
+
+def lacking(lengths: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    """What is missing, model by model; nothing where there is enough."""
+    for name, found in lengths.items():
+        if len(found) < ENOUGH:
+            have = f"only {', '.join(map(str, found))}" if found else "none"
+            yield f"{name} {BASE_PRECISION} prefill at {ENOUGH} token lengths (there is {have})"
+
+
+def to_measure(lengths: dict[str, tuple[int, ...]]) -> dict[tuple[int, ...], list[str]]:
+    """Token lengths that are missing, and the models of which."""
+    wanted: dict[tuple[int, ...], list[str]] = {}
+    for name, found in lengths.items():
+        if len(found) < ENOUGH:
+            wanted.setdefault(tuple(length for length in LENGTHS if length not in found), []).append(name)
+    return wanted
+
+
+# --- what it says --------------------------------------------------------------------------------------
+
+
+def length_drives(points: Iterable[Point]) -> Found:
+    """Time has to grow clearly, and working memory, from the shortest length to the longest, for every model.
+
+    Raises:
+        ValueError: a model has too few lengths (`lacking`).
+    """
+    told: list[str] = []
+    numbers: dict[str, float] = {}
+    fitted: list[MeasuredGrowth] = []
+    judgements: list[tuple[Verdict, str]] = []
+    for line in lines(points).values():
+        growth = whole_growth(line)
+        if growth is None:
+            raise ValueError("a growth takes two token lengths")
+        fitted.append(_fitted(line))
+        told += _told(growth, fitted[-1])
+        numbers |= _numbers(growth)
+        judgements.append(_judgement(growth))
+    given = {verdict for verdict, _ in judgements}
+    worst = next(verdict for verdict in (WRONG, NOT_SHOWN, CORRECTED, CONFIRMED) if verdict in given)
+    return Found(worst, tuple(told), numbers, " ".join(said for _, said in judgements if said), tuple(fitted))
+
+
+def _judgement(growth: LengthGrowth) -> tuple[Verdict, str]:
+    name, times = growth.long.variant, f"{growth.lengths:.3g} times the tokens"
+    if not growth.time.clear:
+        return NOT_SHOWN, f"The time of {name} does not differ clearly at {times}: the intervals overlap."
+    if growth.long.params != growth.short.params:
+        return WRONG, f"The parameters of {name} change at {times}."
+    if growth.time.value < 1:
+        return WRONG, f"{name} takes {units.ratio(growth.time.value)} the time at {times}."
+    if _memory(growth) < CLEAR:
+        return CORRECTED, f"The working memory of {name} does not grow: {units.ratio(_memory(growth))} at {times}."
+    return CONFIRMED, ""
+
+
+def _memory(growth: LengthGrowth) -> float:
+    return _working(growth.long) / _working(growth.short)
+
+
+def _working(point: Point) -> int:
+    """At least a byte: growth beyond what was loaded may be too small for the kernel to see."""
+    return max(point.memory_working_bytes or 0, 1)
+
+
+def _fitted(line: Sequence[Point]) -> MeasuredGrowth:
+    tokens = [point.tokens for point in line]
+    return MeasuredGrowth(
+        points=tuple(line),
+        latency_s=fit(tokens, [latency(point).value for point in line]),
+        working_bytes=fit(tokens, [_working(point) for point in line]),
+    )
+
+
+def _numbers(growth: LengthGrowth) -> dict[str, float]:
+    of = {"tokens": growth.lengths, "time": growth.time.value, "working memory": _memory(growth)}
+    of["params"] = growth.long.params / growth.short.params
+    of |= {"MACs": growth.macs} if growth.macs else {}
+    return {f"{growth.long.variant}: {name} x": value for name, value in of.items()}
+
+
+def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
+    short, long = growth.short, growth.long
+
+    def from_to(unit: Callable[[float], str], value: Callable[[Point], float]) -> str:
+        return f"{unit(value(short))} to {unit(value(long))}"
+
+    work = f", MACs {units.ratio(growth.macs)}" if growth.macs else ""
+    yield (
+        f"{long.variant} from {short.tokens:,} to {long.tokens:,} tokens ({units.ratio(growth.lengths)}): "
+        f"time {units.ratio(growth.time.value)} ({from_to(units.duration, lambda point: latency(point).value)}){work}, "
+        f"working memory {units.ratio(_memory(growth))} ({from_to(units.size, _working)}), "
+        f"parameters {units.ratio(long.params / short.params)}"
+    )
+    yield f"{long.variant}: time = {formula(fitted.latency_s, units.duration)}"
+    yield f"{long.variant}: working memory = {formula(fitted.working_bytes, units.size)}"
+
+
+def formula(curve: Curve, unit: Callable[[float], str]) -> str:
+    """The curve for n tokens, with units, and how far it is from what was measured."""
+    parts = ((curve.constant, ""), (curve.linear, " n"), (curve.quadratic, " n^2"))
+    terms = [f"{unit(value)}{of}" for value, of in parts if value]
+    return (
+        f"{' + '.join(terms)} for n tokens, at most {100 * curve.worst:.1f} % from what was measured "
+        f"(R^2 {curve.r_squared:.4f})"
+    )
