@@ -303,7 +303,7 @@ def _events(axes: "Axes", panel: Panel, layout: Layout) -> None:
     """A vertical line for each event, up to its name above the box: there no line and no other name can be."""
     across = axes.get_xaxis_transform()
     to_axes = axes.transData + axes.transAxes.inverted()
-    widest = 1 + layout.right / layout.box_width
+    widest = 1 + (layout.right - 0.12) / layout.box_width  # as far as the longest name beside the box
     for number, event in enumerate(sorted(panel.events, key=lambda event: event.x)):
         height = 1 + layout.line * (number + 0.5) / HEIGHT_IN
         look: dict[str, Any] = {"color": style.INK, "clip_on": False}
