@@ -255,6 +255,7 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
     memory_load_peak_bytes: int  # highest resident set up to here
     memory_run_peak_bytes: int  # highest resident set of the runs, inputs included
+    memory_run_file_bytes: int | None = None  # files mapped after the runs: weights that they were first to touch
     contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
 
 
@@ -327,7 +328,7 @@ class Point(Record, frozen=True, kw_only=True):
     latency_p90_s: float | None
     samples: int
     memory_peak_bytes: int | None
-    memory_weights_bytes: int | None  # resident growth at load: weights as the runtime holds them
+    memory_weights_bytes: int | None  # resident growth at load, and mapped weights that the runs touched
     macs: int | None
     machine_id: str
     # for the reader of edgeprof's own report

@@ -201,11 +201,17 @@ class Memory(NamedTuple):
 def _memory(readings: Sequence[Reading]) -> Memory | None:
     if not readings:
         return None
+    weights = [r.memory_loaded_bytes - r.memory_imports_bytes + _touched(r) for r in readings]
+    working = [max(r.memory_run_peak_bytes - r.memory_loaded_bytes - _touched(r), 0) for r in readings]
     return Memory(
         runtime_bytes=round(statistics.median(r.memory_imports_bytes for r in readings)),
-        weights_bytes=round(statistics.median(r.memory_loaded_bytes - r.memory_imports_bytes for r in readings)),
-        working_bytes=round(
-            statistics.median(max(r.memory_run_peak_bytes - r.memory_loaded_bytes, 0) for r in readings)
-        ),
+        weights_bytes=round(statistics.median(weights)),
+        working_bytes=round(statistics.median(working)),
         peak_bytes=max(max(r.memory_load_peak_bytes, r.memory_run_peak_bytes) for r in readings),
     )
+
+
+def _touched(reading: Reading) -> int:
+    """Bytes of mapped files that came into memory during the runs: rows of an embedding that were looked up, mostly."""
+    after = reading.memory_run_file_bytes
+    return max(after - reading.memory_loaded_file_bytes, 0) if after is not None else 0

@@ -113,7 +113,7 @@ def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _never_made(graph: onnx.GraphProto) -> set[str]:
-    """Products of integer matrices before they are scaled: onnxruntime makes MatMulIntegerToFloat of the three nodes."""
+    """Integer products before they are scaled: onnxruntime makes one MatMulIntegerToFloat of the three nodes."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:

@@ -73,6 +73,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_loaded_file_bytes=loaded.file_bytes,
         memory_load_peak_bytes=loaded.peak_bytes,
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
+        memory_run_file_bytes=after.file_bytes,
         contention=contention,
     )
 

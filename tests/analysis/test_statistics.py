@@ -107,6 +107,21 @@ def test_memory_is_split() -> None:
     assert point.memory_peak_bytes == 210 * MB  # while the second round loaded
 
 
+def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
+    """Resident 60, loaded 160 of which 40 map files, peak 200; 55 map files at the end: 15 of the growth are weights."""
+    seen = reading(
+        1.0,
+        memory_imports_bytes=60 * MB,
+        memory_loaded_bytes=160 * MB,
+        memory_loaded_file_bytes=40 * MB,
+        memory_load_peak_bytes=160 * MB,
+        memory_run_peak_bytes=200 * MB,
+        memory_run_file_bytes=55 * MB,
+    )
+    (point,) = points([visit(0, seen)])
+    assert (point.memory_weights_bytes, point.memory_working_bytes) == (115 * MB, 25 * MB)
+
+
 def test_a_point_without_success_says_why() -> None:
     (point,) = points([visit(0, None, error="first"), visit(1, None, status="timeout", error="No answer.")])
     assert (point.status, point.error, point.rounds, point.samples) == ("timeout", "No answer.", 0, 0)
