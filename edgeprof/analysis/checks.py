@@ -119,7 +119,7 @@ def pointwise_layer() -> Found:
     return judged(weights == WIDTH * WIDTH == other and weights < limit, lines, {"weights": weights})
 
 
-GRAM_SHAPES = ((4, 16), (16, 4), (12, 12), (64, 256), (256, 64))
+GRAM_SHAPES = ((4, 16), (16, 4), (12, 12), (20, 32), (32, 20))
 
 
 def gram() -> Found:

@@ -81,7 +81,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         8,
-        "The token length drives computation and working memory, not the number of parameters.",
+        "The token length drives computation and working memory.",
         "measured",
         CONFIRMED,
         length_drives,
@@ -155,7 +155,7 @@ def _check(claim: Claim, points: Sequence[Point] | None, why_not: str, run: str)
         how=claim.how,
         recorded=claim.recorded,
         verdict=None,
-        found=(f"not checked: {why_not}",),
+        found=(why_not,),
     )
     measured = claim.how == "measured"
     if measured and points is None:

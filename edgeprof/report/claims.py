@@ -1,0 +1,60 @@
+"""claims.md: what is said of transformers, and what was found, beside the run that the measured claims come from."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgeprof import units
+from edgeprof.report import page
+from edgeprof.schema import CheckedClaim, Machine, MeasuredGrowth, Point
+
+CLAIMS_FILE = "claims.md"
+
+
+def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim], *, started_at: str = "") -> Path:
+    """Write claims.md into the folder of the run that the measured claims come from.
+
+    Args:
+        machine: where that run was made.
+        started_at: when, ISO 8601.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    growths = [growth for claim in checked for growth in claim.growths]
+    points = [point for growth in growths for point in growth.points]
+    counts = Counter(claim.verdict or "not checked" for claim in checked)
+    content = {
+        "run": folder.resolve().name,
+        "started_at": started_at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC"),
+        "checked": checked,
+        "counts": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
+        "changed": ", ".join(f"claim {claim.number}" for claim in checked if not claim.holds),
+        "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
+        "curves": {f"{_name(growth.points[0])} over token lengths": list(_rows(growth)) for growth in growths},
+        "machine": dict(page._describe(machine)),
+    }
+    page._render(page._markdown(), "claims.md.jinja", folder / CLAIMS_FILE, content)
+    return folder / CLAIMS_FILE
+
+
+def _name(point: Point) -> str:
+    return f"{point.variant} {point.precision}, {point.phase}, batch {point.batch}, {point.threads} threads"
+
+
+def _rows(growth: MeasuredGrowth) -> Iterator[tuple[str, ...]]:
+    """A measured value, and beside it what the curve says."""
+    for point in growth.points:
+        low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
+        yield (
+            f"{point.tokens:,}",
+            units.macs(point.macs) if point.macs else "",
+            units.duration(point.latency_median_s or 0.0),
+            f"{units.duration(low)} to {units.duration(high)}",
+            units.duration(growth.latency_s.at(point.tokens)),
+            units.size(point.memory_working_bytes or 0),
+            units.size(growth.working_bytes.at(point.tokens)),
+        )
