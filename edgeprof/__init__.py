@@ -1,6 +1,6 @@
 """edgeprof: what a transformer costs on a device, at a token length, in a precision, and why.
 
-    from edgeprof import export, profile, load_run, write_report
+    from edgeprof import explain, export, profile, load_run, write_report
 
 Names are loaded when first used, so importing the package costs nothing; `edgeprof.api` documents them.
 """
@@ -8,10 +8,33 @@ Names are loaded when first used, so importing the package costs nothing; `edgep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeprof.api import Export, Run, export, load_run, profile, verify, write_report
+    from edgeprof.api import (
+        Export,
+        Run,
+        check_claims,
+        draw_explanation,
+        explain,
+        export,
+        load_run,
+        profile,
+        verify,
+        write_report,
+    )
     from edgeprof.errors import EdgeprofError
 
-__all__ = ["EdgeprofError", "Export", "Run", "export", "load_run", "profile", "verify", "write_report"]
+__all__ = [
+    "EdgeprofError",
+    "Export",
+    "Run",
+    "check_claims",
+    "draw_explanation",
+    "explain",
+    "export",
+    "load_run",
+    "profile",
+    "verify",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

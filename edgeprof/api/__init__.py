@@ -3,16 +3,56 @@
     export(targets, ...)        variants or checkpoints -> verified ONNX artifacts     -> list[Export]
     verify(targets, ...)        artifacts against the values PyTorch gave              -> list[Artifact]
     profile(targets, seq=...)   latency and memory, point by point                     -> Run
+    explain(target, seq=...)    where parameters, MACs and bytes come from             -> Explanation
+    draw_explanation(found)     its figures and page                                   -> list of paths
     load_run(name)              a run that was made before                             -> Run
     write_report(name)          figures and pages                                      -> path of index.html
+    check_claims(run)           what is said of transformers, claim by claim           -> list[CheckedClaim]
 
 Long ones take `progress`, a callback told what is being done and which share is done. All raise EdgeprofErrors.
+Each is loaded when first used: a verb does not wait for the rooms of the others.
 """
 
-from edgeprof.api.exporting import Export, export
-from edgeprof.api.profiling import profile
-from edgeprof.api.reporting import write_report
-from edgeprof.api.runs import Run, load_run
-from edgeprof.api.verifying import verify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Export", "Run", "export", "load_run", "profile", "verify", "write_report"]
+if TYPE_CHECKING:
+    from edgeprof.api.claiming import check_claims
+    from edgeprof.api.explaining import draw_explanation, explain
+    from edgeprof.api.exporting import Export, export
+    from edgeprof.api.profiling import profile
+    from edgeprof.api.reporting import write_report
+    from edgeprof.api.runs import Run, load_run
+    from edgeprof.api.verifying import verify
+
+__all__ = [
+    "Export",
+    "Run",
+    "check_claims",
+    "draw_explanation",
+    "explain",
+    "export",
+    "load_run",
+    "profile",
+    "verify",
+    "write_report",
+]
+
+_MODULE = {
+    "Export": "exporting",
+    "Run": "runs",
+    "check_claims": "claiming",
+    "draw_explanation": "explaining",
+    "explain": "explaining",
+    "export": "exporting",
+    "load_run": "runs",
+    "profile": "profiling",
+    "verify": "verifying",
+    "write_report": "reporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'edgeprof.api' has no attribute '{name}'")
+    return getattr(import_module(f"edgeprof.api.{_MODULE[name]}"), name)

@@ -2,7 +2,7 @@
 
 import typer
 
-from edgeprof.cli import export, models, profile, report, verify
+from edgeprof.cli import claims, explain, export, models, profile, report, verify
 
 app = typer.Typer(
     name="edgeprof",
@@ -12,7 +12,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (models.models, export.export, verify.verify, profile.profile, report.report):
+for verb in (
+    models.models,
+    export.export,
+    verify.verify,
+    profile.profile,
+    explain.explain,
+    report.report,
+    claims.claims,
+):
     app.command()(verb)
 
 

@@ -108,7 +108,7 @@ def test_memory_is_split() -> None:
 
 
 def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
-    """Resident 60, loaded 160 of which 40 map files, peak 200; 55 map files at the end: 15 of the growth are weights."""
+    """Resident 60, loaded 160 of which 40 map files, peak 200; 55 map files at the end: 15 more are weights."""
     seen = reading(
         1.0,
         memory_imports_bytes=60 * MB,

@@ -1,0 +1,160 @@
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edgeprof.schema import Crossover, Explanation, Ledger
+
+
+def explain(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A variant, checkpoint folder, exported name, or .onnx file.")
+    ],
+    seq: Annotated[
+        str | None, typer.Option(help="Token length, default 512; several (16..131072) draw figures. Decode: cached.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Batch size.", min=1)] = 1,
+    phase: Annotated[str, typer.Option(help="prefill or decode.")] = "prefill",
+    precision: Annotated[str | None, typer.Option(help="Of a variant's weights: fp32, fp16, bf16, int8, int4.")] = None,
+    dim: Annotated[
+        list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width of a mixer or embedding.", min=1)] = None,
+    tokens: Annotated[int | None, typer.Option(help="Fixed token length of mixer-dense.", min=1)] = None,
+    heads: Annotated[int | None, typer.Option(help="Heads of a mixer with attention.", min=1)] = None,
+    cross: Annotated[int | None, typer.Option(help="Tokens of a second sequence for mixer-attention.", min=1)] = None,
+    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    out: Annotated[Path, typer.Option(help="Folder that receives figures.")] = Path("reports"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
+    from edgeprof import api
+    from edgeprof.cli import console
+    from edgeprof.cli.options import choice, numbers, sizes
+
+    lengths = numbers(seq, "--seq") if seq is not None else []
+    found = api.explain(
+        target,
+        seq=lengths,
+        batch=batch,
+        phase=choice(phase, "--phase", "prefill", "decode"),
+        precision=precision,
+        dims=sizes(dim, "--dim", "sequence_length=512"),
+        width=width,
+        tokens=tokens,
+        heads=heads,
+        cross=cross,
+        models=models,
+    )
+    drawn = api.draw_explanation(found, out=out) if found.lengths else []
+    if json:
+        console.show_json(found)
+        return
+    _show(found)
+    for file in drawn:
+        console.show_line(str(file))
+
+
+def _show(found: "Explanation") -> None:
+    from edgeprof.cli.console import show_line, show_table
+
+    ledger = found.ledger
+    show_line((ledger.name, "bold"), f": {ledger.total('params'):,} parameters; {_run(ledger)}\n")
+    show_table(_columns(found), _rows(found))
+    show_line("\n" + _memory(ledger))
+    for line in (*_doubling(found), *map(_crossover, found.crossovers)):
+        show_line(line)
+    for missing in ledger.uncounted:
+        show_line((f"Not counted: {missing.count} x {missing.operator}: {missing.reason}", "yellow"))
+    for note in found.notes:
+        show_line((note, "dim"))
+
+
+def _run(ledger: "Ledger") -> str:
+    of = f"{ledger.tokens:,} token{'s' if ledger.tokens > 1 else ''}"
+    after = f" after {ledger.past_tokens:,} cached" if ledger.phase == "decode" else ""
+    return f"{ledger.phase} of {of}{after}, batch {ledger.batch}, {ledger.precision}"
+
+
+# --- the table -----------------------------------------------------------------------------------------
+
+
+def _columns(found: "Explanation") -> list[tuple[str, str]]:
+    heads = ["count", "params", "share", "MACs", "share", "weights", "KV cache", "activations", "share"]
+    heads += ["MACs at 2x tokens"] if found.doubled else []
+    return [("component", "left"), *((head, "right") for head in heads)]
+
+
+def _rows(found: "Explanation") -> list[list[str]]:
+    """Every component with all its occurrences, then all of one block, then everything."""
+    ledger = found.ledger
+    rows = [_row(found, cost.name, (cost.name,)) for cost in ledger.costs]
+    if ledger.layers:
+        block = [cost.name for cost in ledger.costs if cost.in_block]
+        rows.append(_row(found, f"one block of {ledger.layers}", block, ledger.layers))
+    rows.append(_row(found, "total", [cost.name for cost in ledger.costs]))
+    return rows
+
+
+def _row(found: "Explanation", label: str, names: "Sequence[str]", parts: int = 1) -> list[str]:
+    from edgeprof import units
+
+    ledger, cost = found.ledger, found.ledger.of(*names)
+    cells = [label, str(cost.count) if len(names) == 1 else ""]
+    for quantity, unit in (("params", units.count), ("macs", units.macs)):
+        cells += _with_share(getattr(cost, quantity), ledger.total(quantity), parts, unit)
+    cells += [_some(amount / parts, units.size) for amount in (cost.weights_bytes, cost.cache_bytes)]
+    cells += _with_share(cost.activation_bytes, ledger.total("activation_bytes"), parts, units.size)
+    if found.doubled:
+        cells.append(f"x{found.doubled.of(*names).macs / cost.macs:.3g}" if cost.macs else "")
+    return cells
+
+
+def _with_share(amount: int, whole: int, parts: int, unit: "Callable[[float], str]") -> list[str]:
+    return [_some(amount / parts, unit), f"{100 * amount / parts / whole:.1f} %" if amount else ""]
+
+
+def _some(amount: float, unit: "Callable[[float], str]") -> str:
+    """Nothing is easier to see as nothing."""
+    return unit(amount) if amount else ""
+
+
+# --- sentences -----------------------------------------------------------------------------------------
+
+
+def _memory(ledger: "Ledger") -> str:
+    from edgeprof import units
+
+    at = f"At {ledger.length:,} {'cached tokens' if ledger.phase == 'decode' else 'tokens'}"
+    cache = ledger.total("cache_bytes")
+    parts = [f"{units.size(ledger.total('weights_bytes'))} weights"]
+    if ledger.source == "graph":
+        held = f", the KV cache ({units.size(cache)}) among them" if cache else ""
+        parts.append(f"{units.size(ledger.live_bytes)} live tensors{held}")
+    else:
+        parts += [f"{units.size(cache)} KV cache"] if cache else []
+        parts.append(f"{units.size(ledger.live_bytes)} live activations")
+    return f"{at}: {' + '.join(parts)} (predicted; the most is alive at: {ledger.live_at})."
+
+
+def _doubling(found: "Explanation") -> "Iterator[str]":
+    """What changes when the token length doubles: components that grow alike in one breath."""
+    if not found.doubled:
+        return
+    grown: dict[str, list[str]] = {}
+    for cost in found.ledger.costs:
+        if cost.macs:
+            grown.setdefault(f"x{found.doubled.of(cost.name).macs / cost.macs:.3g}", []).append(cost.name)
+    params = found.doubled.total("params") / max(found.ledger.total("params"), 1)
+    macs = [f"MACs {by}: {', '.join(names)}" for by, names in grown.items()]
+    yield f"When the tokens double: parameters x{params:.3g}; {'; '.join(macs) or 'no MACs at all'}."
+
+
+def _crossover(crossover: "Crossover") -> str:
+    outweighs = f"{crossover.larger} outweighs {crossover.smaller} in {crossover.quantity}."
+    if crossover.tokens is None:
+        return f"At no token length, {outweighs}"
+    return f"From {crossover.tokens:,} tokens on, {outweighs}"
