@@ -34,6 +34,8 @@ SIZES: dict[str, dict[str, Any]] = {
 EVERY_TASK = [(family.name, task.name) for family in TRANSFORMERS for task in family.tasks]
 """What a checkpoint can hold."""
 
+MIXERS = ("dense", "pointwise", "gram", "attention", "block")
+
 
 def variant(family: str, task: str, **config: Any) -> Variant:
     settings = {**SIZES[family], **config}
