@@ -25,12 +25,12 @@ def duration(seconds: float) -> str:
 
 
 def size(count_bytes: float) -> str:
-    return _scaled(count_bytes, ((1, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB")))
+    return _scaled(count_bytes, ((1, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB")))
 
 
 def count(value: float) -> str:
-    """Parameters, the way the field writes them: 4.39M, 124M, 1.56B."""
-    return _scaled(value, ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B")))
+    """Parameters, the way the field writes them: 4.39M, 124M, 1.56B, 2.5T."""
+    return _scaled(value, ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")))
 
 
 def macs(value: float) -> str:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgeprof import units
-from edgeprof.analysis.ledger import SCORES, ledger
+from edgeprof.analysis.ledger import ledger
 from edgeprof.families import family_of, find_variant, resized, variants
 from edgeprof.families.mixer import gram_rank
+from edgeprof.families.parts import ATTENTION
 from edgeprof.schema import Case, Cost, Ledger, MeasuredGrowth, Variant, Verdict
 
 CONFIRMED: Verdict = "confirmed"
@@ -170,11 +171,11 @@ def cross_attention() -> Found:
     other = 100  # tokens of the second sequence
     alone = costs("mixer-attention", width=WIDTH)
     crossed = costs("mixer-attention", width=WIDTH, cross=other)
-    scores = crossed.of(SCORES[0]).macs // WIDTH
+    scores = crossed.of(ATTENTION[0]).macs // WIDTH
     numbers = {"params": crossed.total("params"), "params of self-attention": alone.total("params"), "scores": scores}
     lines = [
         f"{crossed.total('params'):,} parameters with a second sequence of {other} tokens, {alone.total('params'):,} "
-        f"without; {scores:,} scores = {TOKENS} x {other}, {alone.of(SCORES[0]).macs // WIDTH:,} without",
+        f"without; {scores:,} scores = {TOKENS} x {other}, {alone.of(ATTENTION[0]).macs // WIDTH:,} without",
     ]
     holds = crossed.total("params") == alone.total("params") and scores == TOKENS * other
     return judged(holds, lines, numbers)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from edgeprof.families import family_of
 from edgeprof.families.base import ACTIVATION_BYTES, Component
+from edgeprof.families.parts import ATTENTION, MLP
 from edgeprof.schema import Case, Cost, Crossover, Ledger, Logits, Phase, Variant
 
 if TYPE_CHECKING:
     from edgeprof.counting import GraphCosts
 
-SCORES = ("attention scores", "weighted sum of values")
-MLP = ("MLP up", "MLP down")
 LONGEST = 2**40  # tokens; what does not cross before this does not cross
 
 
@@ -109,8 +108,8 @@ def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
     """
     found = []
     first = at(1)
-    if first.of(*SCORES).macs and first.of(*MLP).macs:
-        tokens = _first(lambda length: (it := at(length)).of(*SCORES).macs > it.of(*MLP).macs)
+    if first.of(*ATTENTION).macs and first.of(*MLP).macs:
+        tokens = _first(lambda length: (it := at(length)).of(*ATTENTION).macs > it.of(*MLP).macs)
         found.append(Crossover(larger="attention", smaller="the MLP", quantity="MACs", tokens=tokens))
     if first.total("cache_bytes"):
         tokens = _first(lambda length: (it := at(length)).total("cache_bytes") > it.total("weights_bytes"))

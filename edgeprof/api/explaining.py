@@ -134,19 +134,26 @@ def _lengths(variant: Variant, asked: Sequence[int], phase: Phase) -> tuple[int,
 
 def _longest(lengths: Sequence[int], variant: Variant | None, phase: Phase) -> int:
     """The longest length that the model takes; if it takes none of them, the shortest."""
-    most = variant.max_tokens if variant else None
+    most = _most(variant) if variant else None
     fitting = [n for n in lengths if most is None or n + (phase == "decode") <= most]
     return max(fitting, default=min(lengths))
 
 
+def _most(variant: Variant) -> int | None:
+    """The tokens that a variant takes at most. What has one length only is another model at another length."""
+    return None if family_of(variant).fixed_tokens(variant) else variant.max_tokens
+
+
 def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase: Phase) -> tuple[str, ...]:
     notes = list(family_of(variant).notes(variant))
-    most = variant.max_tokens
+    most, only = _most(variant), family_of(variant).fixed_tokens(variant)
     if most is not None and max(lengths) + (phase == "decode") > most:
         notes.append(
             f"{variant.name} takes at most {most:,} tokens: beyond that the formulas still hold, "
             "and export and profile refuse."
         )
+    if only is not None and tuple(lengths) != (only,):
+        notes.append(f"{variant.name} has {only:,} tokens: at another length it is another model, with other weights.")
     if len(asked) == 1 and tuple(asked) != tuple(lengths):
         notes.append(f"{asked[0]:,} tokens are asked for; the largest input with at most so many has {lengths[0]:,}.")
     return tuple(notes)

@@ -109,7 +109,7 @@ def _row(found: "Explanation", label: str, names: "Sequence[str]", parts: int = 
     cells += [_some(amount / parts, units.size) for amount in (cost.weights_bytes, cost.cache_bytes)]
     cells += _with_share(cost.activation_bytes, ledger.total("activation_bytes"), parts, units.size)
     if found.doubled:
-        cells.append(f"x{found.doubled.of(*names).macs / cost.macs:.3g}" if cost.macs else "")
+        cells.append(_times(found, "macs", *names))
     return cells
 
 
@@ -147,10 +147,18 @@ def _doubling(found: "Explanation") -> "Iterator[str]":
     grown: dict[str, list[str]] = {}
     for cost in found.ledger.costs:
         if cost.macs:
-            grown.setdefault(f"x{found.doubled.of(cost.name).macs / cost.macs:.3g}", []).append(cost.name)
-    params = found.doubled.total("params") / max(found.ledger.total("params"), 1)
-    macs = [f"MACs {by}: {', '.join(names)}" for by, names in grown.items()]
-    yield f"When the tokens double: parameters x{params:.3g}; {'; '.join(macs) or 'no MACs at all'}."
+            grown.setdefault(_times(found, "macs", cost.name), []).append(cost.name)
+    names = [cost.name for cost in found.ledger.costs]
+    params = f"parameters {_times(found, 'params', *names)}" if found.ledger.total("params") else "no parameters"
+    macs = [f"MACs {by}: {', '.join(alike)}" for by, alike in grown.items()]
+    yield f"When the tokens double: {'; '.join([params, *(macs or ['no MACs'])])}."
+
+
+def _times(found: "Explanation", quantity: str, *names: str) -> str:
+    """By how much a quantity of some components grows when the tokens double: "x2", empty where there is none."""
+    now = getattr(found.ledger.of(*names), quantity)
+    then = getattr(found.doubled.of(*names), quantity) if found.doubled else 0
+    return f"x{then / now:.3g}" if now else ""
 
 
 def _crossover(crossover: "Crossover") -> str:

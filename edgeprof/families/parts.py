@@ -2,12 +2,9 @@
 
 from edgeprof.schema import Cost, Ledger
 
-TOGETHER = {
-    "attention scores": "attention",
-    "weighted sum of values": "attention",
-    "MLP up": "MLP",
-    "MLP down": "MLP",
-}
+ATTENTION = ("attention scores", "weighted sum of values")
+MLP = ("MLP up", "MLP down")
+TOGETHER = {**dict.fromkeys(ATTENTION, "attention"), **dict.fromkeys(MLP, "MLP")}
 
 
 def multiplied(ledger: Ledger) -> dict[str, int]:
