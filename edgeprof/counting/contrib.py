@@ -16,6 +16,9 @@ Found = Sequence[Any]  # the tensors of a node's inputs, None where one is missi
 Result = list[tuple[int, tuple[int, ...] | None] | None]
 Rule = Callable[[Found, dict[str, Any]], Result]
 
+UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What a rule raises at a node that lacks inputs, attributes or shapes, or whose shapes do not fit together."""
+
 
 def _known(*tensors: Any) -> bool:
     return all(tensor is not None and tensor.shape is not None for tensor in tensors)
@@ -44,10 +47,24 @@ def _broadcast(first: int, second: int) -> Rule:
     return rule
 
 
-def matmul_shape(a: tuple[int, ...], b: tuple[int, ...], swap_a: bool = False, swap_b: bool = False) -> tuple[int, ...]:
-    """Shape of a product; either may have its last two dimensions swapped."""
-    a = (*a[:-2], a[-1], a[-2]) if swap_a and len(a) > 1 else a
-    b = (*b[:-2], b[-1], b[-2]) if swap_b and len(b) > 1 else b
+def operand(shape: tuple[int, ...], attributes: dict[str, Any], which: str) -> tuple[int, ...]:
+    """[batch..., rows, columns] of an operand, "A" or "B".
+
+    transBatch: the batch stands between the other two, [x, batch..., y]; trans: x and y are columns and rows.
+    """
+    if len(shape) > 1 and attributes.get(f"transBatch{which}"):
+        shape = (*shape[1:-1], shape[0], shape[-1])
+    return (*shape[:-2], shape[-1], shape[-2]) if len(shape) > 1 and attributes.get(f"trans{which}") else shape
+
+
+def matmul_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a product.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if a[-1] != b[-2 if len(b) > 1 else -1]:
+        raise ValueError(f"{a} and {b} cannot be multiplied")
     rows, columns = a[-2:-1], b[-1:] if len(b) > 1 else ()
     return (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
 
@@ -57,8 +74,8 @@ def _product(a: int, b: int, dtype: int | None = FLOAT) -> Rule:
         one, other = found[a], found[b]
         if not _known(one, other):
             return []
-        swap = bool(attributes.get("transA")), bool(attributes.get("transB"))
-        return [(one.dtype if dtype is None else dtype, matmul_shape(one.shape, other.shape, *swap))]
+        shape = matmul_shape(operand(one.shape, attributes, "A"), operand(other.shape, attributes, "B"))
+        return [(one.dtype if dtype is None else dtype, shape)]
 
     return rule
 
@@ -67,9 +84,9 @@ def _qgemm(found: Found, attributes: dict[str, Any]) -> Result:
     a, b = found[0], found[3]
     if not _known(a, b):
         return []
-    swap = bool(attributes.get("transA")), bool(attributes.get("transB"))
     quantized = len(found) > 7 and found[7] is not None
-    return [(a.dtype if quantized else FLOAT, matmul_shape(a.shape, b.shape, *swap))]
+    shape = matmul_shape(operand(a.shape, attributes, "A"), operand(b.shape, attributes, "B"))
+    return [(a.dtype if quantized else FLOAT, shape)]
 
 
 def _matmul_nbits(found: Found, attributes: dict[str, Any]) -> Result:
@@ -80,7 +97,9 @@ def _gather_blocks(found: Found, attributes: dict[str, Any]) -> Result:
     data, indices, scales = found[:3]
     if not _known(data, indices, scales):
         return []
-    return [(scales.dtype, (*indices.shape, *data.shape[1:-1], data.shape[-1] * packing(data.dtype, attributes)))]
+    unpacked = (*data.shape[:-1], data.shape[-1] * packing(data.dtype, attributes))
+    axis = attributes.get("gather_axis", 0) % len(unpacked)
+    return [(scales.dtype, (*unpacked[:axis], *indices.shape, *unpacked[axis + 1 :]))]
 
 
 def packing(dtype: int, attributes: dict[str, Any]) -> int:
@@ -125,8 +144,9 @@ def _multi_head(found: Found, attributes: dict[str, Any]) -> Result:
     length = keys_of_multi_head(found)
     if length is None:
         return [(query.dtype, (batch, tokens, width))]
-    cache = (query.dtype, (batch, heads, length, width // heads))
-    return [(query.dtype, (batch, tokens, width)), cache, cache]
+    size = query.shape[-1] if len(query.shape) == 5 else query.shape[-1] // heads
+    keys, values = ((query.dtype, (batch, heads, length, each)) for each in (size, width // heads))
+    return [(query.dtype, (batch, tokens, width)), keys, values]
 
 
 def keys_of_multi_head(found: Found) -> int | None:
@@ -162,20 +182,43 @@ def _quantized(found: Found, attributes: dict[str, Any]) -> Result:
     return [(zero_point.dtype if zero_point is not None else 2, found[0].shape)] if found[0] is not None else []
 
 
-def _fused_conv(found: Found, attributes: dict[str, Any]) -> Result:
-    """Convolution in NCHW: sizes as in the standard's Conv."""
-    x, weight = found[0], found[1]
-    if not _known(x, weight) or attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return []
-    kernel, rank = weight.shape[2:], len(weight.shape) - 2
-    pads = attributes.get("pads", [0] * 2 * rank)
+def _convolution(weight_at: int = 1, *, channels_last: bool = False, weights_last: bool = False) -> Rule:
+    """Sizes as in the standard's Conv. `weights_last`: kernels are [out, height, width, in], else [out, in, ...]."""
+
+    def rule(found: Found, attributes: dict[str, Any]) -> Result:
+        x, weight = found[0], found[weight_at]
+        if not _known(x, weight):
+            return []
+        kernel = weight.shape[1:-1] if weights_last else weight.shape[2:]
+        if channels_last or attributes.get("channels_last"):
+            sizes = _places(x.shape[1:-1], kernel, attributes)
+            return [(x.dtype, (x.shape[0], *sizes, weight.shape[0]))]
+        return [(x.dtype, (x.shape[0], weight.shape[0], *_places(x.shape[2:], kernel, attributes)))]
+
+    return rule
+
+
+def _places(sizes: tuple[int, ...], kernel: tuple[int, ...], attributes: dict[str, Any]) -> list[int]:
+    """Where a kernel can be put, on each axis."""
+    rank = len(kernel)
     strides, dilations = attributes.get("strides", [1] * rank), attributes.get("dilations", [1] * rank)
-    sizes = [
-        (x.shape[2 + axis] + pads[axis] + pads[rank + axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis]
-        + 1
+    if attributes.get("auto_pad", "NOTSET").startswith("SAME"):
+        return [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
+    pads = attributes.get("pads") or [0] * 2 * rank
+    return [
+        (sizes[axis] + pads[axis] + pads[rank + axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis] + 1
         for axis in range(rank)
     ]
-    return [(x.dtype, (x.shape[0], weight.shape[0], *sizes))]
+
+
+def _lstm(found: Found, attributes: dict[str, Any]) -> Result:
+    """DynamicQuantizeLSTM: X [steps, batch, in], R [directions, hidden, 4 x hidden]."""
+    x, recurrent = found[0], found[2]
+    if not _known(x, recurrent):
+        return []
+    (steps, batch, _), (directions, hidden, _) = x.shape, recurrent.shape
+    state = (x.dtype, (directions, batch, hidden))
+    return [(x.dtype, (steps, directions, batch, hidden)), state, state]
 
 
 MS = "com.microsoft::"
@@ -208,6 +251,11 @@ OUTPUTS: dict[str, Rule] = {
     MS + "GroupQueryAttention": _group_query,
     MS + "DequantizeLinear": _dequantized,
     MS + "QuantizeLinear": _quantized,
-    MS + "FusedConv": _fused_conv,
+    MS + "MatMulBnb4": _matmul_nbits,
+    MS + "FusedConv": _convolution(),
+    MS + "NhwcConv": _convolution(channels_last=True, weights_last=True),
+    MS + "NhwcFusedConv": _convolution(channels_last=True),
+    MS + "QLinearConv": _convolution(3),
+    MS + "DynamicQuantizeLSTM": _lstm,
 }
 """What each operator's outputs are, in order; an output that is not told stays unknown."""

@@ -70,6 +70,9 @@ class Counter:
     def _macs(self, node: onnx.NodeProto, kind: str) -> int:
         if kind in rules.WITHOUT_MACS:
             return 0
+        if kind in rules.CONTROL_FLOW:
+            self._miss(kind, "its subgraphs run as often as the data say")
+            return 0
         rule = rules.MACS.get(kind)
         if rule is None:
             self._miss(kind, "edgeprof has no rule for it")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from edgeprof.counting.contrib import MS, Found, keys_of_multi_head, past_tokens
+from edgeprof.counting.contrib import MS, Found, keys_of_multi_head, operand, past_tokens
 
 
 class NotCountable(Exception):
@@ -25,9 +25,7 @@ def _matmul(a: int = 0) -> Rule:
     """Every element of the product sums over the last dimension of the first operand."""
 
     def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-        shape = ins[a].shape
-        summed = shape[-2] if attributes.get("transA") and len(shape) > 1 else shape[-1]
-        return int(prod(outs[0].shape) * summed)
+        return int(prod(outs[0].shape) * operand(ins[a].shape, attributes, "A")[-1])
 
     return rule
 
@@ -149,6 +147,7 @@ PRODUCTS: dict[str, Rule] = {
     MS + "DynamicQuantizeMatMul": _matmul(),
     MS + "QGemm": _matmul(),
     MS + "MatMulNBits": _matmul_nbits,
+    MS + "MatMulBnb4": _matmul_nbits,
 }
 CONVOLUTIONS: dict[str, Rule] = {
     "Conv": _convolution(1),
@@ -156,8 +155,11 @@ CONVOLUTIONS: dict[str, Rule] = {
     "ConvInteger": _convolution(1),
     "QLinearConv": _convolution(3),
     MS + "FusedConv": _convolution(1),
+    MS + "NhwcConv": _convolution(1),
+    MS + "NhwcFusedConv": _convolution(1),
+    MS + "QLinearConv": _convolution(3),
 }
-RECURRENT: dict[str, Rule] = dict.fromkeys(("RNN", "GRU", "LSTM"), _recurrent)
+RECURRENT: dict[str, Rule] = dict.fromkeys(("RNN", "GRU", "LSTM", MS + "DynamicQuantizeLSTM"), _recurrent)
 
 MACS: dict[str, Rule] = {
     **PRODUCTS,
@@ -172,6 +174,7 @@ NORMS = {
     MS + "SimplifiedLayerNormalization",
     MS + "SkipLayerNormalization",
     MS + "SkipSimplifiedLayerNormalization",
+    MS + "SkipGroupNorm",
     MS + "EmbedLayerNormalization",
     MS + "GroupNorm",
 }
@@ -190,7 +193,24 @@ IN_PLACE = {
 """The output takes the place of an input of its size that nobody else needs."""
 
 MOVEMENT = {
-    *("And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CastLike", "Celu"),
+    *("Acos", "Acosh", "AffineGrid", "Asin", "Asinh", "Atan", "Atanh", "Bernoulli", "BitCast", "BlackmanWindow"),
+    *("CenterCropPad", "Col2Im", "Cosh", "CumProd", "GlobalLpPool", "GridSample", "HammingWindow", "HannWindow"),
+    *("LRN", "LpPool", "MaxRoiPool", "MaxUnpool", "Multinomial", "NonMaxSuppression", "RoiAlign", "Scatter", "Sinh"),
+    *("ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct"),
+    *("SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence", "Swish"),
+    *(
+        "ThresholdedRelu",
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "CastLike",
+        "Celu",
+    ),
     *("AveragePool", "Compress", "Concat", "Constant", "ConstantOfShape", "CumSum", "DepthToSpace", "DequantizeLinear"),
     *("DynamicQuantizeLinear", "Equal", "Expand", "EyeLike", "GatherElements", "GatherND", "GlobalAveragePool"),
     *("GlobalMaxPool", "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MaxPool"),
@@ -201,8 +221,11 @@ MOVEMENT = {
     *("Tan", "TensorScatter", "Tile", "TopK", "Transpose", "Trilu", "Unique", "Upsample", "Xor"),
     *(MS + name for name in ("BiasAdd", "BiasSoftmax", "DequantizeLinear", "QuantizeLinear", "QLinearAdd")),
     *(MS + name for name in ("QLinearConcat", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax")),
-    *(MS + name for name in ("RotaryEmbedding",)),
+    *(MS + name for name in ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearReduceMean", "QLinearWhere")),
+    *(MS + name for name in ("BiasSplitGelu", "ExpandDims", "GatherND", "NhwcMaxPool", "RotaryEmbedding", "Trilu")),
 }
+
+CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
 
 WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | MOVEMENT
 """Operators that are known to multiply no matrices."""

@@ -6,14 +6,14 @@ come to so far; operators of onnxruntime by a table of ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgeprof.counting import values
-from edgeprof.counting.contrib import OUTPUTS
+from edgeprof.counting.contrib import OUTPUTS, UNFIT, Rule
 from edgeprof.counting.reading import attributes, operator
 
 if TYPE_CHECKING:
@@ -74,14 +74,21 @@ class _Inference:
         for node in self.model.graph.node:
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
                 self._constant(node)
+            elif rule := OUTPUTS.get(operator(node)):
+                self._contrib(node, rule)
             elif node.domain in ("", "ai.onnx"):
                 self._standard(node)
-            elif rule := OUTPUTS.get(operator(node)):
-                found = [self.tensors.get(name) for name in node.input]
-                for name, tensor in zip(node.output, rule(found, attributes(node)), strict=False):
-                    if name and tensor is not None:
-                        self._add(name, Tensor(*tensor))
         return self.tensors
+
+    def _contrib(self, node: onnx.NodeProto, rule: Rule) -> None:
+        found = [self.tensors.get(name) for name in node.input]
+        try:
+            made = rule(found, attributes(node))
+        except UNFIT:
+            return  # what is not inferred is reported where it matters
+        for name, tensor in zip(node.output, made, strict=False):
+            if name and tensor is not None:
+                self._add(name, Tensor(*tensor))
 
     def _add(self, name: str, tensor: Tensor) -> None:
         from onnx import helper
@@ -112,13 +119,15 @@ class _Inference:
     def _standard(self, node: onnx.NodeProto) -> None:
         from onnx import defs, numpy_helper, shape_inference
 
+        if not all(name in self.types for name in node.input if name):
+            return  # comes from a node that could not be inferred
         known = {name: numpy_helper.from_array(self.values[name]) for name in node.input if name in self.values}
         try:
-            schema = defs.get_schema(node.op_type, self.versions["ai.onnx"])
+            schema = defs.get_schema(node.op_type, self.versions.get("ai.onnx", 0))
             found = shape_inference.infer_node_outputs(
                 schema,
                 node,
-                {name: self.types[name] for name in node.input if name in self.types},
+                {name: self.types[name] for name in node.input if name},
                 known,
                 opset_imports=self.opsets,
                 ir_version=self.model.ir_version,
@@ -133,6 +142,8 @@ class _Inference:
 
     def _evaluate(self, node: onnx.NodeProto) -> None:
         """Shape arithmetic: what a node makes of values that are known."""
+        from onnx import helper
+
         if node.op_type in ("Shape", "Size"):
             self._measure(node)
             return
@@ -140,14 +151,16 @@ class _Inference:
         if any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
             return
         if node.op_type == "Cast":
-            result = _cast(arrays[0], self.tensors[node.output[0]].dtype)
-        elif node.op_type == "Split":
-            return
+            made: Sequence[Array | None] = [_cast(arrays[0], self.tensors[node.output[0]].dtype)]
         else:
             options = {key: _plain(value) for key, value in attributes(node).items()}
-            result = values.compute(node.op_type, arrays, options)
-        if result is not None:
-            self.values[node.output[0]] = result
+            if node.op_type == "Split" and len(node.output) > 1:
+                options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
+            made = values.compute(node.op_type, arrays, options)
+        for name, array in zip(node.output, made, strict=False):
+            if name and array is not None:
+                self.values[name] = array
+                self._add(name, Tensor(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
 
     def _measure(self, node: onnx.NodeProto) -> None:
         tensor = self.tensors.get(node.input[0])

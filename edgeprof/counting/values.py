@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Compute = Callable[..., Array]
+Compute = Callable[..., Array | list[Array] | None]
 
 SMALL = 256
 """Elements up to which a tensor is taken for shape arithmetic."""
 
 
-def _axes(array: Array, attributes: dict[str, Any], axes: Array | None) -> list[int]:
-    given = axes.tolist() if axes is not None else attributes.get("axes")
-    return [int(axis) for axis in given] if given is not None else list(range(array.ndim))
+def _list(values: Any) -> list[int]:
+    """Axes, sizes or places: an attribute in old opsets, an input in new ones."""
+    return [int(value) for value in np.asarray(values).reshape(-1)]
 
 
 def _gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -25,28 +25,37 @@ def _gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
 
 
 def _slice(data: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None) -> Array:
-    which = axes.tolist() if axes is not None else range(len(starts))
-    by = steps.tolist() if steps is not None else [1] * len(starts)
+    which = _list(axes) if axes is not None else range(len(starts))
+    by = _list(steps) if steps is not None else [1] * len(starts)
     index = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(which, starts.tolist(), ends.tolist(), by, strict=True):
+    for axis, start, end, step in zip(which, _list(starts), _list(ends), by, strict=True):
         stop = None if step < 0 and end < -data.shape[axis] else end
         index[axis] = slice(start, stop, step)
     return data[tuple(index)]
 
 
-def _unsqueeze(data: Array, axes: Array | None = None, **attributes: Any) -> Array:
-    return np.expand_dims(data, tuple(_axes(data, attributes, axes)))
+def _squeeze(data: Array, axes: Array | None = None) -> Array:
+    return np.squeeze(data, None if axes is None else tuple(_list(axes)))
 
 
-def _squeeze(data: Array, axes: Array | None = None, **attributes: Any) -> Array:
-    if axes is None and "axes" not in attributes:
-        return np.squeeze(data)
-    return np.squeeze(data, tuple(_axes(data, attributes, axes)))
+def _split(data: Array, split: Array | None = None, *, axis: int = 0, num_outputs: int = 0) -> list[Array]:
+    """Parts of the sizes that are told; or equal ones, of which the last may be smaller."""
+    if split is not None:
+        return np.split(data, np.cumsum(_list(split))[:-1], axis)
+    part = -(-data.shape[axis] // num_outputs)
+    return np.split(data, range(part, part * num_outputs, part), axis)
+
+
+def _clip(data: Array, low: Any = None, high: Any = None, **old: float) -> Array:
+    low, high = old.get("min", low), old.get("max", high)
+    return data if low is None and high is None else np.clip(data, low, high).astype(data.dtype)
 
 
 def _reduce(function: Callable[..., Any]) -> Compute:
-    def compute(data: Array, axes: Array | None = None, *, keepdims: int = 1, **attributes: Any) -> Array:
-        return np.asarray(function(data, axis=tuple(_axes(data, attributes, axes)), keepdims=bool(keepdims)))
+    def compute(data: Array, axes: Array | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Array:
+        if axes is None and noop_with_empty_axes:
+            return data
+        return np.asarray(function(data, axis=None if axes is None else tuple(_list(axes)), keepdims=bool(keepdims)))
 
     return compute
 
@@ -57,14 +66,19 @@ def _reshape(data: Array, shape: Array, *, allowzero: int = 0) -> Array:
 
 
 def _divide(one: Array, other: Array) -> Array:
-    if np.issubdtype(one.dtype, np.integer):
-        return np.asarray(np.trunc(one / other)).astype(one.dtype)  # ONNX rounds towards zero
-    return np.asarray(one / other)
+    if not np.issubdtype(one.dtype, np.integer):
+        return np.asarray(one / other)
+    rounded_down = (one % other != 0) & ((one < 0) != (other < 0))
+    return np.asarray(one // other + rounded_down).astype(one.dtype)  # ONNX rounds towards zero
 
 
 def _constant_of_shape(shape: Array, *, value: Array | None = None) -> Array:
     filler = np.zeros(1, np.float32) if value is None else value
     return np.full(shape.tolist(), filler.item(), filler.dtype)
+
+
+def _running_sum(data: Array, axis: Array, *, exclusive: int = 0, reverse: int = 0) -> Array | None:
+    return None if exclusive or reverse else np.cumsum(data, axis.item()).astype(data.dtype)
 
 
 def _fold(function: Callable[[Array, Array], Any]) -> Compute:
@@ -85,11 +99,13 @@ COMPUTE: dict[str, Compute] = {
     "Add": _plain(np.add),
     "And": _plain(np.logical_and),
     "Ceil": _plain(np.ceil),
+    "Clip": _clip,
     "Concat": lambda *arrays, axis: np.concatenate(arrays, axis),
     "ConstantOfShape": _constant_of_shape,
+    "CumSum": _running_sum,
     "Div": _divide,
     "Equal": _plain(np.equal),
-    "Expand": lambda data, shape: data * np.ones(shape.tolist(), data.dtype),
+    "Expand": lambda data, shape: np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(shape.tolist()))),
     "Flatten": lambda data, axis=1: data.reshape(int(np.prod(data.shape[:axis])), -1),
     "Floor": _plain(np.floor),
     "Gather": _gather,
@@ -103,6 +119,7 @@ COMPUTE: dict[str, Compute] = {
     "Mod": lambda one, other, fmod=0: np.asarray((np.fmod if fmod else np.mod)(one, other)),
     "Mul": _plain(np.multiply),
     "Neg": _plain(np.negative),
+    "NonZero": lambda data: np.stack(np.nonzero(data)).astype(np.int64),
     "Not": _plain(np.logical_not),
     "Or": _plain(np.logical_or),
     "Pow": lambda one, other: np.asarray(np.power(one, other)).astype(one.dtype),
@@ -114,23 +131,40 @@ COMPUTE: dict[str, Compute] = {
     "Reshape": _reshape,
     "Round": _plain(np.round),
     "Slice": _slice,
+    "Split": _split,
     "Sqrt": _plain(np.sqrt),
     "Squeeze": _squeeze,
     "Sub": _plain(np.subtract),
+    "Sum": _fold(np.add),
     "Tile": lambda data, repeats: np.tile(data, repeats.tolist()),
     "Transpose": lambda data, perm=None: np.transpose(data, perm),
-    "Unsqueeze": _unsqueeze,
+    "Unsqueeze": lambda data, axes: np.expand_dims(data, tuple(_list(axes))),
     "Where": _plain(np.where),
+    "Xor": _plain(np.logical_xor),
 }
 
 
-def compute(operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> Array | None:
-    """What an operator makes of known values; None where it is not one of those, or something goes beyond SMALL."""
+NOT_DEFINED = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError)
+
+
+def compute(operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> Sequence[Array | None]:
+    """What an operator makes of known values, by output.
+
+    Nothing where the operator is not one of those, where something goes beyond SMALL, or where the operator is not
+    defined for these values: a graph may hold what never runs, and what is not known is reported where it matters.
+    """
     function = COMPUTE.get(operator)
-    if function is None or not arrays or arrays[0] is None or _grows(operator, arrays):
-        return None
-    result = function(*arrays, **attributes)
-    return result if result.size <= SMALL else None
+    if function is None or not arrays or arrays[0] is None:
+        return ()
+    try:
+        if _grows(operator, arrays):
+            return ()
+        with np.errstate(divide="raise", invalid="raise"):
+            made = function(*arrays, **attributes)
+    except NOT_DEFINED:
+        return ()
+    results = made if isinstance(made, list) else [made]
+    return [result if result is not None and result.size <= SMALL else None for result in results]
 
 
 def _grows(operator: str, arrays: Sequence[Array | None]) -> bool:
