@@ -1,11 +1,20 @@
-"""`write_report`: figures and pages for a run."""
+"""`write_report`: figures and pages for a run, with the closed forms of what was measured beside them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeprof import report, store
+from edgeprof.analysis.ledger import case_of, ledger
 from edgeprof.analysis.sentences import sentences
+from edgeprof.api.explaining import explain
 from edgeprof.api.runs import load_run
+from edgeprof.families import variants
 from edgeprof.process import Progress, silent
+from edgeprof.schema import Explanation, Ledger, Point
+
+LENGTHS = tuple(2**power for power in range(4, 18))  # 16 to 131,072 tokens
+MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
+NOT_EXPLAINED = ("mixer", "embedding")  # one figure for all of them
 
 
 def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, progress: Progress = silent) -> Path:
@@ -26,12 +35,30 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     found = load_run(run, out=out)
     folder = Path(found.folder)
     store.save_table(folder, found.points)
-    started_at = min((measurement.started_at for measurement in found.measurements), default="")
+    mixers = _mixers()
     return report.write(
         folder,
         found.machine,
         found.points,
-        sentences(found.points),
-        started_at=started_at,
+        sentences(found.points, mixers),
+        explanations=_explanations(found.points),
+        mixers=mixers,
+        started_at=min((measurement.started_at for measurement in found.measurements), default=""),
         progress=progress,
     )
+
+
+def _explanations(points: Sequence[Point]) -> list[Explanation]:
+    """Of the largest variant of each family that was measured; checkpoints and files have no closed form here."""
+    known = {variant.name for variant in variants()}
+    largest: dict[str, Point] = {}
+    for point in sorted(points, key=lambda point: point.params):
+        if point.variant in known and point.family not in NOT_EXPLAINED:
+            largest[point.family] = point
+    return [explain(point.variant, seq=LENGTHS) for point in largest.values()]
+
+
+def _mixers() -> dict[str, list[Ledger]]:
+    """All ways to mix tokens, over token lengths."""
+    rows = [variant for variant in variants() if variant.family in NOT_EXPLAINED]
+    return {row.name: [ledger(row, case_of("prefill", 1, length)) for length in MIXED_LENGTHS] for row in rows}
