@@ -3,6 +3,7 @@
 EdgeprofError            something asked for could not be done (exit code 1)
 ├── UsageError           the request itself is wrong (exit code 2)
 │   └── UnknownName      a name that is not in a table; offers the nearest ones
+├── TooLarge             a model that does not fit into this machine's memory or disk
 ├── MissingExtra         a part of edgeprof that is not installed here
 ├── CheckpointError      a checkpoint that cannot be read or does not fit its config
 ├── ModelFileError       an ONNX file that cannot be used
@@ -48,6 +49,10 @@ class MissingExtra(EdgeprofError):
             f"{doing} needs '{package}', which is not installed.",
             f"Run: pip install 'edgeprof[{extra}]'",
         )
+
+
+class TooLarge(EdgeprofError):
+    pass
 
 
 class CheckpointError(EdgeprofError):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.errors import CheckpointError, EdgeprofError, RunError, UsageError
-from edgeprof.families import checkpoint, find_variant
+from edgeprof.api.room import too_large
+from edgeprof.errors import CheckpointError, EdgeprofError, RunError, TooLarge, UsageError
+from edgeprof.families import checkpoint, family_of, find_variant, resized
+from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Logits, Record, Variant
 from edgeprof.stages import export as export_stage
@@ -55,6 +57,7 @@ class _Order(Record, frozen=True, kw_only=True):
     """What is the same for all targets of one call."""
 
     recipes: tuple[str, ...]
+    sizes: dict[str, int | None]  # of `resized`
     weights: Mode
     logits: Logits
     opset: int
@@ -69,6 +72,10 @@ def export(
     weights: Mode = "auto",
     logits: Logits = "all",
     opset: int = export_stage.OPSET,
+    width: int | None = None,
+    tokens: int | None = None,
+    heads: int | None = None,
+    cross: int | None = None,
     name: str | None = None,
     out: Path = MODELS,
     force: bool = False,
@@ -83,6 +90,7 @@ def export(
         weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
+        width, tokens, heads, cross: sizes of variants that take them (the mixers), as in `edgeprof.families.resized`.
         name: of the folder below `out`, in place of the variant's own; for one target.
         out: the folder that receives `<name>/<precision>/`.
         force: export again what is up to date.
@@ -93,7 +101,8 @@ def export(
         One Export per target and precision, in order.
 
     Raises:
-        UsageError: an unknown name or precision; raised before anything is exported.
+        UsageError: an unknown name or precision, or an option that a target does not take.
+        TooLarge: memory or disk is too small for a target. Both are raised before anything is exported.
         EdgeprofError: an export failed, and `keep_going` is off.
     """
     if not targets:
@@ -104,16 +113,16 @@ def export(
     for wanted in recipes:
         quantize_stage.recipe(wanted)
     export_stage.require_extra()
-    order = _Order(recipes=recipes, weights=weights, logits=logits, opset=opset, out=out, force=force)
-    sources: dict[str, _Source | EdgeprofError] = {}
-    for target in dict.fromkeys(targets):
-        try:
-            sources[target] = _resolve(target, weights, logits, name, progress)
-        except EdgeprofError as problem:
-            if not keep_going or isinstance(problem, UsageError):
-                raise
-            sources[target] = problem
-    _require_different_names(list(sources.values()))
+    order = _Order(
+        recipes=recipes,
+        sizes={"width": width, "tokens": tokens, "heads": heads, "cross": cross},
+        weights=weights,
+        logits=logits,
+        opset=opset,
+        out=out,
+        force=force,
+    )
+    sources = _sources(targets, order, name, keep_going, progress)
     done: list[Export] = []
     for index, (target, source) in enumerate(sources.items()):
         step = part(progress, Path(target).name, index, len(sources))
@@ -128,7 +137,44 @@ def export(
     return done
 
 
-def _resolve(target: str, mode: Mode, logits: Logits, name: str | None, progress: Progress) -> _Source:
+def _sources(
+    targets: Sequence[str], order: _Order, name: str | None, keep_going: bool, progress: Progress
+) -> dict[str, _Source | EdgeprofError]:
+    """What the targets are; for those that cannot be exported here, why. What is asked wrongly comes first."""
+    sources: dict[str, _Source | EdgeprofError] = {}
+    for target in dict.fromkeys(targets):
+        try:
+            sources[target] = _resolve(target, order, name, progress)
+        except EdgeprofError as problem:
+            if not keep_going or isinstance(problem, UsageError):
+                raise
+            sources[target] = problem
+    _require_different_names(list(sources.values()))
+    for target, source in sources.items():
+        refusal = _refusal(source, order) if isinstance(source, _Source) else None
+        if refusal:
+            if not keep_going:
+                raise refusal
+            sources[target] = refusal
+    return sources
+
+
+def _refusal(source: _Source, order: _Order) -> TooLarge | None:
+    """Of what does not fit here, unless it is made already: which takes a look at all its files."""
+    instead = _explaining(source, order)
+    refusal = too_large(source.variant, (FP32, *order.recipes), order.out, instead)
+    return too_large(source.variant, _missing(source, order), order.out, instead) if refusal else None
+
+
+def _explaining(source: _Source, order: _Order) -> str:
+    """The command that tells of a target what can be told without making it."""
+    where = source.weights.folder if source.weights and HUB_NAME.fullmatch(source.target) else source.target
+    options = (f"--{option} {size}" for option, size in order.sizes.items() if size is not None)
+    return " ".join(["edgeprof explain", where or source.target, *options])
+
+
+def _resolve(target: str, order: _Order, name: str | None, progress: Progress) -> _Source:
+    mode, logits = order.weights, order.logits
     folder = Path(target).expanduser()
     if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
         source = _checkpoint(target, folder.resolve(), folder.resolve().name, mode)
@@ -140,6 +186,8 @@ def _resolve(target: str, mode: Mode, logits: Logits, name: str | None, progress
     else:
         variant = find_variant(target)
         source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
+    variant = resized(source.variant, **order.sizes)
+    source = msgspec.structs.replace(source, name=variant.name, variant=variant)
     if logits == "last" and source.variant.task != "causal-lm":
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
     chosen = name or source.name + ("-last" if logits == "last" else "")
@@ -165,7 +213,7 @@ def _checkpoint(target: str, folder: Path, name: str, mode: Mode, origin: str = 
 
 def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
     """What can be told without the network: random ones if asked for, cached ones if there are any."""
-    if mode == "random":
+    if mode == "random" or (mode == "auto" and not isinstance(family_of(variant), TransformersFamily)):
         return Weights()
     found = weights_stage.cached(variant.source) if variant.source else None
     return Weights(folder=str(found), origin=variant.source or "") if found else None
@@ -184,10 +232,7 @@ def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weight
 
 def _export_one(source: _Source, order: _Order, progress: Progress) -> list[Export]:
     home = order.out / source.name
-    weights = source.weights
-    may_stand = weights is None and order.weights == "auto" and not order.force
-    if may_stand and _standing(home / FP32, _key(source, Weights(), order)):
-        weights = Weights()  # the hub did not answer then: it is not asked again, --force does
+    weights = _settled_weights(source, order)
     if weights is None:
         weights = _fetched_weights(source.variant, order.weights, progress)
     chosen = weights
@@ -207,6 +252,24 @@ def _export_one(source: _Source, order: _Order, progress: Progress) -> list[Expo
         made, standing = _make(home / recipe, content_key(base.key, recipe), order.force, quantized)
         results.append(_outcome(source, made, standing))
     return results
+
+
+def _settled_weights(source: _Source, order: _Order) -> Weights | None:
+    """None while that depends on the hub's answer. Where it once gave none, it is not asked again; --force does."""
+    may_stand = source.weights is None and order.weights == "auto" and not order.force
+    if may_stand and _standing(order.out / source.name / FP32, _key(source, Weights(), order)):
+        return Weights()
+    return source.weights
+
+
+def _missing(source: _Source, order: _Order) -> list[str]:
+    """The precisions that are still to be made, as far as the disk tells."""
+    weights = _settled_weights(source, order)
+    if weights is None or order.force:
+        return [FP32, *order.recipes]
+    key = _key(source, weights, order)
+    keys = {FP32: key, **{recipe: content_key(key, recipe) for recipe in order.recipes}}
+    return [precision for precision, key in keys.items() if not _standing(order.out / source.name / precision, key)]
 
 
 def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:

@@ -1,14 +1,20 @@
 """`profile`: run what was exported, every point in fresh processes, every visit on disk the moment it is over."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from edgeprof import store
+import msgspec
+
+from edgeprof import counting, store
 from edgeprof.analysis import statistics
+from edgeprof.analysis.ledger import case_of
 from edgeprof.api.runs import Run, load_run
+from edgeprof.api.shaping import inputs_at
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
@@ -19,6 +25,9 @@ from edgeprof.measure.visit import measure
 from edgeprof.process import Progress, silent
 from edgeprof.providers import table
 from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Workload
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 PhaseChoice = Literal["prefill", "decode", "both"]
 
@@ -99,7 +108,10 @@ def profile(
         files=dict(inputs or {}),
     )
     artifacts = renamed(any_model(targets, models, precision))
-    jobs = [job for artifact in artifacts for job in _jobs(artifact, ask)]
+    jobs: list[Job] = []
+    for artifact in artifacts:
+        progress(f"counting: {artifact.name} {artifact.precision}", None)
+        jobs += _jobs(artifact, ask)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
     folder = store.run_folder(out, name or _new_name(out))
@@ -140,13 +152,14 @@ def _label(job: Job, number: int, rounds: int) -> str:
 
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
+    graph = counting.read(Path(artifact.path))
     jobs: dict[tuple[str, Workload], Job] = {}
-    for provider in ask.providers:
-        for phase in _phases(artifact, ask.phase):
-            for length in ask.seq or (0,):
-                for batch in ask.batch:
-                    job = _job(artifact, phase, length, batch, provider, ask)
-                    jobs.setdefault((provider, job.workload), job)  # two lengths may mean the same image
+    for phase in _phases(artifact, ask.phase):
+        for length in ask.seq or (0,):
+            for batch in ask.batch:
+                job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
+                for provider in ask.providers:  # two lengths may mean the same image
+                    jobs.setdefault((provider, job.workload), msgspec.structs.replace(job, provider=provider))
     return list(jobs.values())
 
 
@@ -158,34 +171,28 @@ def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
     return phases
 
 
-def _job(artifact: Artifact, phase: Phase, length: int, batch: int, provider: str, ask: Ask) -> Job:
-    case = Case(batch=batch, tokens=1, past_tokens=length) if phase == "decode" else Case(batch=batch, tokens=length)
-    vocabulary, dims, macs = 2, dict(ask.dims), None
+def _case(artifact: Artifact, phase: Phase, length: int, batch: int, ask: Ask) -> Case:
+    """The shape that a length and a batch size mean for a model, if it can be run there."""
+    case, variant = case_of(phase, batch, length), artifact.variant
+    if variant is None:
+        return case
+    if not length:
+        raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
+    if ask.dims:
+        raise UsageError(f"--dim is for .onnx files from elsewhere; {artifact.name} is sized by --seq and --batch.")
+    family = family_of(variant)
+    tokens = family.true_tokens(variant, case.tokens)
+    if not tokens:
+        raise UsageError(f"No input of {artifact.name} is as short as --seq {length}.", "Ask for a larger --seq.")
+    case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
+    _require_within(artifact, case, variant.max_tokens, family.fixed_tokens(variant))
+    return case
+
+
+def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: Ask) -> Job:
+    """A point on the first provider, with what is counted of it beforehand."""
     variant = artifact.variant
-    if variant is not None:
-        if not length:
-            raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
-        if ask.dims:
-            raise UsageError(f"--dim is for .onnx files from elsewhere; {artifact.name} is sized by --seq and --batch.")
-        family = family_of(variant)
-        tokens = family.true_tokens(variant, case.tokens)
-        if not tokens:
-            raise UsageError(f"No image for {artifact.name} is as small as --seq {length}.", "Ask for a larger --seq.")
-        case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
-        _require_within(artifact, case, variant.max_tokens)
-        symbols = {dim for spec in artifact.inputs for dim in spec.dims if isinstance(dim, str)}
-        dims |= {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
-        vocabulary = family.summary(variant).vocabulary or vocabulary
-        macs = family.macs(variant, case, artifact.logits)
-    values = measure_inputs.bind(
-        artifact.inputs,
-        batch=case.batch,
-        tokens=None if variant is not None or not length else case.tokens,
-        past_tokens=case.past_tokens,
-        vocabulary=vocabulary,
-        dims=dims,
-        files=ask.files,
-    )
+    values = inputs_at(artifact.inputs, variant, case, dims=ask.dims, files=ask.files)
     workload = Workload(
         phase=phase,
         batch=_named(ask.dims, "batch") or case.batch,
@@ -193,14 +200,17 @@ def _job(artifact: Artifact, phase: Phase, length: int, batch: int, provider: st
         past_tokens=case.past_tokens,
         threads=ask.threads,
     )
+    counted = counting.count(graph, {value.name: value.shape for value in values})
+    macs = None if counted.uncounted else counted.macs
     return Job(
         artifact=artifact,
         workload=workload,
-        provider=provider,
+        provider=ask.providers[0],
         inputs=values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
-        macs=macs,
+        macs=macs if variant is None else family_of(variant).macs(variant, case, artifact.logits),
+        memory_predicted_bytes=None if counted.unsized else counted.live_bytes,
     )
 
 
@@ -214,8 +224,13 @@ def _named(dims: dict[str, int], role: str) -> int | None:
     return found[0] if found else None
 
 
-def _require_within(artifact: Artifact, case: Case, most: int | None) -> None:
+def _require_within(artifact: Artifact, case: Case, most: int | None, only: int | None) -> None:
     wanted = case.tokens + case.past_tokens
+    if only is not None and wanted != only:
+        raise UsageError(
+            f"{artifact.name} takes {only} tokens and no other number, and {wanted} are asked for.",
+            f"Ask for --seq {only}, or leave this model out.",
+        )
     if most is not None and wanted > most:
         what = f"{case.past_tokens} cached and {case.tokens} new tokens" if case.past_tokens else f"{wanted} tokens"
         raise UsageError(

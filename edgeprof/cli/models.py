@@ -31,8 +31,8 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     columns = [(key.replace("_", " "), "left" if key in ("name", "family") else "right") for key in rows[0]]
     console.show_table(columns, [[_cell(value) for value in row.values()] for row in rows])
     note = (
-        "\nAny image size gives ViT its tokens, so it has no maximum. "
-        "A local folder or owner/name on the hub is a model too."
+        "\nWithout a maximum, any token length will do; ViT takes its tokens from the image. mixer-dense takes exactly "
+        "its maximum. A local folder or owner/name on the hub is a model too."
     )
     console.show_line((note, "dim"))
 
