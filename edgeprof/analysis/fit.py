@@ -33,6 +33,7 @@ def fit(lengths: Sequence[int], values: Sequence[float]) -> Curve:
     n = np.asarray(lengths, float) / longest  # columns of like size: n^2 alone would spoil the condition
     columns = np.column_stack([n**0, n, n**2])
     parts, _ = nnls(columns / y[:, None], np.ones_like(y))
+    parts[parts < 1e-9 * parts.sum()] = 0.0  # each is its share at the longest length: that is rounding, no growth
     fitted = columns @ parts
     spread = float(((y - y.mean()) ** 2).sum())
     return Curve(

@@ -14,7 +14,7 @@ from edgeprof.schema import CheckedClaim, Measurement
 
 PRECISION = "fp32"
 RUN_NAME = "claims"
-ROUNDS, RUNS, MIN_TIME_S = 3, 5, 0.2  # quick, and still an interval between processes
+ROUNDS, RUNS, MIN_TIME_S = 5, 5, 0.2  # short visits, and enough of them for an interval between processes
 
 
 def check_claims(

@@ -89,5 +89,5 @@ def _require_as_recorded(checked: "Sequence[CheckedClaim]") -> None:
     if changed:
         raise EdgeprofError(
             f"Verdicts have changed: {'; '.join(changed)}.",
-            "A measured one: look at the run's intervals, or measure again on a quiet machine.",
+            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --run",
         )

@@ -16,6 +16,9 @@ def test_points_on_a_curve_give_its_coefficients(constant: float, linear: float,
     assert (curve.constant, curve.linear, curve.quadratic) == pytest.approx(
         (constant, linear, quadratic), rel=1e-9, abs=1e-12
     )
+    assert [bool(part) for part in (curve.constant, curve.linear, curve.quadratic)] == [
+        bool(part) for part in (constant, linear, quadratic)
+    ]
     assert curve.worst == pytest.approx(0, abs=1e-9)
     assert curve.r_squared == pytest.approx(1)
     assert curve.at(1000) == pytest.approx(constant + 1000 * linear + 1_000_000 * quadratic)
