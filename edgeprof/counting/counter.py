@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.counting import live, rules
 from edgeprof.counting.contrib import MS, packing
-from edgeprof.counting.reading import attributes, operator
+from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Tensor, infer, stored_bytes
 from edgeprof.schema import Uncounted
@@ -51,17 +51,22 @@ class Counter:
     def _node(self, node: onnx.NodeProto) -> NodeCost:
         kind = operator(node)
         params, weight_bytes = self.weights.claim(node)
-        constant = any(name in self.weights.constants for name in node.input) or bool(weight_bytes)
         written = 0 if kind in rules.VIEWS or kind == "Constant" else self._bytes(node)
         return NodeCost(
             name=node.name,
             operator=kind,
-            role=rules.role(kind, constant),
+            role=rules.role(kind, self._weight_operands(node, kind)),
             macs=self._macs(node, kind),
             params=params,
             weight_bytes=weight_bytes,
             activation_bytes=written,
         )
+
+    def _weight_operands(self, node: onnx.NodeProto, kind: str) -> list[int]:
+        """Dimensions of the operands that are weights, or come from nothing else."""
+        names = [node.input[at] for at in rules.OPERANDS.get(kind, ()) if at < len(node.input)]
+        weights = [self.tensors.get(name) for name in names if name in self.weights.constants]
+        return [len(tensor.shape) for tensor in weights if tensor is not None and tensor.shape is not None]
 
     def _bytes(self, node: onnx.NodeProto) -> int:
         names = [name for name in node.output if name in self.tensors and name not in self.weights.constants]
@@ -107,15 +112,23 @@ class _Weights:
 
     def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
-        self.stored = {tensor.name: Tensor(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
-        self.origins: dict[str, set[str]] = {name: {name} for name in self.stored}
+        self.stored: dict[str, Tensor] = {}
+        self.origins: dict[str, set[str]] = {}
+        self._hold(graph)
         self.formats: set[str] = set()  # scales and zero points
         scales = {name for node in graph.node if node.op_type == "DynamicQuantizeLinear" for name in node.output[1:]}
         for node in graph.node:
+            for subgraph in subgraphs(node):
+                self._hold(subgraph)
             self._trace(node, scales)
         self.constants = set(self.origins)
         self.total_bytes = sum(stored_bytes(tensor.dtype, tensor.size) for tensor in self.stored.values())
         self.claimed: set[str] = set()
+
+    def _hold(self, graph: onnx.GraphProto) -> None:
+        for tensor in graph.initializer:
+            self.stored[tensor.name] = Tensor(tensor.data_type, tuple(tensor.dims))
+            self.origins[tensor.name] = {tensor.name}
 
     def _trace(self, node: onnx.NodeProto, scales: set[str]) -> None:
         """Follow weights through nodes that have nothing but weights to work on, and see which are only formats."""
@@ -125,6 +138,8 @@ class _Weights:
                 self.formats |= self.origins.get(node.input[position], set())
         if node.op_type == "Mul" and scales & set(used):  # the scale of the product of two quantized matrices
             self.formats |= set().union(*(self.origins.get(name, set()) for name in used))
+        if operator(node) in rules.CONTROL_FLOW:
+            return
         if node.op_type == "Constant" or (used and all(name in self.origins for name in used)):
             made = set().union(*(self.origins[name] for name in used)) if used else set()
             if node.op_type == "Constant" and node.output[0] in self.tensors:
@@ -138,7 +153,7 @@ class _Weights:
         if node.output and node.output[0] in self.constants:
             return 0, 0
         params = total = 0
-        for position, name in enumerate(node.input):
+        for position, name in enumerate(reads(node)):
             for origin in sorted(self.origins.get(name, set()) - self.claimed):
                 self.claimed.add(origin)
                 tensor = self.stored[origin]

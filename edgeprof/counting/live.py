@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.reading import operator
+from edgeprof.counting.reading import operator, reads
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:
     uses: dict[str, int] = {}
     for index in range(len(graph.node) - 1, -1, -1):
         node = graph.node[index]
-        for name in node.input:
+        for name in reads(node):
             uses.setdefault(name, index)
         if operator(node) in VIEWS and node.input:
             shown = uses.get(node.output[0], index)

@@ -22,7 +22,7 @@ def read(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the file is called
     except FileNotFoundError as problem:
         raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
     except OSError as problem:
@@ -61,6 +61,11 @@ def _spec(value: Any) -> TensorSpec:
             f"The file does not say how many dimensions input '{value.name}' has.",
             "Save the model with the shapes of its inputs; dimensions may stay dynamic.",
         )
+    if not tensor.elem_type:
+        raise ModelFileError(
+            f"The file does not say what type of numbers input '{value.name}' takes.",
+            "Save the model with the types of its inputs.",
+        )
     dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim)
     return TensorSpec(name=value.name, dtype=helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims=dims)
 
@@ -76,6 +81,21 @@ def attributes(node: Any) -> dict[str, Any]:
         value = helper.get_attribute_value(attribute)
         found[attribute.name] = value.decode() if isinstance(value, bytes) else value
     return found
+
+
+def subgraphs(node: Any) -> list[Any]:
+    """What control flow runs, at any depth."""
+    found = []
+    for attribute in node.attribute:
+        if attribute.type in (attribute.GRAPH, attribute.GRAPHS):
+            for graph in (attribute.g, *attribute.graphs):
+                found += [graph, *(deeper for inner in graph.node for deeper in subgraphs(inner))]
+    return found
+
+
+def reads(node: Any) -> list[str]:
+    """Names of a node's inputs, "" where one is left out; then of all that its subgraphs read, from wherever."""
+    return [*node.input, *(name for graph in subgraphs(node) for inner in graph.node for name in inner.input)]
 
 
 def operator(node: Any) -> str:

@@ -6,7 +6,7 @@ usual (Kaplan et al. 2020); a causal mask takes nothing off, as it does not make
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -251,12 +251,25 @@ QUANTIZATION: dict[str, tuple[int, ...]] = {
 """Inputs that are scales and zero points: they belong to a weight's format, and are no parameters."""
 
 
-def role(operator: str, constant: bool) -> str:
-    """What a reader calls a node; `constant`: one of its operands is, or comes from, weights."""
-    if operator in LOOKUPS and constant:
+OPERANDS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(LOOKUPS, (0,)),
+    **dict.fromkeys(PRODUCTS, (0, 1)),
+    "QLinearMatMul": (0, 3),
+    MS + "QGemm": (0, 3),
+}
+"""Inputs that are looked up or multiplied: the others are indices, biases, scales and zero points."""
+
+
+def role(operator: str, weights: Sequence[int]) -> str:
+    """What a reader calls a node.
+
+    Args:
+        weights: dimensions of each operand (`OPERANDS`) that is made of nothing but weights.
+    """
+    if operator in LOOKUPS and max(weights, default=0) > 1:
         return "embedding"
     if operator in PRODUCTS:
-        return "weight matmuls" if constant else "activation matmuls"
+        return "weight matmuls" if weights else "activation matmuls"
     for names, word in (
         (ATTENTION, "attention"),
         (CONVOLUTIONS, "convolution"),

@@ -135,7 +135,7 @@ class _Inference:
         except (defs.SchemaError, shape_inference.InferenceError, RuntimeError):
             return  # what is not inferred is reported where it matters
         for name, kind in found.items():
-            if kind.HasField("tensor_type"):
+            if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
                 self.types[name] = kind
                 self.tensors[name] = Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type))
         self._evaluate(node)
