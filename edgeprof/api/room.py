@@ -13,7 +13,7 @@ from edgeprof.schema import Variant
 BYTES = 4  # of a parameter in fp32
 IMPORTS_BYTES = 0.5e9  # torch and what goes with it
 COPIES = 1.15  # of all weights, alive at once: in torch, on their way to the disk
-COPIES_QUANTIZED = 2.5  # onnxruntime's quantizer holds them several times
+COPIES_QUANTIZED = 2.5  # onnxruntime's quantizer was seen to hold 3 to 4: what is refused must be sure not to fit
 
 
 def too_large(variant: Variant, precisions: Collection[str], out: Path, instead: str) -> TooLarge | None:
