@@ -210,7 +210,7 @@ def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: A
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         macs=macs if variant is None else family_of(variant).macs(variant, case, artifact.logits),
-        memory_predicted_bytes=None if counted.unsized else counted.live_bytes,
+        memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.counting import live, rules
+from edgeprof.counting import arena, live, planner, rules
 from edgeprof.counting.contrib import MS, packing
 from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
@@ -16,7 +16,8 @@ from edgeprof.schema import Uncounted
 if TYPE_CHECKING:
     import onnx
 
-INDICES = {6, 7, 9}  # TensorProto: INT32, INT64, BOOL
+BOOL = 9  # TensorProto.BOOL
+INDICES = {6, 7, BOOL}  # TensorProto: INT32, INT64, BOOL
 SHAPELESS = (AttributeError, TypeError, ValueError, KeyError, IndexError)  # a rule met a tensor it knows nothing of
 SCORE_BYTES = 4  # attention kernels of onnxruntime's CPU provider keep scores in fp32
 
@@ -30,9 +31,9 @@ class Counter:
 
     def costs(self) -> GraphCosts:
         nodes = tuple(map(self._node, self.graph.node))
-        most, at = live.peak(
-            self.graph, self.tensors, self.weights.constants, [self._workspace(node) for node in self.graph.node]
-        )
+        workspaces = [self._workspace(node) for node in self.graph.node]
+        most, at = live.peak(self.graph, self.tensors, self.weights.constants, workspaces)
+        planned = planner.plan(self.graph, self.tensors, self.weights.constants)
         return GraphCosts(
             nodes=nodes,
             uncounted=tuple(
@@ -42,6 +43,7 @@ class Counter:
             weights_bytes=self.weights.total_bytes,
             live_bytes=most,
             live_at=_label(self.graph.node[at]) if nodes else "",
+            working_bytes=arena.resident_bytes(planned, workspaces),
             unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
         )
 
@@ -97,12 +99,14 @@ class Counter:
         return [self.tensors.get(name) for name in node.input], [self.tensors.get(name) for name in node.output]
 
     def _workspace(self, node: onnx.NodeProto) -> int:
-        """Bytes a node needs for itself: attention keeps its scores."""
+        """Bytes a node needs for itself: attention keeps its scores, and a mask of truth values as numbers."""
         sizes = rules.ATTENTION.get(operator(node))
         if sizes is None:
             return 0
+        tensors = self._around(node)[0]
+        mask = next((tensor.size for tensor in tensors[3:] if tensor and tensor.dtype == BOOL), 0)
         try:
-            return sizes(self._around(node)[0], attributes(node)).scores * SCORE_BYTES
+            return (sizes(tensors, attributes(node)).scores + mask) * SCORE_BYTES
         except (rules.NotCountable, *SHAPELESS):
             return 0  # told where its MACs were to be counted
 

@@ -3,7 +3,7 @@
 As onnxruntime plans memory: a tensor lives from the node that makes it to the last one that reads it; views share
 their input's buffer, elementwise operators write over an input that nobody else needs; inputs and outputs of the graph
 belong to the caller. What dynamic quantization writes as MatMulInteger, Cast, Mul becomes one node when a graph is
-loaded. Not modelled: what else is fused then, and that an arena grows in steps.
+loaded; what else is fused then is not modelled. What a runtime holds is more: see `planner` and `arena`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class _Buffers:
     def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
         self.tensors, self.constants = tensors, constants
         self.kept = {value.name for value in (*graph.input, *graph.output)}
-        self.never_made = _never_made(graph)
-        self.last_use = _last_uses(graph)
+        self.never_made = never_made(graph)
+        self.last_use = last_uses(graph)
         self.buffer: dict[str, str] = {}  # tensor -> the tensor whose buffer it shares
         self.size: dict[str, int] = {}  # of live buffers
         self.expiring: dict[int, list[str]] = {}
@@ -99,7 +99,7 @@ class _Buffers:
         self.expiring.setdefault(index, []).append(name)
 
 
-def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:
+def last_uses(graph: onnx.GraphProto) -> dict[str, int]:
     """Index of the last node that reads a tensor; views count as reads of what they show."""
     uses: dict[str, int] = {}
     for index in range(len(graph.node) - 1, -1, -1):
@@ -112,7 +112,7 @@ def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:
     return uses
 
 
-def _never_made(graph: onnx.GraphProto) -> set[str]:
+def never_made(graph: onnx.GraphProto) -> set[str]:
     """Integer products before they are scaled: onnxruntime makes one MatMulIntegerToFloat of the three nodes."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:

@@ -24,6 +24,7 @@ class GraphCosts(Record, frozen=True, kw_only=True):
     weights_bytes: int  # of all initializers, as stored
     live_bytes: int  # the most tensors alive at once, graph inputs and outputs among them, weights not
     live_at: str  # the node that runs then
+    working_bytes: int = 0  # what onnxruntime's CPU provider is predicted to hold beside weights, inputs included
     unsized: int = 0  # tensors whose shape depends on data: live bytes leave them out
 
     @property

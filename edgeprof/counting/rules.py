@@ -184,13 +184,17 @@ VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 """The output is the input under another shape: onnxruntime copies nothing."""
 
 IN_PLACE = {
-    *("Abs", "Add", "Cast", "Ceil", "Clip", "Cos", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "Max"),
-    *("HardSigmoid", "HardSwish", "LeakyRelu", "Log", "LogSoftmax", "Min", "Mish", "Mod", "Mul", "Neg", "Not"),
-    *("PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus"),
-    *("Softsign", "Sqrt", "Sub", "Sum", "Tanh", "Where"),
+    *("Abs", "Add", "Cast", "Ceil", "Clip", "Cos", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor", "HardSigmoid"),
+    *("LeakyRelu", "Log", "Mul", "Neg", "Not", "Pow", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus"),
+    *("Softsign", "Sqrt", "Sub", "Tanh"),
+}
+"""The output takes the place of an input of its size that nobody else needs: onnxruntime's kernels allow it."""
+
+ELEMENTWISE = {
+    *("Gelu", "HardSwish", "LogSoftmax", "Max", "Min", "Mish", "Mod", "PRelu", "Round", "Sign", "Softmax", "Sum"),
+    "Where",
     *(MS + name for name in ("BiasGelu", "FastGelu", "Gelu", "QuickGelu")),
 }
-"""The output takes the place of an input of its size that nobody else needs."""
 
 MOVEMENT = {
     *("Acos", "Acosh", "AffineGrid", "Asin", "Asinh", "Atan", "Atanh", "Bernoulli", "BitCast", "BlackmanWindow"),
@@ -227,7 +231,7 @@ MOVEMENT = {
 
 CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
 
-WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | MOVEMENT
+WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | ELEMENTWISE | MOVEMENT
 """Operators that are known to multiply no matrices."""
 
 QUANTIZATION: dict[str, tuple[int, ...]] = {
