@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True):
 class Variant(Record, frozen=True, kw_only=True):
     """One transformer: a row of a family's table, or a checkpoint.
 
-    `config` holds the keyword arguments of the family's `transformers` configuration class.
+    `config` holds what its family needs to know of it: for most, keyword arguments of a `transformers` configuration.
     """
 
     name: str
@@ -158,6 +158,7 @@ class Ledger(Record, frozen=True, kw_only=True):
     costs: tuple[Cost, ...]
     live_bytes: int  # the most activations alive at once: formulas leave the KV cache out, a graph has all tensors
     live_at: str  # where that is
+    working_bytes: int | None = None  # what onnxruntime is predicted to hold beside weights; of graphs
     uncounted: tuple[Uncounted, ...] = ()
 
     def total(self, quantity: str) -> int:
@@ -279,7 +280,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
     macs: int | None = None
-    memory_predicted_bytes: int | None = None  # working memory, counted on the graph: live tensors, inputs included
+    memory_predicted_bytes: int | None = None  # working memory, counted on the graph
     emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     artifact_sha256: str
     settings_key: str  # of stopping rule and inputs: what else a repeated visit must share

@@ -96,6 +96,7 @@ def of_graph(
         costs=(*sorted(roles.values(), key=lambda cost: -cost.macs), *cache),
         live_bytes=counted.live_bytes,
         live_at=counted.live_at,
+        working_bytes=None if counted.unsized else counted.working_bytes,
         uncounted=counted.uncounted,
     )
 

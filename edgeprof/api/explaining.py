@@ -110,7 +110,7 @@ def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: 
     def at(length: int) -> Ledger:
         return ledgers.ledger(variant, ledgers.case_of(phase, batch, length), precision, phase)
 
-    asked = seq or (min(TOKENS, variant.max_tokens or TOKENS),)
+    asked = seq or (family_of(variant).fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
     lengths = _lengths(variant, asked, phase)
     chosen = _longest(lengths, variant, phase)
     return Explanation(

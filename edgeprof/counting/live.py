@@ -2,8 +2,8 @@
 
 As onnxruntime plans memory: a tensor lives from the node that makes it to the last one that reads it; views share
 their input's buffer, elementwise operators write over an input that nobody else needs; inputs and outputs of the graph
-belong to the caller. What dynamic quantization writes as MatMulInteger, Cast, Mul becomes one node when a graph is
-loaded; what else is fused then is not modelled. What a runtime holds is more: see `planner` and `arena`.
+belong to the caller; what is fused when a graph is loaded is not made (`fusing`). What a runtime holds is more: see
+`planner` and `arena`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from edgeprof.counting.fusing import unmade
 from edgeprof.counting.reading import operator, reads
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
@@ -23,7 +24,10 @@ ALWAYS = 2**62  # the last use of what belongs to the caller
 
 
 def peak(
-    graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str], workspaces: Sequence[int]
+    graph: onnx.GraphProto,
+    tensors: Mapping[str, Tensor],
+    constants: Collection[str],
+    workspaces: Sequence[int],
 ) -> tuple[int, int]:
     """The most bytes alive at once, and the index of the node that runs then.
 
@@ -35,8 +39,8 @@ def peak(
     most, at = buffers.alive, 0
     for index, node in enumerate(graph.node):
         buffers.make(index, node)
-        if buffers.alive + workspaces[index] > most:
-            most, at = buffers.alive + workspaces[index], index
+        if (alive := buffers.alive + workspaces[index]) > most:
+            most, at = alive, index
         buffers.release(index)
     return most, at
 
@@ -45,8 +49,8 @@ class _Buffers:
     def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
         self.tensors, self.constants = tensors, constants
         self.kept = {value.name for value in (*graph.input, *graph.output)}
-        self.never_made = never_made(graph)
-        self.last_use = last_uses(graph)
+        self.fused = unmade(graph)
+        self.last_use = last_uses(graph, self.fused)
         self.buffer: dict[str, str] = {}  # tensor -> the tensor whose buffer it shares
         self.size: dict[str, int] = {}  # of live buffers
         self.expiring: dict[int, list[str]] = {}
@@ -61,7 +65,7 @@ class _Buffers:
     def make(self, index: int, node: onnx.NodeProto) -> None:
         kind = operator(node)
         for name in node.output:
-            if not name or name in self.constants or name not in self.tensors or name in self.never_made:
+            if not name or name in self.constants or name not in self.tensors or name in self.fused:
                 continue
             shared = "" if name in self.kept else self._shared(kind, index, node, name)
             if shared:
@@ -99,33 +103,15 @@ class _Buffers:
         self.expiring.setdefault(index, []).append(name)
 
 
-def last_uses(graph: onnx.GraphProto) -> dict[str, int]:
-    """Index of the last node that reads a tensor; views count as reads of what they show."""
+def last_uses(graph: onnx.GraphProto, fused: Mapping[str, int]) -> dict[str, int]:
+    """Index of the last node that reads a tensor. Who reads a view reads what it shows; who reads for a fused node
+    reads when that runs."""
     uses: dict[str, int] = {}
     for index in range(len(graph.node) - 1, -1, -1):
         node = graph.node[index]
+        at = max((fused.get(name, index) for name in node.output), default=index)
+        if operator(node) in VIEWS and node.output:
+            at = max(at, uses.get(node.output[0], at))
         for name in reads(node):
-            uses.setdefault(name, index)
-        if operator(node) in VIEWS and node.input:
-            shown = uses.get(node.output[0], index)
-            uses[node.input[0]] = max(uses[node.input[0]], shown)
+            uses[name] = max(uses.get(name, at), at)
     return uses
-
-
-def never_made(graph: onnx.GraphProto) -> set[str]:
-    """Integer products before they are scaled: onnxruntime makes one MatMulIntegerToFloat of the three nodes."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    found: set[str] = set()
-    for node in graph.node:
-        chain, name = [node.op_type], node.output[0] if node.output else ""
-        names = [name]
-        while chain[-1] in ("MatMulInteger", "Cast") and len(readers.get(name, ())) == 1:
-            chain.append(readers[name][0].op_type)
-            name = readers[name][0].output[0]
-            names.append(name)
-        if chain == ["MatMulInteger", "Cast", "Mul"]:
-            found.update(names[:2])
-    return found

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.live import ALWAYS, last_uses, never_made
+from edgeprof.counting.fusing import unmade
+from edgeprof.counting.live import ALWAYS, last_uses
 from edgeprof.counting.reading import operator
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
@@ -60,9 +61,10 @@ class _Planner:
         inputs = {value.name for value in graph.input if value.name not in constants and value.name in tensors}
         self.made = Plan(sum(tensors[name].nbytes for name in inputs))
         self.tensors = tensors
-        self.unplanned = {*inputs, *constants, *never_made(graph)}
+        fused = unmade(graph)
+        self.unplanned = {*inputs, *constants, *fused}
         self.outputs = {value.name for value in graph.output}
-        self.uses = last_uses(graph)
+        self.uses = last_uses(graph, fused)
         self.at: dict[str, Buffer] = {}
         self.free: dict[Tensor, list[Buffer]] = {}
 
