@@ -11,15 +11,14 @@ from edgeprof.counting.contrib import MS, packing
 from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Tensor, infer, stored_bytes
+from edgeprof.counting.workspace import WORKSPACES, workspace
 from edgeprof.schema import Uncounted
 
 if TYPE_CHECKING:
     import onnx
 
-BOOL = 9  # TensorProto.BOOL
-INDICES = {6, 7, BOOL}  # TensorProto: INT32, INT64, BOOL
+INDICES = {6, 7, 9}  # TensorProto: INT32, INT64, BOOL
 SHAPELESS = (AttributeError, TypeError, ValueError, KeyError, IndexError)  # a rule met a tensor it knows nothing of
-SCORE_BYTES = 4  # attention kernels of onnxruntime's CPU provider keep scores in fp32
 
 
 class Counter:
@@ -99,16 +98,9 @@ class Counter:
         return [self.tensors.get(name) for name in node.input], [self.tensors.get(name) for name in node.output]
 
     def _workspace(self, node: onnx.NodeProto) -> int:
-        """Bytes a node needs for itself: attention keeps its scores, and a mask of truth values as numbers."""
-        sizes = rules.ATTENTION.get(operator(node))
-        if sizes is None:
-            return 0
-        tensors = self._around(node)[0]
-        mask = next((tensor.size for tensor in tensors[3:] if tensor and tensor.dtype == BOOL), 0)
-        try:
-            return (sizes(tensors, attributes(node)).scores + mask) * SCORE_BYTES
-        except (rules.NotCountable, *SHAPELESS):
-            return 0  # told where its MACs were to be counted
+        """Bytes a node needs for itself while it runs."""
+        kind = operator(node)
+        return sum(workspace(kind, *self._around(node), attributes(node))) if kind in WORKSPACES else 0
 
 
 class _Weights:
