@@ -49,7 +49,7 @@ class _Buffers:
     def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
         self.tensors, self.constants = tensors, constants
         self.kept = {value.name for value in (*graph.input, *graph.output)}
-        self.fused = unmade(graph)
+        self.fused = unmade(graph, constants)
         self.last_use = last_uses(graph, self.fused)
         self.buffer: dict[str, str] = {}  # tensor -> the tensor whose buffer it shares
         self.size: dict[str, int] = {}  # of live buffers

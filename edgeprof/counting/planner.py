@@ -61,7 +61,7 @@ class _Planner:
         inputs = {value.name for value in graph.input if value.name not in constants and value.name in tensors}
         self.made = Plan(sum(tensors[name].nbytes for name in inputs))
         self.tensors = tensors
-        fused = unmade(graph)
+        fused = unmade(graph, constants)
         self.unplanned = {*inputs, *constants, *fused}
         self.outputs = {value.name for value in graph.output}
         self.uses = last_uses(graph, fused)

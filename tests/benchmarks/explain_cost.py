@@ -1,5 +1,4 @@
-"""`edgeprof explain`, whole process: wall time (median and range of nine), highest resident set, bytes read (most of them
-Python's own modules).
+"""`edgeprof explain`, whole process: wall time (median and range of nine), highest resident set, bytes read.
 
 From closed forms (a variant), and counted node by node: a graph of 1,000 nodes, and the exported gpt2-xl (6.2 GB of
 weights beside it, of which none may be read).

@@ -36,11 +36,11 @@ def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> Plan:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [
             helper.make_tensor(f"w{index}", TensorProto.FLOAT, dims, [0.0] * (dims[0] * dims[1]))
-            for index, dims in enumerate([(8, 8), (8, 32), (32, 8)])
+            for index, dims in enumerate([(8, 8), (8, 32), (32, 8), (1, 1)])
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)])
-    return plan(graph, infer(model, shapes), {"w0", "w1", "w2"})
+    return plan(graph, infer(model, shapes), {"w0", "w1", "w2", "w3"})
 
 
 def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:
@@ -110,6 +110,22 @@ def test_integer_products_are_made_only_once_scaled() -> None:
     ]
     made = planned(nodes, {"x": (8, 8)})
     assert [(b.nbytes, b.first, b.last) for b in made.buffers] == [(64, 0, 3), (4, 0, 3), (1, 0, 3), (256, 3, ALWAYS)]
+
+
+def test_a_gelu_in_parts_is_one_node() -> None:
+    """tanh(x + x^3) x: of four values only the last is made, while a (4 x 8) is still there."""
+    made = planned(
+        [
+            helper.make_node("MatMul", ["x", "w0"], ["a"]),
+            helper.make_node("Pow", ["a", "w3"], ["cube"]),
+            helper.make_node("Add", ["a", "cube"], ["sum"]),
+            helper.make_node("Tanh", ["sum"], ["tanh"]),
+            helper.make_node("Mul", ["tanh", "a"], ["gelu"]),
+            helper.make_node("MatMul", ["gelu", "w0"], ["y"]),
+        ],
+        {"x": (4, 8)},
+    )
+    assert [(b.first, b.last) for b in made.buffers] == [(0, 4), (4, 5), (5, ALWAYS)]
 
 
 # --- the arena -----------------------------------------------------------------------------------------------
