@@ -4,4 +4,6 @@ statistics   visits -> points: medians, intervals, the memory split
 findings     points -> numbers worth telling: growth with length and size, precision against precision
 sentences    findings -> words: the headlines and the caption of every figure of what was measured
 counted      ledgers -> words: the captions of figures of what was counted
+ledger       closed forms and graph counts as ledgers; what overtakes what
+claims       what is said of transformers, with a check for each; `checks`, `growth` and `fit` are behind it
 """

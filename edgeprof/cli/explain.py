@@ -137,8 +137,8 @@ def _memory(ledger: "Ledger") -> str:
     else:
         parts += [f"{units.size(cache)} KV cache"] if cache else []
         parts.append(f"{units.size(ledger.live_bytes)} live activations")
-    runtime = f" onnxruntime is predicted to hold {units.size(ledger.working_bytes)}." if ledger.working_bytes else ""
-    return f"{at}: {' + '.join(parts)} (the most are alive at: {ledger.live_at}).{runtime}"
+    runtime = f" onnxruntime will hold about {units.size(ledger.working_bytes)}." if ledger.working_bytes else ""
+    return f"{at}: {' + '.join(parts)}, predicted; the most are alive at: {ledger.live_at}.{runtime}"
 
 
 def _doubling(found: "Explanation") -> "Iterator[str]":

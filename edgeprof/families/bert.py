@@ -21,7 +21,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
-from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.block import TIED, block, dense, norms, table
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -116,9 +116,15 @@ class BERT(TransformersFamily):
         """Where the LM head is the same matrix, it is stored as the head is."""
         vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "hidden_size")
         looked_up = table("token embedding", vocabulary, width, rows)
-        if variant.task == "masked-lm" and self.value(variant, "tie_word_embeddings"):
+        if self._tied(variant):
             return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
         return looked_up
+
+    def _tied(self, variant: Variant) -> bool:
+        return variant.task == "masked-lm" and bool(self.value(variant, "tie_word_embeddings"))
+
+    def notes(self, variant: Variant) -> tuple[str, ...]:
+        return (TIED,) if self._tied(variant) else ()
 
     def _head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
         width, rows, labels = self.value(variant, "hidden_size"), case.batch * case.tokens, self.labels(variant)
@@ -141,7 +147,7 @@ class BERT(TransformersFamily):
     def _lm_head(self, variant: Variant, rows: int) -> Component:
         vocabulary = self.value(variant, "vocab_size")
         head = dense("LM head", self.value(variant, "hidden_size"), vocabulary, rows)
-        if self.value(variant, "tie_word_embeddings"):  # but for the bias its parameters are the token embedding's
+        if self._tied(variant):  # but for the bias its parameters are the token embedding's
             return msgspec.structs.replace(head, params=vocabulary, matrices=0, channels=0)
         return msgspec.structs.replace(head, params=head.params + vocabulary)  # `transformers` keeps a second bias
 

@@ -18,6 +18,8 @@ import msgspec
 
 from edgeprof.families.base import Component
 
+TIED = "The LM head is the token embedding once more: its parameters are counted there, its MACs here."
+
 
 def block(
     *,

@@ -24,7 +24,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
-from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.block import TIED, block, dense, norms, table
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -123,9 +123,11 @@ class GPT2(TransformersFamily):
         )
 
     def notes(self, variant: Variant) -> tuple[str, ...]:
+        notes = (TIED,) if self._tied(variant) else ()
         if variant not in GPT3:
-            return ()
+            return notes
         return (
+            *notes,
             "GPT-3 alternates dense and locally banded sparse attention, in a band of unpublished width (Brown et al. "
             "2020, section 2.1). Here every layer is dense: more MACs at long lengths, the same parameters.",
         )
@@ -134,9 +136,12 @@ class GPT2(TransformersFamily):
         """Where the LM head is the same matrix, it is stored as the head is."""
         vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "n_embd")
         looked_up = table("token embedding", vocabulary, width, rows)
-        if variant.task == "causal-lm" and self.value(variant, "tie_word_embeddings"):
+        if self._tied(variant):
             return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
         return looked_up
+
+    def _tied(self, variant: Variant) -> bool:
+        return variant.task == "causal-lm" and bool(self.value(variant, "tie_word_embeddings"))
 
     def _head(self, variant: Variant, case: Case, logits: Logits) -> tuple[Component, ...]:
         width, rows = self.value(variant, "n_embd"), case.batch * case.tokens
@@ -144,7 +149,7 @@ class GPT2(TransformersFamily):
             case "causal-lm":
                 at = case.batch if logits == "last" else rows
                 head = dense("LM head", width, self.value(variant, "vocab_size"), at, bias=False)
-                if self.value(variant, "tie_word_embeddings"):  # its parameters are the token embedding's
+                if self._tied(variant):  # its parameters are the token embedding's
                     head = msgspec.structs.replace(head, params=0, matrices=0, channels=0)
                 return (head,)
             case "sequence-classification":  # scored at every position, the last one is kept; no bias

@@ -11,6 +11,8 @@ pictures   charts as files
 table      points, and costs, as rows of text
 reproduce  the commands that make the same points again
 page       index.html and report.md, explanation.md
+claims     claims.md
+templates  how pages are rendered
 """
 
 from edgeprof.report.page import write, write_explanation, write_mixers

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeprof import units
-from edgeprof.report import page
+from edgeprof.report import templates
+from edgeprof.report.page import CLAIMS_FILE
 from edgeprof.schema import CheckedClaim, Machine, MeasuredGrowth, Point
-
-CLAIMS_FILE = "claims.md"
 
 
 def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim], *, started_at: str = "") -> Path:
@@ -29,15 +28,15 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
     counts = Counter(claim.verdict or "not checked" for claim in checked)
     content = {
         "run": folder.resolve().name,
-        "started_at": started_at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC"),
+        "started_at": templates.started(started_at),
         "checked": checked,
         "counts": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
         "changed": ", ".join(f"claim {claim.number}" for claim in checked if not claim.holds),
         "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
         "curves": {f"{_name(growth.points[0])} over token lengths": list(_rows(growth)) for growth in growths},
-        "machine": dict(page._describe(machine)),
+        "machine": dict(templates.machine_rows(machine)),
     }
-    page._render(page._markdown(), "claims.md.jinja", folder / CLAIMS_FILE, content)
+    templates.render("claims.md.jinja", folder / CLAIMS_FILE, content)
     return folder / CLAIMS_FILE
 
 

@@ -1,24 +1,20 @@
 """index.html and report.md: the same content twice, once to look at, once to read in a terminal or a pull request."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edgeprof import store, units
+from edgeprof import store
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import pictures, table
+from edgeprof.report import pictures, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
 from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
 EXPLANATION_FILE = "explanation.md"
+CLAIMS_FILE = "claims.md"
 
 
 def write(
@@ -60,8 +56,8 @@ def write(
         drawn = pictures.save(partial, plans, progress)
     content = {
         "run": run,
-        "started_at": started_at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC"),
-        "machine": dict(_describe(machine)),
+        "started_at": templates.started(started_at),
+        "machine": dict(templates.machine_rows(machine)),
         "headlines": findings.headlines,
         "sections": _sections(drawn),
         "results": table.results(points),
@@ -73,9 +69,10 @@ def write(
         "emulated": sorted({point.provider for point in points if point.emulated}),
         "commands": commands(points, run),
         "points": len(points),
+        "claims": CLAIMS_FILE if (folder / CLAIMS_FILE).exists() else "",
     }
-    _render(_markdown(), "report.md.jinja", folder / MARKDOWN_FILE, content)
-    _render(_html(), "index.html.jinja", folder / PAGE_FILE, content)
+    templates.render("report.md.jinja", folder / MARKDOWN_FILE, content)
+    templates.render("index.html.jinja", folder / PAGE_FILE, content)
     return folder / PAGE_FILE
 
 
@@ -92,7 +89,7 @@ def write_explanation(folder: Path, explanation: Explanation, *, progress: Progr
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:
         drawn = pictures.save(partial, list(pictures.of_explanation(explanation)), progress)
     content = {"told": explanation, "ledger": explanation.ledger, "costs": table.costs(explanation), "pictures": drawn}
-    _render(_markdown(), "explanation.md.jinja", folder / EXPLANATION_FILE, content)
+    templates.render("explanation.md.jinja", folder / EXPLANATION_FILE, content)
     return [folder / EXPLANATION_FILE, *pictures.files(folder, drawn)]
 
 
@@ -111,53 +108,3 @@ def _sections(drawn: Sequence[Picture]) -> dict[str, list[Picture]]:
     for picture in drawn:
         sections.setdefault(picture.section, []).append(picture)
     return sections
-
-
-def _describe(machine: Machine) -> Iterator[tuple[str, str]]:
-    """One row for each thing worth knowing of a machine."""
-    yield "CPU", f"{machine.cpu} ({machine.architecture})"
-    if machine.cpu_features:
-        yield "CPU features", ", ".join(machine.cpu_features)
-    yield "Cores allowed", f"{machine.cores_allowed}, frequency governor {machine.governor}"
-    limit = machine.memory_limit_bytes
-    yield "Memory", units.size(machine.memory_bytes) + (f", limited to {units.size(limit)}" if limit else "")
-    yield "System", machine.os
-    yield "Versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    yield "Machine id", machine.machine_id
-
-
-# --- templates -----------------------------------------------------------------------------------------
-
-
-def _render(environment: "Environment", template: str, path: Path, content: dict[str, Any]) -> None:
-    text = environment.get_template(template).render(content)
-    store.write_atomic(path, text.encode())
-
-
-def _html() -> "Environment":
-    return _environment(autoescape=True)
-
-
-def _markdown() -> "Environment":
-    return _environment(finalize=_escape_markdown)
-
-
-def _environment(**options: Any) -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **options,
-    )
-
-
-def _escape_markdown(value: Any) -> Any:
-    """Text that Markdown shows as it is, also within a table cell. What is marked safe stays."""
-    if hasattr(value, "__html__"):
-        return value
-    text = str(value).replace("&", "&amp;")
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))

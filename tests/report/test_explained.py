@@ -291,7 +291,7 @@ def test_the_method_says_what_a_prediction_is(tmp_path: Path) -> None:
     some = [point for point in runs.told()[0] if point.variant == "bert-tiny"][:1]
     findings = runs.sentences.sentences(some)
     machine = store.load_machine(runs.RUN)
-    said = "most bytes of tensors alive at once"
+    said = "an estimate of working memory, counted on the exported graph"
     page = report.write(tmp_path / "with", machine, some, findings)
     assert said in page.read_text() and said in (tmp_path / "with" / "report.md").read_text()
     none = [msgspec.structs.replace(point, memory_predicted_bytes=None) for point in some]

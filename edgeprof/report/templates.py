@@ -1,0 +1,62 @@
+"""Pages from templates: HTML, or Markdown in which names show as they are."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprof import store, units
+from edgeprof.schema import Machine
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, path: Path, content: dict[str, Any]) -> None:
+    """Write a page; the template's name says of which kind it is.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    options: dict[str, Any] = {"autoescape": True} if ".html." in template else {"finalize": _escape_markdown}
+    text = _environment(**options).get_template(template).render(content)
+    store.write_atomic(path, text.encode())
+
+
+def started(at: str) -> str:
+    """A time in ISO 8601 as people read it."""
+    return at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC")
+
+
+def machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
+    """One row for each thing worth knowing of a machine."""
+    yield "CPU", f"{machine.cpu} ({machine.architecture})"
+    if machine.cpu_features:
+        yield "CPU features", ", ".join(machine.cpu_features)
+    yield "Cores allowed", f"{machine.cores_allowed}, frequency governor {machine.governor}"
+    limit = machine.memory_limit_bytes
+    yield "Memory", units.size(machine.memory_bytes) + (f", limited to {units.size(limit)}" if limit else "")
+    yield "System", machine.os
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    yield "Machine id", machine.machine_id
+
+
+def _environment(**options: Any) -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+
+
+def _escape_markdown(value: Any) -> Any:
+    """Text that Markdown shows as it is, also within a table cell. What is marked safe stays."""
+    if hasattr(value, "__html__"):
+        return value
+    text = str(value).replace("&", "&amp;")
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
