@@ -35,7 +35,7 @@ def run(programs: Path, *words: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def test_a_device_without_torch_lists_verifies_profiles_and_reports(device: Path, models: Path, tmp_path: Path) -> None:
+def test_a_device_without_torch_does_everything_but_export(device: Path, models: Path, tmp_path: Path) -> None:
     packages = json.loads(
         subprocess.run([device / "pip", "list", "--format", "json"], check=True, capture_output=True).stdout
     )
@@ -43,7 +43,7 @@ def test_a_device_without_torch_lists_verifies_profiles_and_reports(device: Path
     assert names.isdisjoint({"torch", "transformers", "onnxscript", "onnxsim"})
 
     listed = json.loads(run(device, "models", "--json", cwd=tmp_path))
-    assert len(listed) == 15
+    assert len(listed) == 29
     verified = json.loads(run(device, "verify", "--models", models, "--json", cwd=tmp_path))
     assert {artifact["precision"] for artifact in verified} == {"fp32", "int8"}
     file = models / "bert-tiny" / "fp32" / "model.onnx"
@@ -52,6 +52,11 @@ def test_a_device_without_torch_lists_verifies_profiles_and_reports(device: Path
     assert [point["status"] for point in profiled["points"]] == ["ok"]
     assert Path(run(device, "report", "here", cwd=tmp_path).splitlines()[0]) == Path("reports/here/index.html")
     assert (tmp_path / "reports" / "here" / "index.html").is_file()
+    explained = json.loads(run(device, "explain", file, "--seq", "8", "--json", cwd=tmp_path))
+    assert sum(cost["params"] for cost in explained["ledger"]["costs"]) == 4_385_920
+    run(device, "explain", "gpt3", "--seq", "16..4096", cwd=tmp_path)
+    assert (tmp_path / "reports" / "explain-gpt3" / "figures" / "explain-macs.png").is_file()
+    assert "1 not checked, 1 wrong" in run(device, "claims", cwd=tmp_path)
 
 
 def test_a_device_without_torch_says_what_exporting_needs(device: Path, tmp_path: Path) -> None:
