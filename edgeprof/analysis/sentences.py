@@ -67,6 +67,8 @@ class Told:
         return list(filter(None, map(between, self.lines)))
 
 
+LARGE_BYTES = 10_000_000  # what every process needs besides, a MB or two, then weighs little
+
 _NAMED = {
     "precision": "{point.precision}",
     "provider": "on {point.provider}",
@@ -235,11 +237,23 @@ def predicted(told: Told) -> str:
             f"The working memory of {told.name(point)} at {told.tokens(point)} is {units.ratio(ratio)} what was "
             f"predicted: {working} against {expected}."
         )
-    named = [(ratio, f"{told.name(point)} at {told.tokens(point)}") for ratio, point in ratios]
+    large = [(ratio, point) for ratio, point in ratios if (point.memory_predicted_bytes or 0) >= LARGE_BYTES]
+    small = [pair for pair in ratios if pair not in large]
+    if len(large) < 2 or not small:
+        return f"{_off(told, ratios)}."
+    most, point = max(small, key=lambda pair: pair[0])
+    return (
+        f"{_off(told, large, f' above {units.size(LARGE_BYTES)}')}. "
+        f"Below that it is up to {units.ratio(most)} ({told.name(point)} at {told.tokens(point)})."
+    )
+
+
+def _off(told: Told, ratios: Sequence[tuple[float, Point]], which: str = "") -> str:
     median = statistics.median(ratio for ratio, _ in ratios)
+    named = [(ratio, f"{told.name(point)} at {told.tokens(point)}") for ratio, point in ratios]
     return (
         f"Working memory in {told.phase} is {units.ratio(median)} what was predicted, the median of {len(ratios)} "
-        f"points; {_range(named, units.ratio)}."
+        f"points{which}; {_range(named, units.ratio)}"
     )
 
 

@@ -134,6 +134,12 @@ def test_how_far_predictions_are_off() -> None:
     )
     assert told.captions["prefill-memory-predicted"] == caption
     assert caption in told.headlines
+    with_small = sentences([working(16, 4, 1), working(64, 30, 20), working(128, 33, 30), working(256, 90, 30)])
+    assert with_small.captions["prefill-memory-predicted"] == (
+        "Working memory in prefill is 1.5x what was predicted, the median of 3 points above 10 MB; "
+        "1.1x (bert-base at 128 tokens) to 3x (bert-base at 256 tokens). "
+        "Below that it is up to 4x (bert-base at 16 tokens)."
+    )
     assert sentences([working(64, 30, 20)]).captions["prefill-memory-predicted"] == (
         "The working memory of bert-base at 64 tokens is 1.5x what was predicted: 30 MB against 20 MB."
     )
