@@ -39,7 +39,8 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         folded = {one.casefold(): one for one in known}
         near = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
-        offer = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(folded.values())}."
+        known_here = f"Known: {', '.join(folded.values())}." if folded else "There are none here."
+        offer = f"Did you mean {', '.join(near)}?" if near else known_here
         super().__init__(f"There is no {kind} called '{name}'.", f"{offer} {hint}".strip())
 
 

@@ -59,3 +59,7 @@ def test_a_missing_extra_is_one_command() -> None:
 )
 def test_what_a_library_says_fits_into_a_sentence(problem: Exception, words: str) -> None:
     assert errors.said(problem) == words
+
+
+def test_where_nothing_is_known_nothing_is_offered() -> None:
+    assert str(UnknownName("run", "mine", [])) == "There is no run called 'mine'. There are none here."

@@ -78,8 +78,11 @@ def _file(target: str, models: Path) -> Path | None:
     known = target in {variant.name for variant in variants()} and not path.is_dir()
     if known or not folder.is_dir():
         return None
-    found = store.artifact_folders(folder)
-    return Path(store.load_artifact(found[0]).path) if found else None
+    found = [store.load_artifact(one) for one in store.artifact_folders(folder)]
+    names = sorted({artifact.name for artifact in found})
+    if len(names) > 1:
+        raise UsageError(f"{target} holds several models.", f"Name one of them: {', '.join(names)}.")
+    return Path(found[0].path) if found else None
 
 
 def _variant(target: str, models: Path) -> Variant:
@@ -190,14 +193,22 @@ def _explain_file(
         return Explanation(ledger=at(0))
     asked = seq or (TOKENS,)
     lengths = _lengths(variant, asked, phase) if variant else tuple(dict.fromkeys(asked))
-    chosen = _longest(lengths, variant, phase)
-    swept = {length: at(length) for length in (*lengths, chosen)}
+    swept = [at(length) for length in lengths]
+    fewest = min(len(one.uncounted) for one in swept)
+    whole = [one for one in swept if len(one.uncounted) == fewest]  # at others a table of the graph is too short
+    chosen = _longest([one.length for one in whole], variant, phase)
+    ledger, doubled = next(one for one in whole if one.length == chosen), at(2 * chosen)
     return Explanation(
-        ledger=swept[chosen],
-        doubled=at(2 * chosen),
-        lengths=tuple(swept[length] for length in lengths) if len(lengths) > 1 else (),
-        notes=_notes(variant, asked, lengths, phase) if variant else (),
+        ledger=ledger,
+        doubled=doubled if len(doubled.uncounted) == fewest else None,
+        lengths=tuple(whole) if len(whole) > 1 else (),
+        notes=(*(_notes(variant, asked, lengths, phase) if variant else ()), *_not_counted(swept, whole)),
     )
+
+
+def _not_counted(swept: Sequence[Ledger], whole: Sequence[Ledger]) -> list[str]:
+    left = [f"{one.length:,}" for one in swept if one not in whole]
+    return [f"The graph does not work at {', '.join(left)} tokens: shapes in it do not fit together."] if left else []
 
 
 def _artifact(path: Path) -> Artifact | None:

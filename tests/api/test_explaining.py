@@ -168,6 +168,21 @@ def test_what_cannot_be_counted_is_named(tmp_path: Path) -> None:
     assert found.ledger.working_bytes is None
 
 
+def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tuple[str, str], Any]) -> None:
+    """bert-tiny has 512 positions, as a tensor of that many: at 1,024 tokens nothing fits."""
+    path = artifacts["bert", "fp32"].path
+    found = explain(path, seq=[64, 512, 1024])
+    assert [one.tokens for one in found.lengths] == [64, 512]
+    assert (found.ledger.tokens, found.doubled) == (512, None)
+    assert "The graph does not work at 1,024 tokens: shapes in it do not fit together." in found.notes
+    assert explain(path, seq=[256]).doubled
+
+
+def test_a_folder_of_several_models_is_refused(models: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds several models. Name one of them: bert-tiny, gpt2-small, vit-tiny"):
+        explain(str(models))
+
+
 def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
     path = save(tmp_path / "named.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["batch", "channels"]}, "y")
     with pytest.raises(UsageError, match="--dim 'channels=SIZE'"):
