@@ -157,9 +157,13 @@ def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase
         )
     if only is not None and tuple(lengths) != (only,):
         notes.append(f"{variant.name} has {only:,} tokens: at another length it is another model, with other weights.")
-    if len(asked) == 1 and tuple(asked) != tuple(lengths):
-        notes.append(f"{asked[0]:,} tokens are asked for; the largest input with at most so many has {lengths[0]:,}.")
-    return tuple(notes)
+    return (*notes, *_rounded(asked, lengths))
+
+
+def _rounded(asked: Sequence[int], lengths: Sequence[int]) -> list[str]:
+    if len(asked) > 1 or tuple(asked) == tuple(lengths):
+        return []
+    return [f"{asked[0]:,} tokens are asked for; the largest input with at most so many has {lengths[0]:,}."]
 
 
 # --- files ---------------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ def _explain_file(
         ledger=ledger,
         doubled=doubled if len(doubled.uncounted) == fewest else None,
         lengths=tuple(whole) if len(whole) > 1 else (),
-        notes=(*(_notes(variant, asked, lengths, phase) if variant else ()), *_not_counted(swept, whole)),
+        notes=(*_rounded(asked, lengths), *_not_counted(swept, whole)),
     )
 
 
