@@ -122,25 +122,26 @@ def save(path: Path, dims: list[int | str], ids: bool = False) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("dims", "options", "batch", "tokens"),
+    ("dims", "options", "batch", "tokens", "rows"),
     [
-        (["batch_size", "sequence_length", 8], {"seq": [5]}, 1, 5),
-        (["N", "T", 8], {"seq": [5], "batch": [3]}, 3, 5),
-        (["batch_size", "sequence_length", 8], {"dims": {"sequence_length": 5}}, 1, 5),
-        (["batch_size", "frames", 8], {"dims": {"frames": 5}}, 1, 5),
-        (["rows", "frames", 8], {"dims": {"rows": 2, "frames": 5}, "seq": [5]}, 1, 5),
-        (["batch_size", "seq", 8], {"dims": {"batch_size": 4, "seq": 5}}, 4, 5),
-        (["batch_size", 8], {}, 1, 1),
-        ([6, 8], {}, 1, 1),
+        (["batch_size", "sequence_length", 8], {"seq": [5]}, 1, 5, 5),
+        (["N", "T", 8], {"seq": [5], "batch": [3]}, 3, 5, 15),
+        (["batch_size", "sequence_length", 8], {"dims": {"sequence_length": 5}}, 1, 5, 5),
+        (["batch_size", "frames", 8], {"dims": {"frames": 5}}, 1, 5, 5),
+        (["rows", "frames", 8], {"dims": {"rows": 2, "frames": 5}, "seq": [5]}, 1, 5, 10),
+        (["batch_size", "seq", 8], {"dims": {"batch_size": 4, "seq": 5}}, 4, 5, 20),
+        (["batch_size", 8], {}, 1, 1, 1),
+        ([6, 8], {}, 1, 1, 6),
     ],
 )
 def test_the_token_dimension_of_a_foreign_file(
-    dims: list[int | str], options: dict[str, Any], batch: int, tokens: int, tmp_path: Path
+    dims: list[int | str], options: dict[str, Any], batch: int, tokens: int, rows: int, tmp_path: Path
 ) -> None:
+    """Every row of 8 is multiplied by 8 x 8 weights."""
     file = save(tmp_path / "foreign.onnx", dims)
     (point,) = profile([str(file)], out=tmp_path / "reports", **options, **QUICK).points
     assert (point.status, point.variant, point.batch, point.tokens) == ("ok", "foreign", batch, tokens)
-    assert (point.params, point.macs, point.weights) == (64, None, "file")
+    assert (point.params, point.macs, point.weights) == (64, rows * 64, "file")
 
 
 def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_an_exported_file_may_be_given_by_folder_or_file(models: Path, tmp_path:
         (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be at least 1"),
         (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, and 513 tokens are asked for"),
         (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new tokens"),
-        (["vit-tiny"], {"seq": [1]}, UsageError, "No image for vit-tiny is as small as --seq 1"),
+        (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),
         (["bert-tiny"], {"seq": [4], "dims": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),
         (["bert-tiny"], {"seq": [4], "precision": ["int4"]}, UsageError, "not exported in int4.*--precision int4"),
