@@ -9,7 +9,7 @@ import msgspec
 from edgeprof import counting, store
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.counted import explained
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import caches, inputs_at
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
@@ -113,7 +113,7 @@ def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: 
     def at(length: int) -> Ledger:
         return ledgers.ledger(variant, ledgers.case_of(phase, batch, length), precision, phase)
 
-    asked = seq or (family_of(variant).fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
+    asked = seq or (family.fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
     lengths = _lengths(variant, asked, phase)
     chosen = _longest(lengths, variant, phase)
     return Explanation(
@@ -176,7 +176,7 @@ def _explain_file(
     specs = counting.inputs(model)
     artifact = _artifact(path)
     variant = artifact.variant if artifact else None
-    if phase == "decode" and not _caches(specs):
+    if phase == "decode" and not caches(specs):
         raise UsageError(f"{path} takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
 
     def at(length: int) -> Ledger:
@@ -224,15 +224,11 @@ def _artifact(path: Path) -> Artifact | None:
     return artifact if Path(artifact.path) == path.absolute() else None
 
 
-def _caches(specs: Sequence[TensorSpec]) -> bool:
-    return any(spec.name.startswith("past") for spec in specs)
-
-
 def _cache_bytes(specs: Sequence[TensorSpec], variant: Variant | None, case: Case, dims: Mapping[str, int]) -> int:
     """Of the KV cache at the end of a run: as large as it would be as the input of the next."""
     import numpy as np
 
-    if not _caches(specs):
+    if not caches(specs):
         return 0
     after = Case(batch=case.batch, tokens=1, past_tokens=case.past_tokens + case.tokens)
     values = [value for value in inputs_at(specs, variant, after, dims=dims) if value.name.startswith("past")]

@@ -14,7 +14,7 @@ from edgeprof import counting, store
 from edgeprof.analysis import statistics
 from edgeprof.analysis.ledger import case_of
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import caches, inputs_at
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
@@ -164,9 +164,8 @@ def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
 
 
 def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
-    has_cache = any(spec.name.startswith("past") for spec in artifact.inputs)
     phases: list[Phase] = ["prefill"] if wanted != "decode" else []
-    if wanted != "prefill" and has_cache:
+    if wanted != "prefill" and caches(artifact.inputs):
         phases.append("decode")
     return phases
 

@@ -8,6 +8,11 @@ from edgeprof.measure import inputs as measure_inputs
 from edgeprof.schema import Case, InputValue, TensorSpec, Variant
 
 
+def caches(specs: Sequence[TensorSpec]) -> bool:
+    """Whether a graph takes a KV cache, and so can decode: by the name that the ecosystem gives it."""
+    return any(spec.name.startswith("past") for spec in specs)
+
+
 def inputs_at(
     specs: Sequence[TensorSpec],
     variant: Variant | None,

@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.counting import arena, live, planner, rules
-from edgeprof.counting.contrib import MS, packing
+from edgeprof.counting.contrib import MS, UNFIT, packing
+from edgeprof.counting.fusing import unmade
 from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Tensor, infer, stored_bytes
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import onnx
 
 INDICES = {6, 7, 9}  # TensorProto: INT32, INT64, BOOL
-SHAPELESS = (AttributeError, TypeError, ValueError, KeyError, IndexError)  # a rule met a tensor it knows nothing of
 
 
 class Counter:
@@ -31,8 +31,9 @@ class Counter:
     def costs(self) -> GraphCosts:
         nodes = tuple(map(self._node, self.graph.node))
         workspaces = [self._workspace(node) for node in self.graph.node]
-        most, at = live.peak(self.graph, self.tensors, self.weights.constants, workspaces)
-        planned = planner.plan(self.graph, self.tensors, self.weights.constants)
+        fused = unmade(self.graph, self.weights.constants)
+        most, at = live.peak(self.graph, self.tensors, self.weights.constants, fused, workspaces)
+        planned = planner.plan(self.graph, self.tensors, self.weights.constants, fused)
         return GraphCosts(
             nodes=nodes,
             uncounted=tuple(
@@ -87,7 +88,7 @@ class Counter:
             return rule(*self._around(node), attributes(node))
         except rules.NotCountable as problem:
             self._miss(kind, str(problem))
-        except SHAPELESS:
+        except UNFIT:
             self._miss(kind, "its shapes depend on data, or are not in the file")
         return 0
 

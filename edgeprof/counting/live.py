@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.fusing import unmade
 from edgeprof.counting.reading import operator, reads
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
@@ -27,15 +26,17 @@ def peak(
     graph: onnx.GraphProto,
     tensors: Mapping[str, Tensor],
     constants: Collection[str],
+    fused: Mapping[str, int],
     workspaces: Sequence[int],
 ) -> tuple[int, int]:
     """The most bytes alive at once, and the index of the node that runs then.
 
     Args:
         constants: weights, and what is made of nothing but weights (folded when the graph is loaded).
+        fused: tensors that are never made (`fusing.unmade`).
         workspaces: bytes that each node needs for itself while it runs.
     """
-    buffers = _Buffers(graph, tensors, constants)
+    buffers = _Buffers(graph, tensors, constants, fused)
     most, at = buffers.alive, 0
     for index, node in enumerate(graph.node):
         buffers.make(index, node)
@@ -46,11 +47,16 @@ def peak(
 
 
 class _Buffers:
-    def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
-        self.tensors, self.constants = tensors, constants
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        tensors: Mapping[str, Tensor],
+        constants: Collection[str],
+        fused: Mapping[str, int],
+    ) -> None:
+        self.tensors, self.constants, self.fused = tensors, constants, fused
         self.kept = {value.name for value in (*graph.input, *graph.output)}
-        self.fused = unmade(graph, constants)
-        self.last_use = last_uses(graph, self.fused)
+        self.last_use = last_uses(graph, fused)
         self.buffer: dict[str, str] = {}  # tensor -> the tensor whose buffer it shares
         self.size: dict[str, int] = {}  # of live buffers
         self.expiring: dict[int, list[str]] = {}

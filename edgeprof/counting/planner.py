@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.fusing import unmade
 from edgeprof.counting.live import ALWAYS, last_uses
 from edgeprof.counting.reading import operator
 from edgeprof.counting.rules import IN_PLACE, VIEWS
@@ -44,12 +43,15 @@ class Plan:
     buffers: list[Buffer] = field(default_factory=list)
 
 
-def plan(graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> Plan:
+def plan(
+    graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str], fused: Mapping[str, int]
+) -> Plan:
     """
     Args:
         constants: weights, and what is made of nothing but weights.
+        fused: tensors that are never made (`fusing.unmade`).
     """
-    planner = _Planner(graph, tensors, constants)
+    planner = _Planner(graph, tensors, constants, fused)
     for index, node in enumerate(graph.node):
         planner.place(index, node)
         planner.release(index, node)
@@ -57,11 +59,16 @@ def plan(graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Colle
 
 
 class _Planner:
-    def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        tensors: Mapping[str, Tensor],
+        constants: Collection[str],
+        fused: Mapping[str, int],
+    ) -> None:
         inputs = {value.name for value in graph.input if value.name not in constants and value.name in tensors}
         self.made = Plan(sum(tensors[name].nbytes for name in inputs))
         self.tensors = tensors
-        fused = unmade(graph, constants)
         self.unplanned = {*inputs, *constants, *fused}
         self.outputs = {value.name for value in graph.output}
         self.uses = last_uses(graph, fused)

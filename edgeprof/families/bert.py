@@ -21,7 +21,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
-from edgeprof.families.block import TIED, block, dense, norms, table
+from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -96,7 +96,7 @@ class BERT(TransformersFamily):
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
         rows = case.batch * case.tokens
         return (
-            self._token_embedding(variant, rows),
+            token_embedding(self.value(variant, "vocab_size"), width, rows, tied=self._tied(variant)),
             table("position embedding", self.value(variant, "max_position_embeddings"), width, rows),
             table("segment embedding", self.value(variant, "type_vocab_size"), width, rows),
             *block(
@@ -111,14 +111,6 @@ class BERT(TransformersFamily):
             norms(1, width, rows),
             *self._head(variant, case),
         )
-
-    def _token_embedding(self, variant: Variant, rows: int) -> Component:
-        """Where the LM head is the same matrix, it is stored as the head is."""
-        vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "hidden_size")
-        looked_up = table("token embedding", vocabulary, width, rows)
-        if self._tied(variant):
-            return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
-        return looked_up
 
     def _tied(self, variant: Variant) -> bool:
         return variant.task == "masked-lm" and bool(self.value(variant, "tie_word_embeddings"))

@@ -134,6 +134,12 @@ def table(name: str, entries: int, width: int, rows: int) -> Component:
     return Component(name=name, params=entries * width, activations=rows * width, live=2 * rows * width)
 
 
+def token_embedding(vocabulary: int, width: int, rows: int, *, tied: bool) -> Component:
+    """Where the LM head is the same matrix, the table is stored as the head is: quantized with it."""
+    looked_up = table("token embedding", vocabulary, width, rows)
+    return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary) if tied else looked_up
+
+
 def dense(name: str, inputs: int, outputs: int, rows: int, *, bias: bool = True) -> Component:
     """A dense layer applied to `rows` vectors."""
     return Component(

@@ -24,7 +24,7 @@ from edgeprof.families.base import (
     row,
     traceable_module,
 )
-from edgeprof.families.block import TIED, block, dense, norms, table
+from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -106,7 +106,7 @@ class GPT2(TransformersFamily):
         layers, width = self.value(variant, "n_layer"), self.value(variant, "n_embd")
         rows = case.batch * case.tokens
         return (
-            self._token_embedding(variant, rows),
+            token_embedding(self.value(variant, "vocab_size"), width, rows, tied=self._tied(variant)),
             table("position embedding", self.value(variant, "n_positions"), width, rows),
             *block(
                 layers=layers,
@@ -131,14 +131,6 @@ class GPT2(TransformersFamily):
             "GPT-3 alternates dense and locally banded sparse attention, in a band of unpublished width (Brown et al. "
             "2020, section 2.1). Here every layer is dense: more MACs at long lengths, the same parameters.",
         )
-
-    def _token_embedding(self, variant: Variant, rows: int) -> Component:
-        """Where the LM head is the same matrix, it is stored as the head is."""
-        vocabulary, width = self.value(variant, "vocab_size"), self.value(variant, "n_embd")
-        looked_up = table("token embedding", vocabulary, width, rows)
-        if self._tied(variant):
-            return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary)
-        return looked_up
 
     def _tied(self, variant: Variant) -> bool:
         return variant.task == "causal-lm" and bool(self.value(variant, "tie_word_embeddings"))
