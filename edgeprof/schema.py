@@ -85,6 +85,24 @@ class StageReceipt(Record, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class Left(Record, frozen=True, kw_only=True):
+    """A matmul whose weight a recipe did not reach."""
+
+    weight: str  # name of the initializer
+    bytes: int  # of it, in the source
+    reason: str
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """What the ranges of activations were taken from."""
+
+    data: str  # in words: "text that edgeprof ships, tokenized by minilm"
+    samples: int
+    lengths: tuple[int, ...] = ()  # token lengths that occur among them; none for images
+    method: str = ""  # "min-max" | "entropy" | "percentile"; "" where the recipe has no choice
+    random: bool = False  # made-up values: ranges mean nothing for real inputs
+
+
 class QuantReceipt(Record, frozen=True, kw_only=True):
     """How much of the weights a recipe reached: matmuls with constant weights, and the bytes of those."""
 
@@ -92,7 +110,53 @@ class QuantReceipt(Record, frozen=True, kw_only=True):
     matmuls_quantized: int
     weight_bytes: int  # of all weight matmuls, as they were in the source
     weight_bytes_quantized: int
-    left: tuple[str, ...] = ()  # names of the matmuls left as they were
+    left: tuple[Left, ...] = ()
+    kept_fp32: dict[str, int] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
+    shared: int = 0  # embeddings that read the matrix of the LM head they are tied to
+    calibration: Calibration | None = None
+
+
+class Limits(Record, frozen=True, kw_only=True):
+    """What a recipe may cost in accuracy before `export` warns."""
+
+    cosine: float  # mean cosine to the fp32 output, at least
+    top1: float  # share of equal first choices, at least
+    kl: float  # nats per prediction, at most
+    perplexity: float  # ratio to that of fp32, at most
+
+
+class Accuracy(Record, frozen=True, kw_only=True):
+    """How far a file is from the fp32 one on data that means something. What does not fit the task is None."""
+
+    task: Literal["embedding", "next token", "classification"]
+    data: str  # in words, as in Calibration
+    samples: int  # sequences or images
+    predictions: int  # vectors that were compared: sentences, tokens, images
+    cosine_mean: float
+    cosine_min: float
+    max_rel_error: float  # largest difference over the largest value of the same vector
+    kl: float | None = None  # Kullback-Leibler divergence from fp32, nats per prediction
+    top1: float | None = None  # share of predictions with the same first choice
+    perplexity_fp32: float | None = None
+    perplexity: float | None = None
+    beyond: tuple[str, ...] = ()  # limits that are passed, in words
+
+
+class Fusion(Record, frozen=True, kw_only=True):
+    """One kind of fused operator: how many of it a model of this family runs, and how many were found."""
+
+    operator: str
+    expected: int
+    found: int
+
+
+class FusionReceipt(Record, frozen=True, kw_only=True):
+    """The graph that onnxruntime makes of a file at load, with the optimizations it runs with."""
+
+    runtime: str  # "onnxruntime 1.32.0"
+    nodes: dict[str, int]  # operator type -> how many
+    fusions: tuple[Fusion, ...] = ()
+    note: str = ""  # why something is expected less often than there are blocks
 
 
 class Artifact(Record, frozen=True, kw_only=True):
@@ -117,6 +181,9 @@ class Artifact(Record, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     stages: tuple[StageReceipt, ...] = ()
     quantization: QuantReceipt | None = None
+    fusion: FusionReceipt | None = None
+    accuracy: Accuracy | None = None
+    accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
     versions: dict[str, str] = {}
 
 
