@@ -17,7 +17,14 @@ Mode = Literal["auto", "pretrained", "random"]
 
 HUB_PATIENCE_S = 5.0
 SEED = 0
-FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "modules.json"]
+FILES = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "modules.json",
+    "tokenizer.json",
+    "preprocessor_config.json",
+]
 
 
 class Weights(Record, frozen=True, kw_only=True):

@@ -1,0 +1,120 @@
+"""Inputs that mean something, to calibrate a recipe by and to see what it cost: texts, images, or a user's arrays.
+
+A samples file is an .npz of complete feeds; its keys are "<number of the sample>/<name of the input>".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from edgeprof.errors import UsageError
+from edgeprof.families.base import Arrays
+from edgeprof.schema import Artifact, Record
+from edgeprof.stages.samples import arrays, images, made_up, text
+from edgeprof.stages.samples.feeds import check, complete, token_length
+from edgeprof.stages.samples.parts import Part
+from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
+from edgeprof.store import writing
+
+__all__ = ["COUNT", "SHIPPED_TEXT", "Part", "Samples", "gather", "read", "tokenizer_file"]
+
+COUNT = 32
+"""At most so many samples, where nobody asks for another number."""
+
+
+class Samples(Record, frozen=True, kw_only=True):
+    """What lies in a samples file. `data`, `samples`, `lengths` and `random` are what `schema.Calibration` tells."""
+
+    path: str
+    data: str  # in words
+    samples: int
+    lengths: tuple[int, ...] = ()  # token lengths that occur, in increasing order; none for images
+    random: bool = False
+
+
+def gather(
+    artifact: Artifact,
+    source: str,
+    target: Path,
+    *,
+    part: Part,
+    count: int = COUNT,
+    checkpoint: Path | None = None,
+) -> Samples:
+    """Write a samples file for a model. The same source gives the same bytes.
+
+    Args:
+        artifact: whose inputs are to be fed, in fp32.
+        source: "text" (the one that edgeprof ships), "random", a .txt, .npy or .npz file, or a folder of images.
+        target: the .npz file to write.
+        part: calibration and evaluation get different samples of one source (unless it holds a single one).
+        count: at most so many samples.
+        checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: where the artifact's variant
+            came from.
+
+    Raises:
+        UsageError: the source does not exist, is too short, does not fit the model, or holds what is no number.
+        MissingExtra: text is asked for, and `tokenizers` is not installed.
+        StorageError: the disk refused.
+    """
+    data, given = _open(artifact, source, part, count, checkpoint)
+    written: Arrays = {}
+    lengths: set[int] = set()
+    for number, (where, partial) in enumerate(given):
+        feeds = complete(artifact.inputs, partial, where)
+        check(artifact, feeds, where)
+        lengths |= {length for length in [token_length(artifact.inputs, feeds)] if length is not None}
+        written |= {f"{number}/{name}": array for name, array in feeds.items()}
+    with writing(target):
+        np.savez(target, **written)  # type: ignore[arg-type]
+    return Samples(
+        path=str(target),
+        data=data,
+        samples=len(given),
+        lengths=tuple(sorted(lengths)),
+        random=source == made_up.NAME,
+    )
+
+
+def read(path: Path | str) -> Iterator[Arrays]:
+    """The feeds of a samples file, one after the other; one is in memory at a time.
+
+    Raises:
+        UsageError: it is missing, damaged, or something else.
+    """
+    try:
+        with np.load(path) as archive:
+            for names in arrays.numbered(archive.files):
+                yield {name.split("/", 1)[1]: archive[name] for name in names}
+    except (OSError, ValueError, EOFError, BadZipFile) as problem:
+        raise UsageError(f"{path} is not a file of samples.", "Gather them again.") from problem
+
+
+def _open(
+    artifact: Artifact, source: str, part: Part, count: int, checkpoint: Path | None
+) -> tuple[str, list[tuple[str, Arrays]]]:
+    """What a source is, in words; and of each sample what it is called and the inputs that the source tells of."""
+    if count < 1:
+        raise UsageError(f"{count} samples cannot be taken.", "Ask for at least one.")
+    if source == text.NAME:
+        return text.shipped(artifact, part, count, checkpoint)
+    if source == made_up.NAME:
+        return made_up.values(artifact, part, count)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return images.of_folder(artifact, path, part, count, checkpoint)
+    if not path.is_file():
+        raise UsageError(
+            f"There is no file or folder {source}.", f"Check the path; {text.NAME} and {made_up.NAME} need none."
+        )
+    if path.suffix == ".txt":
+        return text.of_file(artifact, path, part, count, checkpoint)
+    if path.suffix in (".npy", ".npz"):
+        return arrays.of_file(artifact, path, part, count)
+    raise UsageError(
+        f"{source} holds no samples that edgeprof knows.", "Give a .txt, .npy or .npz file, or a folder of images."
+    )

@@ -1,0 +1,114 @@
+"""Images as a vision model sees them: in its size, normalized as its checkpoint asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof.errors import CheckpointError, UsageError, said
+from edgeprof.families import family_of
+from edgeprof.families.base import Arrays
+from edgeprof.schema import Artifact, Record, TensorSpec
+from edgeprof.stages.samples.feeds import required
+from edgeprof.stages.samples.parts import Part, chosen
+from edgeprof.stages.samples.text import checkpoint_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PROCESSOR_FILE = "preprocessor_config.json"
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+BILINEAR = 2  # Pillow's number for it, and that of a preprocessor_config.json
+
+
+class Processor(Record, frozen=True, kw_only=True):
+    """How pixels of 0 to 255 become numbers: times `scale`, less `mean`, over `std`."""
+
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.5,)  # of each channel, or of all
+    std: tuple[float, ...] = (0.5,)
+    resample: int = BILINEAR
+
+
+def of_folder(
+    artifact: Artifact, folder: Path, part: Part, count: int, checkpoint: Path | None
+) -> tuple[str, list[tuple[str, Arrays]]]:
+    """One sample per image in a folder and those below it, in the order of their paths.
+
+    Raises:
+        UsageError: the model takes no images, there are none, or one cannot be read.
+        CheckpointError: the checkpoint's preprocessor_config.json is damaged.
+    """
+    inputs = required(artifact.inputs)
+    if len(inputs) != 1 or len(inputs[0].dims) != 4 or inputs[0].dtype != "float32":
+        names = ", ".join(spec.name for spec in inputs)
+        raise UsageError(
+            f"{folder} is a folder, as of images, and {artifact.name} takes {names}.", "Give a .txt or .npz file."
+        )
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
+    spec = inputs[0]
+    size = _size(artifact, spec)
+    pixels = _reader(spec, size, processor(checkpoint_folder(artifact, checkpoint)))
+    picked = [files[index] for index in chosen(len(files), part, count)]
+    data = f"images in {folder.resolve().name}, in {size[0]} x {size[1]}"
+    return data, [(str(file.relative_to(folder)), {spec.name: pixels(file)}) for file in picked]
+
+
+def processor(folder: Path | None) -> Processor:
+    """What the preprocessor_config.json of a checkpoint says, if it has one."""
+    file = folder / PROCESSOR_FILE if folder else None
+    if file is None or not file.is_file():
+        return Processor()
+    try:
+        config = json.loads(file.read_text())
+        scaled, normal = config.get("do_rescale", True), config.get("do_normalize", True)
+        return Processor(
+            scale=float(config.get("rescale_factor", 1 / 255)) if scaled else 1.0,
+            mean=_channels(config.get("image_mean", 0.5)) if normal else (0.0,),
+            std=_channels(config.get("image_std", 0.5)) if normal else (1.0,),
+            resample=int(config.get("resample", BILINEAR)),
+        )
+    except (ValueError, TypeError, AttributeError) as problem:
+        raise CheckpointError(f"{file} cannot be read: {said(problem)}.", "Download it again.") from problem
+
+
+def _channels(value: Any) -> tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)
+
+
+def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
+    """Height and width: those that the file fixes, else those that the model was trained at."""
+    height, width = spec.dims[2:]
+    if isinstance(height, int) and isinstance(width, int):
+        return height, width
+    if artifact.variant is None:
+        raise UsageError(f"The size of images for {artifact.name} is not known.", "Give them as arrays in a FILE.npz.")
+    side = family_of(artifact.variant).value(artifact.variant, "image_size")
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
+def _reader(spec: TensorSpec, size: tuple[int, int], how: Processor) -> Callable[[Path], NDArray[Any]]:
+    from PIL import Image, UnidentifiedImageError
+
+    channels = spec.dims[1] if isinstance(spec.dims[1], int) else 3
+    if channels not in (1, 3):
+        raise UsageError(f"The model takes images of {channels} channels.", "Give them as arrays in a FILE.npz.")
+
+    def pixels(file: Path) -> NDArray[Any]:
+        try:
+            with Image.open(file) as image:
+                colours = image.convert("RGB" if channels == 3 else "L")
+                fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as problem:
+            raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Take it out.") from problem
+        values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
+        normal = (values - np.array(how.mean)) / np.array(how.std)
+        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32)
+
+    return pixels
