@@ -15,7 +15,7 @@ from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, Record
 from edgeprof.stages.samples import arrays, images, made_up, text
-from edgeprof.stages.samples.feeds import check, complete, token_length
+from edgeprof.stages.samples.feeds import check, complete, rows, token_length
 from edgeprof.stages.samples.parts import Part
 from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
 from edgeprof.store import writing
@@ -62,11 +62,11 @@ def gather(
         StorageError: the disk refused.
     """
     data, given = _open(artifact, source, part, count, checkpoint)
-    written: Arrays = {}
+    limits, written = rows(artifact), Arrays()
     lengths: set[int] = set()
     for number, (where, partial) in enumerate(given):
         feeds = complete(artifact.inputs, partial, where)
-        check(artifact, feeds, where)
+        check(artifact, feeds, limits, where)
         lengths |= {length for length in [token_length(artifact.inputs, feeds)] if length is not None}
         written |= {f"{number}/{name}": array for name, array in feeds.items()}
     with writing(target):

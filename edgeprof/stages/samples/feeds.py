@@ -87,17 +87,17 @@ def _empty(cache: TensorSpec, ids: TensorSpec, shape: tuple[int, int]) -> list[i
 # --- checked ---------------------------------------------------------------------------------------------------
 
 
-def check(artifact: Artifact, feeds: Arrays, where: str) -> None:
-    """See that the model can be run on a sample.
+def check(artifact: Artifact, feeds: Arrays, limits: dict[str, int], where: str) -> None:
+    """See that the model can be run on a sample; `limits` are those of `rows`.
 
     Raises:
         UsageError: an input has another dtype or shape than the model's, is not finite, or indexes beyond a table.
     """
-    sizes: dict[str, int] = {}
-    limits = rows(artifact)
+    for spec in artifact.inputs:
+        _check_kind(spec, feeds[spec.name], where)
+    sizes = _sizes(artifact.inputs, feeds)
     for spec in artifact.inputs:
         array = feeds[spec.name]
-        _check_kind(spec, array, where)
         _check_shape(spec, array, sizes, where)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UsageError(f"{where} has NaN or infinity in input '{spec.name}'.", "Give numbers only.")
@@ -140,19 +140,29 @@ def _check_kind(spec: TensorSpec, array: NDArray[Any], where: str) -> None:
         )
 
 
+def _sizes(specs: Sequence[TensorSpec], feeds: Arrays) -> dict[str, int]:
+    """The size of every symbol, from the first input that has it."""
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        for dim, size in zip(spec.dims, feeds[spec.name].shape, strict=True):
+            if isinstance(dim, str) and dim and "+" not in dim:
+                sizes.setdefault(dim, size)
+    return sizes
+
+
+def _wanted(dim: int | str, sizes: dict[str, int]) -> int | None:
+    """A symbol has one size in all inputs; a sum of symbols that of its parts. None: any size will do."""
+    if isinstance(dim, int):
+        return dim
+    terms = [term.strip() for term in dim.split("+")]
+    known = [int(term) if term.isdecimal() else sizes.get(term) for term in terms]
+    return None if None in known else sum(size for size in known if size is not None)
+
+
 def _check_shape(spec: TensorSpec, array: NDArray[Any], sizes: dict[str, int], where: str) -> None:
-    """A symbol has one size in all inputs; a sum of symbols that of its parts."""
     for dim, size in zip(spec.dims, array.shape, strict=True):
-        terms = [term.strip() for term in dim.split("+")] if isinstance(dim, str) else []
-        wanted: int | None = size
-        if isinstance(dim, int):
-            wanted = dim
-        elif len(terms) > 1:
-            parts = [int(term) if term.isdecimal() else sizes.get(term) for term in terms]
-            wanted = None if None in parts else sum(part for part in parts if part is not None)
-        elif dim:
-            wanted = sizes.setdefault(dim, size)
-        if wanted is not None and wanted != size:
+        wanted = _wanted(dim, sizes)
+        if wanted not in (None, size):
             raise UsageError(
                 f"{where} has shape {list(array.shape)} for input '{spec.name}', "
                 f"where {_dims(spec.dims)} asks for {wanted} in place of {size}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,19 @@ def of_folder(
     if not files:
         raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
     spec = inputs[0]
-    size = _size(artifact, spec)
-    pixels = _reader(spec, size, processor(checkpoint_folder(artifact, checkpoint)))
+    size, channels = _size(artifact, spec), spec.dims[1] if isinstance(spec.dims[1], int) else 3
+    if channels not in (1, 3):
+        raise UsageError(f"{artifact.name} takes images of {channels} channels.", "Give them as arrays in a FILE.npz.")
+    how = processor(checkpoint_folder(artifact, checkpoint), channels)
     picked = [files[index] for index in chosen(len(files), part, count)]
     data = f"images in {folder.resolve().name}, in {size[0]} x {size[1]}"
-    return data, [(str(file.relative_to(folder)), {spec.name: pixels(file)}) for file in picked]
+    return data, [(str(file.relative_to(folder)), {spec.name: _pixels(file, size, channels, how)}) for file in picked]
 
 
-def processor(folder: Path | None) -> Processor:
+def processor(folder: Path | None, channels: int) -> Processor:
     """What the preprocessor_config.json of a checkpoint says, if it has one."""
+    from PIL import Image
+
     file = folder / PROCESSOR_FILE if folder else None
     if file is None or not file.is_file():
         return Processor()
@@ -70,16 +74,20 @@ def processor(folder: Path | None) -> Processor:
         scaled, normal = config.get("do_rescale", True), config.get("do_normalize", True)
         return Processor(
             scale=float(config.get("rescale_factor", 1 / 255)) if scaled else 1.0,
-            mean=_channels(config.get("image_mean", 0.5)) if normal else (0.0,),
-            std=_channels(config.get("image_std", 0.5)) if normal else (1.0,),
-            resample=int(config.get("resample", BILINEAR)),
+            mean=_of_channels(config.get("image_mean", 0.5), channels) if normal else (0.0,),
+            std=_of_channels(config.get("image_std", 0.5), channels, least=0) if normal else (1.0,),
+            resample=Image.Resampling(int(config.get("resample", BILINEAR))),
         )
     except (ValueError, TypeError, AttributeError) as problem:
-        raise CheckpointError(f"{file} cannot be read: {said(problem)}.", "Download it again.") from problem
+        raise CheckpointError(f"{file} cannot be used: {said(problem)}.", "Download it again.") from problem
 
 
-def _channels(value: Any) -> tuple[float, ...]:
-    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)
+def _of_channels(value: Any, channels: int, least: float = -math.inf) -> tuple[float, ...]:
+    """One number for all channels, or one for each."""
+    numbers = tuple(map(float, value)) if isinstance(value, list) else (float(value),)
+    if len(numbers) not in (1, channels) or not all(least < number < math.inf for number in numbers):
+        raise ValueError(f"{value} cannot normalize {channels} channels")
+    return numbers
 
 
 def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
@@ -93,22 +101,16 @@ def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
     return (side, side) if isinstance(side, int) else (side[0], side[1])
 
 
-def _reader(spec: TensorSpec, size: tuple[int, int], how: Processor) -> Callable[[Path], NDArray[Any]]:
-    from PIL import Image, UnidentifiedImageError
+def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) -> NDArray[Any]:
+    """[1, channels, height, width]"""
+    from PIL import Image
 
-    channels = spec.dims[1] if isinstance(spec.dims[1], int) else 3
-    if channels not in (1, 3):
-        raise UsageError(f"The model takes images of {channels} channels.", "Give them as arrays in a FILE.npz.")
-
-    def pixels(file: Path) -> NDArray[Any]:
-        try:
-            with Image.open(file) as image:
-                colours = image.convert("RGB" if channels == 3 else "L")
-                fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as problem:
-            raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Take it out.") from problem
-        values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
-        normal = (values - np.array(how.mean)) / np.array(how.std)
-        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32)
-
-    return pixels
+    try:
+        with Image.open(file) as image:
+            colours = image.convert("RGB" if channels == 3 else "L")
+            fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+        raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Take it out.") from problem
+    values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
+    normal = (values - np.array(how.mean)) / np.array(how.std)
+    return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32)

@@ -1,0 +1,171 @@
+"""What a recipe cost: a file's outputs beside those of the fp32 file, on samples that mean something. Needs no torch.
+
+Run as a module, this file is the process that does it: one session lives at a time, and the fp32 outputs wait on disk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgeprof import process
+from edgeprof.errors import EdgeprofError, UsageError, VerificationError
+from edgeprof.families.base import Arrays
+from edgeprof.process import Progress
+from edgeprof.providers.session import open_session, reason
+from edgeprof.schema import Accuracy, Artifact, Limits, Record
+from edgeprof.stages import samples as samples_stage
+from edgeprof.stages.agreement import Tally, Task, compared, predictions, task_of
+from edgeprof.stages.samples import Samples, tokenizer_file
+from edgeprof.stages.samples.feeds import token_ids
+from edgeprof.store import writing
+
+RUNTIME_THREADS = 0  # as many as onnxruntime takes by itself
+
+
+class CompareRequest(Record, frozen=True, kw_only=True):
+    reference: str
+    model: str
+    samples: Samples
+    task: Task
+    outputs: tuple[str, ...]
+
+
+def compare(
+    reference: Artifact, model: Path, samples: Samples, limits: Limits, progress: Progress = process.silent
+) -> Accuracy:
+    """How far `model` is from the fp32 artifact `reference`, on samples that were gathered for its evaluation.
+
+    Embeddings (the mean over tokens of `last_hidden_state`; every vector of a mixer's or a foreign file's outputs) are
+    compared by direction and largest difference; logits by their distributions too; those of a decoder, fed with text,
+    also by how well the text is predicted. The fp32 outputs wait in a folder beside the samples file.
+
+    Raises:
+        UsageError: the fp32 file cannot be run on the samples.
+        VerificationError: the other one cannot, or gives what is no number.
+        ModelFileError: onnxruntime cannot load one of them.
+        StorageError: the disk refused.
+    """
+    request = CompareRequest(
+        reference=reference.path,
+        model=str(model),
+        samples=samples,
+        task=task_of(reference),
+        outputs=tuple(spec.name for spec in compared(reference)),
+    )
+    found = process.call("edgeprof.stages.accuracy", request, Accuracy, progress=progress)
+    return msgspec.structs.replace(found, beyond=passed(found, limits))
+
+
+def passed(accuracy: Accuracy, limits: Limits) -> tuple[str, ...]:
+    """A sentence for every limit that is passed."""
+    said = []
+    if accuracy.cosine_mean < limits.cosine:
+        said.append(f"The mean cosine to fp32 is {accuracy.cosine_mean:.6g}, below {limits.cosine:g}.")
+    if accuracy.top1 is not None and accuracy.top1 < limits.top1:
+        same, least = 100 * accuracy.top1, 100 * limits.top1
+        said.append(f"The first choice is that of fp32 in {same:.4g} % of cases, below {least:g} %.")
+    if accuracy.kl is not None and accuracy.kl > limits.kl:
+        said.append(f"The KL divergence from fp32 is {accuracy.kl:.4g} nats per prediction, above {limits.kl:g}.")
+    if accuracy.perplexity is not None and accuracy.perplexity_fp32 is not None:
+        ratio = accuracy.perplexity / accuracy.perplexity_fp32
+        if ratio > limits.perplexity:
+            said.append(
+                f"Perplexity is {accuracy.perplexity:.4g} against {accuracy.perplexity_fp32:.4g} in fp32, "
+                f"{ratio:.4g} times as much, above {limits.perplexity:g}."
+            )
+    return tuple(said)
+
+
+def statement(artifact: Artifact, checkpoint: Path | None = None) -> str:
+    """Why nothing can be said of a model's accuracy by what edgeprof ships; "" where something can."""
+    missing = _missing(artifact, checkpoint)
+    return f"structure verified; no accuracy statement: {missing}" if missing else ""
+
+
+def _missing(artifact: Artifact, checkpoint: Path | None) -> str:
+    if artifact.weights.startswith("random"):
+        return "weights are random"
+    if artifact.variant is None:
+        return "edgeprof has no data for a file that it did not export"
+    if token_ids(artifact.inputs) is None:
+        return "edgeprof ships no images"
+    try:
+        tokenizer_file(artifact, checkpoint)
+    except UsageError:
+        return "there is no tokenizer.json beside the weights"
+    return ""
+
+
+# --- in the child ----------------------------------------------------------------------------------------------
+
+
+def run(request: CompareRequest, progress: Progress) -> Accuracy:
+    tally = Tally(distributions=request.task != "embedding")
+    beside = Path(request.samples.path).parent
+    with writing(beside), tempfile.TemporaryDirectory(dir=beside, prefix=".outputs-") as folder:
+        _keep(request, Path(folder), process.part(progress, "fp32", 0, 2))
+        _compare(request, Path(folder), tally, process.part(progress, "comparing", 1, 2))
+    if not tally.predictions:
+        raise UsageError(f"{request.samples.path} holds nothing to compare.", "Give longer samples.")
+    perplexity_fp32, perplexity = tally.perplexities or (None, None)
+    return Accuracy(
+        task=request.task,
+        data=request.samples.data,
+        samples=request.samples.samples,
+        predictions=tally.predictions,
+        cosine_mean=tally.cosine_mean,
+        cosine_min=tally.cosine_min,
+        max_rel_error=tally.max_rel_error,
+        kl=tally.kl,
+        top1=tally.top1,
+        perplexity_fp32=perplexity_fp32,
+        perplexity=perplexity,
+    )
+
+
+def _keep(request: CompareRequest, folder: Path, progress: Progress) -> None:
+    """Write what is compared of every fp32 output."""
+    for number, feeds, outputs in _outputs(request, request.reference, progress):
+        for index, (name, output) in enumerate(zip(request.outputs, outputs, strict=True)):
+            np.save(folder / f"{number}-{index}.npy", predictions(request.task, name, output, feeds)[0])
+
+
+def _compare(request: CompareRequest, folder: Path, tally: Tally, progress: Progress) -> None:
+    for number, feeds, outputs in _outputs(request, request.model, progress):
+        for index, (name, output) in enumerate(zip(request.outputs, outputs, strict=True)):
+            found, labels = predictions(request.task, name, output, feeds)
+            expected = np.load(folder / f"{number}-{index}.npy", mmap_mode="r")
+            if expected.shape != found.shape:
+                raise _unfit(request, request.model, f"gives output {name} another shape than fp32 on a sample")
+            tally.add(expected, found, labels)
+
+
+def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterator[tuple[int, Arrays, list[Any]]]:
+    """Number and feeds of every sample, with what a file makes of them."""
+    session = open_session(model, "cpu", RUNTIME_THREADS)
+    for number, feeds in enumerate(samples_stage.read(request.samples.path)):
+        progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
+        try:
+            outputs: list[Any] = session.run(list(request.outputs), feeds)
+        except Exception as problem:  # onnxruntime's errors share no base class
+            raise _unfit(request, model, f"cannot be run on sample {number} ({reason(problem)})") from problem
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise _unfit(request, model, f"gives NaN or infinity on sample {number}")
+        yield number, feeds, outputs
+
+
+def _unfit(request: CompareRequest, model: str, what: str) -> EdgeprofError:
+    """Where fp32 fails it is for the samples; where only the other file does, it is for that."""
+    if model == request.reference:
+        return UsageError(f"{model} {what} of {request.samples.data}.", "Give samples that the model was made for.")
+    return VerificationError(f"{model} {what} of {request.samples.data}.", "Try another --precision.")
+
+
+if __name__ == "__main__":
+    process.serve(run, CompareRequest)
