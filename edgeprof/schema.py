@@ -355,6 +355,79 @@ class Measurement(Record, frozen=True, kw_only=True):
     started_at: str  # ISO 8601, UTC
 
 
+class OperatorTime(Record, frozen=True, kw_only=True):
+    """All nodes of one operator type in one run: the median over profiled runs of the sum of their times."""
+
+    operator: str  # the runtime's name for it, without its domain
+    nodes: int
+    time_s: float
+
+
+class MatrixTime(Record, frozen=True, kw_only=True):
+    """Nodes that multiply matrices of one shape in one way; as OperatorTime, told apart."""
+
+    operator: str
+    dtype: str  # of the first factor, as the runtime writes it: "float", "float16", "uint8"
+    inner: int  # columns of the first factor
+    columns: int  # of the result
+    second: Literal["constant", "computed", "activation"]  # "computed": a matrix that was made anew in this run
+    nodes: int
+    time_s: float
+
+
+class OperatorReading(Record, frozen=True, kw_only=True):
+    """What the runtime's profiler saw in one child, and how long the same child's runs took with and without it."""
+
+    operators: tuple[OperatorTime, ...]  # the longest time first
+    matrices: tuple[MatrixTime, ...]
+    profiled_latencies_s: tuple[float, ...]
+    latencies_s: tuple[float, ...]  # of runs after the profiler was stopped
+
+
+class OperatorPass(Record, frozen=True, kw_only=True):
+    """One point with the profiler on, apart from all timed visits: a line of operators.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    variant: str
+    precision: str
+    provider: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int
+    threads: int
+    status: Status
+    error: str = ""
+    reading: OperatorReading | None = None  # there when status is "ok"
+    vocabulary: int | None = None  # columns of the logits, where the file says how many
+    quantization: QuantReceipt | None = None  # of the artifact
+    artifact_sha256: str
+    settings_key: str
+    machine_id: str
+    started_at: str
+
+    @property
+    def length(self) -> int:
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
+        return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class KernelTime(Record, frozen=True, kw_only=True):
+    """One matrix product alone in one process: a line of kernels.jsonl. What int8 can gain on this machine at most."""
+
+    schema_version: int = SCHEMA_VERSION
+    precision: Literal["fp32", "int8"]
+    tokens: int  # rows of the first factor
+    width: int  # the second factor is width x width, and constant
+    threads: int
+    round: int
+    status: Status
+    error: str = ""
+    median_s: float | None = None
+    machine_id: str
+    started_at: str
+
+
 class Machine(Record, frozen=True, kw_only=True):
     """Where a run was made. `machine_id` is a digest of what must agree for times to be comparable."""
 
@@ -422,6 +495,60 @@ class Findings(Record, frozen=True, kw_only=True):
     headlines: tuple[str, ...]
     captions: dict[str, str]  # name of a figure -> what it shows
     reference: tuple[Point, ...]  # the points of figures over the parameter count: one for each series, lengths alike
+
+
+class Side(Record, frozen=True, kw_only=True):
+    """One of two files that are compared."""
+
+    variant: str
+    precision: str
+
+
+class ClassTime(Record, frozen=True, kw_only=True):
+    """Operators of one class in a run of A and in one of B."""
+
+    name: str
+    a_s: float
+    b_s: float
+
+
+class Place(Record, frozen=True, kw_only=True):
+    """A and B at one token length. `speed` above 1: B is faster; its interval holds 1 where the two overlap."""
+
+    phase: Phase
+    length: int
+    a_s: float
+    b_s: float
+    speed: float
+    speed_low: float
+    speed_high: float
+    classes: tuple[ClassTime, ...] = ()  # none where the operators of A or of B were not profiled
+    a_explained: float | None = None  # share of an unprofiled run that the sum of operator times is
+    b_explained: float | None = None
+
+
+class Turn(Record, frozen=True, kw_only=True):
+    """Between two measured lengths the faster one changes."""
+
+    phase: Phase
+    below: int
+    above: int
+    winner: Literal["A", "B"]  # from `above` on
+
+
+class Why(Record, frozen=True, kw_only=True):
+    """Why B is faster than A, or is not (`edgeprof.analysis.why`)."""
+
+    a: Side
+    b: Side
+    provider: str
+    batch: int
+    threads: int
+    places: tuple[Place, ...]  # prefill first, shortest length first
+    turns: tuple[Turn, ...]
+    verdicts: tuple[str, ...]  # a sentence for each phase
+    findings: tuple[str, ...]  # what it comes from
+    machine: tuple[str, ...]  # what the processor offers for int8, and what is known of its use
 
 
 class Curve(Record, frozen=True, kw_only=True):

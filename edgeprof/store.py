@@ -1,7 +1,8 @@
 """Where things lie, and how they get there: content keys, atomic writes, runs that survive being killed.
 
 models/<name>/<precision>/   model.onnx, model.onnx.data, reference.npz, artifact.json
-reports/<run>/               machine.json, measurements.jsonl, measurements.csv, index.html, report.md, figures/
+reports/<run>/               machine.json, measurements.jsonl, measurements.csv, index.html, report.md, figures/;
+                             operators.jsonl and kernels.jsonl where operators were profiled
 """
 
 import contextlib
@@ -15,12 +16,23 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from edgeprof.errors import RunError, StorageError, UsageError
-from edgeprof.schema import Artifact, Machine, Measurement, Point, decode, encode, encode_pretty
+from edgeprof.schema import (
+    Artifact,
+    KernelTime,
+    Machine,
+    Measurement,
+    OperatorPass,
+    Point,
+    Record,
+    decode,
+    encode,
+    encode_pretty,
+)
 
 MODELS = Path("models")
 REPORTS = Path("reports")
@@ -31,8 +43,12 @@ REFERENCE_FILE = "reference.npz"
 ARTIFACT_FILE = "artifact.json"
 
 MEASUREMENTS_FILE = "measurements.jsonl"
+OPERATORS_FILE = "operators.jsonl"
+KERNELS_FILE = "kernels.jsonl"
 TABLE_FILE = "measurements.csv"
 MACHINE_FILE = "machine.json"
+
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime)
 
 _DISK_REFUSES = {
     errno.ENOSPC: "the disk is full",
@@ -198,7 +214,8 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
             )
     else:
         write_atomic(file, encode_pretty(machine))
-    _mend_tail(folder / MEASUREMENTS_FILE)
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
+        _mend_tail(folder / name)
     return load_measurements(folder) if (folder / MEASUREMENTS_FILE).exists() else []
 
 
@@ -213,11 +230,22 @@ def _mend_tail(file: Path) -> None:
 
 def append_measurement(folder: Path, measurement: Measurement) -> None:
     """Add one line, on disk when this returns."""
-    file = folder / MEASUREMENTS_FILE
+    _append(folder / MEASUREMENTS_FILE, measurement)
+
+
+def append_operators(folder: Path, record: OperatorPass) -> None:
+    _append(folder / OPERATORS_FILE, record)
+
+
+def append_kernel(folder: Path, record: KernelTime) -> None:
+    _append(folder / KERNELS_FILE, record)
+
+
+def _append(file: Path, record: Record) -> None:
     with writing(file):
         handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            line = encode(measurement) + b"\n"
+            line = encode(record) + b"\n"
             while line:
                 line = line[os.write(handle, line) :]
             os.fsync(handle)
@@ -234,9 +262,22 @@ def load_measurements(folder: Path) -> list[Measurement]:
     file = folder / MEASUREMENTS_FILE
     if not file.is_file():
         raise RunError(f"{folder} holds no {MEASUREMENTS_FILE}.", "Run: edgeprof profile --name " + folder.name)
-    data = file.read_bytes()
+    return _load(file, Measurement)
+
+
+def load_operators(folder: Path) -> list[OperatorPass]:
+    """As `load_measurements`; none where operators were not profiled."""
+    return _load(folder / OPERATORS_FILE, OperatorPass)
+
+
+def load_kernels(folder: Path) -> list[KernelTime]:
+    return _load(folder / KERNELS_FILE, KernelTime)
+
+
+def _load(file: Path, kind: type[Line]) -> list[Line]:
+    data = file.read_bytes() if file.is_file() else b""
     lines = data[: data.rfind(b"\n") + 1].splitlines()
-    records = [decode(line, Measurement, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
+    records = [decode(line, kind, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
     if len({record.machine_id for record in records}) > 1:
         raise RunError(f"{file} mixes records of several machines.", "Keep one file per machine.")
     return records

@@ -19,9 +19,10 @@ from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.measure import inputs as measure_inputs
+from edgeprof.measure import kernels
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure.schedule import Job, Visit, disturbed, plan
-from edgeprof.measure.visit import measure
+from edgeprof.measure.schedule import Job, Visit, disturbed, plan, plan_operators
+from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
 from edgeprof.providers import table
 from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Workload
@@ -61,6 +62,7 @@ def profile(
     timeout_s: float = 300.0,
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Path] | None = None,
+    ops: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
     out: Path = store.REPORTS,
@@ -81,6 +83,7 @@ def profile(
         timeout_s: after so many seconds a visit is given up.
         dims: sizes of dimensions that a foreign file gives no usual name.
         inputs: .npy files to feed in place of made-up values, by input name.
+        ops: afterwards, profile the operators of every point, and a matrix product in fp32 and int8 for comparison.
         name: of the run; a run that exists is taken up where it was left.
         models, out: folders to read artifacts from and to write the run into.
         progress: called with what is being done.
@@ -127,10 +130,25 @@ def profile(
         for index, visit in enumerate(again):  # once more; the newer record of a visit is the one that counts
             progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
             store.append_measurement(folder, measure(visit, machine.machine_id))
+        if ops:
+            _profile_operators(jobs, folder, machine.machine_id, progress)
     finally:
         if (folder / store.MEASUREMENTS_FILE).exists():
             store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return load_run(folder)
+
+
+def _profile_operators(jobs: Sequence[Job], folder: Path, machine_id: str, progress: Progress) -> None:
+    """One pass for each point that has none, apart from all timed visits."""
+    passes = plan_operators(list(map(operator_visit, jobs)), store.load_operators(folder))
+    for index, visit in enumerate(passes):
+        progress(f"operators of {_point_label(visit.job)}", index / len(passes))
+        store.append_operators(folder, measure_operators(visit.job, machine_id))
+    threads = jobs[0].workload.threads
+    products = kernels.to_measure(threads, store.load_kernels(folder))
+    for index, record in enumerate(kernels.measure_kernels(products, threads, machine_id), 1):
+        progress("a matrix product in fp32 and in int8", index / len(products))
+        store.append_kernel(folder, record)
 
 
 def _new_name(out: Path) -> str:
@@ -146,9 +164,13 @@ def _require_positive(**values: int) -> None:
 
 
 def _label(job: Job, number: int, rounds: int) -> str:
+    return f"round {number}/{rounds}: {_point_label(job)}"
+
+
+def _point_label(job: Job) -> str:
     load = job.workload
     length = load.past_tokens if load.phase == "decode" else load.tokens
-    return f"round {number}/{rounds}: {job.artifact.name} {job.artifact.precision}, {load.phase} at {length} tokens"
+    return f"{job.artifact.name} {job.artifact.precision}, {load.phase} at {length} tokens"
 
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:

@@ -5,16 +5,21 @@ from pathlib import Path
 from edgeprof import store
 from edgeprof.analysis import statistics
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.schema import Machine, Measurement, Point, Record
+from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """A run: where it lies, what made it, every visit, and the points they add up to."""
+    """A run: where it lies, what made it, every visit, and the points they add up to.
+
+    `operators` and `kernels` are there where operators were profiled, in the order they were made.
+    """
 
     folder: str
     machine: Machine
     measurements: tuple[Measurement, ...]
     points: tuple[Point, ...]
+    operators: tuple[OperatorPass, ...] = ()
+    kernels: tuple[KernelTime, ...] = ()
 
     @property
     def failed(self) -> list[Point]:
@@ -35,6 +40,8 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         machine=store.load_machine(folder),
         measurements=tuple(measurements),
         points=tuple(statistics.points(measurements)),
+        operators=tuple(store.load_operators(folder)),
+        kernels=tuple(store.load_kernels(folder)),
     )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edgeprof.schema import Point
+    from edgeprof.schema import OperatorPass, OperatorReading, Point
 
 
 def profile(
@@ -28,6 +28,7 @@ def profile(
         list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
     ] = None,
     input: Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy. Repeatable.")] = None,
+    ops: Annotated[bool, typer.Option("--ops", help="Afterwards, profile what every operator takes.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
@@ -53,6 +54,7 @@ def profile(
             timeout_s=timeout,
             dims=sizes(dim, "--dim", "sequence_length=512"),
             inputs=files(input, "--input", "input_ids=ids.npy"),
+            ops=ops,
             name=name,
             models=models,
             out=out,
@@ -62,6 +64,8 @@ def profile(
         console.show_json(run)
     else:
         _show(run.points)
+        if run.operators:
+            _show_operators(run.operators)
         console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
         console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
     if run.failed:
@@ -90,3 +94,38 @@ def _show(points: "tuple[Point, ...]") -> None:
         if point.status != "ok":
             label = f"{point.variant} {point.precision}, {point.phase} at {point.length} tokens"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
+
+
+SHOWN = 4  # operator types in a row of the table; --json has all
+
+
+def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
+    """What takes the time of each point; the share says how much of a run without the profiler that explains."""
+    import statistics
+
+    from edgeprof import units
+    from edgeprof.cli import console
+
+    columns = [("model", "left"), ("precision", "left"), ("phase", "left"), ("batch", "right"), ("tokens", "right")]
+    columns += [("a run", "right"), ("explained", "right"), ("operators", "left")]
+    rows = []
+    for one in passes:
+        row = [one.variant, one.precision, one.phase, str(one.batch), f"{one.length:,}"]
+        if one.reading is None:
+            rows.append([*row, one.status, "", one.error])
+            continue
+        plain_s = statistics.median(one.reading.latencies_s)
+        total_s = sum(operator.time_s for operator in one.reading.operators)
+        rows.append([*row, units.duration(plain_s), f"{100 * total_s / plain_s:.0f} %", _longest(one.reading)])
+    console.show_line("")
+    console.show_table(columns, rows)
+
+
+def _longest(reading: "OperatorReading") -> str:
+    from edgeprof import units
+
+    total_s = sum(operator.time_s for operator in reading.operators)
+    return ", ".join(
+        f"{one.nodes} {one.operator} {units.duration(one.time_s)} ({100 * one.time_s / total_s:.0f} %)"
+        for one in reading.operators[:SHOWN]
+    )

@@ -8,6 +8,7 @@ import gc
 import importlib
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,9 @@ def bind_outputs(session: "InferenceSession", binding: "IOBinding") -> None:
         binding.bind_output(output.name)
 
 
-def warm_up(session: "InferenceSession", binding: "IOBinding") -> tuple[pace.Run, int]:
+def warm_up(
+    session: "InferenceSession", binding: "IOBinding", until: Callable[[pace.Run], int] = pace.warm_up
+) -> tuple[pace.Run, int]:
     """Find how to run from the second time on, and run so until steady; the way, and the number of runs.
 
     onnxruntime writes into the outputs that the run before left in the binding, and so allocates none. Where their
@@ -115,9 +118,9 @@ def warm_up(session: "InferenceSession", binding: "IOBinding") -> tuple[pace.Run
 
     run = partial(session.run_with_iobinding, binding)
     try:
-        return run, pace.warm_up(run)
+        return run, until(run)
     except RuntimeError:
-        return run_anew, pace.warm_up(run_anew)
+        return run_anew, until(run_anew)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgeprof.schema import Artifact, InputValue, Measurement, Record, StoppingRule, Workload
+from edgeprof.schema import Artifact, InputValue, Measurement, OperatorPass, Record, StoppingRule, Workload
 from edgeprof.store import content_key
 
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
@@ -107,3 +107,10 @@ def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> 
                 seen.add(key)
                 visits.append(visit)
     return visits
+
+
+def plan_operators(visits: Sequence[Visit], done: Iterable[OperatorPass] = ()) -> list[Visit]:
+    """Of visits that each profile one point, those that are still to be made."""
+    names = tuple(name for name in IDENTITY if name != "round")
+    seen = {tuple(getattr(record, name) for name in names) for record in done if record.status in SETTLED}
+    return [visit for visit in visits if tuple(visit.facts()[name] for name in names) not in seen]

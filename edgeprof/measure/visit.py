@@ -1,18 +1,46 @@
 """Make one visit: a request to a measuring child, and whatever comes of it as a record."""
 
 from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
 
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure.schedule import Visit
+from edgeprof.measure import operators
+from edgeprof.measure.schedule import Job, Visit
 from edgeprof.process import ChildTimeout, call
-from edgeprof.schema import Measurement, Reading, Request, Status
+from edgeprof.schema import Measurement, OperatorPass, OperatorReading, Reading, Request
 
 CHILD = "edgeprof.measure.child"
+OPERATORS_CHILD = "edgeprof.measure.operators"
+
+R = TypeVar("R", Reading, OperatorReading)
 
 
 def measure(visit: Visit, machine_id: str) -> Measurement:
     """Measure in a fresh process. What goes wrong there is the record's `status` and one-line `error`."""
-    job = visit.job
+    return Measurement(**visit.facts(), **outcome(CHILD, visit.job, Reading), machine_id=machine_id)
+
+
+def measure_operators(job: Job, machine_id: str) -> OperatorPass:
+    """Run with the profiler in a fresh process; the job's own stopping rule is for timed visits and is not used."""
+    visit = operator_visit(job)
+    known = {name: fact for name, fact in visit.facts().items() if name in OperatorPass.__struct_fields__}
+    return OperatorPass(
+        **known,
+        **outcome(OPERATORS_CHILD, visit.job, OperatorReading),
+        vocabulary=_vocabulary(job),
+        quantization=job.artifact.quantization,
+        machine_id=machine_id,
+    )
+
+
+def operator_visit(job: Job) -> Visit:
+    return Visit(job=msgspec.structs.replace(job, stopping=operators.STOPPING), round=0)
+
+
+def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
+    """What became of a child: the fields `status`, `error`, `reading` and `started_at` of its record."""
     request = Request(
         model=job.artifact.path,
         provider=job.provider,
@@ -20,21 +48,16 @@ def measure(visit: Visit, machine_id: str) -> Measurement:
         inputs=job.inputs,
         stopping=job.stopping,
     )
-    started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    reading: Reading | None = None
-    status: Status = "ok"
-    error = ""
+    made: dict[str, Any] = {"started_at": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
-        reading = call(CHILD, request, Reading, timeout_s=job.timeout_s)
+        return {**made, "status": "ok", "reading": call(child, request, kind, timeout_s=job.timeout_s)}
     except ChildTimeout as problem:
-        status, error = "timeout", str(problem)
+        return {**made, "status": "timeout", "error": " ".join(str(problem).split())}
     except EdgeprofError as problem:
-        status, error = "failed", str(problem)
-    return Measurement(
-        **visit.facts(),
-        status=status,
-        error=" ".join(error.split()),
-        reading=reading,
-        machine_id=machine_id,
-        started_at=started_at,
-    )
+        return {**made, "status": "failed", "error": " ".join(str(problem).split())}
+
+
+def _vocabulary(job: Job) -> int | None:
+    """Columns of logits that there are for every token."""
+    found = [spec.dims[-1] for spec in job.artifact.outputs if spec.name == "logits" and len(spec.dims) == 3]
+    return found[0] if found and isinstance(found[0], int) else None

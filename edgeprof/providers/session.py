@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-def open_session(model: str, provider: str, threads: int) -> "InferenceSession":
+def open_session(model: str, provider: str, threads: int, *, profile: str = "") -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
+
+    Args:
+        profile: start of the name of a file into which onnxruntime writes what every node takes, until
+            `end_profiling`; empty for none.
 
     Raises:
         UnknownName: no such provider.
@@ -29,6 +33,8 @@ def open_session(model: str, provider: str, threads: int) -> "InferenceSession":
         raise EdgeprofError(f"The onnxruntime installed here has no {row.runtime_name}.", f"Run: {row.install}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     if row.kind != "CPU":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:

@@ -246,3 +246,28 @@ def test_a_file_that_is_damaged_is_refused(damage: Any, message: str, models: Pa
     damage(file)
     with pytest.raises(ModelFileError, match=message):
         profile([str(file)], seq=[4], out=tmp_path / "reports")
+
+
+# --- operators -------------------------------------------------------------------------------------------------
+
+
+def test_operators_are_profiled_once_after_the_timed_visits(models: Path, tmp_path: Path) -> None:
+    same: dict[str, Any] = {"name": "ops", "models": models, "out": tmp_path, "threads": 1, **QUICK}
+    timed = profile(["bert-tiny"], seq=[4], precision=["fp32"], **same)
+    assert (timed.operators, timed.kernels) == ((), ())
+    run = profile(["bert-tiny"], seq=[4], ops=True, **same)
+    assert {(one.precision, one.tokens, one.status) for one in run.operators} == {("fp32", 4, "ok"), ("int8", 4, "ok")}
+    assert run.measurements[: len(timed.measurements)] == timed.measurements
+    products = {"fp32": {"MatMul", "FusedGemm"}, "int8": {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}}
+    for one in run.operators:
+        assert one.reading is not None
+        assert {time.operator for time in one.reading.matrices} == products[one.precision]
+        weighted = sum(time.nodes for time in one.reading.matrices if time.second == "constant")
+        assert weighted == 13  # 2 blocks of Q, K, V, output, up, down; and the pooler
+    assert {one.precision: one.quantization is not None for one in run.operators} == {"fp32": False, "int8": True}
+    assert {(one.precision, one.tokens, one.status) for one in run.kernels} == {
+        (precision, tokens, "ok") for precision in ("fp32", "int8") for tokens in (1, 128)
+    }
+    file = Path(run.folder) / "operators.jsonl"
+    file.write_bytes(file.read_bytes() + b'{"half a li')  # as a killed process leaves it
+    assert profile(["bert-tiny"], seq=[4], ops=True, **same) == run == load_run(run.folder)
