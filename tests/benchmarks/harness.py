@@ -18,6 +18,14 @@ class Cost:
     output: str
 
 
+class Failed(SystemExit):
+    """A command ended with an error; of what is allowed to fail, that is a result. The message ends with its output."""
+
+    @property
+    def last_line(self) -> str:
+        return str(self).strip().splitlines()[-1].strip()
+
+
 def run(*command: str | Path, cwd: Path) -> Cost:
     """Peak memory is the kernel's: the largest of the process and of those it started and waited for."""
     # As installed, modules are compiled once, not at every start.
@@ -31,7 +39,7 @@ def run(*command: str | Path, cwd: Path) -> Cost:
         log.seek(0)
         output = log.read()
     if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{output}")
+        raise Failed(f"{' '.join(map(str, command))} failed:\n{output}")
     return Cost(wall_s, usage.ru_maxrss * 1024, output)
 
 

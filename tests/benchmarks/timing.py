@@ -1,0 +1,41 @@
+"""Time ONNX files at several shapes, each file in a process of its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgeprof.api.shaping import inputs_at
+from edgeprof.api.targets import foreign
+from edgeprof.measure import machine
+from edgeprof.schema import Case, Variant, encode
+from tests.benchmarks.harness import HERE, python
+from tests.benchmarks.lengths_loop import Request, Shape
+
+MIN_RUNS = 3
+MIN_TIME_S = 0.4
+
+
+def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple[Shape, ...]:
+    """The same values for every file made of one model, in the types that this file takes."""
+    inputs = foreign(model).inputs
+    return tuple(inputs_at(inputs, variant, case) for case in cases)
+
+
+def time_lengths(model: Path, wanted: tuple[Shape, ...], work: Path) -> list[float]:
+    """Median latencies in seconds, by shape.
+
+    Raises:
+        Failed: the file does not load or does not run.
+    """
+    request = Request(
+        model=str(model),
+        threads=machine.describe().cores_allowed,
+        shapes=wanted,
+        min_runs=MIN_RUNS,
+        min_time_s=MIN_TIME_S,
+    )
+    file = work / "request.json"
+    file.write_bytes(encode(request))
+    output = python(HERE / "lengths_loop.py", file, cwd=work).output
+    return msgspec.json.decode(output.strip().splitlines()[-1], type=list[float])
