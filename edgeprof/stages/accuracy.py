@@ -27,6 +27,9 @@ from edgeprof.store import writing
 
 RUNTIME_THREADS = 0  # as many as onnxruntime takes by itself
 
+FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
+"""onnxruntime's words for what an input takes: a KV cache in fp16 is fed as one."""
+
 
 class CompareRequest(Record, frozen=True, kw_only=True):
     reference: str
@@ -149,10 +152,12 @@ def _compare(request: CompareRequest, folder: Path, tally: Tally, progress: Prog
 def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterator[tuple[int, Arrays, list[Any]]]:
     """Number and feeds of every sample, with what a file makes of them."""
     session = open_session(model, "cpu", RUNTIME_THREADS)
+    taken = {value.name: FLOATS[value.type] for value in session.get_inputs() if value.type in FLOATS}
     for number, feeds in enumerate(samples_stage.read(request.samples.path)):
+        given = {name: array.astype(taken.get(name, array.dtype), copy=False) for name, array in feeds.items()}
         progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
         try:
-            outputs: list[Any] = session.run(list(request.outputs), feeds)
+            outputs: list[Any] = session.run(list(request.outputs), given)
         except Exception as problem:  # onnxruntime's errors share no base class
             raise _unfit(request, model, f"cannot be run on sample {number} ({reason(problem)})") from problem
         if not all(np.isfinite(output).all() for output in outputs):
