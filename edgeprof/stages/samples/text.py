@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ TOKENIZER_FILE = "tokenizer.json"
 
 SHORTEST, LONGEST = 16, 512
 """Token lengths of samples; the powers of two between them too."""
+
+SHORT = 64
+"""Each length is taken once, and then those up to this one by turns: a text makes many short samples, few long ones."""
 
 _Given = list[tuple[str, Arrays]]
 
@@ -54,8 +58,7 @@ def _samples(artifact: Artifact, path: Path, part: Part, count: int, checkpoint:
     ids = tokenizer.encode(halves(_read(path), part), add_special_tokens=False).ids
     _check_vocabulary([*before, *ids, *after], artifact, spec)
     lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
-    special = len(before) + len(after)
-    cut = list(_windows(ids, [length - special for length in lengths], count))
+    cut = list(_windows(ids, lengths, len(before) + len(after), count))
     if not cut:
         raise UsageError(
             f"{path} is too short: half of it is {len(ids)} tokens.", f"At least {min(lengths)} are needed, twice."
@@ -74,19 +77,20 @@ def lengths_up_to(most: int | None) -> list[int]:
     return [rising[index // 2] if index % 2 == 0 else rising[-1 - index // 2] for index in range(len(rising))]
 
 
-def _windows(ids: list[int], lengths: list[int], count: int) -> Iterator[list[int]]:
-    """Consecutive windows, their lengths in turn; one that is longer than what is left is passed over."""
-    start, turn = 0, 0
-    lengths = [max(length, 1) for length in lengths]
+def _windows(ids: list[int], lengths: list[int], special: int, count: int) -> Iterator[list[int]]:
+    """Consecutive windows, so long that they have these lengths in turn once there are special tokens around them.
+
+    A length that is longer than what is left is passed over.
+    """
+    start, shortest = 0, min(lengths) - special
+    turns = itertools.chain(lengths, itertools.cycle(length for length in lengths if length <= SHORT))
     for _ in range(count):
         left = len(ids) - start
-        if left < min(lengths):
+        if left < shortest:
             return
-        while lengths[turn % len(lengths)] > left:
-            turn += 1
-        length = lengths[turn % len(lengths)]
+        length = next(length for length in turns if length - special <= left) - special
         yield ids[start : start + length]
-        start, turn = start + length, turn + 1
+        start += length
 
 
 def tokenizer_file(artifact: Artifact, checkpoint: Path | None = None, part: Part = "calibration") -> Path:
