@@ -2,34 +2,28 @@
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from edgeprof.api.making import make, standing
+from edgeprof.api.recipes import Judging, Order, key_of, ordered, quantized, require_data, save_optimized
 from edgeprof.api.room import too_large
-from edgeprof.errors import CheckpointError, EdgeprofError, RunError, TooLarge, UsageError
+from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Logits, Record, Variant
 from edgeprof.stages import export as export_stage
-from edgeprof.stages import quantize as quantize_stage
 from edgeprof.stages import weights as weights_stage
+from edgeprof.stages.optimize import optimize
+from edgeprof.stages.quantize import FP32
+from edgeprof.stages.samples import COUNT
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
-from edgeprof.store import (
-    ARTIFACT_FILE,
-    MODELS,
-    WEIGHTS_FILE,
-    content_key,
-    folder_in_progress,
-    load_artifact,
-    save_artifact,
-    sha256_of,
-)
+from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
-FP32 = "fp32"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -53,16 +47,18 @@ class _Source(Record, frozen=True, kw_only=True):
     weights: Weights | None
 
 
-class _Order(Record, frozen=True, kw_only=True):
+class _Wish(Record, frozen=True, kw_only=True):
     """What is the same for all targets of one call."""
 
-    recipes: tuple[str, ...]
+    recipes: tuple[Order, ...]
+    judging: Judging
     sizes: dict[str, int | None]  # of `resized`
     weights: Mode
     logits: Logits
     opset: int
     out: Path
     force: bool
+    save_optimized: bool
 
 
 def export(
@@ -79,6 +75,10 @@ def export(
     name: str | None = None,
     out: Path = MODELS,
     force: bool = False,
+    calibration: str | None = None,
+    samples: int = COUNT,
+    strict_accuracy: bool = False,
+    save_optimized: bool = False,
     keep_going: bool = False,
     progress: Progress = silent,
 ) -> list[Export]:
@@ -86,7 +86,7 @@ def export(
 
     Args:
         targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
-        precision: "fp32" and names of quantization recipes.
+        precision: "fp32" and names of `edgeprof.stages.quantize.RECIPES`.
         weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
@@ -94,6 +94,11 @@ def export(
         name: of the folder below `out`, in place of the variant's own; for one target.
         out: the folder that receives `<name>/<precision>/`.
         force: export again what is up to date.
+        calibration: data to scale activations by and to judge recipes by: "text" (shipped; what None means where a
+            tokenizer lies beside the weights), a .txt, .npy or .npz file, a folder of images, or "random".
+        samples: at most so many of that data, for each purpose.
+        strict_accuracy: a recipe that costs more accuracy than its row allows is an error.
+        save_optimized: write the graph that onnxruntime runs, too: optimized.onnx beside each model.
         keep_going: go on with the next target when one fails; its error is in the result.
         progress: called with what is being done.
 
@@ -109,27 +114,27 @@ def export(
         raise UsageError("Nothing to export.", "Name a variant, for example: edgeprof export gpt2")
     if name and len(targets) > 1:
         raise UsageError("--name goes with one target.", "Export them one by one.")
-    recipes = tuple(wanted for wanted in dict.fromkeys(precision) if wanted != FP32)
-    for wanted in recipes:
-        quantize_stage.recipe(wanted)
+    recipes = ordered(precision)
     export_stage.require_extra()
-    order = _Order(
+    wish = _Wish(
         recipes=recipes,
+        judging=Judging(data=calibration, count=samples, strict=strict_accuracy),
         sizes={"width": width, "tokens": tokens, "heads": heads, "cross": cross},
         weights=weights,
         logits=logits,
         opset=opset,
         out=out,
         force=force,
+        save_optimized=save_optimized,
     )
-    sources = _sources(targets, order, name, keep_going, progress)
+    sources = _sources(targets, wish, name, keep_going, progress)
     done: list[Export] = []
     for index, (target, source) in enumerate(sources.items()):
         step = part(progress, Path(target).name, index, len(sources))
         try:
             if isinstance(source, EdgeprofError):
                 raise source
-            done += [result for result in _export_one(source, order, step) if result.precision in precision]
+            done += [result for result in _export_one(source, wish, step) if result.precision in precision]
         except EdgeprofError as problem:
             if not keep_going:
                 raise
@@ -138,20 +143,23 @@ def export(
 
 
 def _sources(
-    targets: Sequence[str], order: _Order, name: str | None, keep_going: bool, progress: Progress
+    targets: Sequence[str], wish: _Wish, name: str | None, keep_going: bool, progress: Progress
 ) -> dict[str, _Source | EdgeprofError]:
     """What the targets are; for those that cannot be exported here, why. What is asked wrongly comes first."""
     sources: dict[str, _Source | EdgeprofError] = {}
     for target in dict.fromkeys(targets):
         try:
-            sources[target] = _resolve(target, order, name, progress)
+            sources[target] = _resolve(target, wish, name, progress)
         except EdgeprofError as problem:
             if not keep_going or isinstance(problem, UsageError):
                 raise
             sources[target] = problem
     _require_different_names(list(sources.values()))
     for target, source in sources.items():
-        refusal = _refusal(source, order) if isinstance(source, _Source) else None
+        if isinstance(source, _Source) and source.weights is not None:
+            for order in wish.recipes:
+                require_data(order, wish.judging, source.name, source.weights.folder is None)
+        refusal = _refusal(source, wish) if isinstance(source, _Source) else None
         if refusal:
             if not keep_going:
                 raise refusal
@@ -159,22 +167,22 @@ def _sources(
     return sources
 
 
-def _refusal(source: _Source, order: _Order) -> TooLarge | None:
+def _refusal(source: _Source, wish: _Wish) -> TooLarge | None:
     """Of what does not fit here, unless it is made already: which takes a look at all its files."""
-    instead = _explaining(source, order)
-    refusal = too_large(source.variant, (FP32, *order.recipes), order.out, instead)
-    return too_large(source.variant, _missing(source, order), order.out, instead) if refusal else None
+    instead = _explaining(source, wish)
+    refusal = too_large(source.variant, (FP32, *_names(wish)), wish.out, instead)
+    return too_large(source.variant, _missing(source, wish), wish.out, instead) if refusal else None
 
 
-def _explaining(source: _Source, order: _Order) -> str:
+def _explaining(source: _Source, wish: _Wish) -> str:
     """The command that tells of a target what can be told without making it."""
     where = source.weights.folder if source.weights and HUB_NAME.fullmatch(source.target) else source.target
-    options = (f"--{option} {size}" for option, size in order.sizes.items() if size is not None)
+    options = (f"--{option} {size}" for option, size in wish.sizes.items() if size is not None)
     return " ".join(["edgeprof explain", where or source.target, *options])
 
 
-def _resolve(target: str, order: _Order, name: str | None, progress: Progress) -> _Source:
-    mode, logits = order.weights, order.logits
+def _resolve(target: str, wish: _Wish, name: str | None, progress: Progress) -> _Source:
+    mode, logits = wish.weights, wish.logits
     folder = Path(target).expanduser()
     if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
         source = _checkpoint(target, folder.resolve(), folder.resolve().name, mode)
@@ -186,7 +194,7 @@ def _resolve(target: str, order: _Order, name: str | None, progress: Progress) -
     else:
         variant = find_variant(target)
         source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
-    variant = resized(source.variant, **order.sizes)
+    variant = resized(source.variant, **wish.sizes)
     source = msgspec.structs.replace(source, name=variant.name, variant=variant)
     if logits == "last" and source.variant.task != "causal-lm":
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
@@ -230,46 +238,52 @@ def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weight
         return Weights(note=f"{variant.name} has random weights: {problem.what}")
 
 
-def _export_one(source: _Source, order: _Order, progress: Progress) -> list[Export]:
-    home = order.out / source.name
-    weights = _settled_weights(source, order)
+def _export_one(source: _Source, wish: _Wish, progress: Progress) -> list[Export]:
+    home = wish.out / source.name
+    weights = _settled_weights(source, wish)
     if weights is None:
-        weights = _fetched_weights(source.variant, order.weights, progress)
+        weights = _fetched_weights(source.variant, wish.weights, progress)
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
         variant = source.variant
-        made = export_stage.export(variant, chosen, order.logits, order.opset, folder, source.name, progress)
-        return simplify(made, progress)
+        made = export_stage.export(variant, chosen, wish.logits, wish.opset, folder, source.name, progress)
+        return optimize(simplify(made, progress), progress)
 
-    base, standing = _make(home / FP32, _key(source, weights, order), order.force, fp32)
-    results = [_outcome(source, base, standing, weights.note)]
-    for recipe in order.recipes:
-
-        def quantized(folder: Path, recipe: str = recipe) -> Artifact:
-            return quantize_stage.quantize(base, recipe, folder, progress)
-
-        made, standing = _make(home / recipe, content_key(base.key, recipe), order.force, quantized)
-        results.append(_outcome(source, made, standing))
+    base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32)
+    results = [_outcome(source, base, stood, weights.note)]
+    for order in wish.recipes:
+        key = key_of(base.key, order, wish.judging)
+        expected = Path(base.path).with_name(REFERENCE_FILE)
+        made, stood = quantized(base, expected, order, wish.judging, home, key, wish.force, progress)
+        results.append(_outcome(source, made, stood))
+    if wish.save_optimized:
+        for result in results:
+            assert result.artifact is not None
+            save_optimized(result.artifact, progress)
     return results
 
 
-def _settled_weights(source: _Source, order: _Order) -> Weights | None:
+def _settled_weights(source: _Source, wish: _Wish) -> Weights | None:
     """None while that depends on the hub's answer. Where it once gave none, it is not asked again; --force does."""
-    may_stand = source.weights is None and order.weights == "auto" and not order.force
-    if may_stand and _standing(order.out / source.name / FP32, _key(source, Weights(), order)):
+    may_stand = source.weights is None and wish.weights == "auto" and not wish.force
+    if may_stand and standing(wish.out / source.name / FP32, _key(source, Weights(), wish)):
         return Weights()
     return source.weights
 
 
-def _missing(source: _Source, order: _Order) -> list[str]:
+def _missing(source: _Source, wish: _Wish) -> list[str]:
     """The precisions that are still to be made, as far as the disk tells."""
-    weights = _settled_weights(source, order)
-    if weights is None or order.force:
-        return [FP32, *order.recipes]
-    key = _key(source, weights, order)
-    keys = {FP32: key, **{recipe: content_key(key, recipe) for recipe in order.recipes}}
-    return [precision for precision, key in keys.items() if not _standing(order.out / source.name / precision, key)]
+    weights = _settled_weights(source, wish)
+    if weights is None or wish.force:
+        return [FP32, *_names(wish)]
+    key = _key(source, weights, wish)
+    keys = {FP32: key, **{order.name: key_of(key, order, wish.judging) for order in wish.recipes}}
+    return [name for name, key in keys.items() if not standing(wish.out / source.name / name, key)]
+
+
+def _names(wish: _Wish) -> list[str]:
+    return [order.name for order in wish.recipes]
 
 
 def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
@@ -282,41 +296,8 @@ def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = 
     )
 
 
-def _key(source: _Source, weights: Weights, order: _Order) -> str:
+def _key(source: _Source, weights: Weights, wish: _Wish) -> str:
     """Equal exactly when an export would come out the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
     variant = msgspec.structs.replace(source.variant, source=None)  # where it lies does not matter, what it is does
-    return content_key(variant, weights.key(), order.logits, order.opset, versions)
-
-
-def _make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:
-    """The artifact of a folder, and whether it stood there already; else it is built, whole or not at all."""
-    standing = None if force else _standing(folder, key)
-    if standing:
-        return standing, True
-    with folder_in_progress(folder) as partial:
-        save_artifact(partial, _sealed(build(partial), key))
-    return load_artifact(folder), False
-
-
-def _standing(folder: Path, key: str) -> Artifact | None:
-    if not (folder / ARTIFACT_FILE).is_file():
-        return None
-    try:
-        artifact = load_artifact(folder)
-    except RunError:  # damaged, or of another version: made again
-        return None
-    return artifact if artifact.key == key else None
-
-
-def _sealed(artifact: Artifact, key: str) -> Artifact:
-    """With the digests of its files, by which `verify` knows them again."""
-    path = Path(artifact.path)
-    weights = path.with_name(WEIGHTS_FILE)
-    return msgspec.structs.replace(
-        artifact,
-        key=key,
-        sha256=sha256_of(path),
-        data_sha256=sha256_of(weights) if weights.exists() else "",
-        data_bytes=weights.stat().st_size if weights.exists() else 0,
-    )
+    return content_key(variant, weights.key(), wish.logits, wish.opset, versions)

@@ -9,11 +9,11 @@ from edgeprof.errors import TooLarge
 from edgeprof.families import family_of
 from edgeprof.measure.machine import memory_limit
 from edgeprof.schema import Variant
+from edgeprof.stages.quantize import FP32, recipe
 
 BYTES = 4  # of a parameter in fp32
 IMPORTS_BYTES = 0.5e9  # torch and what goes with it
 COPIES = 1.15  # of all weights, alive at once: in torch, on their way to the disk
-COPIES_QUANTIZED = 2.5  # onnxruntime's quantizer was seen to hold 3 to 4: what is refused must be sure not to fit
 
 
 def too_large(variant: Variant, precisions: Collection[str], out: Path, instead: str) -> TooLarge | None:
@@ -23,9 +23,9 @@ def too_large(variant: Variant, precisions: Collection[str], out: Path, instead:
         out: the folder that receives the files.
         instead: a command that can be given in place of the export.
     """
-    weights, quantized = BYTES * family_of(variant).params(variant), set(precisions) - {"fp32"}
-    needed = IMPORTS_BYTES + weights * (COPIES_QUANTIZED if quantized else COPIES)
-    disk = weights * (("fp32" in precisions) + bool(quantized))  # to be quantized, weights are written once more
+    weights, quantized = BYTES * family_of(variant).params(variant), set(precisions) - {FP32}
+    needed = IMPORTS_BYTES + weights * max([COPIES, *(recipe(name).copies for name in quantized)])
+    disk = weights * ((FP32 in precisions) + bool(quantized))  # to be quantized, weights are written once more
     available, free = available_memory(), free_disk(out)
     if not precisions or (needed <= available and disk <= free):
         return None

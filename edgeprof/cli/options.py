@@ -1,9 +1,26 @@
-"""Values of options that a word does not cover: lists, ranges, pairs, choices."""
+"""Options that several commands have, and values that a word does not cover: lists, ranges, pairs, choices."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from edgeprof.errors import UsageError
+
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        metavar="text|random|PATH",
+        help="Data for recipes: text (shipped), a .txt, .npy, .npz, a folder of images, or random.",
+    ),
+]
+Samples = Annotated[int, typer.Option(help="Samples of that data, at most.", min=1)]
+StrictAccuracy = Annotated[
+    bool, typer.Option("--strict-accuracy", help="Fail where a recipe costs more accuracy than it may.")
+]
+SaveOptimized = Annotated[
+    bool, typer.Option("--save-optimized", help="Write the graph that onnxruntime runs, too: optimized.onnx.")
+]
 
 
 def words(text: str, option: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -27,14 +27,25 @@ def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, 
     """Run the untouched model at every case of its family; save inputs and outputs."""
     import torch
 
-    arrays: Arrays = {}
+    names = [spec.name for spec in family.outputs(variant, logits)]
+    cases = []
     for index, case in enumerate(family.cases(variant)):
         feeds = family.feeds(variant, case, np.random.default_rng(index))
         results = family.reference(model, {name: torch.from_numpy(array) for name, array in feeds.items()}, logits)
-        names = [spec.name for spec in family.outputs(variant, logits)]
-        label = _label(case)
-        arrays |= {f"{label}/in/{name}": array for name, array in feeds.items()}
-        arrays |= {f"{label}/out/{name}": value.numpy() for name, value in zip(names, results, strict=True)}
+        cases.append((case, feeds, {name: value.numpy() for name, value in zip(names, results, strict=True)}))
+    save(path, cases)
+
+
+def save(path: Path, cases: Iterable[tuple[Case, Arrays, Arrays]]) -> None:
+    """Write cases with their inputs and outputs.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    arrays: Arrays = {}
+    for case, feeds, outputs in cases:
+        arrays |= {f"{_label(case)}/in/{name}": array for name, array in feeds.items()}
+        arrays |= {f"{_label(case)}/out/{name}": array for name, array in outputs.items()}
     with writing(path):
         np.savez(path, **arrays)  # type: ignore[arg-type]
 

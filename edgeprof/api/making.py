@@ -1,0 +1,58 @@
+"""A folder that holds an artifact: made whole or not at all, and not made again while it is up to date."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edgeprof.errors import RunError
+from edgeprof.schema import Artifact
+from edgeprof.store import (
+    ARTIFACT_FILE,
+    WEIGHTS_FILE,
+    folder_in_progress,
+    load_artifact,
+    save_artifact,
+    sha256_of,
+)
+
+
+def make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:
+    """The artifact of a folder, and whether it stood there already; else `build` fills a folder that takes its place.
+
+    Args:
+        key: equal exactly when the artifact would come out the same.
+
+    Raises:
+        EdgeprofError: whatever `build` raises; what stood in the folder is untouched.
+    """
+    found = None if force else standing(folder, key)
+    if found:
+        return found, True
+    with folder_in_progress(folder) as partial:
+        save_artifact(partial, _sealed(build(partial), key))
+    return load_artifact(folder), False
+
+
+def standing(folder: Path, key: str) -> Artifact | None:
+    """The artifact of a folder, if it is of that key."""
+    if not (folder / ARTIFACT_FILE).is_file():
+        return None
+    try:
+        artifact = load_artifact(folder)
+    except RunError:  # damaged, or of another version: made again
+        return None
+    return artifact if artifact.key == key else None
+
+
+def _sealed(artifact: Artifact, key: str) -> Artifact:
+    """With the digests of its files, by which `verify` knows them again."""
+    path = Path(artifact.path)
+    weights = path.with_name(WEIGHTS_FILE)
+    return msgspec.structs.replace(
+        artifact,
+        key=key,
+        sha256=sha256_of(path),
+        data_sha256=sha256_of(weights) if weights.exists() else "",
+        data_bytes=weights.stat().st_size if weights.exists() else 0,
+    )

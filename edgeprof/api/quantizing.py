@@ -1,0 +1,124 @@
+"""`quantize`: from what is exported, or any .onnx file, to smaller files; needs no torch but for HQQ."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgeprof.api.exporting import Export
+from edgeprof.api.recipes import Judging, key_of, ordered, quantized
+from edgeprof.api.recipes import save_optimized as write_optimized
+from edgeprof.api.shaping import inputs_at
+from edgeprof.api.targets import exported, foreign
+from edgeprof.errors import QuantizationError, UsageError
+from edgeprof.families.base import Arrays
+from edgeprof.measure import tensors
+from edgeprof.process import Progress, part, silent
+from edgeprof.schema import Artifact, Case
+from edgeprof.stages import baseline
+from edgeprof.stages.quantize import FP32, Settings
+from edgeprof.stages.samples import COUNT
+from edgeprof.store import MODELS, REFERENCE_FILE
+
+CASES = (Case(batch=1, tokens=16), Case(batch=2, tokens=5), Case(batch=1, tokens=1, past_tokens=7))
+"""Shapes at which a file from elsewhere is compared with itself, as far as it takes them."""
+
+
+def quantize(
+    targets: Sequence[str],
+    *,
+    recipe: Sequence[str] = ("int8",),
+    settings: Settings | None = None,
+    calibration: str | None = None,
+    samples: int = COUNT,
+    strict_accuracy: bool = False,
+    save_optimized: bool = False,
+    models: Path = MODELS,
+    out: Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> list[Export]:
+    """Quantize fp32 models by recipes: verified, counted and judged like what `export` makes.
+
+    Args:
+        targets: exported names or folders (their fp32 is taken), or .onnx files.
+        recipe: names of `edgeprof.stages.quantize.RECIPES`.
+        settings: block size, symmetry, accuracy level, calibration method; None in it stays the recipe's own. What is
+            set differently becomes part of the result's precision: "int4-block128".
+        calibration, samples, strict_accuracy, save_optimized: as in `export`.
+        models: the folder that `export` filled.
+        out: the folder that receives `<name>/<precision>/`; None: beside what is exported, and `models` for files.
+        force: make again what is up to date.
+        progress: called with what is being done.
+
+    Returns:
+        One Export per target and recipe, in order.
+
+    Raises:
+        UsageError: nothing such is exported, or a recipe has no such setting. Raised before anything is made.
+        QuantizationError: a recipe does not fit a model, or reaches none of its weights.
+        VerificationError: a result does not compute what its source does.
+    """
+    orders, judging = ordered(recipe, settings), Judging(data=calibration, count=samples, strict=strict_accuracy)
+    if not targets or not orders:
+        raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
+    bases = [_base(target, models) for target in dict.fromkeys(targets)]
+    done: list[Export] = []
+    for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
+        step = part(progress, base.name, index, len(bases))
+        home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
+        with _referenced(base, step) as reference:
+            for order in orders:
+                key = key_of(base.key or base.sha256, order, judging)
+                made, stood = quantized(base, reference, order, judging, home, key, force, step)
+                done.append(Export(target=target, precision=order.precision, artifact=made, up_to_date=stood))
+                if save_optimized:
+                    write_optimized(made, step)
+    return done
+
+
+def _base(target: str, models: Path) -> Artifact:
+    """The fp32 model that a target means."""
+    if target.endswith(".onnx") or Path(target).is_file():
+        return foreign(Path(target))
+    found = exported([target], models)
+    plain = [artifact for artifact in found if artifact.precision == FP32]
+    if not plain:
+        raise QuantizationError(
+            f"{target} holds no fp32 model, only {', '.join(artifact.precision for artifact in found)}.",
+            f"Quantizing twice loses twice: export it in fp32 first: edgeprof export {found[0].name}",
+        )
+    return plain[0]
+
+
+@contextlib.contextmanager
+def _referenced(base: Artifact, progress: Progress) -> Iterator[Path]:
+    """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself."""
+    if base.variant:
+        yield Path(base.path).with_name(REFERENCE_FILE)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
+        reference = Path(scratch) / REFERENCE_FILE
+        baseline.record(Path(base.path), _feeds(base), reference, progress)
+        yield reference
+
+
+def _feeds(base: Artifact) -> dict[Case, Arrays]:
+    """Made-up inputs at every shape of CASES that the file takes; where it fixes its sizes, at those.
+
+    Raises:
+        UsageError: it takes none of them.
+    """
+    feeds: dict[Case, Arrays] = {}
+    refusal: UsageError | None = None
+    for case in (*CASES, Case(batch=1, tokens=0)):
+        try:
+            values = inputs_at(base.inputs, None, case)
+        except UsageError as problem:
+            refusal = refusal or problem
+            continue
+        if case.tokens or not feeds:
+            feeds[case] = {value.name: tensors.make(value) for value in values}
+    if not feeds and refusal:
+        raise refusal
+    return feeds

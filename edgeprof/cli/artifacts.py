@@ -1,0 +1,124 @@
+"""How artifacts are shown: what was made, with its receipts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgeprof.cli import console
+from edgeprof.cli.console import show_line
+
+if TYPE_CHECKING:
+    from edgeprof.api.exporting import Export
+    from edgeprof.schema import Accuracy, Artifact, FusionReceipt, QuantReceipt, StageReceipt
+
+
+def show_exports(exports: "Sequence[Export]", json: bool) -> None:
+    """Show what was made; exit with 1 where something failed."""
+    if json:
+        console.show_json(exports)
+    else:
+        for result in exports:
+            _show(result)
+    if any(result.error for result in exports):
+        raise typer.Exit(1)
+
+
+def _show(result: "Export") -> None:
+    if result.note:
+        show_line((result.note, "yellow"))
+    if result.artifact is None:
+        show_line((result.target, "bold"), ": ", ("failed", "red"), f". {result.error}")
+        return
+    artifact = result.artifact
+    state = "up to date" if result.up_to_date else "exported"
+    show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.path}")
+    show_line(f"  {artifact.params:,} parameters, {artifact.weights} weights, {_size(artifact)}")
+    if artifact.quantization is None:
+        for receipt in artifact.stages:
+            show_line(f"  {_receipt(receipt)}")
+    else:
+        for line in _reached(artifact.quantization):
+            show_line(f"  {line}")
+    if artifact.fusion:
+        show_line(f"  {_fused(artifact.fusion)}")
+    show_line(f"  {_checks(artifact)}")
+    if artifact.accuracy:
+        show_line(f"  {_accuracy(artifact.accuracy)}")
+        for warning in artifact.accuracy.beyond:
+            show_line(("  beyond what this recipe may cost: ", "yellow"), warning)
+    if artifact.accuracy_note:
+        show_line(f"  {artifact.accuracy_note}")
+
+
+def _size(artifact: "Artifact") -> str:
+    size = artifact.data_bytes + Path(artifact.path).stat().st_size
+    return f"{size / 1e6:.1f} MB on disk, {size / artifact.params:.2f} bytes per parameter"
+
+
+def _receipt(receipt: "StageReceipt") -> str:
+    before, after = receipt.before, receipt.after
+    if not receipt.kept:
+        return f"{receipt.stage}: not kept, {receipt.reason}"
+    removed = {
+        name: count - after.nodes.get(name, 0)
+        for name, count in before.nodes.items()
+        if count > after.nodes.get(name, 0)
+    }
+    most = ", ".join(f"{count} {name}" for name, count in sorted(removed.items(), key=lambda item: -item[1])[:4])
+    saved = before.weights_bytes - after.weights_bytes
+    return (
+        f"{receipt.stage}: {before.node_total} to {after.node_total} nodes"
+        f"{f' (removed {most})' if most else ''}, {saved:,} bytes of weights removed"
+    )
+
+
+def _reached(reached: "QuantReceipt") -> list[str]:
+    """What was quantized, what was left and why, and by what data."""
+    lines = [
+        f"quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
+        f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
+        + (", the tied embedding and LM head stored once" if reached.shared else "")
+    ]
+    lines += [f"left {one.weight} ({one.bytes / 1e6:.1f} MB): {one.reason}" for one in reached.left]
+    if reached.kept_fp32:
+        kept = ", ".join(f"{count} {name}" for name, count in reached.kept_fp32.items())
+        lines.append(f"kept in fp32: {kept}")
+    if found := reached.calibration:
+        lengths = f" of {found.lengths[0]} to {found.lengths[-1]} tokens" if found.lengths else ""
+        method = f", {found.method}" if found.method else ""
+        made_up = ": ranges mean nothing for real inputs" if found.random else ""
+        lines.append(f"calibrated on {found.samples} samples{lengths}{method}: {found.data}{made_up}")
+    return lines
+
+
+def _fused(receipt: "FusionReceipt") -> str:
+    found = ", ".join(f"{one.found} of {one.expected} {one.operator}" for one in receipt.fusions)
+    nodes = f"{receipt.runtime} runs {sum(receipt.nodes.values())} nodes"
+    return "; ".join(part for part in (nodes, found and f"fused: {found}", receipt.note) if part)
+
+
+def _accuracy(found: "Accuracy") -> str:
+    parts = [f"cosine {found.cosine_mean:.5f} (at least {found.cosine_min:.5f})"]
+    if found.top1 is not None:
+        parts.append(f"first choice equal in {found.top1:.1%}")
+    if found.kl is not None:
+        parts.append(f"KL {found.kl:.2g} nats")
+    if found.perplexity is not None:
+        parts.append(f"perplexity {found.perplexity_fp32:.4g} to {found.perplexity:.4g}")
+    parts.append(f"largest difference {found.max_rel_error:.2g} of a vector's largest value")
+    return f"accuracy against fp32, {found.task}: {', '.join(parts)}; {found.predictions:,} predictions, {found.data}"
+
+
+def _checks(artifact: "Artifact") -> str:
+    worst = max(check.max_abs_error for check in artifact.checks)
+    shapes = ", ".join(
+        f"{check.case.batch}x{check.case.tokens}"
+        + (f" after {check.case.past_tokens}" if check.case.past_tokens else "")
+        for check in artifact.checks
+    )
+    if artifact.quantization:
+        cosine = min(check.cosine for check in artifact.checks)
+        return f"compared with fp32 at {shapes}: max difference {worst:.2g}, cosine at least {cosine:.5f}"
+    return f"verified against PyTorch at {shapes}: max difference {worst:.1e}"

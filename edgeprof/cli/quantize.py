@@ -1,0 +1,59 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprof.cli import options
+
+
+def quantize(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="TARGET", help="Exported names or folders (their fp32), or .onnx files.")
+    ],
+    recipe: Annotated[str, typer.Option(help="Recipes, separated by commas: int8, int4, fp16, ... ")] = "int8",
+    calibration: options.Calibration = None,
+    samples: options.Samples = 32,
+    block_size: Annotated[int | None, typer.Option(help="Weights that share one scale: 32, 64, 128.", min=16)] = None,
+    symmetric: Annotated[
+        bool | None, typer.Option("--symmetric/--asymmetric", help="Weights without or with zero points.")
+    ] = None,
+    accuracy_level: Annotated[
+        int | None, typer.Option(help="Weight-only recipes multiply in: 1 fp32, 2 fp16, 3 bf16, 4 int8.", min=1, max=4)
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Ranges by min-max, entropy or percentile.")] = None,
+    strict_accuracy: options.StrictAccuracy = False,
+    save_optimized: options.SaveOptimized = False,
+    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder that receives <name>/<precision>/; default beside the source.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make again what is up to date.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
+) -> None:
+    """Quantize exported models or .onnx files, with receipts: what was reached, what it cost in accuracy."""
+    from edgeprof import api
+    from edgeprof.cli import console
+    from edgeprof.cli.artifacts import show_exports
+    from edgeprof.cli.options import choice, words
+    from edgeprof.stages.quantize import Settings
+
+    with console.progress_bar() as progress:
+        exports = api.quantize(
+            targets,
+            recipe=words(recipe, "--recipe"),
+            settings=Settings(
+                block_size=block_size,
+                symmetric=symmetric,
+                accuracy_level=accuracy_level,
+                method=None if method is None else choice(method, "--method", "min-max", "entropy", "percentile"),
+            ),
+            calibration=calibration,
+            samples=samples,
+            strict_accuracy=strict_accuracy,
+            save_optimized=save_optimized,
+            models=models,
+            out=out,
+            force=force,
+            progress=progress,
+        )
+    show_exports(exports, json)

@@ -1,0 +1,113 @@
+"""What flows into the matmuls of a model, seen on calibration data and kept on disk: all that calibration needs.
+
+The model runs once per sample; quantizers then work on one matmul at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof.errors import QuantizationError, said
+from edgeprof.process import Progress, part
+from edgeprof.stages import graph, samples
+from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.prepare import reachable
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import onnxruntime
+
+
+class Activations:
+    """The values that each tensor took, sample by sample."""
+
+    def __init__(self, folder: Path, names: list[str], count: int) -> None:
+        self.folder = folder
+        self.indices = {name: index for index, name in enumerate(names)}
+        self.count = count
+
+    def reader(self, value: ir.Value | None) -> Reader:
+        """Feeds for the model of one matmul that takes this tensor."""
+        assert value is not None
+        assert value.name is not None
+        index = self.indices[value.name]
+        return Reader(value.name, [self.folder / f"{index}.{sample}.npy" for sample in range(self.count)])
+
+
+class Reader:
+    """What onnxruntime's quantizers read calibration data from: an iterator, and a `get_next` that ends with None."""
+
+    def __init__(self, name: str, files: list[Path]) -> None:
+        self.name = name
+        self.files = files
+        self.position = 0
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.get_next, None)
+
+    def get_next(self) -> dict[str, Any] | None:
+        if self.position == len(self.files):
+            return None
+        rows = np.load(self.files[self.position])
+        self.position += 1
+        return {self.name: rows}
+
+
+@contextlib.contextmanager
+def collected(job: Job, progress: Progress) -> Iterator[Activations]:
+    """Run the model on every calibration sample; the files are gone when the block ends.
+
+    Raises:
+        QuantizationError: the model does not run on them.
+    """
+    assert job.samples is not None
+    folder = job.scratch / "activations"
+    folder.mkdir()
+    values = {node.inputs[0].name or "": node.inputs[0] for node in reachable(job.model) if node.inputs[0] is not None}
+    session = _session(job.model, list(values.values()), job.scratch / "observed.onnx")
+    outputs = {name for name in values if name not in {value.name for value in session.get_inputs()}}
+    count = 0
+    step = part(progress, "calibrating", 0, 2)
+    for count, feeds in enumerate(samples.read(job.samples), 1):
+        step(f"sample {count}", None)
+        seen = dict(feeds)
+        try:
+            seen |= dict(zip(sorted(outputs), session.run(sorted(outputs), feeds), strict=True))
+        except Exception as problem:  # onnxruntime raises a dozen unrelated classes
+            raise QuantizationError(
+                f"The model does not run on calibration sample {count}: {said(problem)}.",
+                "Give data of the shapes it takes.",
+            ) from problem
+        for index, name in enumerate(values):
+            np.save(folder / f"{index}.{count - 1}.npy", seen[name].reshape(-1, seen[name].shape[-1]))
+    del session
+    try:
+        yield Activations(folder, list(values), count)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _session(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxruntime.InferenceSession:
+    """The model, with the observed values among its outputs for as long as the file is written."""
+    import onnxruntime as ort
+
+    outputs = list(model.graph.outputs)
+    extra = [value for value in observed if not value.is_graph_input() and value not in outputs]
+    model.graph.outputs.extend(extra)
+    try:
+        graph.save(model, file)
+    finally:
+        for _ in extra:
+            model.graph.outputs.pop()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

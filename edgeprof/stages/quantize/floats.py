@@ -1,0 +1,216 @@
+"""Weights and activations in 16 bits. Works on the graph alone: weights are converted while they are written.
+
+Inputs and outputs stay fp32, so that callers feed and read what they did; in fp16 the KV cache does not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgeprof.errors import QuantizationError
+from edgeprof.process import Progress
+from edgeprof.stages import graph
+from edgeprof.stages.quantize.job import Job
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+OVERFLOWING = ("Pow", "ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceL2", "Exp", "CumSum")
+"""Sums and powers, of norms and softmaxes that are not one operator: they can pass 65,504, the largest fp16."""
+
+MOVING = ("Gather", "Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Identity")
+"""Operators that compute nothing, and that the CPU provider has for bf16."""
+
+MAKING = ("Cast", "CastLike", "ConstantOfShape", "DequantizeLinear")
+"""Operators whose result has a type of its own."""
+
+LARGEST = {"FLOAT16": 65504.0, "BFLOAT16": 3.3895314e38}
+
+CACHE = ("past_key_values", "present", "past")
+
+
+def fp16(job: Job, _progress: Progress) -> None:
+    import onnx_ir as ir
+
+    cached = [value for value in (*job.model.graph.inputs, *job.model.graph.outputs) if _is_cache(value)]
+    _Conversion(job.model, ir.DataType.FLOAT16, lambda operator: operator not in OVERFLOWING, cached).run()
+
+
+def bf16(job: Job, _progress: Progress) -> None:
+    """onnxruntime's CPU provider has no bf16 arithmetic: weights are stored in bf16 and computed with in fp32."""
+    import onnx_ir as ir
+
+    _Conversion(job.model, ir.DataType.BFLOAT16, MOVING.__contains__, []).run()
+
+
+def kept_fp32(model: ir.Model) -> dict[str, int]:
+    """Operators that compute with fp32 numbers: how many nodes of each."""
+    import onnx_ir as ir
+
+    kept: Counter[str] = Counter()
+    for node in model.graph:
+        values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+        if node.op_type not in ("Cast", "Shape", "Size") and any(value.dtype == ir.DataType.FLOAT for value in values):
+            kept[node.op_type] += 1
+    return dict(kept.most_common())
+
+
+def _is_cache(value: ir.Value) -> bool:
+    import onnx_ir as ir
+
+    return value.dtype == ir.DataType.FLOAT and (value.name or "").startswith(CACHE)
+
+
+class _Conversion:
+    """Every fp32 value becomes `half`, with casts around the nodes that do not take it."""
+
+    def __init__(
+        self, model: ir.Model, half: ir.DataType, computes: Callable[[str], bool], cached: list[ir.Value]
+    ) -> None:
+        import onnx_ir as ir
+
+        self.model = model
+        self.half = half
+        self.full = ir.DataType.FLOAT
+        self.computes = computes
+        self.cached = cached
+        self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+
+    def run(self) -> None:
+        import onnx_ir.passes.common as passes
+
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(self.model)
+        _require_types(self.model)
+        for value in self.cached:
+            if value.is_graph_input():
+                value.dtype = self.half
+        for value in list(self.model.graph.initializers.values()):
+            if value.dtype == self.full and self._is_wanted_half(value):
+                _halve(value, self.half)
+        for node in list(self.model.graph):
+            self._convert(node)
+        self._convert_outputs()
+        passes.RemoveUnusedNodesPass()(self.model)
+
+    def _is_wanted_half(self, value: ir.Value) -> bool:
+        assert value.const_value is not None
+        if value.const_value.nbytes > graph.INLINE_BYTES:
+            return True
+        return any(self._halves(use.node) and _is_variable(use.node, use.idx) for use in value.uses())
+
+    def _convert(self, node: ir.Node) -> None:
+        halves = self._halves(node)
+        for position, value in enumerate(node.inputs):
+            if value is not None and value.dtype in (self.full, self.half):
+                wanted = self.half if halves and _is_variable(node, position) else self.full
+                node.replace_input_with(position, self._as(wanted, value, node))
+        if halves:
+            for value in node.outputs:
+                if value.dtype == self.full:
+                    value.dtype = self.half
+
+    def _convert_outputs(self) -> None:
+        cached = {value.name for value in self.cached}
+        for position, value in enumerate(self.model.graph.outputs):
+            wanted = self.half if value.name in cached else self.full
+            if value.dtype in (self.full, self.half) and value.dtype != wanted:
+                result, name = self.casts.get((value, wanted)), value.name
+                if result is None:
+                    result = self._cast(wanted, value)
+                    self.model.graph.append(result.producer())  # type: ignore[arg-type]
+                value.name, result.name = f"{name}/computed", name
+                self.model.graph.outputs[position] = result
+
+    def _halves(self, node: ir.Node) -> bool:
+        if node.op_type in MAKING or not self.computes(node.op_type):
+            return False
+        schema = _schema(node)
+        if schema is None:
+            return False
+        name = f"tensor({self.half.name.lower()})"
+        variables = {item.type_param_str: item.allowed_type_strs for item in schema.type_constraints}
+        real = [p for p, value in enumerate(node.inputs) if value is not None and value.dtype in (self.full, self.half)]
+        types = {_type(schema, position) for position in real} & set(variables)
+        return bool(types) and all(name in variables[variable] for variable in types)
+
+    def _as(self, wanted: ir.DataType, value: ir.Value, node: ir.Node) -> ir.Value:
+        if value.dtype == wanted:
+            return value
+        if (value, wanted) not in self.casts:
+            self.casts[value, wanted] = result = self._cast(wanted, value)
+            self.model.graph.insert_before(node, result.producer())  # type: ignore[arg-type]
+        return self.casts[value, wanted]
+
+    def _cast(self, wanted: ir.DataType, value: ir.Value) -> ir.Value:
+        import onnx_ir as ir
+
+        name = f"{value.name}/{wanted.name.lower()}"
+        result: ir.Value = ir.node("Cast", [value], {"to": wanted}, name=name).outputs[0]
+        result.name, result.type, result.shape = name, ir.TensorType(wanted), value.shape
+        return result
+
+
+def _is_variable(node: ir.Node, position: int) -> bool:
+    """Whether an input has the type of the node, and not always that of fp32."""
+    schema = _schema(node)
+    return schema is not None and not _type(schema, position).startswith("tensor(")
+
+
+def _type(schema: onnx.defs.OpSchema, position: int) -> str:
+    return str(schema.inputs[min(position, len(schema.inputs) - 1)].type_str)
+
+
+def _schema(node: ir.Node) -> onnx.defs.OpSchema | None:
+    """None for operators that are not of the standard: they stay as they are."""
+    import onnx
+
+    if node.domain:
+        return None
+    assert node.graph is not None
+    opset = node.graph.opset_imports[""]
+    return onnx.defs.get_schema(node.op_type, opset, "")
+
+
+def _require_types(model: ir.Model) -> None:
+    """See that the type of every value is known.
+
+    Raises:
+        QuantizationError: it is not, or there are subgraphs, whose values cannot be told from here.
+    """
+    import onnx_ir.passes.common as passes
+
+    if any(value.dtype is None for node in model.graph for value in node.outputs if value.name):
+        passes.ShapeInferencePass()(model)
+    for node in model.graph.all_nodes():
+        if node.graph is not model.graph:
+            raise QuantizationError(
+                f"The model has subgraphs ({node.op_type} lies in one), and 16-bit recipes do not go there.",
+                "Take a recipe for weights: int8 or int4.",
+            )
+        for value in node.outputs:
+            if value.dtype is None and value.uses():
+                raise QuantizationError(
+                    f"The type of {value.name}, a result of {node.op_type}, is not known.",
+                    "Take a recipe for weights: int8 or int4.",
+                )
+
+
+def _halve(value: ir.Value, half: ir.DataType) -> None:
+    """Convert an initializer when it is written; numbers that half cannot hold become its largest."""
+    import numpy as np
+    import onnx_ir as ir
+
+    source, largest = value.const_value, LARGEST[half.name]
+    assert source is not None
+
+    def converted() -> ir.TensorProtocol:
+        array = source.numpy()
+        held = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)
+        return ir.tensor(held.astype(half.numpy()), dtype=half, name=value.name)
+
+    shape = ir.Shape(source.shape.numpy())
+    value.const_value = ir.LazyTensor(converted, dtype=half, shape=shape, name=value.name)
+    value.dtype = half

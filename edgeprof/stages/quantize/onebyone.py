@@ -1,0 +1,99 @@
+"""Weights are handed to onnxruntime's quantizers one by one, each in a model of a single MatMul (or Gemm).
+
+A quantizer that is given the whole model holds its weights three to four times; here one matrix is in memory at a
+time, so that a model of any size can be quantized where it can be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.process import Progress
+from edgeprof.stages.quantize.prepare import reachable
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+Quantizer = Callable[["onnx.ModelProto"], "onnx.ModelProto"]
+"""Takes the model of one MatMul, whose input is called as in the whole model, and returns it quantized."""
+
+
+def quantize_each(model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], progress: Progress) -> None:
+    """Replace every MatMul that multiplies by a constant matrix by what its quantizer makes of it.
+
+    Integers are kept in memory until the model is written, the matrices they stand for are not.
+    """
+    import onnx_ir.passes.common as passes
+
+    nodes = reachable(model)
+    for index, node in enumerate(nodes):
+        progress(f"quantizing {node.inputs[1].name}", index / len(nodes))  # type: ignore[union-attr]
+        _replace(model, node, quantizer(node)(_alone(node, model.graph.opset_imports[""])))
+    passes.RemoveUnusedNodesPass()(model)
+    passes.CommonSubexpressionEliminationPass()(model)  # activations that several matmuls read are quantized once
+
+
+def _alone(node: ir.Node, opset: int) -> onnx.ModelProto:
+    from onnx import TensorProto, helper, numpy_helper
+
+    x, *constants = (value for value in node.inputs if value is not None)
+    weights = [numpy_helper.from_array(value.const_value.numpy(), value.name) for value in constants]  # type: ignore[union-attr]
+    columns, rows = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
+    taken = helper.make_tensor_value_info(x.name or "x", TensorProto.FLOAT, ["rows", weights[0].dims[rows]])
+    given = helper.make_tensor_value_info("product", TensorProto.FLOAT, ["rows", weights[0].dims[columns]])
+    attributes: Any = {"transB": 1} if columns == 0 else {}
+    names = [taken.name, *(weight.name for weight in weights)]
+    product = helper.make_node(node.op_type, names, [given.name], name="matmul", **attributes)
+    made: Any = helper.make_model(
+        helper.make_graph([product], "one matmul", [taken], [given], weights),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=10,
+    )
+    return made  # type: ignore[no-any-return]
+
+
+def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None:
+    """Put the nodes of a quantized MatMul where the plain one was."""
+    import onnx_ir as ir
+
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    part = ir.from_proto(quantized)
+    for domain, version in part.opset_imports.items():
+        model.graph.opset_imports.setdefault(domain, version)
+    inner_x, inner_y = part.graph.inputs[0], part.graph.outputs[0]
+    ir.convenience.replace_all_uses_with(inner_x, x)
+    for value in list(part.graph.initializers.values()):
+        _adopt(model, value)
+    steps = list(part.graph)
+    part.graph.outputs.clear()
+    part.graph.remove(steps)
+    for step in steps:
+        for value in step.outputs:
+            if value is not inner_y:
+                value.name = f"{node.name or y.name}/{value.name}"
+        step.name = f"{node.name or y.name}/{step.name}"
+    inner_y.name, inner_y.type, inner_y.shape = None, y.type, y.shape
+    model.graph.insert_before(node, steps)
+    name = y.name
+    y.replace_all_uses_with(inner_y, replace_graph_outputs=True)
+    constants = [value for value in node.inputs[1:] if value is not None]
+    model.graph.remove(node, safe=True)
+    inner_y.name = name
+    for value in constants:
+        if not value.uses():
+            del model.graph.initializers[value.name or ""]
+
+
+def _adopt(model: ir.Model, value: ir.Value) -> None:
+    """Move an initializer over, or let its readers have the one of that name that is there already."""
+    import onnx_ir as ir
+
+    standing = model.graph.initializers.get(value.name or "")
+    if standing is None:
+        fresh = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=value.const_value)
+        model.graph.register_initializer(fresh)
+        standing = fresh
+    ir.convenience.replace_all_uses_with(value, standing)

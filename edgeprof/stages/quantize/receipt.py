@@ -1,0 +1,51 @@
+"""What a recipe reached, counted on the graph it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeprof.errors import QuantizationError
+from edgeprof.schema import Calibration, QuantReceipt
+from edgeprof.stages.quantize.floats import kept_fp32
+from edgeprof.stages.quantize.prepare import Matmul, weight_matmuls
+from edgeprof.stages.quantize.recipes import Recipe
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def of(
+    before: dict[str, Matmul], after: ir.Model, row: Recipe, shared: int, calibration: Calibration | None
+) -> QuantReceipt:
+    """Compare the multiplications by weights of a source with those that still have fp32 weights.
+
+    Raises:
+        QuantizationError: the recipe reached none.
+    """
+    import onnx_ir as ir
+
+    found = weight_matmuls(after)
+    real = {name for name in found if after.graph.initializers[name].dtype == ir.DataType.FLOAT}
+    left = [matmul.left("the quantizer left it") for name, matmul in before.items() if name in real]
+    if before and len(left) == len(before):
+        reasons = ", ".join(dict.fromkeys(one.reason for one in left))
+        raise QuantizationError(
+            f"None of the {len(before)} weight matmuls was quantized by {row.name}: {reasons}.",
+            "This model gains nothing from this recipe.",
+        )
+    if not before and row.weights_only:
+        raise QuantizationError(
+            f"None of the 0 weight matmuls was quantized by {row.name}: the model has none.",
+            "This model gains nothing from this recipe.",
+        )
+    total = sum(matmul.bytes for matmul in before.values())
+    return QuantReceipt(
+        matmuls=len(before),
+        matmuls_quantized=len(before) - len(left),
+        weight_bytes=total,
+        weight_bytes_quantized=total - sum(one.bytes for one in left),
+        left=tuple(sorted(left, key=lambda one: one.weight)),
+        kept_fp32={} if row.weights_only else kept_fp32(after),
+        shared=shared,
+        calibration=calibration,
+    )

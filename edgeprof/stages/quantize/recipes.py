@@ -1,0 +1,143 @@
+"""The recipes: one row each, a function that changes a model in place and what the recipe needs and may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from edgeprof.errors import QuantizationError, UnknownName
+from edgeprof.process import Progress
+from edgeprof.schema import Limits, Record
+from edgeprof.stages.quantize import dynamic, floats, static, weight_only
+from edgeprof.stages.quantize.job import Job, Settings
+
+FP32 = "fp32"
+
+
+class Recipe(Record, frozen=True, kw_only=True):
+    name: str
+    title: str
+    apply: Callable[[Job, Progress], None]
+    settings: Settings = Settings()
+    limits: Limits
+    weights_only: bool = True  # matrices that are multiplied, and not all numbers
+    calibrated: bool = False
+    keeps_gemm: bool = False
+    opset: int = 1  # the oldest operator set that can say it
+    copies: float = 1.3  # of all weights, in memory at once
+
+    def precision(self, settings: Settings) -> str:
+        """What a result is called: the recipe's name, and what was set differently."""
+        return self.name + settings.suffix(self.settings)
+
+
+BLOCKS = Settings(block_size=32, symmetric=True, accuracy_level=4)
+ASYMMETRIC = Settings(block_size=32, symmetric=False, accuracy_level=4)
+RANGES = Settings(method="min-max")
+
+CLOSE = Limits(cosine=0.999, top1=0.98, kl=0.005, perplexity=1.01)
+EIGHT_BITS = Limits(cosine=0.99, top1=0.9, kl=0.05, perplexity=1.05)
+FOUR_BITS = Limits(cosine=0.95, top1=0.8, kl=0.2, perplexity=1.2)
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe(name="fp16", title="16-bit floating point", apply=floats.fp16, limits=CLOSE, weights_only=False),
+    Recipe(
+        name="bf16",
+        title="weights stored in bfloat16, computed with in fp32",
+        apply=floats.bf16,
+        limits=EIGHT_BITS,
+        weights_only=False,
+        opset=13,
+    ),
+    Recipe(
+        name="int8",
+        title="dynamic int8: weights per channel, activations scaled in every run",
+        apply=dynamic.int8,
+        limits=EIGHT_BITS,
+        opset=11,
+    ),
+    Recipe(
+        name="int8-static",
+        title="static int8 (QDQ) of matmuls: activations scaled by calibration; for CPUs",
+        apply=static.matmuls,
+        keeps_gemm=True,
+        settings=RANGES,
+        limits=EIGHT_BITS,
+        calibrated=True,
+        opset=13,
+    ),
+    Recipe(
+        name="a8w8",
+        title="static QDQ of all operators, activations in 8 bits; for NPUs",
+        apply=partial(static.everything, bits=8),
+        settings=RANGES,
+        limits=EIGHT_BITS,
+        calibrated=True,
+        opset=13,
+        copies=4.5,
+    ),
+    Recipe(
+        name="a16w8",
+        title="static QDQ of all operators, activations in 16 bits; for NPUs",
+        apply=partial(static.everything, bits=16),
+        settings=RANGES,
+        limits=EIGHT_BITS,
+        calibrated=True,
+        opset=21,
+        copies=4.5,
+    ),
+    Recipe(
+        name="int8-weights",
+        title="weight-only 8 bits in blocks",
+        apply=partial(weight_only.nearest, bits=8),
+        settings=BLOCKS,
+        limits=EIGHT_BITS,
+    ),
+    Recipe(
+        name="int4",
+        title="weight-only 4 bits in blocks",
+        apply=partial(weight_only.nearest, bits=4),
+        settings=BLOCKS,
+        limits=FOUR_BITS,
+    ),
+    Recipe(
+        name="int4-hqq",
+        title="weight-only 4 bits, zero points by HQQ",
+        apply=partial(weight_only.hqq, bits=4),
+        settings=ASYMMETRIC,
+        limits=FOUR_BITS,
+    ),
+    Recipe(
+        name="int4-gptq",
+        title="weight-only 4 bits, rounding errors made good by GPTQ",
+        apply=weight_only.gptq,
+        settings=ASYMMETRIC,
+        limits=FOUR_BITS,
+        calibrated=True,
+    ),
+)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    for row in RECIPES:
+        if row.name == name:
+            return row
+    raise UnknownName("precision", name, [FP32, *(row.name for row in RECIPES)])
+
+
+def require_opset(row: Recipe, opset: int) -> None:
+    """Refuse a model whose operator set is too old for a recipe.
+
+    Raises:
+        QuantizationError: it is.
+    """
+    if opset < row.opset:
+        raise QuantizationError(
+            f"Recipe {row.name} needs operator set {row.opset}, and the model has {opset}.",
+            f"Export it with --opset {max(row.opset, 18)}, or take another recipe.",
+        )

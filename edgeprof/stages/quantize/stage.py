@@ -1,0 +1,117 @@
+"""The stage: from an fp32 artifact to a quantized one, in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from edgeprof import process
+from edgeprof.process import Progress
+from edgeprof.schema import Artifact, Calibration, GraphCount, QuantReceipt, Record, StageReceipt, TensorSpec
+from edgeprof.stages import graph
+from edgeprof.stages.quantize import receipt
+from edgeprof.stages.quantize.job import Job, Settings
+from edgeprof.stages.quantize.prepare import prepare, require_plain, weight_matmuls
+from edgeprof.stages.quantize.recipes import recipe, require_opset
+from edgeprof.stages.quantize.tied import share_tied_embedding
+from edgeprof.store import MODEL_FILE, writing
+
+
+class QuantizeRequest(Record, frozen=True, kw_only=True):
+    model: str
+    recipe: str
+    settings: Settings
+    folder: str
+    samples: str = ""  # a file of calibration data
+    calibration: Calibration | None = None  # what is in it
+
+
+class Quantized(Record, frozen=True, kw_only=True):
+    count: GraphCount
+    receipt: QuantReceipt
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def quantize(
+    artifact: Artifact,
+    recipe_name: str,
+    folder: Path,
+    progress: Progress,
+    *,
+    settings: Settings | None = None,
+    samples: Path | None = None,
+    calibration: Calibration | None = None,
+) -> Artifact:
+    """Write a quantized copy of an fp32 artifact into `folder`. Not verified yet.
+
+    Args:
+        settings: None for the recipe's own.
+        samples: a file that `edgeprof.stages.samples` wrote, for recipes that calibrate; `calibration` describes it.
+
+    Raises:
+        QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not fit it.
+    """
+    started, row = time.monotonic(), recipe(recipe_name)
+    chosen = row.settings if settings is None else settings
+    request = QuantizeRequest(
+        model=artifact.path,
+        recipe=recipe_name,
+        settings=chosen,
+        folder=str(folder),
+        samples=str(samples or ""),
+        calibration=calibration,
+    )
+    made = process.call("edgeprof.stages.quantize", request, Quantized, progress=progress)
+    precision = row.precision(chosen)
+    stage = StageReceipt(
+        stage=f"quantize {precision}",
+        kept=True,
+        before=artifact.count,
+        after=made.count,
+        seconds=time.monotonic() - started,
+    )
+    return msgspec.structs.replace(
+        artifact,
+        path=str(folder / MODEL_FILE),
+        precision=precision,
+        inputs=made.inputs,
+        outputs=made.outputs,
+        count=made.count,
+        quantization=made.receipt,
+        checks=(),
+        stages=(*artifact.stages, stage),
+    )
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def run(request: QuantizeRequest, progress: Progress) -> Quantized:
+    logging.disable(logging.WARNING)  # onnxruntime's quantizers tell every step
+    row, folder = recipe(request.recipe), Path(request.folder)
+    progress("preparing matmuls", 0.0)
+    model = graph.load(Path(request.model))
+    require_plain(model)
+    require_opset(row, graph.opset(model))
+    prepare(model, materialize_tied=row.weights_only, keep_gemm=row.keeps_gemm)
+    matmuls = weight_matmuls(model)
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
+        samples = Path(request.samples) if request.samples else None
+        job = Job(model=model, settings=request.settings, scratch=Path(scratch), samples=samples)
+        row.apply(job, progress)
+        shared = share_tied_embedding(model) if row.weights_only else 0
+        reached = receipt.of(matmuls, model, row, shared, request.calibration)
+        progress("writing", 0.9)
+        graph.save(model, folder / MODEL_FILE)
+    values = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return Quantized(
+        count=graph.count(model),
+        receipt=reached,
+        inputs=graph.specs(values),
+        outputs=graph.specs(list(model.graph.outputs)),
+    )

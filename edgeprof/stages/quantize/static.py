@@ -1,0 +1,134 @@
+"""Activations scaled once and for all, by ranges seen on calibration data (QDQ: QuantizeLinear, DequantizeLinear)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.errors import QuantizationError, said
+from edgeprof.process import Progress
+from edgeprof.stages import graph, samples
+from edgeprof.stages.quantize import activations
+from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each
+from edgeprof.stages.quantize.tied import tied_embeddings
+
+if TYPE_CHECKING:
+    import onnx
+
+MULTIPLYING = ["MatMul", "Gemm"]
+ONLY_INPUTS = {"OpTypesToExcludeOutputQuantization": MULTIPLYING}
+"""Products stay fp32: what follows a matmul here (a bias, attention) is computed in fp32 anyway."""
+
+
+# --- matmuls, one by one -----------------------------------------------------------------------------------
+
+
+def matmuls(job: Job, progress: Progress) -> None:
+    """8 bits, at the inputs of matmuls with weights; all else stays fp32. For CPUs."""
+    with activations.collected(job, progress) as seen:
+        ranges: dict[str, Any] = {}
+
+        def quantizer(node: Any) -> Quantizer:
+            name = node.inputs[0].name
+            if name not in ranges:
+                ranges[name] = _range(seen.reader(node.inputs[0]), job)
+            return partial(_quantize, found=ranges[name])
+
+        quantize_each(job.model, quantizer, progress)
+
+
+def _range(reader: activations.Reader, job: Job) -> Any:
+    """What onnxruntime's calibration finds of one tensor (a TensorsData), in a model that only hands it on."""
+    import onnx
+    from onnx import TensorProto, helper
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    file = job.scratch / "identity.onnx"
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (reader.name, "handed on"))
+    same = helper.make_node("Identity", [x.name], [y.name], name="identity")
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(helper.make_graph([same], "g", [x], [y]), opset_imports=opsets, ir_version=9), file)
+    calibrator = create_calibrator(file, ["Identity"], str(job.scratch / "observed.onnx"), _method(job))
+    calibrator.collect_data(reader)
+    return calibrator.compute_data()
+
+
+def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    quantizer = QDQQuantizer(
+        matmul,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=found,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=MULTIPLYING,
+        extra_options=ONLY_INPUTS,
+    )
+    quantizer.quantize_model()
+    return quantizer.model.model  # type: ignore[no-any-return]
+
+
+# --- everything --------------------------------------------------------------------------------------------
+
+
+def everything(job: Job, progress: Progress, *, bits: int) -> None:
+    """Activations of `bits` bits wherever onnxruntime knows how: for NPUs, which run nothing else.
+
+    A tied embedding is left out: it reads the integers of its LM head.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    assert job.samples is not None
+    source, target = job.scratch / "prepared.onnx", job.scratch / "quantized.onnx"
+    graph.save(job.model, source)
+    progress("calibrating and quantizing the whole graph", None)
+    try:
+        quantize_static(
+            source,
+            target,
+            _FeedReader(job.samples),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {"Attention"}),  # it would be invalid
+            nodes_to_exclude=tied_embeddings(job.model),
+            per_channel=True,
+            activation_type=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            calibrate_method=_method(job),
+        )
+    except (ValueError, RuntimeError, KeyError, TypeError) as problem:
+        raise QuantizationError(
+            f"onnxruntime cannot quantize this model: {said(problem)}.", "Take another recipe, or other data."
+        ) from problem
+    made = graph.load(target)
+    job.model.graph = made.graph
+    job.model.opset_imports.update(made.opset_imports)
+
+
+class _FeedReader:
+    """Whole samples, as onnxruntime's calibration reads them."""
+
+    def __init__(self, file: Path) -> None:
+        self.feeds = samples.read(file)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self.feeds, None)
+
+
+def _method(job: Job) -> Any:
+    from onnxruntime.quantization import CalibrationMethod
+
+    methods = {
+        "min-max": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    return methods[job.settings.method or "min-max"]
