@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgeprof.families.fused import fusions
 from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -68,12 +69,24 @@ WEIGHT_BYTES: dict[str, tuple[float, float, float]] = {
     "fp16": (2, 0, 2),
     "bf16": (2, 0, 2),
     "int8": (1, 5, 4),  # a scale (fp32) and a zero point (int8) per output channel
-    "int4": (0.5 + 4 / 32, 0, 4),  # a scale (fp32) per 32 weights of a column
+    "int8-static": (1, 5, 4),
+    "a16w8": (1, 5, 2),  # tables are looked up in 16 bits
+    "int8-weights": (1 + 4 / 32, 0, 4),  # a scale (fp32) per 32 weights of a column
+    "int4": (0.5 + 4 / 32, 0, 4),
 }
 """Bytes per quantized weight, per output channel, and per parameter that stays in floating point."""
 
-ACTIVATION_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4, "int4": 4}
-"""Bytes per element between operators: quantized weights are multiplied into floating point."""
+ACTIVATION_BYTES = {
+    "fp32": 4,
+    "fp16": 2,
+    "bf16": 4,  # weights are stored in it, and computed with in fp32
+    "int8": 4,  # products of integers are scaled to fp32
+    "int8-static": 4,
+    "a16w8": 4,  # onnxruntime's CPU provider computes in fp32 between its 16-bit values
+    "int8-weights": 4,
+    "int4": 4,
+}
+"""Bytes per element between operators."""
 
 
 class Family(ABC):
@@ -103,6 +116,14 @@ class Family(ABC):
     def notes(self, variant: Variant) -> tuple[str, ...]:
         """What a reader of its numbers should know besides."""
         return ()
+
+    def activation(self, variant: Variant) -> str:
+        """The function between the two layers of an MLP, in `transformers`' word for it."""
+        return "gelu"
+
+    def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
+        """Operators that onnxruntime has to run as one, and how many a model has in an operator set: see `fused`."""
+        return fusions(self.components(variant, self.example(variant)), self.activation(variant), opset)
 
     # --- sized ---
 

@@ -71,6 +71,7 @@ class BERT(TransformersFamily):
         "vocab_size": 30522,
         "max_position_embeddings": 512,
         "type_vocab_size": 2,
+        "hidden_act": "gelu",
         "tie_word_embeddings": True,
     }
     variants = (

@@ -59,6 +59,7 @@ GPT3 = (
 class GPT2(TransformersFamily):
     name = "gpt2"
     model_type = "gpt2"
+    activation_key = "activation_function"
     tasks = (
         Task(name="causal-lm", architecture="GPT2LMHeadModel", outputs=("logits",)),
         Task(name="base", architecture="GPT2Model", outputs=("last_hidden_state",)),
@@ -76,6 +77,7 @@ class GPT2(TransformersFamily):
         "n_head": 12,
         "n_positions": 1024,
         "vocab_size": 50257,
+        "activation_function": "gelu_new",
         "tie_word_embeddings": True,
     }
     variants = (

@@ -24,6 +24,7 @@ class TransformersFamily(Family):
 
     model_type: ClassVar[str]  # `transformers`' word for it in config.json
     tasks: ClassVar[tuple[Task, ...]]
+    activation_key: ClassVar[str] = "hidden_act"  # where config.json tells the activation function of the MLP
 
     def build(self, variant: Variant) -> torch.nn.Module:
         import transformers
@@ -41,6 +42,9 @@ class TransformersFamily(Family):
     def model_options(self, variant: Variant) -> dict[str, Any]:
         """What that class takes besides a configuration."""
         return {"add_pooling_layer": False} if variant.task == "encoder" else {}
+
+    def activation(self, variant: Variant) -> str:
+        return str(self.value(variant, self.activation_key))
 
     def task(self, variant: Variant) -> Task:
         return next(task for task in self.tasks if task.name == variant.task)

@@ -56,6 +56,7 @@ class ViT(TransformersFamily):
         "image_size": 224,
         "patch_size": 16,
         "num_channels": 3,
+        "hidden_act": "gelu",
         "qkv_bias": True,
     }
     variants = (
