@@ -1,6 +1,6 @@
 """edgeprof: what a transformer costs on a device, at a token length, in a precision, and why.
 
-    from edgeprof import explain, export, profile, load_run, write_report
+    from edgeprof import explain, export, quantize, profile, load_run, write_report
 
 Names are loaded when first used, so importing the package costs nothing; `edgeprof.api` documents them.
 """
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         export,
         load_run,
         profile,
+        quantize,
         verify,
+        why,
         write_report,
     )
     from edgeprof.errors import EdgeprofError
@@ -32,7 +34,9 @@ __all__ = [
     "export",
     "load_run",
     "profile",
+    "quantize",
     "verify",
+    "why",
     "write_report",
 ]
 

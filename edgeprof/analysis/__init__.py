@@ -5,5 +5,7 @@ findings     points -> numbers worth telling: growth with length and size, preci
 sentences    findings -> words: the headlines and the caption of every figure of what was measured
 counted      ledgers -> words: the captions of figures of what was counted
 ledger       closed forms and graph counts as ledgers; what overtakes what
+why          two files of one run -> which is faster, from where on, and what makes it so; `operators` (the table of
+             classes), `reasons` (the words) and `processor` are behind it
 claims       what is said of transformers, with a check for each; `checks`, `growth` and `fit` are behind it
 """

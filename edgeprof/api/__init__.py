@@ -1,8 +1,10 @@
 """The verbs as functions, with the names, defaults and errors of the commands.
 
     export(targets, ...)        variants or checkpoints -> verified ONNX artifacts     -> list[Export]
+    quantize(targets, ...)      fp32 artifacts or .onnx files -> smaller ones          -> list[Export]
     verify(targets, ...)        artifacts against the values PyTorch gave              -> list[Artifact]
     profile(targets, seq=...)   latency and memory, point by point                     -> Run
+    why(a, b, ...)              what makes one of two files faster than the other      -> list[Why]
     explain(target, seq=...)    where parameters, MACs and bytes come from             -> Explanation
     draw_explanation(found)     its figures and page                                   -> list of paths
     load_run(name)              a run that was made before                             -> Run
@@ -18,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeprof.api.claiming import check_claims
+    from edgeprof.api.comparing import why
     from edgeprof.api.explaining import draw_explanation, explain
     from edgeprof.api.exporting import Export, export
     from edgeprof.api.profiling import profile
+    from edgeprof.api.quantizing import quantize
     from edgeprof.api.reporting import write_report
     from edgeprof.api.runs import Run, load_run
     from edgeprof.api.verifying import verify
@@ -34,7 +38,9 @@ __all__ = [
     "export",
     "load_run",
     "profile",
+    "quantize",
     "verify",
+    "why",
     "write_report",
 ]
 
@@ -47,7 +53,9 @@ _MODULE = {
     "export": "exporting",
     "load_run": "runs",
     "profile": "profiling",
+    "quantize": "quantizing",
     "verify": "verifying",
+    "why": "comparing",
     "write_report": "reporting",
 }
 

@@ -1,5 +1,6 @@
 """What a user may point at when something exported is wanted: names, artifact folders, any .onnx file."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,28 @@ def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = (
     named = [target for target in targets if target not in files]
     artifacts = exported(named, models, precision) if named or not files else []
     return artifacts + [foreign(Path(file)) for file in files]
+
+
+def one_model(target: str, models: Path) -> Artifact:
+    """The one artifact that a target means: "gpt2:int8", the folder of one precision, an .onnx file.
+
+    Raises:
+        UsageError: there is no such model, or it is exported in several precisions and none is named.
+    """
+    name, precision = split(target)
+    found = any_model([name], models, [precision] if precision else [])
+    if len(found) == 1:
+        return found[0]
+    names = [f"{artifact.name}:{artifact.precision}" for artifact in found]
+    raise UsageError(f"{target} is exported several times.", f"Name one: {', '.join(names)}.")
+
+
+def split(target: str) -> tuple[str, str]:
+    """ "gpt2:int8" -> ("gpt2", "int8"); the precision is empty where none is named. A path may hold a colon."""
+    name, colon, precision = target.rpartition(":")
+    if not colon or Path(target).exists() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", precision):
+        return target, ""
+    return name, precision
 
 
 def foreign(path: Path) -> Artifact:

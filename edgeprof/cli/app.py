@@ -2,7 +2,7 @@
 
 import typer
 
-from edgeprof.cli import claims, explain, export, models, profile, report, verify
+from edgeprof.cli import claims, explain, export, models, profile, quantize, recipes, report, verify, why
 
 app = typer.Typer(
     name="edgeprof",
@@ -15,9 +15,12 @@ app = typer.Typer(
 for verb in (
     models.models,
     export.export,
+    quantize.quantize,
+    recipes.recipes,
     verify.verify,
     profile.profile,
     explain.explain,
+    why.why,
     report.report,
     claims.claims,
 ):

@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeprof.schema import Place, Why
+
+
+def why(
+    a: Annotated[str, typer.Argument(metavar="A", help="gpt2:fp32, an artifact folder, or an .onnx file.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it: gpt2:int8, another file.")],
+    seq: Annotated[str | None, typer.Option(help="Token lengths; default a few. In decode: tokens cached.")] = None,
+    phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
+    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1)] = None,
+    rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
+    runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 5,
+    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.", min=0.0)] = 0.5,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.", min=1.0)] = 300.0,
+    name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Measure nothing: use this run, which has both (profile --ops).")
+    ] = None,
+    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Tell why B is faster than A, or is not: both in turn, length by length, operator class by class."""
+    from edgeprof import api
+    from edgeprof.cli import console
+    from edgeprof.cli.options import choice, numbers
+
+    with console.progress_bar(still=True) as progress:
+        found = api.why(
+            a,
+            b,
+            seq=numbers(seq, "--seq") if seq is not None else (),
+            phase=choice(phase, "--phase", "prefill", "decode", "both"),
+            threads=threads,
+            rounds=rounds,
+            runs=runs,
+            min_time_s=min_time,
+            timeout_s=timeout,
+            name=name,
+            run=run,
+            models=models,
+            out=out,
+            progress=progress,
+        )
+    if json:
+        console.show_json(found)
+        return
+    for number, one in enumerate(found):
+        if number:
+            console.show_line("")
+        _show(one)
+
+
+def _show(found: "Why") -> None:
+    from edgeprof.cli.console import show_line, show_table
+
+    a, b = (f"{side.variant} {side.precision}" for side in (found.a, found.b))
+    setting = f"{found.provider}, batch {found.batch}, {found.threads} threads"
+    show_line((f"A: {a}   B: {b}", "bold"), f"   ({setting})\n")
+    for verdict in found.verdicts:
+        show_line((verdict, "bold"))
+    show_line("")
+    names = list(dict.fromkeys(one.name for place in found.places for one in place.classes))
+    columns = [("phase", "left"), *((head, "right") for head in ("tokens", "A", "B", "A / B", "95 % interval"))]
+    columns += [(name, "right") for name in names]
+    show_table(columns, [_row(place, names) for place in found.places])
+    if names:
+        show_line(("Classes: time in A > in B, of runs with the profiler.", "dim"))
+    for title, lines in (("Why", found.findings), ("Processor", found.machine)):
+        show_line(("\n" + title, "bold"))
+        for line in lines:
+            show_line(f"- {line}")
+
+
+def _row(place: "Place", names: list[str]) -> list[str]:
+    from edgeprof import units
+
+    times = {one.name: one for one in place.classes}
+    row = [place.phase, f"{place.length:,}", units.duration(place.a_s), units.duration(place.b_s)]
+    row += [units.ratio(place.speed), f"{units.number(place.speed_low)} to {units.number(place.speed_high)}"]
+    for name in names:
+        one = times.get(name)
+        row.append(f"{units.duration(one.a_s)} > {units.duration(one.b_s)}" if one else "")
+    return row
