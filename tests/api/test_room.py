@@ -66,7 +66,7 @@ def test_to_be_quantized_a_model_needs_more_of_both(machine: Machine, tmp_path: 
     variant = find_variant("gpt2-xl")
     machine(memory=10e9)
     assert room.too_large(variant, ["fp32"], tmp_path, "") is None
-    assert room.too_large(variant, ["int8"], tmp_path, "") is not None
+    assert room.too_large(variant, ["a16w8"], tmp_path, "") is not None
     machine(disk=7e9)
     assert room.too_large(variant, ["fp32"], tmp_path, "") is room.too_large(variant, ["int8"], tmp_path, "") is None
     assert room.too_large(variant, ["fp32", "int8"], tmp_path, "") is not None

@@ -11,7 +11,7 @@ from command import Command
 USAGE = [
     ("export bert-tinny", "Did you mean bert-tiny"),
     ("export", "edgeprof export --help"),
-    ("export bert-tiny --precision int9", "Did you mean int8?"),
+    ("export bert-tiny --precision int9", "Did you mean int8"),
     ("export bert-tiny --precision fp32,", "--precision is empty, or has an empty part"),
     ("export bert-tiny --weights trained", "--weights cannot be 'trained'. Choose one of auto, pretrained, random."),
     ("export bert-tiny --logits last", "--logits last is for decoders"),
