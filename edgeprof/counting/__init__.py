@@ -3,7 +3,7 @@
 reading   opening a graph without its weights; what it has to be given
 shapes    the shape of every tensor; `values` does the shape arithmetic, `contrib` knows onnxruntime's operators
 rules     MACs of every operator
-live      the most bytes alive at once
+live      the most bytes alive at once; `fusing` and `dequantizing` know what onnxruntime never makes of a graph
 """
 
 from __future__ import annotations

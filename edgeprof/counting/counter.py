@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.counting import arena, live, planner, rules
-from edgeprof.counting.contrib import MS, UNFIT, packing
+from edgeprof.counting.contrib import FLOAT, MS, UNFIT, packing
+from edgeprof.counting.dequantizing import absorbed, unpacked
 from edgeprof.counting.fusing import unmade
 from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
@@ -18,6 +19,7 @@ from edgeprof.schema import Uncounted
 if TYPE_CHECKING:
     import onnx
 
+FLOAT16 = 10  # TensorProto.FLOAT16
 INDICES = {6, 7, 9}  # TensorProto: INT32, INT64, BOOL
 
 
@@ -31,9 +33,12 @@ class Counter:
     def costs(self) -> GraphCosts:
         nodes = tuple(map(self._node, self.graph.node))
         workspaces = [self._workspace(node) for node in self.graph.node]
-        fused = unmade(self.graph, self.weights.constants)
-        most, at = live.peak(self.graph, self.tensors, self.weights.constants, fused, workspaces)
-        planned = planner.plan(self.graph, self.tensors, self.weights.constants, fused)
+        integers = absorbed(self.graph, self.tensors, self.weights.constants)
+        fused = unmade(self.graph, self.weights.constants) | integers
+        loaded = self.weights.constants - unpacked(self.graph, self.weights.constants, integers)
+        tensors = self._as_computed()
+        most, at = live.peak(self.graph, tensors, loaded, fused, workspaces)
+        planned = planner.plan(self.graph, tensors, loaded, fused)
         return GraphCosts(
             nodes=nodes,
             uncounted=tuple(
@@ -46,6 +51,15 @@ class Counter:
             working_bytes=arena.resident_bytes(planned, workspaces),
             unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
         )
+
+    def _as_computed(self) -> dict[str, Tensor]:
+        """Tensors in the types in which they are made. onnxruntime's CPU provider has few kernels for fp16 on x86, and
+        works in fp32 from the first operator that has none; only inputs and outputs of the graph stay what they are."""
+        outside = {value.name for value in (*self.graph.input, *self.graph.output)}
+        return {
+            name: Tensor(FLOAT, tensor.shape) if tensor.dtype == FLOAT16 and name not in outside else tensor
+            for name, tensor in self.tensors.items()
+        }
 
     def _sized(self, name: str) -> bool:
         return name in self.tensors and self.tensors[name].shape is not None
@@ -113,6 +127,7 @@ class _Weights:
         self.origins: dict[str, set[str]] = {}
         self._hold(graph)
         self.formats: set[str] = set()  # scales and zero points
+        self.integers: set[str] = set()  # weights in integers of 32 bits: biases of quantized products
         scales = {name for node in graph.node if node.op_type == "DynamicQuantizeLinear" for name in node.output[1:]}
         for node in graph.node:
             for subgraph in subgraphs(node):
@@ -133,6 +148,8 @@ class _Weights:
         for position in rules.QUANTIZATION.get(operator(node), ()):
             if position < len(node.input):
                 self.formats |= self.origins.get(node.input[position], set())
+        if node.op_type == "DequantizeLinear" and node.input[0] in self.stored:
+            self.integers.add(node.input[0])
         if node.op_type == "Mul" and scales & set(used):  # the scale of the product of two quantized matrices
             self.formats |= set().union(*(self.origins.get(name, set()) for name in used))
         if operator(node) in rules.CONTROL_FLOW:
@@ -155,7 +172,8 @@ class _Weights:
                 self.claimed.add(origin)
                 tensor = self.stored[origin]
                 total += stored_bytes(tensor.dtype, tensor.size)
-                if origin not in self.formats and tensor.dtype not in INDICES and tensor.size > 1:
+                indices = tensor.dtype in INDICES and origin not in self.integers
+                if origin not in self.formats and not indices and tensor.size > 1:
                     params += _elements(tensor, operator(node), position, attributes(node))
         return params, total
 

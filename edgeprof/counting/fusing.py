@@ -64,5 +64,14 @@ def _gelu(
         values.add(node.output[0])
         leaving = {one for one in values if one in kept or any(reader not in inside for reader in readers.get(one, ()))}
         if leaving == {node.output[0]}:
-            return inside if {graph.node[one].op_type for one in inside} & {"Erf", "Tanh"} else []
+            kinds = {graph.node[one].op_type for one in inside}
+            return inside if kinds & {"Erf", "Tanh"} and not _is_halved_first(graph, inside, constants) else []
     return []
+
+
+def _is_halved_first(graph: onnx.GraphProto, inside: list[int], constants: Collection[str]) -> bool:
+    """x (0.5 (1 + erf)), as torch writes it for old operator sets, is not a form that onnxruntime knows."""
+    nodes = [graph.node[index] for index in inside]
+    curved = {node.output[0] for node in nodes if node.op_type in ("Erf", "Tanh")}
+    raised = {node.output[0] for node in nodes if node.op_type == "Add" and curved.intersection(node.input)}
+    return any(raised.intersection(node.input) and set(node.input) & set(constants) for node in nodes)

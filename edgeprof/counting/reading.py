@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,35 @@ def read(path: Path) -> onnx.ModelProto:
     if model.functions:
         from onnx import inliner
 
-        return inliner.inline_local_functions(model)
+        model = inliner.inline_local_functions(model)
+    _sort(model.graph)
     return model
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put nodes behind those that they read from: onnxruntime takes them in any order, and some tools write them so.
+
+    A node that stands too late comes right before the first that reads from it. A graph with a circle stays as it is.
+    """
+    maker = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    wanted = {index: {maker[name] for name in reads(node) if name in maker} for index, node in enumerate(graph.node)}
+    if all(max(before, default=-1) < index for index, before in wanted.items()):
+        return
+    try:
+        TopologicalSorter(wanted).prepare()
+    except CycleError:
+        return
+    placed: dict[int, None] = {}
+    for index in wanted:
+        waiting = [index]
+        while waiting:
+            missing = sorted(wanted[waiting[-1]] - placed.keys(), reverse=True)
+            waiting += missing
+            if not missing:
+                placed[waiting.pop()] = None
+    nodes = [graph.node[index] for index in placed]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:

@@ -89,6 +89,19 @@ def _int8_matmul(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[in
     return [ins[0].size]
 
 
+BY_INTEGERS = 4  # accuracy_level of MatMulNBits
+
+
+def _matmul_nbits(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[int]:
+    """The activations in int8, with a scale and a sum in fp32 for each block. Where real numbers are multiplied,
+    weights of 8 bits are unpacked as a whole, and those of 4 bits piece by piece."""
+    if attributes.get("accuracy_level") == BY_INTEGERS:
+        rows, columns, block = ins[0].size // attributes["K"], attributes["K"], attributes["block_size"]
+        blocks = -(-columns // block)
+        return [rows * blocks * (block + 2 * FLOAT_BYTES)]
+    return _floats(attributes["N"] * attributes["K"]) if attributes.get("bits", 4) == 8 else []
+
+
 WORKSPACES: dict[str, Rule] = {
     "Attention": _standard,
     MS + "Attention": _packed(MS + "Attention"),
@@ -96,5 +109,6 @@ WORKSPACES: dict[str, Rule] = {
     MS + "MultiHeadAttention": _multi_head,
     MS + "GroupQueryAttention": _group_query,
     MS + "DynamicQuantizeMatMul": _int8_matmul,
+    MS + "MatMulNBits": _matmul_nbits,
     "LSTM": _lstm,
 }

@@ -70,9 +70,12 @@ WEIGHT_BYTES: dict[str, tuple[float, float, float]] = {
     "bf16": (2, 0, 2),
     "int8": (1, 5, 4),  # a scale (fp32) and a zero point (int8) per output channel
     "int8-static": (1, 5, 4),
-    "a16w8": (1, 5, 2),  # tables are looked up in 16 bits
+    "a8w8": (1, 5, 1),  # tables are looked up in 8 bits
+    "a16w8": (1, 5, 2),
     "int8-weights": (1 + 4 / 32, 0, 4),  # a scale (fp32) per 32 weights of a column
     "int4": (0.5 + 4 / 32, 0, 4),
+    "int4-hqq": (0.5 + 8 / 32, 0, 4),  # and a zero point in fp32
+    "int4-gptq": (0.5 + 4.5 / 32, 0, 4),  # and a zero point of 4 bits
 }
 """Bytes per quantized weight, per output channel, and per parameter that stays in floating point."""
 
@@ -82,9 +85,12 @@ ACTIVATION_BYTES = {
     "bf16": 4,  # weights are stored in it, and computed with in fp32
     "int8": 4,  # products of integers are scaled to fp32
     "int8-static": 4,
+    "a8w8": 4,  # norms, attention and GELU are computed in fp32
     "a16w8": 4,  # onnxruntime's CPU provider computes in fp32 between its 16-bit values
     "int8-weights": 4,
     "int4": 4,
+    "int4-hqq": 4,
+    "int4-gptq": 4,
 }
 """Bytes per element between operators."""
 

@@ -29,6 +29,21 @@ def test_counts_are_those_of_the_model_in_memory(saved: Path) -> None:
     assert counting.count(model, shapes(FEEDS)).macs == 2 * 3 * 500 * 4
 
 
+def test_nodes_in_any_order(tmp_path: Path) -> None:
+    """onnxruntime runs such a file: each node is put before the first that reads from it."""
+    nodes = [node("Add", "m m", "y"), node("Shape", "x", "z"), node("MatMul", "a w", "m"), node("Relu", "x", "a")]
+    onnx.save(graph(nodes, FEEDS, {"w": f32(4, 500)}), tmp_path / "model.onnx")
+    model = counting.read(tmp_path / "model.onnx")
+    assert [one_node.op_type for one_node in model.graph.node] == ["Relu", "MatMul", "Add", "Shape"]
+    assert counting.count(model, shapes(FEEDS)).macs == 2 * 3 * 500 * 4
+
+
+def test_a_circle_is_left_as_it_is(tmp_path: Path) -> None:
+    nodes = [node("Add", "x b", "a"), node("Relu", "a", "b")]
+    onnx.save(graph(nodes, FEEDS), tmp_path / "model.onnx")
+    assert len(counting.read(tmp_path / "model.onnx").graph.node) == 2
+
+
 def test_no_weight_is_read(tmp_path: Path) -> None:
     """The data file is gone, and everything is still there to be counted."""
     path = tmp_path / "model.onnx"

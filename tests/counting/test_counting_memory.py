@@ -130,6 +130,27 @@ def test_a_gelu_in_parts_is_one_node() -> None:
     assert [(b.first, b.last) for b in made.buffers] == [(0, 4), (4, 5), (5, ALWAYS)]
 
 
+def test_a_gelu_that_onnxruntime_does_not_know_stays_in_parts() -> None:
+    """a (0.5 (1 + erf a)), as torch writes it below operator set 20: the half is taken before a is multiplied."""
+    made = planned(
+        [
+            helper.make_node("MatMul", ["x", "w0"], ["a"]),
+            helper.make_node("Erf", ["a"], ["erf"]),
+            helper.make_node("Add", ["erf", "w3"], ["sum"]),
+            helper.make_node("Mul", ["sum", "w3"], ["half"]),
+            helper.make_node("Mul", ["a", "half"], ["gelu"]),
+            helper.make_node("MatMul", ["gelu", "w0"], ["y"]),
+        ],
+        {"x": (4, 8)},
+    )
+    assert [(b.first, b.last) for b in made.buffers] == [
+        (0, 4),  # a
+        (1, 4),  # erf, then the half
+        (2, 5),  # the sum, then the GELU
+        (5, ALWAYS),
+    ]
+
+
 # --- the arena -----------------------------------------------------------------------------------------------
 
 

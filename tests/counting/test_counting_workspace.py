@@ -79,12 +79,23 @@ def cases(n: int) -> dict[str, Case]:
             {"x": f32(n, 4096)},
             {"w": i8(4096, 512), "ws": one()},
         ),
+        "4-bit matmul by integers": blocks(n, 4, accuracy_level=4),
+        "8-bit matmul by integers": blocks(n, 8, accuracy_level=4),
+        "4-bit matmul": blocks(n, 4),
+        "8-bit matmul": blocks(n, 8),
         "lstm": (
             node("LSTM", "x w r", hidden_size=512),
             {"x": f32(n, 1, 512)},
             {"w": f32(1, 2048, 512), "r": f32(1, 2048, 512)},
         ),
     }
+
+
+def blocks(n: int, bits: int, **level: int) -> Case:
+    """n x 4096 numbers times 4096 x 512 weights in blocks of 32."""
+    weights = {"w": u8(512, 128, 4 * bits), "s": f32(512 * 128)}
+    made = node("ms.MatMulNBits", "x w s", K=4096, N=512, bits=bits, block_size=32, **level)
+    return made, {"x": f32(n, 4096)}, weights
 
 
 SCORES, TENSOR, MASK = 12 * MIB, 1.5 * MIB, MIB  # at 512 tokens: 12 x 512 x 512, 512 x 768 and 512 x 512 in fp32
@@ -102,6 +113,10 @@ BY_HAND = {
     "with int8 weights": SCORES + 4 * TENSOR,
     "grouped, with a cache": TENSOR + 2 * TENSOR / 3,  # 4 of 12 heads have keys and values
     "int8 matmul": 2 * MIB,  # 512 x 4096 in int8
+    "4-bit matmul by integers": 2.5 * MIB,  # 512 x 4096 in int8, and 8 bytes for each 32 of them
+    "8-bit matmul by integers": 2.5 * MIB,
+    "4-bit matmul": 0,
+    "8-bit matmul": 8 * MIB,  # the weights, 4096 x 512, in fp32
     "lstm": 4 * MIB,  # 512 x 2048 in fp32
 }
 
