@@ -24,7 +24,7 @@ import msgspec
 
 from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
-from edgeprof.errors import ModelFileError, VerificationError, said
+from edgeprof.errors import ModelFileError, StorageError, VerificationError, said
 from edgeprof.families import family_of
 from edgeprof.families.fused import SPREAD
 from edgeprof.process import Progress
@@ -75,13 +75,20 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
     request = OptimizeRequest(model=artifact.path, save_to=str(save_to) if save_to else None)
     made = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress)
     expected = _expected(artifact)
-    receipt = FusionReceipt(
-        runtime=made.runtime,
-        nodes=made.nodes,
-        fusions=tuple(_fusion(operator, count, made.nodes) for operator, count in expected.items()),
-        note=_note(artifact),
-    )
-    _require(artifact, receipt, expected)
+    fusions = tuple(_fusion(operator, count, made.nodes) for operator, count in expected.items())
+    missing = [
+        f"{fusion.found} of {fusion.expected} {operator}"
+        for operator, fusion in zip(expected, fusions, strict=True)
+        if fusion.found < fusion.expected
+    ]
+    if missing and not artifact.precision.startswith(REWRITTEN):
+        raise VerificationError(
+            f"Of {artifact.name} in {artifact.precision} {made.runtime} makes {' and '.join(missing)}; "
+            "the others run in parts.",
+            f"Try --opset {OPSET}, another precision, or another version of onnxruntime.",
+        )
+    note = " ".join(filter(None, (_older(artifact), _left(artifact, missing))))
+    receipt = FusionReceipt(runtime=made.runtime, nodes=made.nodes, fusions=fusions, note=note)
     return msgspec.structs.replace(artifact, fusion=receipt)
 
 
@@ -104,7 +111,7 @@ def _fusion(operator: str, expected: int, nodes: dict[str, int]) -> Fusion:
     )
 
 
-def _note(artifact: Artifact) -> str:
+def _older(artifact: Artifact) -> str:
     """What an older operator set spreads over many nodes."""
     if artifact.variant is None:
         return ""
@@ -116,16 +123,11 @@ def _note(artifact: Artifact) -> str:
     return f"In operator set {artifact.opset} {' and '.join(spread)}; --opset {OPSET} has one operator for it."
 
 
-def _require(artifact: Artifact, receipt: FusionReceipt, expected: dict[str, int]) -> None:
-    if artifact.precision.startswith(REWRITTEN):
-        return
-    for operator, fusion in zip(expected, receipt.fusions, strict=True):
-        if fusion.found < fusion.expected:
-            raise VerificationError(
-                f"{receipt.runtime} makes {fusion.found} {operator} of {artifact.name} in {artifact.precision}, "
-                f"where {fusion.expected} are expected: the others run in parts.",
-                f"Try --opset {OPSET}, another precision, or another version of onnxruntime.",
-            )
+def _left(artifact: Artifact, missing: list[str]) -> str:
+    """What a precision that changes every operator leaves of them."""
+    if not missing:
+        return ""
+    return f"In {artifact.precision} onnxruntime makes {' and '.join(missing)}; the others run in parts."
 
 
 # --- in the child ------------------------------------------------------------------------------------------
@@ -159,14 +161,20 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
     options.log_severity_level = 3
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.disable_prepacking", "1")
-    if whole or model.stat().st_size > HOLDS_WEIGHTS_BYTES:
+    beside = whole or model.stat().st_size > HOLDS_WEIGHTS_BYTES
+    if beside:
         _write_weights_beside(options, f"{target.name}.data")
     try:
         ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
+        if not beside and "serialization failed" in str(problem):  # what is folded passes 2 GB: the limit of a graph
+            return _write(model, target, whole=True)
+        if "Failed to write" in str(problem):
+            raise StorageError(
+                f"onnxruntime could not write to {target.parent.parent}.", "Make room there."
+            ) from problem
         raise ModelFileError(
-            f"onnxruntime cannot load {model} and write what it makes of it: {said(problem)}.",
-            "Export it again with --force, or make room on the disk.",
+            f"onnxruntime cannot load {model}: {said(problem)}.", "Export it again with --force."
         ) from problem
 
 

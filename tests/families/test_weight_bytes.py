@@ -1,0 +1,36 @@
+"""Bytes of weights in every precision, by hand: a dense layer of 64 x 96 with a bias, and a table beside it."""
+
+import pytest
+
+from edgeprof.families.base import ACTIVATION_BYTES, WEIGHT_BYTES
+from edgeprof.families.block import dense, table
+
+LAYER, TABLE = dense("layer", 64, 96, rows=1), table("table", 10, 64, rows=1)
+MATRIX, CHANNELS, BLOCKS = 64 * 96, 96, 64 * 96 // 32
+
+
+@pytest.mark.parametrize(
+    ("precision", "layer", "beside"),
+    [
+        ("fp32", 4 * (MATRIX + 96), 4 * 640),
+        ("fp16", 2 * (MATRIX + 96), 2 * 640),
+        ("bf16", 2 * (MATRIX + 96), 2 * 640),
+        ("int8", MATRIX + 5 * CHANNELS + 4 * 96, 4 * 640),
+        ("int8-static", MATRIX + 5 * CHANNELS + 4 * 96, 4 * 640),
+        ("a8w8", MATRIX + 5 * CHANNELS + 96, 640),
+        ("a16w8", MATRIX + 5 * CHANNELS + 2 * 96, 2 * 640),
+        ("int8-weights", MATRIX + 4 * BLOCKS + 4 * 96, 4 * 640),
+        ("int4", MATRIX // 2 + 4 * BLOCKS + 4 * 96, 4 * 640),
+        ("int4-hqq", MATRIX // 2 + 8 * BLOCKS + 4 * 96, 4 * 640),
+        ("int4-gptq", MATRIX // 2 + 4 * BLOCKS + BLOCKS // 2 + 4 * 96, 4 * 640),
+    ],
+)
+def test_by_hand(precision: str, layer: int, beside: int) -> None:
+    assert LAYER.weight_bytes(precision) == layer
+    assert TABLE.weight_bytes(precision) == beside
+
+
+def test_every_recipe_can_be_told_beforehand() -> None:
+    from edgeprof.stages.quantize import RECIPES
+
+    assert {recipe.name for recipe in RECIPES} | {"fp32"} == set(WEIGHT_BYTES) == set(ACTIVATION_BYTES)
