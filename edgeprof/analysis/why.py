@@ -30,10 +30,16 @@ Setting = tuple[str, int, int]
 
 
 def sides(points: Iterable[Point]) -> list[tuple[Side, Side]]:
-    """fp32 against every other precision of the same model that was measured."""
-    known = dict.fromkeys(Side(variant=point.variant, precision=point.precision) for point in measured(points))
-    bases = {side.variant: side for side in known if side.precision == BASE_PRECISION}
-    return [(bases[side.variant], side) for side in known if side.precision != BASE_PRECISION and side.variant in bases]
+    """fp32 against every other precision of the same model that was measured.
+
+    Where there are but two files of about one size, under two names, they are the pair if one of them is in fp32.
+    """
+    params = {Side(variant=point.variant, precision=point.precision): point.params for point in measured(points)}
+    bases = {side.variant: side for side in params if side.precision == BASE_PRECISION}
+    others = [side for side in params if side.precision != BASE_PRECISION]
+    if len(params) == 2 and len(bases) == len(others) == 1 and max(params.values()) < 1.5 * min(params.values()):
+        return [(next(iter(bases.values())), others[0])]
+    return [(bases[side.variant], side) for side in others if side.variant in bases]
 
 
 def why(

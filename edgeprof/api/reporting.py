@@ -6,11 +6,12 @@ from pathlib import Path
 from edgeprof import report, store
 from edgeprof.analysis.ledger import case_of, ledger
 from edgeprof.analysis.sentences import sentences
+from edgeprof.analysis.why import sides, why
 from edgeprof.api.explaining import explain
-from edgeprof.api.runs import load_run
+from edgeprof.api.runs import Run, load_run
 from edgeprof.families import variants
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Explanation, Ledger, Point
+from edgeprof.schema import Explanation, Ledger, Point, Why
 
 LENGTHS = tuple(2**power for power in range(4, 18))  # 16 to 131,072 tokens
 MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
@@ -43,6 +44,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         sentences(found.points, mixers),
         explanations=_explanations(found.points),
         mixers=mixers,
+        whys=_whys(found),
         started_at=min((measurement.started_at for measurement in found.measurements), default=""),
         progress=progress,
     )
@@ -56,6 +58,12 @@ def _explanations(points: Sequence[Point]) -> list[Explanation]:
         if point.variant in known and point.family not in NOT_EXPLAINED:
             largest[point.family] = point
     return [explain(point.variant, seq=LENGTHS) for point in largest.values()]
+
+
+def _whys(found: Run) -> list[Why]:
+    """Of every precision beside fp32, where operators were profiled."""
+    pairs = sides(found.points) if found.operators else []
+    return [one for pair in pairs for one in why(*pair, found.points, found.operators, found.machine, found.kernels)]
 
 
 def _mixers() -> dict[str, list[Ledger]]:

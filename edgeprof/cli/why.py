@@ -70,7 +70,7 @@ def _show(found: "Why") -> None:
     columns += [(name, "right") for name in names]
     show_table(columns, [_row(place, names) for place in found.places])
     if names:
-        show_line(("Classes: time in A > in B, of runs with the profiler.", "dim"))
+        show_line(("Classes: time in A → in B, of runs with the profiler.", "dim"))
     for title, lines in (("Why", found.findings), ("Processor", found.machine)):
         show_line(("\n" + title, "bold"))
         for line in lines:
@@ -85,5 +85,5 @@ def _row(place: "Place", names: list[str]) -> list[str]:
     row += [units.ratio(place.speed), f"{units.number(place.speed_low)} to {units.number(place.speed_high)}"]
     for name in names:
         one = times.get(name)
-        row.append(f"{units.duration(one.a_s)} > {units.duration(one.b_s)}" if one else "")
+        row.append(f"{units.duration(one.a_s)} → {units.duration(one.b_s)}" if one else "")
     return row

@@ -94,3 +94,40 @@ class Chart:
     x: Scale
     panels: tuple[Panel, ...]
     square: bool = False  # x and y are the same quantity, within the same limits
+
+
+# --- bars ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str  # below
+    top: str  # above
+    parts: tuple[float, ...]  # heights from the ground up, one for each name of the chart
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bars that stand together."""
+
+    label: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A panel of stacked bars."""
+
+    title: str
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """A figure of stacked bars, ready to be drawn; its panels share a linear scale that begins at nothing."""
+
+    title: str
+    remarks: tuple[str, ...]
+    label: str  # of the scale
+    names: tuple[tuple[str, str], ...]  # of the parts, each with its colour
+    panels: tuple[Stack, ...]

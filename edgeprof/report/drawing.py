@@ -50,7 +50,7 @@ def draw(chart: Chart) -> Drawing:
         canvas = Canvas(dpi=style.DPI)
         layout = _layout(chart)
         canvas.set_size_inches(layout.width, layout.height)
-        _head(canvas, layout, chart.title)
+        write_head(canvas, chart.title, layout.head)
         limits = _limits(chart)
         for index, panel in enumerate(chart.panels):
             axes = canvas.add_axes(layout.box(index))
@@ -133,19 +133,19 @@ def _layout(chart: Chart) -> Layout:
     shared = len({panel.y for panel in panels}) == 1
     names = [line.label for panel in panels for line in panel.lines]
     names += [guide.label for panel in panels for guide in panel.guides]
-    right = max(map(_width_in, names)) + 0.3
+    right = max(map(text_width_in, names)) + 0.3
     left = Layout.left if shared else columns * Layout.left
     # Long names (checkpoints) widen the picture rather than squeeze the boxes.
-    over = [_width_in(panel.title, bold=True) for panel in panels]
-    over += [_width_in(event.label) for panel in panels for event in panel.events]
+    over = [text_width_in(panel.title, bold=True) for panel in panels]
+    over += [text_width_in(event.label) for panel in panels for event in panel.events]
     inner = max((1.6 if shared else 2.5) + right, 0.2 + max(over))
-    title = _width_in(chart.title, style.TITLE_PT, bold=True) + 0.3
+    title = text_width_in(chart.title, style.TITLE_PT, bold=True) + 0.3
     width = max(WIDTH_IN[columns], left + columns * inner, title)
     return Layout(
         columns=columns,
         count=len(panels),
         width=width,
-        head=_wrap(chart.remarks, width - 0.3),
+        head=wrap(chart.remarks, width - 0.3),
         right=right,
         titled=any(panel.title for panel in panels),
         events=max(len(panel.events) for panel in panels),
@@ -153,7 +153,7 @@ def _layout(chart: Chart) -> Layout:
     )
 
 
-def _width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False) -> float:
+def text_width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False) -> float:
     """How wide a text is when it is drawn."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
@@ -164,25 +164,28 @@ def _width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False) ->
     return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72
 
 
-def _wrap(parts: Sequence[str], width_in: float) -> tuple[str, ...]:
+def wrap(parts: Sequence[str], width_in: float) -> tuple[str, ...]:
     """Remarks into lines that fit."""
     lines = [""]
     for part in parts:
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
-        if _width_in(longer) <= width_in:
+        if text_width_in(longer) <= width_in:
             lines[-1] = longer
         else:
             lines.append(part)
     return tuple(filter(None, lines))
 
 
-def _head(canvas: "Canvas", layout: Layout, title: str) -> None:
-    def text(inches_down: float, words: str, **look: Any) -> None:
-        canvas.text(0.15 / layout.width, 1 - inches_down / layout.height, words, va="top", **look)
+def write_head(canvas: "Canvas", title: str, lines: Sequence[str]) -> None:
+    """The title of a figure, and what holds for all of it."""
+    width, height = canvas.get_size_inches()
 
-    text(layout.top_pad, title, fontsize=style.TITLE_PT, fontweight="bold")
-    for number, line in enumerate(layout.head):
-        down = layout.top_pad + layout.title + layout.line * number
+    def text(inches_down: float, words: str, **look: Any) -> None:
+        canvas.text(0.15 / width, 1 - inches_down / height, words, va="top", **look)
+
+    text(Layout.top_pad, title, fontsize=style.TITLE_PT, fontweight="bold")
+    for number, line in enumerate(lines):
+        down = Layout.top_pad + Layout.title + Layout.line * number
         text(down, line, fontsize=style.FONT_PT, color=style.QUIET)
 
 
@@ -221,7 +224,7 @@ def _ticks(axes: "Axes", chart: Chart, layout: Layout, index: int) -> None:
     x, y = chart.x, chart.panels[index].y
     known = sorted({mark.x for panel in chart.panels for mark in panel.marks})
     tick_width_in = 0.45 if x.base == 2 else 0.65
-    tick_width_in = max(tick_width_in, _width_in(x.tick(known[-1])) + 0.12)
+    tick_width_in = max(tick_width_in, text_width_in(x.tick(known[-1])) + 0.12)
     for axis, scale, limits, most in (
         (axes.xaxis, x, axes.get_xlim(), int(layout.box_width / tick_width_in)),
         (axes.yaxis, y, axes.get_ylim(), int(HEIGHT_IN / 0.35)),
@@ -308,7 +311,7 @@ def _events(axes: "Axes", panel: Panel, layout: Layout) -> None:
         height = 1 + layout.line * (number + 0.5) / HEIGHT_IN
         look: dict[str, Any] = {"color": style.INK, "clip_on": False}
         axes.plot([event.x] * 2, [0, height - 0.09 / HEIGHT_IN], linewidth=0.9, zorder=1.8, transform=across, **look)
-        half = _width_in(event.label) / 2 / layout.box_width
+        half = text_width_in(event.label) / 2 / layout.box_width
         middle = min(max(float(to_axes.transform((event.x, 1))[0]), half), widest - half)
         words: dict[str, Any] = {"fontsize": style.LABEL_PT, "ha": "center", "va": "center_baseline"}
         axes.text(middle, height, event.label, transform=axes.transAxes, **words, **look)

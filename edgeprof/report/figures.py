@@ -1,7 +1,7 @@
 """The tables of figures. A new figure is a row: what it is called, what stands on its axes, what it shows.
 
-FIGURES show points that were measured, EXPLAINED show ledgers, which were counted. Captions come from
-`edgeprof.analysis` under the same names.
+FIGURES show points that were measured, EXPLAINED show ledgers, which were counted, CLASSES shows where the time of
+precisions goes. Captions come from `edgeprof.analysis`.
 """
 
 from collections.abc import Callable
@@ -276,4 +276,27 @@ MIXERS = Explained(
         View("", WEIGHTS, _whole("params"), "no parameters"),
         View("", MACS, _whole("macs"), "no MACs"),
     ),
+)
+
+
+# --- what operators take -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """One row: bars of a precision each, in a group for each length, in a panel for each phase."""
+
+    name: str
+    title: str
+    label: str  # of the scale
+    key: str
+    panels: tuple[tuple[Phase, str], ...]
+
+
+CLASSES = Stacked(
+    "why",
+    "time per class of operators",
+    "Time ({a} = 1)",
+    "height: operator times in runs with the profiler; number: median without it",
+    (("prefill", "Prefill"), ("decode", "Decode, with so many tokens in the KV cache")),
 )

@@ -9,7 +9,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.report import pictures, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point
+from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -25,6 +25,7 @@ def write(
     *,
     explanations: Sequence[Explanation] = (),
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
+    whys: Sequence[Why] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -37,6 +38,7 @@ def write(
         findings: what `edgeprof.analysis` says of the same points, and of the mixers.
         explanations: of models of the run, over token lengths and with captions; each has pictures of its own.
         mixers: ledgers over token lengths of ways to mix tokens, by name.
+        whys: precisions compared, those of one model after each other.
         started_at: when the run began, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -52,14 +54,19 @@ def write(
         raise RunError(f"Run '{run}' holds no measurements yet.", f"Run: edgeprof profile --name {run}")
     plans = [*pictures.of_points(points, findings), *pictures.of_explanations(explanations)]
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
+    plans += pictures.of_whys(whys)
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # those of an earlier report do not stay
         drawn = pictures.save(partial, plans, progress)
+    sections = _sections(drawn)
     content = {
         "run": run,
         "started_at": templates.started(started_at),
         "machine": dict(templates.machine_rows(machine)),
         "headlines": findings.headlines,
-        "sections": _sections(drawn),
+        "why_pictures": sections.pop(pictures.WHY_SECTION, []),
+        "whys": [(why, table.why(why)) for why in whys],
+        "processor": list(dict.fromkeys(line for why in whys for line in why.machine)),
+        "sections": sections,
         "results": table.results(points),
         "problems": table.problems(points),
         "predicted": any(point.memory_predicted_bytes is not None for point in points),

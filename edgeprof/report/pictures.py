@@ -9,13 +9,14 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.process import Progress
-from edgeprof.report import counted, drawing, panels
-from edgeprof.report.chart import Chart
-from edgeprof.report.figures import EXPLAINED, FIGURES, MIXERS
-from edgeprof.schema import Explanation, Findings, Ledger, Point
+from edgeprof.report import bars, counted, drawing, panels, stacked
+from edgeprof.report.chart import Chart, Stacks
+from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS
+from edgeprof.schema import Explanation, Findings, Ledger, Point, Why
 
 FOLDER = "figures"
 EXPLAINED_SECTION = "Explained"
+WHY_SECTION = "Why"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Plan:
     title: str
     section: str
     caption: str
-    chart: Callable[[], Chart | None]
+    chart: Callable[[], Chart | Stacks | None]
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,34 @@ def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
 
 def of_explanations(explanations: Sequence[Explanation]) -> Iterator[Plan]:
     """Of several in one folder, each under a name of its own."""
-    names: set[str] = set()
-    for explanation in explanations:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", explanation.ledger.name).strip("-.") or "model"
-        if explanation.ledger.phase == "decode":
-            name += "-decode"
-        name = next(free for number in range(1, len(explanations) + 2) if (free := _nth(name, number)) not in names)
-        names.add(name)
+    wanted = [one.ledger.name + ("-decode" if one.ledger.phase == "decode" else "") for one in explanations]
+    for name, explanation in zip(_file_names(wanted), explanations, strict=True):
         yield from of_explanation(explanation, name)
+
+
+def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
+    """One picture for all that was compared with one file in one setting."""
+    models: dict[tuple[object, ...], list[Why]] = {}
+    for why in whys:
+        models.setdefault((why.a, why.provider, why.batch, why.threads), []).append(why)
+    names = _file_names([some[0].a.variant for some in models.values()])
+    for name, some in zip(names, models.values(), strict=True):
+        yield Plan(
+            name=f"{CLASSES.name}-{name}",
+            title=f"{some[0].a.variant}: {CLASSES.title}",
+            section=WHY_SECTION,
+            caption=" ".join(verdict for why in some for verdict in why.verdicts),
+            chart=partial(stacked.arrange, CLASSES, some),
+        )
+
+
+def _file_names(wanted: Sequence[str]) -> list[str]:
+    """What may be called so in a folder; of several that are alike, later ones get a number."""
+    names: list[str] = []
+    for one in wanted:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-.") or "model"
+        names.append(next(free for number in range(1, len(wanted) + 2) if (free := _nth(name, number)) not in names))
+    return names
 
 
 def _nth(name: str, number: int) -> str:
@@ -105,7 +126,7 @@ def save(folder: Path, plans: Sequence[Plan], progress: Progress) -> list[Pictur
         chart = plan.chart()
         if chart is None:
             continue
-        drawn = drawing.draw(chart)
+        drawn = bars.draw(chart) if isinstance(chart, Stacks) else drawing.draw(chart)
         svg = drawn.save("svg")
         store.write_atomic(folder / f"{plan.name}.png", drawn.save("png"))
         store.write_atomic(folder / f"{plan.name}.svg", svg)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 # Okabe & Ito (2008), told apart with any colour vision; without yellow, which no thin line can bear on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-INK, QUIET, GRID = "#1f2328", "#59636e", "#e4e7eb"
+INK, QUIET, FAINT, GRID = "#1f2328", "#59636e", "#afb8c1", "#e4e7eb"
 
 FONT_PT = 11.0
 LABEL_PT = 11.0

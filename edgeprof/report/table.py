@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from edgeprof import units
-from edgeprof.schema import Cost, Explanation, Ledger, Point
+from edgeprof.schema import Cost, Explanation, Ledger, Place, Point, Why
 
 MISSING = ""
 Row = TypeVar("Row")
@@ -109,6 +110,29 @@ def _table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
         if column.kept == "always" or len(texts) > 1 or (column.kept == "filled" and texts - {MISSING}):
             kept.append(column)
     return Table(tuple(kept), tuple(tuple(column.text(row) for column in kept) for row in rows))
+
+
+# --- precisions ----------------------------------------------------------------------------------------
+
+
+def why(found: Why) -> Table:
+    """A row for each length; classes in ms of A and of B, where operators were profiled."""
+    names = dict.fromkeys(one.name for place in found.places for one in place.classes)
+    columns: tuple[Column[Place], ...] = (
+        Column("Phase", lambda place: place.phase, number=False),
+        Column("Tokens", lambda place: f"{place.length:,}"),
+        Column(f"{found.a.precision} (ms)", lambda place: _scaled(place.a_s, 1e3)),
+        Column(f"{found.b.precision} (ms)", lambda place: _scaled(place.b_s, 1e3)),
+        Column("Speed", lambda place: units.ratio(place.speed)),
+        Column("95 % interval", lambda place: f"{_scaled(place.speed_low, 1)} to {_scaled(place.speed_high, 1)}"),
+        *(Column(name.capitalize(), partial(_class_ms, name)) for name in names),
+    )
+    return _table(found.places, columns)
+
+
+def _class_ms(name: str, place: Place) -> str:
+    texts = [f"{_scaled(one.a_s, 1e3)} → {_scaled(one.b_s, 1e3)}" for one in place.classes if one.name == name]
+    return texts[0] if texts else MISSING
 
 
 # --- costs ---------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_it_shows_verdict_table_reasons_and_processor(run: str, edgeprof: Comman
     header, short, long = (line.split("  ") for line in lines[4:7])
     assert [cell.strip() for cell in header if cell][:6] == ["phase", "tokens", "A", "B", "A / B", "95 % interval"]
     assert [cell.strip() for cell in short if cell][:5] == ["prefill", "16", "20 ms", "10 ms", "2x"]
-    assert [cell.strip() for cell in long if cell][-3:] == ["30 ms > 40 ms", "10 ms > 10 ms", "0 ns > 50 ms"]
+    assert [cell.strip() for cell in long if cell][-3:] == ["30 ms → 40 ms", "10 ms → 10 ms", "0 ns → 50 ms"]
     assert "Why" in lines and "Processor" in lines
     assert any(line.startswith("- Measured: one product with 2048 x 2048 weights") for line in lines)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.sentences}

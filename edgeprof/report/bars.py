@@ -1,0 +1,115 @@
+"""How stacked bars become a picture: panels below each other, bars as wide as their names need."""
+
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.report import style
+from edgeprof.report.chart import Bar, Stack, Stacks
+from edgeprof.report.drawing import Drawing, text_width_in, wrap, write_head
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT_IN = 2.6  # of a panel
+LEFT_IN, BELOW_IN, ABOVE_IN = 0.95, 0.85, 0.42
+SIDEWAYS_FROM = 12  # bars in a panel: their names are then written upwards
+GROUP_GAP = 0.6  # of a bar
+LINE_IN = 0.24
+LEAST_IN = 6.4
+
+
+def draw(chart: Stacks) -> Drawing:
+    from matplotlib.figure import Figure as Canvas
+
+    with style.look():
+        sideways = max(_count(panel) for panel in chart.panels) > SIDEWAYS_FROM
+        words = [word for panel in chart.panels for bar in _bars(panel) for word in (bar.label, bar.top)]
+        longest = max(map(text_width_in, words))
+        slot = 0.34 if sideways else max(0.5, longest + 0.14)
+        below, above = BELOW_IN + (longest if sideways else 0.0), ABOVE_IN + (longest if sideways else 0.1)
+        box = max(slot * max(_slots(panel) for panel in chart.panels), 2.0)
+        legend = max(text_width_in(name) for name, _ in chart.names) + 0.55
+        width = max(LEFT_IN + box + legend, text_width_in(chart.title, style.TITLE_PT, bold=True) + 0.3, LEAST_IN)
+        box = width - LEFT_IN - legend
+        head = wrap(chart.remarks, width - 0.3)
+        top = 0.49 + LINE_IN * len(head)
+        height = top + len(chart.panels) * (above + HEIGHT_IN + below)
+        canvas = Canvas(figsize=(width, height), dpi=style.DPI)
+        write_head(canvas, chart.title, head)
+        highest = max(sum(bar.parts) for panel in chart.panels for bar in _bars(panel))
+        for number, panel in enumerate(chart.panels):
+            down = top + number * (above + HEIGHT_IN + below) + above
+            place = (LEFT_IN / width, 1 - (down + HEIGHT_IN) / height, box / width, HEIGHT_IN / height)
+            axes = canvas.add_axes(place)
+            axes.set(xlim=(-0.5 - GROUP_GAP / 2, _slots(panel) - 0.5 - GROUP_GAP / 2), ylim=(0, 1.04 * highest))
+            axes.set_ylabel(chart.label)
+            axes.grid(visible=False, axis="x")
+            axes.set_title(
+                panel.title,
+                loc="left",
+                pad=72 * (above - 0.2),
+                fontsize=style.FONT_PT,
+                fontweight="bold",
+                color=style.INK,
+            )
+            _draw_bars(axes, panel, chart, sideways=sideways, below=below)
+            if number == 0:
+                _legend(axes, chart, box)
+    return Drawing(canvas)
+
+
+def _bars(panel: Stack) -> list[Bar]:
+    return [bar for group in panel.groups for bar in group.bars]
+
+
+def _count(panel: Stack) -> int:
+    return len(_bars(panel))
+
+
+def _slots(panel: Stack) -> float:
+    return _count(panel) + GROUP_GAP * len(panel.groups)
+
+
+def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, below: float) -> None:
+    place, ticks, labels = 0.0, [], []
+    turn = 90 if sideways else 0
+    for group in panel.groups:
+        first = place
+        for bar in group.bars:
+            floor = 0.0
+            for (_, colour), part in zip(chart.names, bar.parts, strict=True):
+                axes.bar(place, part, bottom=floor, width=0.84, color=colour, edgecolor="white", linewidth=0.3)
+                floor += part
+            axes.annotate(
+                bar.top,
+                (place, floor),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                rotation=turn,
+                fontsize=style.LABEL_PT,
+            )
+            ticks.append(place)
+            labels.append(bar.label)
+            place += 1
+        middle = (first + place - 1) / 2
+        look: dict[str, Any] = {
+            "ha": "center",
+            "va": "center_baseline",
+            "fontsize": style.LABEL_PT,
+            "fontweight": "bold",
+        }
+        axes.text(middle, -(below - 0.42) / HEIGHT_IN, group.label, transform=axes.get_xaxis_transform(), **look)
+        place += GROUP_GAP
+    axes.set_xticks(ticks, labels, rotation=turn)
+    axes.tick_params(length=0)
+
+
+def _legend(axes: "Axes", chart: Stacks, box_in: float) -> None:
+    """The classes beside the first panel, in the order in which they are stacked."""
+    for number, (name, colour) in enumerate(reversed(chart.names)):
+        height = 1 - (number + 0.5) * LINE_IN / HEIGHT_IN
+        axes.plot(
+            [1 + 0.2 / box_in], [height], "s", color=colour, markersize=9, transform=axes.transAxes, clip_on=False
+        )
+        axes.text(1 + 0.36 / box_in, height, name, va="center_baseline", transform=axes.transAxes)

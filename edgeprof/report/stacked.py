@@ -1,0 +1,71 @@
+"""Comparisons of precisions as a chart: for each length a bar for each precision, made of classes of operators."""
+
+from collections.abc import Sequence
+
+from edgeprof import units
+from edgeprof.report import style
+from edgeprof.report.chart import Bar, Group, Stack, Stacks
+from edgeprof.report.figures import Stacked
+from edgeprof.schema import Place, Side, Why
+
+OTHER = "other"
+
+
+def arrange(row: Stacked, whys: Sequence[Why]) -> Stacks | None:
+    """A row of the table with its data: A of all comparisons is the same file. None where nothing was profiled.
+
+    A bar is as high as its operators take, in runs with the profiler, against those of A at the same length.
+    """
+    names = list(dict.fromkeys(one.name for why in whys for place in why.places for one in place.classes))
+    names.sort(key=lambda name: name == OTHER)
+    stacks = [_stack(title, phase, whys, names) for phase, title in row.panels]
+    panels = [stack for stack in stacks if stack.groups]
+    if not panels:
+        return None
+    first = whys[0]
+    setting = (first.provider, f"batch {first.batch}", f"{first.threads} threads")
+    return Stacks(
+        title=f"{first.a.variant}: {row.title}",
+        remarks=(row.key, *setting),
+        label=row.label.format(a=first.a.precision),
+        names=tuple(zip(names, map(_colour, range(len(names)), names), strict=True)),
+        panels=tuple(panels),
+    )
+
+
+def _colour(rank: int, name: str) -> str:
+    return style.FAINT if name == OTHER else style.colour(rank)
+
+
+def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) -> Stack:
+    places: dict[int, list[tuple[Why, Place]]] = {}
+    for why in whys:
+        for place in why.places:
+            if place.phase == phase and any(one.a_s for one in place.classes):
+                places.setdefault(place.length, []).append((why, place))
+    groups = [Group(f"{length:,} token{'s' * (length > 1)}", _bars(places[length], names)) for length in sorted(places)]
+    return Stack(title=title, groups=tuple(groups))
+
+
+def _bars(compared: Sequence[tuple[Why, Place]], names: Sequence[str]) -> tuple[Bar, ...]:
+    why, place = compared[0]
+    times = {one.name: one.a_s for one in place.classes}
+    bars = [_bar(why.a, place.a_s, times, sum(times.values()), names, compared)]
+    for why, place in compared:
+        whole_s = sum(one.a_s for one in place.classes)
+        times = {one.name: one.b_s for one in place.classes}
+        bars.append(_bar(why.b, place.b_s, times, whole_s, names, compared))
+    return tuple(bars)
+
+
+def _bar(
+    side: Side,
+    seconds: float,
+    times: dict[str, float],
+    whole_s: float,
+    names: Sequence[str],
+    compared: Sequence[tuple[Why, Place]],
+) -> Bar:
+    variants = {one.variant for why, _ in compared for one in (why.a, why.b)}
+    label = side.precision if len(variants) == 1 else f"{side.variant} {side.precision}"
+    return Bar(label, units.duration(seconds), tuple(times.get(name, 0.0) / whole_s for name in names))
