@@ -74,14 +74,14 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
     folder.mkdir()
     values = {node.inputs[0].name or "": node.inputs[0] for node in reachable(job.model) if node.inputs[0] is not None}
     session = _session(job.model, list(values.values()), job.scratch / "observed.onnx")
-    outputs = {name for name in values if name not in {value.name for value in session.get_inputs()}}
+    outputs = sorted(values.keys() - {value.name for value in session.get_inputs()})
     count = 0
     step = part(progress, "calibrating", 0, 2)
     for count, feeds in enumerate(samples.read(job.samples), 1):
         step(f"sample {count}", None)
         seen = dict(feeds)
         try:
-            seen |= dict(zip(sorted(outputs), session.run(sorted(outputs), feeds), strict=True))
+            seen |= dict(zip(outputs, session.run(outputs or None, feeds), strict=False))  # of none, it gives all
         except Exception as problem:  # onnxruntime raises a dozen unrelated classes
             raise QuantizationError(
                 f"The model does not run on calibration sample {count}: {said(problem)}.",

@@ -24,7 +24,7 @@ OVERFLOWING = ("Pow", "ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceL2", 
 MOVING = ("Gather", "Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Identity")
 """Operators that compute nothing, and that the CPU provider has for bf16."""
 
-MAKING = ("Cast", "CastLike", "ConstantOfShape", "DequantizeLinear")
+MAKING = ("Cast", "CastLike", "ConstantOfShape", "DequantizeLinear", "EyeLike", "RandomNormalLike", "RandomUniformLike")
 """Operators whose result has a type of its own."""
 
 LARGEST = {"FLOAT16": 65504.0, "BFLOAT16": 3.3895314e38}
@@ -97,7 +97,7 @@ class _Conversion:
 
     def _is_wanted_half(self, value: ir.Value) -> bool:
         assert value.const_value is not None
-        if value.const_value.nbytes > graph.INLINE_BYTES:
+        if value.const_value.nbytes > graph.INLINE_BYTES or len(value.const_value.shape) > 1:
             return True
         return any(self._halves(use.node) and _is_variable(use.node, use.idx) for use in value.uses())
 
@@ -108,8 +108,8 @@ class _Conversion:
                 wanted = self.half if halves and _is_variable(node, position) else self.full
                 node.replace_input_with(position, self._as(wanted, value, node))
         if halves:
-            for value in node.outputs:
-                if value.dtype == self.full:
+            for position, value in enumerate(node.outputs):
+                if value.dtype == self.full and _is_variable_output(node, position):
                     value.dtype = self.half
 
     def _convert_outputs(self) -> None:
@@ -159,6 +159,14 @@ def _is_variable(node: ir.Node, position: int) -> bool:
     return schema is not None and not _type(schema, position).startswith("tensor(")
 
 
+def _is_variable_output(node: ir.Node, position: int) -> bool:
+    """Whether an output has the type of an input: the mean that a LayerNormalization gives has not."""
+    schema = _schema(node)
+    assert schema is not None
+    outputs = schema.outputs
+    return outputs[min(position, len(outputs) - 1)].type_str in {item.type_str for item in schema.inputs}
+
+
 def _type(schema: onnx.defs.OpSchema, position: int) -> str:
     return str(schema.inputs[min(position, len(schema.inputs) - 1)].type_str)
 
@@ -170,8 +178,10 @@ def _schema(node: ir.Node) -> onnx.defs.OpSchema | None:
     if node.domain:
         return None
     assert node.graph is not None
-    opset = node.graph.opset_imports[""]
-    return onnx.defs.get_schema(node.op_type, opset, "")
+    try:
+        return onnx.defs.get_schema(node.op_type, node.graph.opset_imports[""], "")
+    except onnx.defs.SchemaError:  # onnxruntime knows some by that name
+        return None
 
 
 def _require_types(model: ir.Model) -> None:

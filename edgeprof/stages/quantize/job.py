@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 Method = Literal["min-max", "entropy", "percentile"]
 
 
+WORDS = {
+    "block_size": "block size",
+    "symmetric": "symmetry",
+    "accuracy_level": "accuracy level",
+    "method": "calibration method",
+}
+
+
 class Settings(Record, frozen=True, kw_only=True):
     """Every recipe has its own values; None where a recipe has no such thing."""
 
@@ -33,11 +41,13 @@ class Settings(Record, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value, asked = getattr(self, name), getattr(wanted, name)
             if asked is not None and value is None:
-                raise UsageError(f"Recipe {recipe} has no {name.replace('_', ' ')}.", "Leave the option out.")
+                raise UsageError(f"Recipe {recipe} has no {WORDS[name]} to choose.", "Leave the option out.")
             values[name] = value if asked is None else asked
         size = values["block_size"]
         if size is not None and (size < 16 or size & (size - 1)):
             raise UsageError(f"Block size {size} is no power of two from 16 on.", "Take 32, 64 or 128.")
+        if (level := values["accuracy_level"]) is not None and level not in range(5):
+            raise UsageError(f"There is no accuracy level {level}.", "Take 1 (fp32) to 4 (int8), or 0 (any).")
         return Settings(**values)
 
     def suffix(self, usual: Settings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress
 from edgeprof.stages.quantize.prepare import reachable
 
@@ -24,13 +25,23 @@ def quantize_each(model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], pr
     """Replace every MatMul that multiplies by a constant matrix by what its quantizer makes of it.
 
     Integers are kept in memory until the model is written, the matrices they stand for are not.
+
+    Raises:
+        QuantizationError: the quantizer cannot do it.
     """
     import onnx_ir.passes.common as passes
 
     nodes = reachable(model)
     for index, node in enumerate(nodes):
-        progress(f"quantizing {node.inputs[1].name}", index / len(nodes))  # type: ignore[union-attr]
-        _replace(model, node, quantizer(node)(_alone(node, model.graph.opset_imports[""])))
+        name = node.inputs[1].name  # type: ignore[union-attr]
+        progress(f"quantizing {name}", index / len(nodes))
+        try:
+            quantized = quantizer(node)(_alone(node, model.graph.opset_imports[""]))
+        except (ValueError, RuntimeError, AssertionError) as problem:
+            raise QuantizationError(
+                f"onnxruntime cannot quantize {name}: {said(problem)}.", "Check its values, or take another recipe."
+            ) from problem
+        _replace(model, node, quantized)
     passes.RemoveUnusedNodesPass()(model)
     passes.CommonSubexpressionEliminationPass()(model)  # activations that several matmuls read are quantized once
 
@@ -73,8 +84,8 @@ def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None
     for step in steps:
         for value in step.outputs:
             if value is not inner_y:
-                value.name = f"{node.name or y.name}/{value.name}"
-        step.name = f"{node.name or y.name}/{step.name}"
+                value.name = f"{y.name}/{value.name}"
+        step.name = f"{y.name}/{step.name}"
     inner_y.name, inner_y.type, inner_y.shape = None, y.type, y.shape
     model.graph.insert_before(node, steps)
     name = y.name
@@ -83,17 +94,25 @@ def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None
     model.graph.remove(node, safe=True)
     inner_y.name = name
     for value in constants:
-        if not value.uses():
+        if not value.uses() and not value.is_graph_output():
             del model.graph.initializers[value.name or ""]
 
 
 def _adopt(model: ir.Model, value: ir.Value) -> None:
-    """Move an initializer over, or let its readers have the one of that name that is there already."""
+    """Move an initializer over, or let its readers have an equal one of that name that is there already."""
     import onnx_ir as ir
 
-    standing = model.graph.initializers.get(value.name or "")
+    name = value.name or ""
+    while (standing := model.graph.initializers.get(name)) is not None and not _equal(standing, value):
+        name += "'"  # a bias of two matmuls has two scales
     if standing is None:
-        fresh = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=value.const_value)
-        model.graph.register_initializer(fresh)
-        standing = fresh
+        standing = ir.Value(name=name, shape=value.shape, type=value.type, const_value=value.const_value)
+        model.graph.register_initializer(standing)
     ir.convenience.replace_all_uses_with(value, standing)
+
+
+def _equal(one: ir.Value, other: ir.Value) -> bool:
+    a, b = one.const_value, other.const_value
+    assert a is not None
+    assert b is not None
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

@@ -22,11 +22,9 @@ def of(
     Raises:
         QuantizationError: the recipe reached none.
     """
-    import onnx_ir as ir
-
     found = weight_matmuls(after)
-    real = {name for name in found if after.graph.initializers[name].dtype == ir.DataType.FLOAT}
-    left = [matmul.left("the quantizer left it") for name, matmul in before.items() if name in real]
+    same = [matmul for name, matmul in before.items() if name in found and found[name].bytes == matmul.bytes]
+    left = [matmul.left("the quantizer left it") for matmul in same]
     if before and len(left) == len(before):
         reasons = ", ".join(dict.fromkeys(one.reason for one in left))
         raise QuantizationError(

@@ -23,7 +23,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     weights_only: bool = True  # matrices that are multiplied, and not all numbers
     calibrated: bool = False
     keeps_gemm: bool = False
-    opset: int = 1  # the oldest operator set that can say it
+    opset: int = 7  # the oldest operator set that can say it; older ones onnxruntime does not run
     copies: float = 1.3  # of all weights, in memory at once
 
     def precision(self, settings: Settings) -> str:
@@ -104,7 +104,7 @@ RECIPES: tuple[Recipe, ...] = (
         name="int4-hqq",
         title="weight-only 4 bits, zero points by HQQ",
         apply=partial(weight_only.hqq, bits=4),
-        settings=ASYMMETRIC,
+        settings=Settings(block_size=32),
         limits=FOUR_BITS,
     ),
     Recipe(

@@ -104,6 +104,7 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
         samples = Path(request.samples) if request.samples else None
         job = Job(model=model, settings=request.settings, scratch=Path(scratch), samples=samples)
         row.apply(job, progress)
+        model.graph.sort()  # quantizers leave nodes before what they read
         shared = share_tied_embedding(model) if row.weights_only else 0
         reached = receipt.of(matmuls, model, row, shared, request.calibration)
         progress("writing", 0.9)

@@ -104,13 +104,14 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
             use_external_data_format=True,
             calibrate_method=_method(job),
         )
-    except (ValueError, RuntimeError, KeyError, TypeError) as problem:
+    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise QuantizationError(
             f"onnxruntime cannot quantize this model: {said(problem)}.", "Take another recipe, or other data."
         ) from problem
     made = graph.load(target)
     job.model.graph = made.graph
     job.model.opset_imports.update(made.opset_imports)
+    job.model.ir_version = made.ir_version
 
 
 class _FeedReader:

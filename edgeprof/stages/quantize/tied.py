@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeprof.stages import graph
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -16,67 +18,75 @@ TRANSPOSED = ".T"
 
 def is_tied(matmul: ir.Node) -> bool:
     """Whether an embedding reads the matrix too, which then stands in the graph a second time."""
-    weight, model_graph = matmul.inputs[1], matmul.graph
+    weight, main = matmul.inputs[1], matmul.graph
     assert weight is not None
-    assert model_graph is not None
-    table = model_graph.initializers.get((weight.name or "").removesuffix(TRANSPOSED))
-    return table is not None and table is not weight and _only_gather(table) is not None
+    assert main is not None
+    table = main.initializers.get((weight.name or "").removesuffix(TRANSPOSED))
+    return table is not None and table is not weight and bool(_gathers(table))
 
 
 def tied_embeddings(model: ir.Model) -> list[str]:
     """Names of the nodes that look up what an LM head multiplies by."""
-    gathers = (_only_gather(table) for table in model.graph.initializers.values() if _twin(model, table))
-    return [gather.name or "" for gather in gathers if gather is not None]
-
-
-def _twin(model: ir.Model, table: ir.Value) -> bool:
-    return f"{table.name}{TRANSPOSED}" in model.graph.initializers
+    initializers = model.graph.initializers
+    tables = [table for table in initializers.values() if f"{table.name}{TRANSPOSED}" in initializers]
+    return [gather.name or "" for table in tables for gather in _gathers(table)]
 
 
 def share_tied_embedding(model: ir.Model) -> int:
     """Let embeddings read the quantized matrix of the head they are tied to; how many were changed."""
     changed = 0
     for table in list(model.graph.initializers.values()):
-        gather = _only_gather(table)
-        if gather is not None and (_from_bytes(model, gather, table) or _from_blocks(model, gather, table)):
+        for gather in _gathers(table):
+            changed += _from_bytes(model, gather, table) or _from_blocks(model, gather, table)
+        if not table.uses() and not table.is_graph_output():
             del model.graph.initializers[table.name or ""]
-            changed += 1
     return changed
 
 
-def _only_gather(table: ir.Value) -> ir.Node | None:
-    """The embedding that reads a matrix, if nothing else does."""
+def _gathers(table: ir.Value) -> list[ir.Node]:
+    """The embeddings that read a matrix, if nothing else does."""
     uses = list(table.uses())
-    if len(uses) != 1 or uses[0].node.op_type != "Gather" or uses[0].idx != 0:
-        return None
-    gather = uses[0].node
-    return gather if gather.attributes.get_int("axis", 0) == 0 else None
+    if table.is_graph_output() or not all(use.node.op_type == "Gather" and use.idx == 0 for use in uses):
+        return []
+    main = all(use.node.graph is table.graph and use.node.attributes.get_int("axis", 0) == 0 for use in uses)
+    return [use.node for use in uses] if main else []
 
 
 def _from_bytes(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
-    """Int8 with a scale per column and no zero point: gather columns, transpose, multiply by their scales."""
-    import numpy as np
+    """Int8 with a scale per column and no zero point: gather columns, multiply by their scales, transpose."""
     import onnx_ir as ir
 
     initializers, name = model.graph.initializers, f"{table.name}{TRANSPOSED}"
     head, scale, zero = (initializers.get(f"{name}{part}") for part in ("_quantized", "_scale", "_zero_point"))
     if head is None or scale is None or zero is None or zero.const_value is None or zero.const_value.numpy().any():
         return False
-    ids, embedded = gather.inputs[1], gather.outputs[0]
-    rank = len(ids.shape) if ids is not None and ids.shape is not None else 2
-    axis = _constant(model, f"{gather.name}/axis", np.array([-1], np.int64))
+    ids = gather.inputs[1]
+    rank = _rank(model, ids)
+    if rank is None:
+        return False
     columns = ir.node("Gather", [head, ids], {"axis": 1}, name=f"{gather.name}/columns")  # [width, *ids]
-    rows = ir.node("Transpose", columns.outputs, {"perm": [*range(1, rank + 1), 0]}, name=f"{gather.name}/rows")
-    real = ir.node("Cast", rows.outputs, {"to": ir.DataType.FLOAT}, name=f"{gather.name}/real")
+    real = ir.node("Cast", columns.outputs, {"to": ir.DataType.FLOAT}, name=f"{gather.name}/real")
     scales = ir.node("Gather", [scale, ids], name=f"{gather.name}/scales")
-    column = ir.node("Unsqueeze", [scales.outputs[0], axis], name=f"{gather.name}/column")
-    product = ir.node("Mul", [real.outputs[0], column.outputs[0]], name=f"{gather.name}/product")
-    _put(model, gather, [columns, rows, real, scales, column, product], embedded)
+    scaled = ir.node("Mul", [real.outputs[0], scales.outputs[0]], name=f"{gather.name}/scaled")
+    rows = ir.node("Transpose", scaled.outputs, {"perm": [*range(1, rank + 1), 0]}, name=f"{gather.name}/rows")
+    _put(model, gather, [columns, real, scales, scaled, rows])
     return True
 
 
+def _rank(model: ir.Model, ids: ir.Value | None) -> int | None:
+    """The number of dimensions; None if it cannot be told."""
+    import onnx_ir.passes.common as passes
+
+    if ids is not None and ids.shape is None:
+        passes.ShapeInferencePass()(model)
+    return len(ids.shape) if ids is not None and ids.shape is not None else None
+
+
 def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
-    """Blocks of few bits with a scale each: GatherBlockQuantized reads the rows that MatMulNBits multiplies by."""
+    """Blocks of few bits with a scale each: GatherBlockQuantized reads the rows that MatMulNBits multiplies by.
+
+    They are filled up to whole blocks; what was filled in is cut off again.
+    """
     import numpy as np
     import onnx_ir as ir
 
@@ -85,21 +95,29 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
         return False
     packed, scales, *zeros = head.inputs[1:4]
     width, block = head.attributes["K"].as_int(), head.attributes["block_size"].as_int()
-    bits = head.attributes.get_int("bits", 4)
-    if packed is None or scales is None or width % block or (zeros and zeros[0] is not None and not _whole(zeros[0])):
+    bits, rows, filled = head.attributes.get_int("bits", 4), head.attributes["N"].as_int(), -width % block
+    if packed is None or scales is None or (zeros and zeros[0] is not None and not _whole(zeros[0])):
         return False
-    rows = head.attributes["N"].as_int()
-    shape = _constant(model, f"{gather.name}/shape", np.array([rows, width * bits // 8], np.int64))
-    table_of = ir.node("Reshape", [packed, shape], name=f"{gather.name}/rows")
-    inputs = [table_of.outputs[0], gather.inputs[1], scales, *zeros]
+    if filled and graph.opset(model) < 10:  # Slice took its bounds otherwise
+        return False
+
+    def constant(name: str, *values: int) -> ir.Value:
+        return _constant(model, f"{gather.name}/{name}", np.array(values, np.int64))
+
+    bytes_of_row = constant("shape", rows, (width + filled) * bits // 8)
+    table_of = ir.node("Reshape", [packed, bytes_of_row], name=f"{gather.name}/rows")
     taken = ir.node(
         "GatherBlockQuantized",
-        inputs,
+        [table_of.outputs[0], gather.inputs[1], scales, *zeros],
         {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": bits},
         domain="com.microsoft",
         name=f"{gather.name}/taken",
     )
-    _put(model, gather, [table_of, taken], gather.outputs[0])
+    steps = [table_of, taken]
+    if filled:
+        bounds = [constant("first", 0), constant("last", width), constant("axis", -1)]
+        steps.append(ir.node("Slice", [taken.outputs[0], *bounds], name=f"{gather.name}/cut"))
+    _put(model, gather, steps)
     return True
 
 
@@ -113,12 +131,13 @@ def _whole(zeros: ir.Value) -> bool:
     return zeros.const_value is not None and not zeros.const_value.dtype.is_floating_point()
 
 
-def _put(model: ir.Model, gather: ir.Node, steps: list[ir.Node], embedded: ir.Value) -> None:
-    result = steps[-1].outputs[0]
-    result.type, result.shape = embedded.type, embedded.shape
+def _put(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
+    embedded, result = gather.outputs[0], steps[-1].outputs[0]
+    name, result.type, result.shape = embedded.name, embedded.type, embedded.shape
     model.graph.insert_before(gather, steps)
     embedded.replace_all_uses_with(result, replace_graph_outputs=True)
     model.graph.remove(gather, safe=True)
+    result.name = name
 
 
 def _constant(model: ir.Model, name: str, array: object) -> ir.Value:

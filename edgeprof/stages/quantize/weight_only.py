@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
+from edgeprof.errors import MissingExtra
 from edgeprof.process import Progress
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.job import Job, Settings
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 GPTQ_BLOCK = 128
-"""Columns that GPTQ corrects together; the paper's value."""
+"""Rows that GPTQ corrects together; the paper's value."""
 
 
 def nearest(job: Job, progress: Progress, *, bits: int) -> None:
@@ -28,12 +33,17 @@ def hqq(job: Job, progress: Progress, *, bits: int) -> None:
     """HQQ (Badri and Shaji 2023): zero points that are no integers, found by optimization; needs torch.
 
     A tied LM head is rounded: an embedding cannot be read back from such zero points.
+
+    Raises:
+        MissingExtra: torch is not installed.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import HQQWeightOnlyQuantConfig
 
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("HQQ", "torch", "export")
     size = job.settings.block_size
     chosen = partial(_quantize, config=HQQWeightOnlyQuantConfig(block_size=size, bits=bits), settings=job.settings)
-    rounded = _nearest(job.settings, bits)
+    rounded = _nearest(Settings(block_size=size, symmetric=False, accuracy_level=4), bits)
     quantize_each(job.model, lambda node: rounded if is_tied(node) else chosen, progress)
 
 
@@ -41,6 +51,7 @@ def gptq(job: Job, progress: Progress) -> None:
     """GPTQ (Frantar et al. 2023): rounding errors are made good by the weights still to be rounded, 4 bits.
 
     A tied LM head is rounded: a vocabulary of columns takes hours, and the embedding reads the same integers.
+    Zero points of an odd number of blocks onnxruntime cannot store: such a matrix gets none.
     """
     from onnxruntime.quantization.matmul_nbits_quantizer import GPTQWeightOnlyQuantConfig
 
@@ -52,7 +63,9 @@ def gptq(job: Job, progress: Progress) -> None:
                 return rounded
             reader = seen.reader(node.inputs[0])
             config = GPTQWeightOnlyQuantConfig(calibration_data_reader=reader, block_size=GPTQ_BLOCK)
-            return partial(_quantize, config=config, settings=job.settings)
+            blocks = math.ceil(node.inputs[1].const_value.shape[0] / (job.settings.block_size or 1))
+            symmetric = job.settings.symmetric or blocks % 2 == 1
+            return partial(_quantize, config=config, settings=replace(job.settings, symmetric=symmetric))
 
         quantize_each(job.model, chosen, progress)
 
