@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from msgspec.structs import replace
 
 from edgeprof.errors import MissingExtra
 from edgeprof.process import Progress
 from edgeprof.stages.quantize import activations
+from edgeprof.stages.quantize.gptq import quantize as correct
 from edgeprof.stages.quantize.job import Job, Settings
 from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each
 from edgeprof.stages.quantize.tied import is_tied
 
 if TYPE_CHECKING:
     import onnx
-
-GPTQ_BLOCK = 128
-"""Rows that GPTQ corrects together; the paper's value."""
 
 
 def nearest(job: Job, progress: Progress, *, bits: int) -> None:
@@ -48,24 +43,18 @@ def hqq(job: Job, progress: Progress, *, bits: int) -> None:
 
 
 def gptq(job: Job, progress: Progress) -> None:
-    """GPTQ (Frantar et al. 2023): rounding errors are made good by the weights still to be rounded, 4 bits.
+    """Rounded with regard to what the matrix is multiplied by, 4 bits.
 
-    A tied LM head is rounded: a vocabulary of columns takes hours, and the embedding reads the same integers.
-    Zero points of an odd number of blocks onnxruntime cannot store: such a matrix gets none.
+    A tied LM head is rounded as it is: the embedding reads the same integers, and reads other rows than it multiplies.
     """
-    from onnxruntime.quantization.matmul_nbits_quantizer import GPTQWeightOnlyQuantConfig
-
     rounded = _nearest(job.settings, 4)
     with activations.collected(job, progress) as seen:
 
         def chosen(node: Any) -> Quantizer:
             if is_tied(node):
                 return rounded
-            reader = seen.reader(node.inputs[0])
-            config = GPTQWeightOnlyQuantConfig(calibration_data_reader=reader, block_size=GPTQ_BLOCK)
-            blocks = math.ceil(node.inputs[1].const_value.shape[0] / (job.settings.block_size or 1))
-            symmetric = job.settings.symmetric or blocks % 2 == 1
-            return partial(_quantize, config=config, settings=replace(job.settings, symmetric=symmetric))
+            inputs = (rows for feeds in seen.reader(node.inputs[0]) for rows in feeds.values())
+            return partial(correct, inputs=inputs, settings=job.settings)
 
         quantize_each(job.model, chosen, progress)
 
