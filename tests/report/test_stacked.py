@@ -9,8 +9,8 @@ import compared
 import legible
 import pytest
 
-from edgeprof import write_report
-from edgeprof.analysis import statistics
+from edgeprof import report, write_report
+from edgeprof.analysis import sentences, statistics
 from edgeprof.analysis.operators import NAMES
 from edgeprof.analysis.why import sides, why
 from edgeprof.report import bars
@@ -125,6 +125,16 @@ def test_markdown_has_the_same(folder: Path) -> None:
     assert "### bert-base: int8 against fp32" in section
     assert "30.0 → 40.0" in section
     assert told().verdicts[0] in section
+
+
+def test_files_of_two_names_are_told_apart_in_the_heading(tmp_path: Path) -> None:
+    points = statistics.points(compared.visits())
+    found = [made("int8", (16,), variant="other")]
+    report.write(tmp_path / "run", compared.MACHINE, points[:1], sentences.sentences(points[:1]), whys=found)
+    lines = (tmp_path / "run" / "report.md").read_text().splitlines()
+    heading = lines.index("### other: int8 against fp32 of gpt2")
+    assert lines[heading + 1 : heading + 3] == ["", "- Prefill: slower."]
+    assert "<h3>other: int8 against fp32 of gpt2</h3>" in (tmp_path / "run" / "index.html").read_text()
 
 
 def test_a_run_without_operators_has_no_such_section(tmp_path: Path) -> None:
