@@ -18,6 +18,7 @@ from edgeprof.schema import (
     Case,
     Check,
     GraphCount,
+    Left,
     Machine,
     Measurement,
     QuantReceipt,
@@ -97,7 +98,13 @@ ARTIFACT = Artifact(
             reason="grew",
         ),
     ),
-    quantization=QuantReceipt(matmuls=3, matmuls_quantized=2, weight_bytes=9, weight_bytes_quantized=6, left=("w",)),
+    quantization=QuantReceipt(
+        matmuls=3,
+        matmuls_quantized=2,
+        weight_bytes=9,
+        weight_bytes_quantized=6,
+        left=(Left(weight="w", bytes=3, reason="it has 3 dimensions"),),
+    ),
 )
 
 
