@@ -73,15 +73,15 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
     folder = job.scratch / "activations"
     folder.mkdir()
     values = {node.inputs[0].name or "": node.inputs[0] for node in reachable(job.model) if node.inputs[0] is not None}
-    session = _session(job.model, list(values.values()), job.scratch / "observed.onnx")
-    outputs = sorted(values.keys() - {value.name for value in session.get_inputs()})
+    observing = _observing(job.model, list(values.values()), job.scratch / "observed.onnx")
+    outputs = sorted(values.keys() - {value.name for value in observing.get_inputs()})
     count = 0
     step = part(progress, "calibrating", 0, 2)
     for count, feeds in enumerate(samples.read(job.samples), 1):
         step(f"sample {count}", None)
         seen = dict(feeds)
         try:
-            seen |= dict(zip(outputs, session.run(outputs or None, feeds), strict=False))  # of none, it gives all
+            seen |= dict(zip(outputs, observing.run(outputs or None, feeds), strict=False))  # of none, it gives all
         except Exception as problem:  # onnxruntime raises a dozen unrelated classes
             raise QuantizationError(
                 f"The model does not run on calibration sample {count}: {said(problem)}.",
@@ -89,17 +89,15 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
             ) from problem
         for index, name in enumerate(values):
             np.save(folder / f"{index}.{count - 1}.npy", seen[name].reshape(-1, seen[name].shape[-1]))
-    del session
+    del observing
     try:
         yield Activations(folder, list(values), count)
     finally:
         shutil.rmtree(folder)
 
 
-def _session(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxruntime.InferenceSession:
+def _observing(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxruntime.InferenceSession:
     """The model, with the observed values among its outputs for as long as the file is written."""
-    import onnxruntime as ort
-
     outputs = list(model.graph.outputs)
     extra = [value for value in observed if not value.is_graph_input() and value not in outputs]
     model.graph.outputs.extend(extra)
@@ -108,6 +106,12 @@ def _session(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxrunti
     finally:
         for _ in extra:
             model.graph.outputs.pop()
+    return session(file)
+
+
+def session(file: Path) -> onnxruntime.InferenceSession:
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.log_severity_level = 3
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress
 from edgeprof.stages import graph, samples
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     import onnx
 
 MULTIPLYING = ["MatMul", "Gemm"]
+PAST, PRESENT = "past_key_values", "present"
+"""How names of a KV cache begin, among inputs and outputs."""
+
 ONLY_INPUTS = {"OpTypesToExcludeOutputQuantization": MULTIPLYING}
 """Products stay fp32: what follows a matmul here (a bias, attention) is computed in fp32 anyway."""
 
@@ -103,6 +108,7 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
             weight_type=QuantType.QInt8,
             use_external_data_format=True,
             calibrate_method=_method(job),
+            extra_options={"TensorQuantOverrides": _cache_ranges(job, source)},
         )
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise QuantizationError(
@@ -112,6 +118,21 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     job.model.graph = made.graph
     job.model.opset_imports.update(made.opset_imports)
     job.model.ir_version = made.ir_version
+
+
+def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
+    """A KV cache is empty in calibration data: its ranges are those of what the model adds to it."""
+    outputs = {value.name or "" for value in job.model.graph.outputs}
+    caches = {value.name or "": (value.name or "").replace(PAST, PRESENT) for value in job.model.graph.inputs}
+    caches = {past: present for past, present in caches.items() if past.startswith(PAST) and present in outputs}
+    if not caches or job.samples is None:
+        return {}
+    session, seen = activations.session(source), [np.zeros((2, len(caches)), np.float32)]
+    for feeds in samples.read(job.samples):
+        added = session.run(list(caches.values()), feeds)
+        seen.append(np.array([[values.min() for values in added], [values.max() for values in added]]))
+    low, high = np.min(seen, axis=0)[0], np.max(seen, axis=0)[1]
+    return {past: [{"rmin": low[index], "rmax": high[index]}] for index, past in enumerate(caches)}
 
 
 class _FeedReader:
