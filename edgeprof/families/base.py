@@ -48,6 +48,7 @@ class Component(Record, frozen=True, kw_only=True):
     params: int = 0
     matrices: int = 0  # of these, parameters in matrices that are multiplied: what weight quantization reaches
     channels: int = 0  # output channels of those matrices: each has a scale of its own when quantized
+    looked_up: int = 0  # parameters in a table that rows are gathered from, and that nothing multiplies by
     macs: int = 0
     activations: int = 0  # elements it writes
     live: int = 0
@@ -55,29 +56,27 @@ class Component(Record, frozen=True, kw_only=True):
 
     def weight_bytes(self, precision: str) -> int:
         """Bytes of its parameters in a precision of WEIGHT_BYTES."""
-        per_matrix, per_channel, per_other = WEIGHT_BYTES[precision]
-        return round(per_matrix * self.matrices + per_channel * self.channels + per_other * self.params_left)
-
-    @property
-    def params_left(self) -> int:
-        """Parameters that weight quantization leaves as they are: biases, norms, tables that are only looked up."""
-        return self.params - self.matrices
+        others = self.params - self.matrices - self.looked_up  # biases, norms
+        counts = (self.matrices, self.channels, self.looked_up, others)
+        return round(sum(each * count for each, count in zip(WEIGHT_BYTES[precision], counts, strict=True)))
 
 
-WEIGHT_BYTES: dict[str, tuple[float, float, float]] = {
-    "fp32": (4, 0, 4),
-    "fp16": (2, 0, 2),
-    "bf16": (2, 0, 2),
-    "int8": (1, 5, 4),  # a scale (fp32) and a zero point (int8) per output channel
-    "int8-static": (1, 5, 4),
-    "a8w8": (1, 5, 1),  # tables are looked up in 8 bits
-    "a16w8": (1, 5, 2),
-    "int8-weights": (1 + 4 / 32, 0, 4),  # a scale (fp32) per 32 weights of a column
-    "int4": (0.5 + 4 / 32, 0, 4),
-    "int4-hqq": (0.5 + 8 / 32, 0, 4),  # and a zero point in fp32
-    "int4-gptq": (0.5 + 4.5 / 32, 0, 4),  # and a zero point of 4 bits
+BLOCK_OF_8 = 1 + 4 / 32  # a scale (fp32) per 32 weights
+
+WEIGHT_BYTES: dict[str, tuple[float, float, float, float]] = {
+    "fp32": (4, 0, 4, 4),
+    "fp16": (2, 0, 2, 2),
+    "bf16": (2, 0, 2, 2),
+    "int8": (1, 5, 4, 4),  # a scale (fp32) and a zero point (int8) per output channel
+    "int8-static": (1, 5, 4, 4),
+    "a8w8": (1, 5, 1, 1),  # tables are looked up in 8 bits
+    "a16w8": (1, 5, 2, 2),
+    "int8-weights": (BLOCK_OF_8, 0, BLOCK_OF_8, 4),
+    "int4": (0.5 + 4 / 32, 0, BLOCK_OF_8, 4),
+    "int4-hqq": (0.5 + 8 / 32, 0, BLOCK_OF_8, 4),  # and a zero point in fp32
+    "int4-gptq": (0.5 + 4.5 / 32, 0, BLOCK_OF_8, 4),  # and a zero point of 4 bits
 }
-"""Bytes per quantized weight, per output channel, and per parameter that stays in floating point."""
+"""Bytes per weight that is multiplied by, per output channel, per number of a table, and per other parameter."""
 
 ACTIVATION_BYTES = {
     "fp32": 4,

@@ -129,15 +129,19 @@ def norms(count: int, width: int, rows: int, *, in_block: bool = False) -> Compo
     )
 
 
-def table(name: str, entries: int, width: int, rows: int) -> Component:
-    """A table that is looked up, or added, for `rows` tokens: no multiplication."""
-    return Component(name=name, params=entries * width, activations=rows * width, live=2 * rows * width)
+def table(name: str, entries: int, width: int, rows: int, *, added: bool = False) -> Component:
+    """A table that is looked up (or `added` as a whole) for `rows` tokens: no multiplication."""
+    size = entries * width
+    live = 2 * rows * width
+    return Component(name=name, params=size, looked_up=0 if added else size, activations=rows * width, live=live)
 
 
 def token_embedding(vocabulary: int, width: int, rows: int, *, tied: bool) -> Component:
     """Where the LM head is the same matrix, the table is stored as the head is: quantized with it."""
     looked_up = table("token embedding", vocabulary, width, rows)
-    return msgspec.structs.replace(looked_up, matrices=vocabulary * width, channels=vocabulary) if tied else looked_up
+    if not tied:
+        return looked_up
+    return msgspec.structs.replace(looked_up, matrices=looked_up.params, channels=vocabulary, looked_up=0)
 
 
 def dense(name: str, inputs: int, outputs: int, rows: int, *, bias: bool = True) -> Component:

@@ -94,8 +94,8 @@ class ViT(TransformersFamily):
         embedding = dense("patch embedding", patch * patch * self.value(variant, "num_channels"), width, patches)
         return (
             msgspec.structs.replace(embedding, matrices=0, channels=0),
-            table("class token", 1, width, case.batch),
-            table("position embedding", native + 1, width, case.tokens),
+            table("class token", 1, width, case.batch, added=True),
+            table("position embedding", native + 1, width, case.tokens, added=True),
             *block(
                 layers=layers,
                 width=width,

@@ -50,8 +50,8 @@ def test_one_block_is_what_the_background_says() -> None:
         # 48 matrices of 12 x 12 d^2 and the tied embedding: a byte each, 5 for each of their output channels
         # (9 d in a layer and 50,257); positions, biases (9 d in a layer) and 25 norms stay in 4 bytes
         ("int8", 144 * SQUARE + 38_597_376 + 5 * (12 * 9 * 768 + 50_257) + 4 * (786_432 + 12 * 9 * 768 + 50 * 768)),
-        # half a byte, and a scale of 4 bytes for 32 of them
-        ("int4", (144 * SQUARE + 38_597_376) * 5 // 8 + 4 * (786_432 + 12 * 9 * 768 + 50 * 768)),
+        # half a byte, and a scale of 4 bytes for 32 of them; positions are looked up: a byte, and scales
+        ("int4", (144 * SQUARE + 38_597_376) * 5 // 8 + 786_432 * 9 // 8 + 4 * (12 * 9 * 768 + 50 * 768)),
     ],
 )
 def test_weight_bytes_of_gpt2(precision: str, weights_bytes: int) -> None:

@@ -19,10 +19,10 @@ MATRIX, CHANNELS, BLOCKS = 64 * 96, 96, 64 * 96 // 32
         ("int8-static", MATRIX + 5 * CHANNELS + 4 * 96, 4 * 640),
         ("a8w8", MATRIX + 5 * CHANNELS + 96, 640),
         ("a16w8", MATRIX + 5 * CHANNELS + 2 * 96, 2 * 640),
-        ("int8-weights", MATRIX + 4 * BLOCKS + 4 * 96, 4 * 640),
-        ("int4", MATRIX // 2 + 4 * BLOCKS + 4 * 96, 4 * 640),
-        ("int4-hqq", MATRIX // 2 + 8 * BLOCKS + 4 * 96, 4 * 640),
-        ("int4-gptq", MATRIX // 2 + 4 * BLOCKS + BLOCKS // 2 + 4 * 96, 4 * 640),
+        ("int8-weights", MATRIX + 4 * BLOCKS + 4 * 96, 640 + 4 * 20),
+        ("int4", MATRIX // 2 + 4 * BLOCKS + 4 * 96, 640 + 4 * 20),
+        ("int4-hqq", MATRIX // 2 + 8 * BLOCKS + 4 * 96, 640 + 4 * 20),
+        ("int4-gptq", MATRIX // 2 + 4 * BLOCKS + BLOCKS // 2 + 4 * 96, 640 + 4 * 20),
     ],
 )
 def test_by_hand(precision: str, layer: int, beside: int) -> None:

@@ -15,25 +15,26 @@ if TYPE_CHECKING:
 
 
 def of(
-    before: dict[str, Matmul], after: ir.Model, row: Recipe, shared: int, calibration: Calibration | None
+    before: dict[str, Matmul],
+    after: ir.Model,
+    row: Recipe,
+    *,
+    shared: int,
+    tables: int,
+    calibration: Calibration | None,
 ) -> QuantReceipt:
     """Compare the multiplications by weights of a source with those that still have fp32 weights.
 
     Raises:
-        QuantizationError: the recipe reached none.
+        QuantizationError: the recipe reached none, and no table either.
     """
     found = weight_matmuls(after)
     same = [matmul for name, matmul in before.items() if name in found and found[name].bytes == matmul.bytes]
     left = [matmul.left("the quantizer left it") for matmul in same]
-    if before and len(left) == len(before):
-        reasons = ", ".join(dict.fromkeys(one.reason for one in left))
+    if len(left) == len(before) and row.weights_only and not tables:
+        reasons = ", ".join(dict.fromkeys(one.reason for one in left)) or "the model has none"
         raise QuantizationError(
             f"None of the {len(before)} weight matmuls was quantized by {row.name}: {reasons}.",
-            "This model gains nothing from this recipe.",
-        )
-    if not before and row.weights_only:
-        raise QuantizationError(
-            f"None of the 0 weight matmuls was quantized by {row.name}: the model has none.",
             "This model gains nothing from this recipe.",
         )
     total = sum(matmul.bytes for matmul in before.values())
@@ -45,5 +46,6 @@ def of(
         left=tuple(sorted(left, key=lambda one: one.weight)),
         kept_fp32={} if row.weights_only else kept_fp32(after),
         shared=shared,
+        tables=tables,
         calibration=calibration,
     )

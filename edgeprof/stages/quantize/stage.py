@@ -17,6 +17,7 @@ from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.job import Job, Settings
 from edgeprof.stages.quantize.prepare import prepare, require_plain, weight_matmuls
 from edgeprof.stages.quantize.recipes import recipe, require_opset
+from edgeprof.stages.quantize.tables import quantize_tables
 from edgeprof.stages.quantize.tied import share_tied_embedding
 from edgeprof.store import MODEL_FILE, writing
 
@@ -106,7 +107,8 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
         row.apply(job, progress)
         model.graph.sort()  # quantizers leave nodes before what they read
         shared = share_tied_embedding(model) if row.weights_only else 0
-        reached = receipt.of(matmuls, model, row, shared, request.calibration)
+        tables = quantize_tables(model, request.settings.block_size) if request.settings.block_size else 0
+        reached = receipt.of(matmuls, model, row, shared=shared, tables=tables, calibration=request.calibration)
         progress("writing", 0.9)
         graph.save(model, folder / MODEL_FILE)
     values = [value for value in model.graph.inputs if value.name not in model.graph.initializers]

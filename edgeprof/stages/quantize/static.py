@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import onnx
 
 MULTIPLYING = ["MatMul", "Gemm"]
+BINS = {"num_bins": 1024, "num_quantized_bins": 128}
+"""Of entropy: by default there are as many of both, and nothing to choose from."""
+
 PAST, PRESENT = "past_key_values", "present"
 """How names of a KV cache begin, among inputs and outputs."""
 
@@ -55,7 +58,8 @@ def _range(reader: activations.Reader, job: Job) -> Any:
     same = helper.make_node("Identity", [x.name], [y.name], name="identity")
     opsets = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(helper.make_graph([same], "g", [x], [y]), opset_imports=opsets, ir_version=9), file)
-    calibrator = create_calibrator(file, ["Identity"], str(job.scratch / "observed.onnx"), _method(job))
+    observed, options = str(job.scratch / "observed.onnx"), BINS if job.settings.method == "entropy" else None
+    calibrator = create_calibrator(file, ["Identity"], observed, _method(job), extra_options=options)
     calibrator.collect_data(reader)
     return calibrator.compute_data()
 

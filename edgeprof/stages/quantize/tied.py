@@ -5,6 +5,7 @@ The head's matrix is the embedding transposed, so that what is scaled per column
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeprof.stages import graph
@@ -22,28 +23,28 @@ def is_tied(matmul: ir.Node) -> bool:
     assert weight is not None
     assert main is not None
     table = main.initializers.get((weight.name or "").removesuffix(TRANSPOSED))
-    return table is not None and table is not weight and bool(_gathers(table))
+    return table is not None and table is not weight and bool(gathers_of(table))
 
 
 def tied_embeddings(model: ir.Model) -> list[str]:
     """Names of the nodes that look up what an LM head multiplies by."""
     initializers = model.graph.initializers
     tables = [table for table in initializers.values() if f"{table.name}{TRANSPOSED}" in initializers]
-    return [gather.name or "" for table in tables for gather in _gathers(table)]
+    return [gather.name or "" for table in tables for gather in gathers_of(table)]
 
 
 def share_tied_embedding(model: ir.Model) -> int:
     """Let embeddings read the quantized matrix of the head they are tied to; how many were changed."""
     changed = 0
     for table in list(model.graph.initializers.values()):
-        for gather in _gathers(table):
+        for gather in gathers_of(table):
             changed += _from_bytes(model, gather, table) or _from_blocks(model, gather, table)
         if not table.uses() and not table.is_graph_output():
             del model.graph.initializers[table.name or ""]
     return changed
 
 
-def _gathers(table: ir.Value) -> list[ir.Node]:
+def gathers_of(table: ir.Value) -> list[ir.Node]:
     """The embeddings that read a matrix, if nothing else does."""
     uses = list(table.uses())
     if table.is_graph_output() or not all(use.node.op_type == "Gather" and use.idx == 0 for use in uses):
@@ -94,31 +95,49 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     if head is None:
         return False
     packed, scales, *zeros = head.inputs[1:4]
-    width, block = head.attributes["K"].as_int(), head.attributes["block_size"].as_int()
-    bits, rows, filled = head.attributes.get_int("bits", 4), head.attributes["N"].as_int(), -width % block
+    width, block_size = head.attributes["K"].as_int(), head.attributes["block_size"].as_int()
+    bits, rows = head.attributes.get_int("bits", 4), head.attributes["N"].as_int()
     if packed is None or scales is None or (zeros and zeros[0] is not None and not _whole(zeros[0])):
         return False
-    if filled and graph.opset(model) < 10:  # Slice took its bounds otherwise
+    if width % block_size and graph.opset(model) < 10:  # Slice took its bounds otherwise
         return False
+    bytes_of_row = (width + -width % block_size) * bits // 8
+    shape = constant(model, f"{gather.name}/shape", np.array([rows, bytes_of_row], np.int64))
+    table_of = ir.node("Reshape", [packed, shape], name=f"{gather.name}/rows")
+    model.graph.insert_before(gather, table_of)
+    look_up_blocks(model, gather, [table_of.outputs[0], scales, *zeros], width=width, block_size=block_size, bits=bits)
+    return True
 
-    def constant(name: str, *values: int) -> ir.Value:
-        return _constant(model, f"{gather.name}/{name}", np.array(values, np.int64))
 
-    bytes_of_row = constant("shape", rows, (width + filled) * bits // 8)
-    table_of = ir.node("Reshape", [packed, bytes_of_row], name=f"{gather.name}/rows")
+def look_up_blocks(
+    model: ir.Model, gather: ir.Node, packed: Sequence[ir.Value | None], *, width: int, block_size: int, bits: int
+) -> None:
+    """Put GatherBlockQuantized where an embedding was.
+
+    Args:
+        packed: rows of `width` numbers, filled up to whole blocks: what was filled in is cut off again; their scales
+            and, if they have some, zero points.
+    """
+    import numpy as np
+    import onnx_ir as ir
+
+    rows, *scales = packed
+    model.graph.opset_imports.setdefault("com.microsoft", 1)
     taken = ir.node(
         "GatherBlockQuantized",
-        [table_of.outputs[0], gather.inputs[1], scales, *zeros],
-        {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": bits},
+        [rows, gather.inputs[1], *scales],
+        {"gather_axis": 0, "quantize_axis": 1, "block_size": block_size, "bits": bits},
         domain="com.microsoft",
         name=f"{gather.name}/taken",
     )
-    steps = [table_of, taken]
-    if filled:
-        bounds = [constant("first", 0), constant("last", width), constant("axis", -1)]
+    steps = [taken]
+    if width % block_size:
+        bounds = [
+            constant(model, f"{gather.name}/{name}", np.array([value], np.int64))
+            for name, value in (("first", 0), ("last", width), ("axis", -1))
+        ]
         steps.append(ir.node("Slice", [taken.outputs[0], *bounds], name=f"{gather.name}/cut"))
     _put(model, gather, steps)
-    return True
 
 
 def _multiplies_by(node: ir.Node, weight: str) -> bool:
@@ -140,7 +159,7 @@ def _put(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
     result.name = name
 
 
-def _constant(model: ir.Model, name: str, array: object) -> ir.Value:
+def constant(model: ir.Model, name: str, array: object) -> ir.Value:
     import onnx_ir as ir
 
     tensor = ir.Tensor(array, name=name)  # type: ignore[type-var]
