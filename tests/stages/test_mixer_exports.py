@@ -14,7 +14,9 @@ from edgeprof.errors import QuantizationError
 from edgeprof.families import family_of
 from edgeprof.process import silent
 from edgeprof.schema import Variant
-from edgeprof.stages import export, quantize, verify
+from edgeprof.stages import export, verify
+from edgeprof.stages.quantize import recipe
+from edgeprof.stages.quantize import stage as quantize
 from edgeprof.stages.weights import Weights
 
 VARIANTS: dict[str, Variant] = {
@@ -92,7 +94,12 @@ def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(tmp_path: 
 def test_int8_reaches_every_weight(name: str, matmuls: int, tmp_path: Path) -> None:
     made = exported(VARIANTS[name], tmp_path)
     (tmp_path / "int8").mkdir()
-    request = quantize.QuantizeRequest(model=str(tmp_path / "model.onnx"), recipe="int8", folder=str(tmp_path / "int8"))
+    request = quantize.QuantizeRequest(
+        model=str(tmp_path / "model.onnx"),
+        recipe="int8",
+        settings=recipe("int8").settings,
+        folder=str(tmp_path / "int8"),
+    )
     receipt = quantize.run(request, silent).receipt
     assert (receipt.matmuls, receipt.matmuls_quantized) == (matmuls, matmuls)
     assert min(check.cosine for check in verified(made, tmp_path, "int8/model.onnx", None)) > 0.999
@@ -102,7 +109,12 @@ def test_int8_reaches_every_weight(name: str, matmuls: int, tmp_path: Path) -> N
 def test_where_no_weight_is_multiplied_int8_is_refused(name: str, tmp_path: Path) -> None:
     exported(VARIANTS[name], tmp_path)
     (tmp_path / "int8").mkdir()
-    request = quantize.QuantizeRequest(model=str(tmp_path / "model.onnx"), recipe="int8", folder=str(tmp_path / "int8"))
+    request = quantize.QuantizeRequest(
+        model=str(tmp_path / "model.onnx"),
+        recipe="int8",
+        settings=recipe("int8").settings,
+        folder=str(tmp_path / "int8"),
+    )
     with pytest.raises(QuantizationError, match=r"None of the 0 weight matmuls was quantized"):
         quantize.run(request, silent)
 

@@ -58,7 +58,7 @@ def _range(reader: activations.Reader, job: Job) -> Any:
     same = helper.make_node("Identity", [x.name], [y.name], name="identity")
     opsets = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(helper.make_graph([same], "g", [x], [y]), opset_imports=opsets, ir_version=9), file)
-    observed, options = str(job.scratch / "observed.onnx"), BINS if job.settings.method == "entropy" else None
+    observed, options = str(job.scratch / "observed.onnx"), BINS if job.settings.method == "entropy" else {}
     calibrator = create_calibrator(file, ["Identity"], observed, _method(job), extra_options=options)
     calibrator.collect_data(reader)
     return calibrator.compute_data()

@@ -1,0 +1,312 @@
+"""Every recipe on every kind of model: it runs, stays near fp32, and takes the bytes that it should."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import small
+from foreign import agreement, normal, quantized, samples, write
+
+from edgeprof.errors import EdgeprofError, QuantizationError, UsageError
+from edgeprof.process import silent
+from edgeprof.schema import Artifact
+from edgeprof.stages import export, reference
+from edgeprof.stages.quantize import RECIPES, Settings, recipe
+from edgeprof.stages.samples import gather
+from edgeprof.stages.weights import Weights
+
+pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # torch, of HQQ's input
+
+Artifacts = dict[tuple[str, str], Artifact]
+
+NEAR = {
+    "fp16": 0.99999,
+    "bf16": 0.9999,
+    "int8": 0.999,
+    "int8-static": 0.998,
+    "a8w8": 0.98,  # the KV cache of the reference is drawn, and is wider than what the model adds to it
+    "a16w8": 0.98,
+    "int8-weights": 0.999,
+    "int4": 0.95,
+    "int4-hqq": 0.95,
+    "int4-gptq": 0.95,
+}
+"""Cosine of every output to that of fp32, at least, with random weights."""
+
+NAMES = [row.name for row in RECIPES]
+FAST = ["fp16", "bf16", "int8", "int8-weights", "int4"]
+MODELS = [
+    *(("gpt2", name) for name in NAMES if name != "int4-hqq"),
+    *(("bert", name) for name in NAMES),
+    *(("vit", name) for name in FAST),
+]
+
+MATRICES = 2 * 12 * 128**2 + 4000 * 128  # of the small gpt2: 12 d^2 a layer, and the head
+COLUMNS = 2 * (3 + 1 + 4 + 1) * 128 + 4000  # of all its matrices
+REST = 64 * 128 + 2 * (4 + 9) * 128 + 2 * 128  # positions; norms and biases of two layers; the last norm
+BYTES = {
+    "fp16": 2 * (MATRICES + REST),
+    "int8": MATRICES + 5 * COLUMNS + 4 * REST,  # a scale and a zero point per column
+    "int8-weights": MATRICES + 4 * MATRICES // 32 + 4 * REST,  # a scale per 32 weights
+    "int4": MATRICES // 2 + 4 * MATRICES // 32 + 4 * REST,
+    "int4-gptq": MATRICES // 2 + 4 * MATRICES // 32 + MATRICES // 64 + 4 * REST,  # and half a byte of zero point
+}
+CONSTANTS_BYTES = 256
+"""Shapes and numbers of the graph, at most."""
+
+
+@pytest.fixture(scope="module")
+def data(artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Made-up calibration data of each family."""
+    folder = tmp_path_factory.mktemp("samples")
+    files = {family: folder / f"{family}.npz" for family in ("gpt2", "bert")}
+    for family, file in files.items():
+        gather(artifacts[family, "fp32"], "random", file, part="calibration", count=4)
+    return files
+
+
+def cases(folder: Path) -> list[Any]:
+    return [feeds for _, feeds, _ in reference.read(folder / "reference.npz")]
+
+
+@pytest.mark.parametrize(("family", "name"), MODELS)
+def test_a_recipe_reaches_all_matrices_and_stays_near_fp32(
+    family: str, name: str, artifacts: Artifacts, data: dict[str, Path], tmp_path: Path
+) -> None:
+    source = artifacts[family, "fp32"]
+    made = quantized(source.path, name, tmp_path, data.get(family))
+    matmuls = {"gpt2": 2 * 4 + 1, "bert": 2 * 6 + 1, "vit": 12 * 6 + 1}[family]
+    assert (made.receipt.matmuls, made.receipt.matmuls_quantized, made.receipt.left) == (matmuls, matmuls, ())
+    assert made.receipt.weight_bytes == made.receipt.weight_bytes_quantized
+    assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).weights_only else 0)
+    assert made.count.nodes["Attention"] == source.count.nodes["Attention"]
+    assert "Gemm" not in made.count.nodes or name == "int8-static"
+    for feeds in cases(Path(source.path).parent):
+        assert agreement(source.path, tmp_path / "model.onnx", feeds) > NEAR[name]
+    if family == "gpt2" and name in BYTES:
+        assert 0 <= made.count.weights_bytes - BYTES[name] < CONSTANTS_BYTES
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def mixer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported("mixer", "block", tmp_path_factory.mktemp("mixer"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported("embedding", "lookup", tmp_path_factory.mktemp("embedding"))
+
+
+def exported(family: str, task: str, folder: Path) -> Path:
+    variant = small.variant(family, task)
+    request = export.ExportRequest(
+        variant=variant, weights=Weights(), logits="all", opset=export.OPSET, folder=str(folder)
+    )
+    export.run(request, silent)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mixer(name: str, mixer: Path, tmp_path: Path) -> None:
+    feeds = cases(mixer)
+    made = quantized(mixer / "model.onnx", name, tmp_path / "made", samples(tmp_path, *feeds))
+    assert made.receipt.matmuls_quantized == made.receipt.matmuls == 6  # q, k, v, projection, up and down
+    for one in feeds:
+        assert agreement(mixer / "model.onnx", tmp_path / "made" / "model.onnx", one) > NEAR[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_alone_has_no_matrix_to_multiply_by(name: str, table: Path, tmp_path: Path) -> None:
+    data = samples(tmp_path, *cases(table))
+    if name in ("fp16", "bf16"):
+        made = quantized(table / "model.onnx", name, tmp_path / "made", data)
+        assert made.receipt.matmuls == 0
+        assert made.count.weights_bytes == 2 * 60 * 24
+        return
+    with pytest.raises(QuantizationError, match="None of the 0 weight matmuls was quantized by"):
+        quantized(table / "model.onnx", name, tmp_path / "made", data)
+    assert not any((tmp_path / "made").iterdir())
+
+
+# --- settings ----------------------------------------------------------------------------------------------
+
+PLAIN = "(float[n,64] x) => (float[n,32] y) { y = MatMul(x, w) }"
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> tuple[Path, Path]:
+    """A file of one MatMul, and calibration data for it."""
+    return write(tmp_path, PLAIN, {"w": normal(64, 32)}, opset=21, ir_version=10), samples(
+        tmp_path, {"x": normal(9, 64, seed=1)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("fp16", {}, 2 * 2048),
+        ("bf16", {}, 2 * 2048),
+        ("int8", {}, 2048 + 32 * 5),
+        ("int8-static", {}, 2048 + 32 * 5 + 5),  # scale and zero point of x
+        ("a8w8", {}, 2048 + 32 * 5 + 2 * 5),  # and of y
+        ("a16w8", {}, 2048 + 32 * 5 + 2 * 6),
+        ("int8-weights", {}, 2048 + 64 * 4),  # 64 blocks of 32
+        ("int8-weights", {"symmetric": False}, 2048 + 64 * 4 + 64),
+        ("int8-weights", {"block_size": 16}, 2048 + 128 * 4),
+        ("int4", {}, 1024 + 64 * 4),
+        ("int4", {"block_size": 64}, 1024 + 32 * 4),
+        ("int4", {"block_size": 128}, 2048 + 32 * 4),  # filled up to a whole block
+        ("int4", {"symmetric": False}, 1024 + 64 * 4 + 32),
+        ("int4-hqq", {}, 1024 + 64 * 4 + 64 * 4),
+        ("int4-hqq", {"block_size": 64}, 1024 + 32 * 4 + 32 * 4),
+        ("int4-gptq", {}, 1024 + 64 * 4 + 32),
+        ("int4-gptq", {"symmetric": True}, 1024 + 64 * 4),
+        ("int4-gptq", {"block_size": 64}, 1024 + 32 * 4 + 32),  # one zero point a column takes a byte
+    ],
+)
+def test_a_matrix_takes_the_bytes_that_its_settings_say(
+    name: str, settings: dict[str, Any], expected: int, plain: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, data = plain
+    made = quantized(source, name, tmp_path / "made", data, **settings)
+    assert made.count.weights_bytes == expected
+    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(5, 64, seed=2)}) > NEAR[name]
+
+
+@pytest.mark.parametrize("name", ["int8-weights", "int4", "int4-gptq"])
+def test_settings_are_told_to_the_runtime(name: str, plain: tuple[Path, Path], tmp_path: Path) -> None:
+    quantized(plain[0], name, tmp_path / "made", plain[1], block_size=64, accuracy_level=1)
+    (node,) = onnx.load(tmp_path / "made" / "model.onnx").graph.node
+    found = {attribute.name: attribute.i for attribute in node.attribute}
+    assert found == {
+        "K": 64,
+        "N": 32,
+        "bits": 8 if name == "int8-weights" else 4,
+        "block_size": 64,
+        "accuracy_level": 1,
+    } | ({"weight_prepacked": 0} if "weight_prepacked" in found else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "precision"),
+    [
+        ("int4", Settings(), "int4"),
+        ("int4", Settings(block_size=32, symmetric=True), "int4"),
+        ("int4", Settings(block_size=128, symmetric=False), "int4-block128-asymmetric"),
+        ("int4", Settings(accuracy_level=0), "int4-level0"),
+        ("int4-gptq", Settings(symmetric=True), "int4-gptq-symmetric"),
+        ("int4-hqq", Settings(block_size=64), "int4-hqq-block64"),
+        ("a16w8", Settings(method="entropy"), "a16w8-entropy"),
+    ],
+)
+def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Settings, precision: str) -> None:
+    row = recipe(name)
+    assert row.precision(row.settings.changed(wanted, name)) == precision
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "message"),
+    [
+        ("int8", Settings(block_size=64), "Recipe int8 has no block size to choose. Leave the option out."),
+        ("fp16", Settings(symmetric=True), "Recipe fp16 has no symmetry to choose."),
+        ("int4-hqq", Settings(symmetric=True), "Recipe int4-hqq has no symmetry to choose."),
+        ("int4-hqq", Settings(accuracy_level=2), "Recipe int4-hqq has no accuracy level to choose."),
+        ("int4", Settings(method="entropy"), "Recipe int4 has no calibration method to choose."),
+        ("int4", Settings(block_size=48), "Block size 48 is no power of two from 16 on. Take 32, 64 or 128."),
+        ("int4", Settings(block_size=8), "Block size 8 is no power of two from 16 on."),
+        ("int4", Settings(accuracy_level=5), "There is no accuracy level 5."),
+    ],
+)
+def test_a_setting_that_a_recipe_does_not_have(name: str, wanted: Settings, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe(name).settings.changed(wanted, name)
+    assert str(caught.value).startswith(message)
+
+
+# --- the same bytes ----------------------------------------------------------------------------------------
+
+TIED = """(int64[b,s] ids) => (float[b,s,v] y) {
+    e = Gather(t, ids)
+    a = MatMul(e, u)
+    p = Gemm(f, w, b)
+    n = LayerNormalization(e, g)
+    q = MatMul(n, u)
+    h = Add(a, q)
+    r = Transpose<perm=[1,0]>(t)
+    l = MatMul(h, r)
+    y = Add(l, p)
+}"""
+
+
+def digests(folder: Path) -> Iterator[str]:
+    """One line per recipe: its name, and the digest of what it writes."""
+    weights = {"t": normal(100, 64), "u": normal(64, 64, seed=1), "f": normal(1, 64), "w": normal(64, 100, seed=2)}
+    source = write(folder, TIED, {**weights, "b": normal(100), "g": normal(64)}, opset=21, ir_version=10)
+    data = samples(folder, *({"ids": normal(2, size, seed=size).astype("int64") % 100} for size in (3, 9)))
+    for name in NAMES:
+        quantized(source, name, folder / name, data)
+        files = sorted(file for file in (folder / name).iterdir() if file.is_file())
+        content = b"".join(file.name.encode() + file.read_bytes() for file in files)
+        yield f"{name} {hashlib.sha256(content).hexdigest()}"
+
+
+def test_the_same_input_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+    again = subprocess.Popen(
+        [sys.executable, __file__, str(folders[2])],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    first, second = list(digests(folders[0])), list(digests(folders[1]))
+    told = again.communicate(timeout=120)[0].splitlines()
+    assert [line.split()[0] for line in first] == NAMES
+    assert first == second
+    assert first == [line for line in told if line.split()[0] in NAMES]
+
+
+# --- refusals ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "message"),
+    [
+        ("int8", 9, "Recipe int8 needs operator set 11, and the model has 9."),
+        ("a8w8", 9, "Recipe a8w8 needs operator set 13, and the model has 9."),
+        ("int8-static", 12, "Recipe int8-static needs operator set 13, and the model has 12."),
+        ("bf16", 12, "Recipe bf16 needs operator set 13, and the model has 12."),
+        ("a16w8", 18, "Recipe a16w8 needs operator set 21, and the model has 18. Export it with --opset 21"),
+        ("int4", 6, "Recipe int4 needs operator set 7, and the model has 6."),
+    ],
+)
+def test_an_operator_set_that_is_too_old(name: str, opset: int, message: str, tmp_path: Path) -> None:
+    source = write(tmp_path, PLAIN, {"w": normal(64, 32)}, opset=opset, ir_version=4)
+    with pytest.raises(QuantizationError) as caught:
+        quantized(source, name, tmp_path / "made", samples(tmp_path, {"x": normal(5, 64)}))
+    assert str(caught.value).startswith(message)
+    assert not any((tmp_path / "made").iterdir())
+
+
+@pytest.mark.parametrize("again", ["int4", "fp16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_quantized_is_not_quantized_again(
+    name: str, again: str, plain: tuple[Path, Path], tmp_path: Path
+) -> None:
+    quantized(plain[0], name, tmp_path / "once", plain[1])
+    with pytest.raises(EdgeprofError, match=r"(is quantized already: it has \w+ nodes|has b?float16 weights \(w\))"):
+        quantized(tmp_path / "once" / "model.onnx", again, tmp_path / "twice")
+    assert not any((tmp_path / "twice").iterdir())
+
+
+if __name__ == "__main__":
+    for line in digests(Path(sys.argv[1])):
+        sys.stdout.write(f"{line}\n")
