@@ -1,9 +1,9 @@
 """Latency of quantized models over that of the fp32 file, and against what people use today on the same file.
 
-A visit is one file in one process, loaded once and run at every shape (at least three runs and 0.4 s each); files are
-visited in turn, in an order shuffled in each round, one process alive at a time. A figure is the median over rounds of
-a ratio within one round, with its range. Prefill: tokens at once. Decode: one token after so many cached ones. Weights
-are random; static recipes are calibrated on random data.
+A visit is one file in one process, loaded once and run at every shape (at least three runs and a quarter of a second
+each); files are visited in turn, in an order shuffled in each round, one process alive at a time. A figure is the
+median over rounds of a ratio within one round, with its range. Prefill: tokens at once. Decode: one token after so many
+cached ones. Weights are random; static recipes are calibrated on random data.
 """
 
 import random

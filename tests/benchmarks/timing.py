@@ -13,7 +13,7 @@ from tests.benchmarks.harness import HERE, python
 from tests.benchmarks.lengths_loop import Request, Shape
 
 MIN_RUNS = 3
-MIN_TIME_S = 0.4
+MIN_TIME_S = 0.25
 
 
 def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple[Shape, ...]:
