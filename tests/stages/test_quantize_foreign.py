@@ -10,6 +10,7 @@ import onnx
 import pytest
 from foreign import agreement, normal, quantized, samples, write
 from onnx import TensorProto, helper
+from onnx_files import run
 
 from edgeprof.errors import QuantizationError
 from edgeprof.schema import Record
@@ -347,6 +348,28 @@ def test_nothing_that_a_recipe_can_reach(tmp_path: Path) -> None:
         "This model gains nothing from this recipe."
     )
     assert not any((tmp_path / "made").iterdir())
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16", "int8", "a8w8", "int4"])
+def test_a_model_of_64_bits(name: str, tmp_path: Path) -> None:
+    text = "(double[n,64] x) => (double[n,32] y) { y = MatMul(x, v) }"
+    source = write(tmp_path, text, {"v": V.astype(np.float64)})
+    data = samples(tmp_path, {"x": normal(9, 64).astype(np.float64)})
+    with pytest.raises(QuantizationError, match=f"None of the 1 weight matmuls was quantized by {name}: it is float64"):
+        quantized(source, name, tmp_path / "made", data)
+
+
+@pytest.mark.parametrize(("infinite", "opset"), [(True, 18), (False, 9)])
+def test_a_table_that_cannot_be_looked_up_in_blocks_stays(infinite: bool, opset: int, tmp_path: Path) -> None:
+    """A mask with infinities; before operator set 10, rows that do not fill their blocks."""
+    table = normal(10, 48)
+    table[3, 5] = -np.inf if infinite else 0
+    text = "(int64[n] ids, float[n,64] x) => (float[n,48] e, float[n,32] y) { e = Gather(t, ids)  y = MatMul(x, v) }"
+    source = write(tmp_path, text, {"t": table, "v": V}, opset=opset, ir_version=4)
+    made = quantized(source, "int4", tmp_path / "made")
+    assert (made.receipt.tables, made.receipt.matmuls_quantized) == (0, 1)
+    found = run(tmp_path / "made" / "model.onnx", {"ids": np.arange(9), "x": normal(9, 64)})
+    np.testing.assert_array_equal(found["e"], table[:9])
 
 
 def test_a_function_of_another_operator_set(tmp_path: Path) -> None:

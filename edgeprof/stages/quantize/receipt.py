@@ -31,7 +31,7 @@ def of(
     found = weight_matmuls(after)
     same = [matmul for name, matmul in before.items() if name in found and found[name].bytes == matmul.bytes]
     left = [matmul.left("the quantizer left it") for matmul in same]
-    if len(left) == len(before) and row.weights_only and not tables:
+    if len(left) == len(before) and not tables and (before or row.weights_only):
         reasons = ", ".join(dict.fromkeys(one.reason for one in left)) or "the model has none"
         raise QuantizationError(
             f"None of the {len(before)} weight matmuls was quantized by {row.name}: {reasons}.",

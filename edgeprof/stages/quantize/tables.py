@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprof.stages.quantize.tied import TRANSPOSED, constant, gathers_of, look_up_blocks
+from edgeprof.stages.quantize.tied import TRANSPOSED, can_cut, constant, gathers_of, look_up_blocks
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,13 +33,18 @@ def quantize_tables(model: ir.Model, block_size: int) -> int:
 
 
 def _fits(model: ir.Model, table: ir.Value, block_size: int) -> bool:
-    """Whether it is a matrix whose rows fill a block at least, and not one that an LM head multiplies by too."""
+    """Whether it is a matrix whose rows fill a block at least, and not one that an LM head multiplies by too.
+
+    An infinity (of a mask) has no scale.
+    """
+    import numpy as np
     import onnx_ir as ir
 
     tensor = table.const_value
     if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2:
         return False
-    return tensor.shape.numpy()[1] >= block_size and f"{table.name}{TRANSPOSED}" not in model.graph.initializers
+    width, tied = tensor.shape.numpy()[1], f"{table.name}{TRANSPOSED}" in model.graph.initializers
+    return width >= block_size and not tied and can_cut(model, width, block_size) and bool(np.isfinite(tensor).all())
 
 
 def _packed(model: ir.Model, table: ir.Value, block_size: int) -> tuple[ir.Value, ir.Value]:

@@ -99,7 +99,7 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     bits, rows = head.attributes.get_int("bits", 4), head.attributes["N"].as_int()
     if packed is None or scales is None or (zeros and zeros[0] is not None and not _whole(zeros[0])):
         return False
-    if width % block_size and graph.opset(model) < 10:  # Slice took its bounds otherwise
+    if not can_cut(model, width, block_size):
         return False
     bytes_of_row = (width + -width % block_size) * bits // 8
     shape = constant(model, f"{gather.name}/shape", np.array([rows, bytes_of_row], np.int64))
@@ -107,6 +107,11 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     model.graph.insert_before(gather, table_of)
     look_up_blocks(model, gather, [table_of.outputs[0], scales, *zeros], width=width, block_size=block_size, bits=bits)
     return True
+
+
+def can_cut(model: ir.Model, width: int, block_size: int) -> bool:
+    """Whether `look_up_blocks` can say it: Slice took its bounds otherwise before operator set 10."""
+    return width % block_size == 0 or graph.opset(model) >= 10
 
 
 def look_up_blocks(
