@@ -68,7 +68,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        reason = _DISK_REFUSES.get(problem.errno or 0, problem.strerror or str(problem))
+        part = f"the disk took only a part ({problem})"  # numpy, of a file that was cut off: without a number
+        reason = _DISK_REFUSES.get(problem.errno or 0, problem.strerror or part)
         place = next((part.parent for part in (path, *path.parents) if ".partial-" in part.name), path)
         raise StorageError(
             f"Cannot write {place}: {reason}.", "Free or choose another place (--out), then run the same command again."

@@ -136,7 +136,9 @@ def test_what_is_quantized_is_not_quantized_again(mine: Path) -> None:
 def test_a_disk_that_refuses_leaves_the_old_artifact(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
     limit_file_size(monkeypatch, 2_000_000)
-    with pytest.raises(StorageError, match="a file may not be so large here"):
+    with pytest.raises(
+        StorageError, match=r"^Cannot write .*bert-tiny: (a file may not be so large here|the disk took only a part)"
+    ):
         quantize(["bert-tiny"], recipe=["int4"], models=mine, force=True)
     assert load_artifact(mine / "bert-tiny" / "int4") == old
     assert sorted(path.name for path in (mine / "bert-tiny").iterdir()) == ["fp32", "int4", "int8"]
