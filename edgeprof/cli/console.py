@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-TABLE_WIDTH = 200
+WIDEST_TABLE = 1000
 
 
 def out() -> "Console":
@@ -43,7 +43,8 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     console = out()
-    console.width = max(console.width, TABLE_WIDTH)  # a narrow terminal wraps a row; nothing is cut off
+    needed = console.measure(table, options=console.options.update(max_width=WIDEST_TABLE)).maximum
+    console.width = max(console.width, needed)  # a narrow terminal wraps a row; nothing is cut off
     console.print(table)
 
 

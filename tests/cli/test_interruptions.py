@@ -135,20 +135,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_fails_a_quantization_with_the_same_sentence(
     small_disk: Path, models: Path, edgeprof: Command
 ) -> None:
-    """Room for the weights twice, which is asked for beforehand, but not for what the quantizer writes meanwhile."""
+    """Room for the weights twice, which is asked for beforehand, but not for what calibration writes meanwhile."""
     subprocess.run(["mount", "-o", "remount,size=36m", str(small_disk)], check=True)
     shutil.copytree(models / "bert-tiny" / "fp32", small_disk / "bert-tiny" / "fp32")
-    ran = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", small_disk)
+    recipe = ("--precision", "fp32,int8-static", "--calibration", "random")
+    ran = edgeprof("export", "bert-tiny", *recipe, "--out", small_disk)
     assert (ran.code, ran.out) == (1, "")
     (said,) = ran.sentences
-    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk is full" in said
+    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk " in said  # "is full", or "took only a part"
     assert [path.name for path in (small_disk / "bert-tiny").iterdir()] == ["fp32"]
 
 
 def test_a_disk_that_is_too_small_is_told_beforehand(small_disk: Path, models: Path, edgeprof: Command) -> None:
     """24 MB, of which fp32 has 17.6: its weights do not fit once more."""
     shutil.copytree(models / "bert-tiny" / "fp32", small_disk / "bert-tiny" / "fp32")
-    ran = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", small_disk)
+    recipe = ("--precision", "fp32,int8-static", "--calibration", "random")
+    ran = edgeprof("export", "bert-tiny", *recipe, "--out", small_disk)
     assert (ran.code, ran.out) == (1, "")
     (said,) = ran.sentences
     assert "Exporting bert-tiny needs about" in said
