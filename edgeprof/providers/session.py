@@ -5,19 +5,24 @@ another provider's name.
 """
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers.table import find
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
+FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
+"""onnxruntime's words for what an input takes."""
 
-def open_session(model: str, provider: str, threads: int, *, profile: str = "") -> "InferenceSession":
+
+def open_session(model: str, provider: str, threads: int = 0, *, profile: str = "") -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
 
     Args:
+        threads: 0 for as many as onnxruntime takes by itself.
         profile: start of the name of a file into which onnxruntime writes what every node takes, until
             `end_profiling`; empty for none.
 
@@ -51,6 +56,12 @@ def open_session(model: str, provider: str, threads: int, *, profile: str = "") 
     if active[:1] != [row.runtime_name]:
         raise EdgeprofError(f"onnxruntime put {model} on {', '.join(active)} instead of {row.runtime_name}.")
     return session
+
+
+def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
+    """Feeds in the floating-point types that a session takes: a KV cache in fp16 is fed as one."""
+    taken = {value.name: FLOATS[value.type] for value in session.get_inputs() if value.type in FLOATS}
+    return {name: array.astype(taken.get(name, array.dtype), copy=False) for name, array in feeds.items()}
 
 
 def reason(problem: Exception) -> str:

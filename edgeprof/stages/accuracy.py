@@ -17,18 +17,13 @@ from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers.session import open_session, reason
+from edgeprof.providers.session import as_taken, open_session, reason
 from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
 from edgeprof.stages.agreement import Tally, Task, compared, predictions, task_of
 from edgeprof.stages.samples import Samples, tokenizer_file
 from edgeprof.stages.samples.feeds import token_ids
 from edgeprof.store import writing
-
-RUNTIME_THREADS = 0  # as many as onnxruntime takes by itself
-
-FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
-"""onnxruntime's words for what an input takes: a KV cache in fp16 is fed as one."""
 
 
 class CompareRequest(Record, frozen=True, kw_only=True):
@@ -151,13 +146,11 @@ def _compare(request: CompareRequest, folder: Path, tally: Tally, progress: Prog
 
 def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterator[tuple[int, Arrays, list[Any]]]:
     """Number and feeds of every sample, with what a file makes of them."""
-    session = open_session(model, "cpu", RUNTIME_THREADS)
-    taken = {value.name: FLOATS[value.type] for value in session.get_inputs() if value.type in FLOATS}
+    session = open_session(model, "cpu")
     for number, feeds in enumerate(samples_stage.read(request.samples.path)):
-        given = {name: array.astype(taken.get(name, array.dtype), copy=False) for name, array in feeds.items()}
         progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
         try:
-            outputs: list[Any] = session.run(list(request.outputs), given)
+            outputs: list[Any] = session.run(list(request.outputs), as_taken(session, feeds))
         except Exception as problem:  # onnxruntime's errors share no base class
             raise _unfit(request, model, f"cannot be run on sample {number} ({reason(problem)})") from problem
         if not all(np.isfinite(output).all() for output in outputs):

@@ -15,6 +15,7 @@ from edgeprof import process
 from edgeprof.errors import ModelFileError, VerificationError, said
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
+from edgeprof.providers.session import as_taken
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
 from edgeprof.stages import reference
 from edgeprof.store import REFERENCE_FILE
@@ -104,10 +105,8 @@ def _check(
     session: onnxruntime.InferenceSession, case: Case, feeds: Arrays, expected: Arrays, request: VerifyRequest
 ) -> Check:
     shape = f"batch {case.batch}, tokens {case.tokens}, past {case.past_tokens}"
-    halves = {value.name for value in session.get_inputs() if value.type == "tensor(float16)"}  # a KV cache in fp16
-    given = {name: array.astype(np.float16) if name in halves else array for name, array in feeds.items()}
     try:
-        outputs = session.run(list(expected), given)
+        outputs = session.run(list(expected), as_taken(session, feeds))
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise VerificationError(
             f"The model does not run at {shape}: {said(problem)}.", "Try another --opset."

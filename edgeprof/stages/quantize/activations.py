@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress, part
+from edgeprof.providers.session import open_session
 from edgeprof.stages import graph, samples
 from edgeprof.stages.quantize.job import Job
 from edgeprof.stages.quantize.prepare import reachable
@@ -106,12 +107,4 @@ def _observing(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxrun
     finally:
         for _ in extra:
             model.graph.outputs.pop()
-    return session(file)
-
-
-def session(file: Path) -> onnxruntime.InferenceSession:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return open_session(str(file), "cpu")

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress
+from edgeprof.providers.session import open_session
 from edgeprof.stages import graph, samples
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.job import Job
@@ -131,7 +132,7 @@ def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
     caches = {past: present for past, present in caches.items() if past.startswith(PAST) and present in outputs}
     if not caches or job.samples is None:
         return {}
-    session, seen = activations.session(source), [np.zeros((2, len(caches)), np.float32)]
+    session, seen = open_session(str(source), "cpu"), [np.zeros((2, len(caches)), np.float32)]
     for feeds in samples.read(job.samples):
         added = session.run(list(caches.values()), feeds)
         seen.append(np.array([[values.min() for values in added], [values.max() for values in added]]))
