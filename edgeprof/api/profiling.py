@@ -25,7 +25,7 @@ from edgeprof.measure.schedule import Job, Visit, disturbed, plan, plan_operator
 from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
 from edgeprof.providers import table
-from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Workload
+from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Target, Workload
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,7 +40,7 @@ class Ask(Record, frozen=True, kw_only=True):
     batch: tuple[int, ...]
     phase: PhaseChoice
     threads: int
-    providers: tuple[str, ...]
+    targets: tuple[Target, ...]
     stopping: StoppingRule
     timeout_s: float
     dims: dict[str, int]
@@ -96,15 +96,13 @@ def profile(
         RunError: a run of that name was made on another machine.
     """
     _require_positive(rounds=rounds, runs=runs, seq=min(seq, default=1), batch=min(batch, default=0))
-    for provider in ep:
-        table.find(provider)
     machine = measure_machine.describe()
     ask = Ask(
         seq=tuple(sorted(set(seq))),
         batch=tuple(sorted(set(batch))),
         phase=phase,
         threads=threads or machine.cores_allowed,
-        providers=tuple(dict.fromkeys(ep)),
+        targets=tuple(table.target(provider) for provider in dict.fromkeys(ep)),
         stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
         timeout_s=timeout_s,
         dims=dict(dims or {}),
@@ -180,8 +178,8 @@ def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
         for length in ask.seq or (0,):
             for batch in ask.batch:
                 job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
-                for provider in ask.providers:  # two lengths may mean the same image
-                    jobs.setdefault((provider, job.workload), msgspec.structs.replace(job, provider=provider))
+                for target in ask.targets:  # two lengths may mean the same image
+                    jobs.setdefault((target.provider, job.workload), msgspec.structs.replace(job, target=target))
     return list(jobs.values())
 
 
@@ -226,7 +224,7 @@ def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: A
     return Job(
         artifact=artifact,
         workload=workload,
-        provider=ask.providers[0],
+        target=ask.targets[0],
         inputs=values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,

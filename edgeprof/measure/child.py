@@ -39,7 +39,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     gc.disable()
     imports = memory.read()
     start = time.perf_counter_ns()
-    session = open_session(request.model, request.provider, request.threads)
+    session = open_session(request.model, request.target, request.threads)
     load_ns = time.perf_counter_ns() - start
     loaded = memory.read()
     try:

@@ -102,6 +102,4 @@ def _job(file: Path, product: Product, threads: int) -> Job:
         count=GraphCount(nodes={}, weights_bytes=0),
     )
     load = Workload(phase="prefill", batch=1, tokens=product.tokens, threads=threads)
-    return Job(
-        artifact=artifact, workload=load, provider="cpu", inputs=(value,), stopping=STOPPING, timeout_s=TIMEOUT_S
-    )
+    return Job(artifact=artifact, workload=load, inputs=(value,), stopping=STOPPING, timeout_s=TIMEOUT_S)

@@ -63,7 +63,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     gc.collect()
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
-        session = open_session(request.model, request.provider, request.threads, profile=str(Path(folder) / "run"))
+        session = open_session(request.model, request.target, request.threads, profile=str(Path(folder) / "run"))
         try:
             binding = bind_inputs(session, request.inputs)
             bind_outputs(session, binding)

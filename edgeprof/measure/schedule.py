@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgeprof.schema import Artifact, InputValue, Measurement, OperatorPass, Record, StoppingRule, Workload
+from edgeprof.schema import CPU, Artifact, InputValue, Measurement, OperatorPass, Record, StoppingRule, Target, Workload
 from edgeprof.store import content_key
 
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
@@ -24,7 +24,7 @@ class Job(Record, frozen=True, kw_only=True):
 
     artifact: Artifact
     workload: Workload
-    provider: str
+    target: Target = CPU
     inputs: tuple[InputValue, ...]
     stopping: StoppingRule
     timeout_s: float | None = None
@@ -52,7 +52,7 @@ class Visit(Record, frozen=True, kw_only=True):
             "weights": artifact.weights,
             "params": artifact.params,
             "precision": artifact.precision,
-            "provider": self.job.provider,
+            "provider": self.job.target.provider,
             "phase": workload.phase,
             "batch": workload.batch,
             "tokens": workload.tokens,

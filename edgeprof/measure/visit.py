@@ -43,7 +43,7 @@ def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
     """What became of a child: the fields `status`, `error`, `reading` and `started_at` of its record."""
     request = Request(
         model=job.artifact.path,
-        provider=job.provider,
+        target=job.target,
         threads=job.workload.threads,
         inputs=job.inputs,
         stopping=job.stopping,

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError, ModelFileError
-from edgeprof.providers.table import find
+from edgeprof.schema import CPU, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +18,7 @@ FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(doub
 """onnxruntime's words for what an input takes."""
 
 
-def open_session(model: str, provider: str, threads: int = 0, *, profile: str = "") -> "InferenceSession":
+def open_session(model: str, target: Target = CPU, threads: int = 0, *, profile: str = "") -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
 
     Args:
@@ -27,24 +27,22 @@ def open_session(model: str, provider: str, threads: int = 0, *, profile: str = 
             `end_profiling`; empty for none.
 
     Raises:
-        UnknownName: no such provider.
         ModelFileError: onnxruntime refuses the file.
         EdgeprofError: the provider is not part of this onnxruntime or did not take the model, or memory ran out.
     """
     import onnxruntime
 
-    row = find(provider)
-    if row.runtime_name not in onnxruntime.get_available_providers():
-        raise EdgeprofError(f"The onnxruntime installed here has no {row.runtime_name}.", f"Run: {row.install}")
+    if target.runtime_name not in onnxruntime.get_available_providers():
+        raise EdgeprofError(f"The onnxruntime installed here has no {target.runtime_name}.", "Run: edgeprof devices")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    if row.kind != "CPU":
+    if target.kind != "CPU":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         # enable_fallback=0: otherwise the Python wrapper retries a failed provider on the CPU.
-        session = onnxruntime.InferenceSession(model, options, providers=[row.runtime_name], enable_fallback=0)
+        session = onnxruntime.InferenceSession(model, options, providers=[target.runtime_name], enable_fallback=0)
     except MemoryError as problem:
         raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
     except Exception as problem:  # onnxruntime's errors share no base class
@@ -53,8 +51,8 @@ def open_session(model: str, provider: str, threads: int = 0, *, profile: str = 
         ) from problem
     session.disable_fallback()
     active = session.get_providers()
-    if active[:1] != [row.runtime_name]:
-        raise EdgeprofError(f"onnxruntime put {model} on {', '.join(active)} instead of {row.runtime_name}.")
+    if active[:1] != [target.runtime_name]:
+        raise EdgeprofError(f"onnxruntime put {model} on {', '.join(active)} instead of {target.runtime_name}.")
     return session
 
 

@@ -1,11 +1,7 @@
 """The execution providers edgeprof knows: one row each."""
 
-from typing import Literal
-
 from edgeprof.errors import UnknownName
-from edgeprof.schema import Record
-
-Kind = Literal["CPU", "GPU", "NPU"]
+from edgeprof.schema import Kind, Record, Target
 
 
 class Provider(Record, frozen=True, kw_only=True):
@@ -37,3 +33,9 @@ def find(name: str) -> Provider:
         if provider.name == name:
             return provider
     raise UnknownName("execution provider", name, [provider.name for provider in PROVIDERS])
+
+
+def target(name: str) -> Target:
+    """How a child opens the provider of that name, with its default options."""
+    row = find(name)
+    return Target(provider=row.name, runtime_name=row.runtime_name, kind=row.kind)

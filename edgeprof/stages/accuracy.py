@@ -146,7 +146,7 @@ def _compare(request: CompareRequest, folder: Path, tally: Tally, progress: Prog
 
 def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterator[tuple[int, Arrays, list[Any]]]:
     """Number and feeds of every sample, with what a file makes of them."""
-    session = open_session(model, "cpu")
+    session = open_session(model)
     for number, feeds in enumerate(samples_stage.read(request.samples.path)):
         progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
         try:

@@ -43,7 +43,7 @@ def record(model: Path, feeds: Mapping[Case, Arrays], target: Path, progress: Pr
 
 def run(request: BaselineRequest, progress: Progress) -> Recorded:
     progress("running the fp32 model", None)
-    session = open_session(request.model, "cpu")
+    session = open_session(request.model)
     names = [output.name for output in session.get_outputs()]
     cases = []
     for case, feeds, _ in reference.read(Path(request.reference)):

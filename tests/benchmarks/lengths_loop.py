@@ -46,5 +46,5 @@ def timed(session: "onnxruntime.InferenceSession", inputs: Shape, request: Reque
 
 if __name__ == "__main__":
     request = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Request)
-    session = open_session(request.model, "cpu", request.threads)
+    session = open_session(request.model, threads=request.threads)
     print(msgspec.json.encode([timed(session, inputs, request) for inputs in request.shapes]).decode())

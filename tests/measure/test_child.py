@@ -16,7 +16,7 @@ MIB = 2**20
 
 
 def read(model: Path, *values: InputValue, threads: int = 1) -> Reading:
-    request = Request(model=str(model), provider="cpu", threads=threads, inputs=values, stopping=QUICK)
+    request = Request(model=str(model), threads=threads, inputs=values, stopping=QUICK)
     return call(CHILD, request, Reading, timeout_s=60)
 
 

@@ -43,7 +43,6 @@ def test_processes_that_want_the_same_cores_show(tmp_path: Path) -> None:
     model = save_matmuls(tmp_path / "model.onnx", width=512, layers=4)
     request = Request(
         model=str(model),
-        provider="cpu",
         threads=1,
         inputs=(x(1, 16, 512),),
         stopping=StoppingRule(min_runs=10, min_time_s=1.0, max_time_s=20.0),

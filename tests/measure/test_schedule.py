@@ -5,7 +5,7 @@ import msgspec
 from toys import QUICK, make_job, x
 
 from edgeprof.measure.schedule import Job, Visit, plan
-from edgeprof.schema import Measurement, Status, Workload
+from edgeprof.schema import Measurement, Status, Target, Workload
 
 REPLACE = msgspec.structs.replace
 
@@ -61,7 +61,7 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
         REPLACE(job, artifact=REPLACE(artifact, sha256="b" * 64)),
         REPLACE(job, artifact=REPLACE(artifact, data_sha256="b" * 64)),
         REPLACE(job, artifact=REPLACE(artifact, precision="int8")),
-        REPLACE(job, provider="webgpu"),
+        REPLACE(job, target=Target(provider="webgpu")),
         REPLACE(job, workload=REPLACE(workload, threads=2)),
         REPLACE(job, workload=REPLACE(workload, phase="decode", past_tokens=1)),
         REPLACE(job, stopping=REPLACE(QUICK, min_runs=4)),

@@ -57,5 +57,5 @@ def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule
         count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
     )
     workload = Workload(phase="prefill", batch=1, tokens=2, threads=1)
-    fields = {"artifact": artifact, "workload": workload, "provider": "cpu", "inputs": values, "stopping": stopping}
+    fields = {"artifact": artifact, "workload": workload, "inputs": values, "stopping": stopping}
     return Job(**{**fields, **changes})  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 from edgeprof.errors import EdgeprofError, ModelFileError, UnknownName
 from edgeprof.providers.session import open_session, reason
 from edgeprof.providers.table import PROVIDERS, Provider, find
+from edgeprof.schema import Target
 
 
 @pytest.fixture
@@ -38,31 +39,22 @@ def test_a_misspelt_name_is_offered_the_nearest() -> None:
 
 
 def test_a_session_has_the_provider_and_threads_asked_for(relu: str) -> None:
-    session = open_session(relu, "cpu", threads=3)
+    session = open_session(relu, threads=3)
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert session.get_session_options().intra_op_num_threads == 3
 
 
-def test_a_provider_that_this_onnxruntime_lacks_is_refused(relu: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeprof.providers import table
-
-    missing = Provider(
-        name="cuda",
-        runtime_name="CUDAExecutionProvider",
-        kind="GPU",
-        install="pip install onnxruntime-gpu",
-        docs="https://onnxruntime.ai",
-    )
-    monkeypatch.setattr(table, "PROVIDERS", (*PROVIDERS, missing))
+def test_a_provider_that_this_onnxruntime_lacks_is_refused(relu: str) -> None:
+    missing = Target(provider="cuda", runtime_name="CUDAExecutionProvider", kind="GPU")
     assert missing.runtime_name not in onnxruntime.get_available_providers()
-    with pytest.raises(EdgeprofError, match=r"has no CUDAExecutionProvider\. Run: pip install onnxruntime-gpu"):
-        open_session(relu, "cuda", threads=1)
+    with pytest.raises(EdgeprofError, match=r"has no CUDAExecutionProvider\. Run: edgeprof devices"):
+        open_session(relu, missing, threads=1)
 
 
 def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(ModelFileError) as refusal:
-        open_session(str(tmp_path / "text.onnx"), "cpu", threads=1)
+        open_session(str(tmp_path / "text.onnx"), threads=1)
     assert refusal.value.what == f"onnxruntime cannot load {tmp_path / 'text.onnx'}: Protobuf parsing failed."
 
 

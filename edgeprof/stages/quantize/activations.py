@@ -107,4 +107,4 @@ def _observing(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxrun
     finally:
         for _ in extra:
             model.graph.outputs.pop()
-    return open_session(str(file), "cpu")
+    return open_session(str(file))

@@ -132,7 +132,7 @@ def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
     caches = {past: present for past, present in caches.items() if past.startswith(PAST) and present in outputs}
     if not caches or job.samples is None:
         return {}
-    session, seen = open_session(str(source), "cpu"), [np.zeros((2, len(caches)), np.float32)]
+    session, seen = open_session(str(source)), [np.zeros((2, len(caches)), np.float32)]
     for feeds in samples.read(job.samples):
         added = session.run(list(caches.values()), feeds)
         seen.append(np.array([[values.min() for values in added], [values.max() for values in added]]))

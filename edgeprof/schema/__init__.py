@@ -1,0 +1,125 @@
+"""The records that cross every boundary: between rooms, between processes, and to disk.
+
+    base      Record, encode, decode
+    models    Variant, Artifact and the receipts of what was made of it
+    costs     Ledger, Explanation: what is counted
+    placing   Target, Device, Placement: where it can run, and where it did
+    runs      Request, Reading, Measurement, Machine: what is measured
+    derived   Point, Findings, Why, CheckedClaim: what follows from records
+
+All are frozen, all carry their units in their names. Raw values are stored; statistics are derived
+(`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.
+"""
+
+from edgeprof.schema.base import SCHEMA_VERSION, Record, decode, encode, encode_pretty
+from edgeprof.schema.costs import Cost, Crossover, Explanation, Ledger, Uncounted
+from edgeprof.schema.derived import (
+    CheckedClaim,
+    ClassTime,
+    Curve,
+    Findings,
+    MeasuredGrowth,
+    Place,
+    Point,
+    Side,
+    Turn,
+    Verdict,
+    Why,
+)
+from edgeprof.schema.models import (
+    Accuracy,
+    Artifact,
+    Calibration,
+    Case,
+    Check,
+    Fusion,
+    FusionReceipt,
+    GraphCount,
+    Left,
+    Limits,
+    Logits,
+    QuantReceipt,
+    StageReceipt,
+    TensorSpec,
+    Variant,
+)
+from edgeprof.schema.placing import CPU, Agreement, Device, Kind, LeftOperator, Placed, Placement, Target
+from edgeprof.schema.runs import (
+    Fill,
+    InputValue,
+    KernelTime,
+    Machine,
+    MatrixTime,
+    Measurement,
+    OperatorPass,
+    OperatorReading,
+    OperatorTime,
+    Phase,
+    Reading,
+    Request,
+    Status,
+    StoppingRule,
+    Workload,
+)
+
+__all__ = [
+    "CPU",
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "Agreement",
+    "Artifact",
+    "Calibration",
+    "Case",
+    "Check",
+    "CheckedClaim",
+    "ClassTime",
+    "Cost",
+    "Crossover",
+    "Curve",
+    "Device",
+    "Explanation",
+    "Fill",
+    "Findings",
+    "Fusion",
+    "FusionReceipt",
+    "GraphCount",
+    "InputValue",
+    "KernelTime",
+    "Kind",
+    "Ledger",
+    "Left",
+    "LeftOperator",
+    "Limits",
+    "Logits",
+    "Machine",
+    "MatrixTime",
+    "MeasuredGrowth",
+    "Measurement",
+    "OperatorPass",
+    "OperatorReading",
+    "OperatorTime",
+    "Phase",
+    "Place",
+    "Placed",
+    "Placement",
+    "Point",
+    "QuantReceipt",
+    "Reading",
+    "Record",
+    "Request",
+    "Side",
+    "StageReceipt",
+    "Status",
+    "StoppingRule",
+    "Target",
+    "TensorSpec",
+    "Turn",
+    "Uncounted",
+    "Variant",
+    "Verdict",
+    "Why",
+    "Workload",
+    "decode",
+    "encode",
+    "encode_pretty",
+]

@@ -1,0 +1,84 @@
+"""What a model costs, counted."""
+
+from typing import Literal
+
+from edgeprof.schema.base import Record
+from edgeprof.schema.runs import Phase
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What all occurrences of one kind of component cost together, in one run at one shape."""
+
+    name: str
+    count: int  # occurrences
+    in_block: bool = False  # as many in every block
+    params: int = 0
+    macs: int = 0  # 1 MAC = 2 FLOP
+    weights_bytes: int = 0
+    cache_bytes: int = 0  # KV cache at the end of the run
+    activation_bytes: int = 0  # written by it
+
+
+class Uncounted(Record, frozen=True, kw_only=True):
+    """Nodes of a graph whose MACs are not known."""
+
+    operator: str
+    count: int
+    reason: str
+
+
+class Ledger(Record, frozen=True, kw_only=True):
+    """Where parameters, MACs and bytes of one model come from, at one shape."""
+
+    name: str
+    source: Literal["formulas", "graph"]
+    precision: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int = 0
+    layers: int | None = None  # number of blocks; None: not known (a graph)
+    costs: tuple[Cost, ...]
+    live_bytes: int  # the most activations alive at once: formulas leave the KV cache out, a graph has all tensors
+    live_at: str  # where that is
+    working_bytes: int | None = None  # what onnxruntime is predicted to hold beside weights; of graphs
+    uncounted: tuple[Uncounted, ...] = ()
+
+    def total(self, quantity: str) -> int:
+        """The sum over all components of a field of Cost."""
+        return sum(getattr(cost, quantity) for cost in self.costs)
+
+    def of(self, *names: str) -> Cost:
+        """Several components as one."""
+        chosen = [cost for cost in self.costs if cost.name in names]
+        sums = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
+        return Cost(
+            name=" and ".join(names),
+            count=sum(cost.count for cost in chosen),
+            **{quantity: sum(getattr(cost, quantity) for cost in chosen) for quantity in sums},
+        )
+
+    @property
+    def length(self) -> int:
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
+        return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class Crossover(Record, frozen=True, kw_only=True):
+    """The shortest token length from which one part outweighs another: "the KV cache", "the weights", "bytes"."""
+
+    larger: str
+    smaller: str
+    quantity: Literal["MACs", "bytes"]
+    tokens: int | None  # None: at no length
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """What `edgeprof explain` tells of one model."""
+
+    ledger: Ledger
+    doubled: Ledger | None = None  # at twice the token length; None: the length of a file is fixed
+    crossovers: tuple[Crossover, ...] = ()
+    lengths: tuple[Ledger, ...] = ()  # the same over token lengths
+    notes: tuple[str, ...] = ()
+    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.counted`)

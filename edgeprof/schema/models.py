@@ -1,0 +1,166 @@
+"""What a model is, and what was made of it."""
+
+from typing import Any, Literal
+
+from edgeprof.schema.base import SCHEMA_VERSION, Record
+
+Logits = Literal["all", "last"]
+
+
+class Variant(Record, frozen=True, kw_only=True):
+    """One transformer: a row of a family's table, or a checkpoint.
+
+    `config` holds what its family needs to know of it: for most, keyword arguments of a `transformers` configuration.
+    """
+
+    name: str
+    family: str
+    task: str
+    config: dict[str, Any]
+    max_tokens: int | None  # None: any number (position embedding is interpolated)
+    source: str | None = None  # hub repository or checkpoint folder that holds the weights
+
+
+class TensorSpec(Record, frozen=True, kw_only=True):
+    name: str
+    dtype: str  # numpy's name: "int64", "float32"
+    dims: tuple[int | str, ...]  # a fixed size, or the symbol of a dynamic one
+
+
+class Case(Record, frozen=True, kw_only=True):
+    """One shape at which outputs are compared."""
+
+    batch: int
+    tokens: int
+    past_tokens: int = 0
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """How far the outputs of an ONNX file are from the PyTorch model's, at one shape."""
+
+    case: Case
+    max_abs_error: float
+    cosine: float  # the smallest over the outputs
+
+
+class GraphCount(Record, frozen=True, kw_only=True):
+    nodes: dict[str, int]  # operator type -> how many
+    weights_bytes: int
+
+    @property
+    def node_total(self) -> int:
+        return sum(self.nodes.values())
+
+
+class StageReceipt(Record, frozen=True, kw_only=True):
+    """What one stage did, or why its result was not kept."""
+
+    stage: str
+    kept: bool
+    before: GraphCount
+    after: GraphCount
+    reason: str = ""  # why the result was not kept
+    seconds: float = 0.0
+
+
+class Left(Record, frozen=True, kw_only=True):
+    """A matmul whose weight a recipe did not reach."""
+
+    weight: str  # name of the initializer
+    bytes: int  # of it, in the source
+    reason: str
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """What the ranges of activations were taken from."""
+
+    data: str  # in words: "text that edgeprof ships, tokenized by minilm"
+    samples: int
+    lengths: tuple[int, ...] = ()  # token lengths that occur among them; none for images
+    method: str = ""  # "min-max" | "entropy" | "percentile"; "" where the recipe has no choice
+    random: bool = False  # made-up values: ranges mean nothing for real inputs
+
+
+class QuantReceipt(Record, frozen=True, kw_only=True):
+    """How much of the weights a recipe reached: matmuls with constant weights, and the bytes of those."""
+
+    matmuls: int
+    matmuls_quantized: int
+    weight_bytes: int  # of all weight matmuls, as they were in the source
+    weight_bytes_quantized: int
+    left: tuple[Left, ...] = ()
+    kept_fp32: dict[str, int] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
+    shared: int = 0  # embeddings that read the matrix of the LM head they are tied to
+    tables: int = 0  # tables that are only looked up, in blocks of 8 bits
+    calibration: Calibration | None = None
+
+
+class Limits(Record, frozen=True, kw_only=True):
+    """What a recipe may cost in accuracy before `export` warns."""
+
+    cosine: float  # mean cosine to the fp32 output, at least
+    top1: float  # share of equal first choices, at least
+    kl: float  # nats per prediction, at most
+    perplexity: float  # ratio to that of fp32, at most
+
+
+class Accuracy(Record, frozen=True, kw_only=True):
+    """How far a file is from the fp32 one on data that means something. What does not fit the task is None."""
+
+    task: Literal["embedding", "next token", "classification"]
+    data: str  # in words, as in Calibration
+    samples: int  # sequences or images
+    predictions: int  # vectors that were compared: sentences, tokens, images
+    cosine_mean: float
+    cosine_min: float
+    max_rel_error: float  # largest difference over the largest value of the same vector
+    kl: float | None = None  # Kullback-Leibler divergence from fp32, nats per prediction
+    top1: float | None = None  # share of predictions with the same first choice
+    perplexity_fp32: float | None = None
+    perplexity: float | None = None
+    beyond: tuple[str, ...] = ()  # limits that are passed, in words
+
+
+class Fusion(Record, frozen=True, kw_only=True):
+    """One kind of fused operator: how many of it a model of this family runs, and how many were found."""
+
+    operator: str
+    expected: int
+    found: int
+
+
+class FusionReceipt(Record, frozen=True, kw_only=True):
+    """The graph that onnxruntime makes of a file at load, with the optimizations it runs with."""
+
+    runtime: str  # "onnxruntime 1.32.0"
+    nodes: dict[str, int]  # operator type -> how many
+    fusions: tuple[Fusion, ...] = ()
+    note: str = ""  # why something is expected less often than there are blocks
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """An ONNX file and all that is known of it; `artifact.json` beside the file."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str  # the folder below models/
+    path: str  # of the .onnx file: a bare file name on disk, absolute once loaded
+    precision: str
+    sha256: str  # of the graph file; `data_sha256` of the weights beside it
+    data_sha256: str = ""
+    data_bytes: int = 0
+    key: str = ""  # content key of everything that went into it
+    variant: Variant | None = None  # None: a file nobody here exported
+    logits: Logits = "all"
+    params: int  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
+    weights: str  # "pretrained (...)" | "random (seed N)" | "file"
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    count: GraphCount
+    checks: tuple[Check, ...] = ()
+    stages: tuple[StageReceipt, ...] = ()
+    quantization: QuantReceipt | None = None
+    fusion: FusionReceipt | None = None
+    accuracy: Accuracy | None = None
+    accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
+    versions: dict[str, str] = {}

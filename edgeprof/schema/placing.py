@@ -1,0 +1,99 @@
+"""Where a model can run, and where it did."""
+
+from typing import Literal
+
+from edgeprof.schema.base import Record
+
+Kind = Literal["CPU", "GPU", "NPU"]
+
+
+class Target(Record, frozen=True, kw_only=True):
+    """An execution provider as a child opens it: a row of the table, or a library that a user names."""
+
+    provider: str = "cpu"  # what --ep takes
+    runtime_name: str = "CPUExecutionProvider"  # onnxruntime's
+    kind: Kind = "CPU"
+    library: str = ""  # of a plugin, to be registered with onnxruntime; "": built in
+    options: dict[str, str] = {}
+    preload: tuple[str, ...] = ()  # shared libraries to load first, visible to all
+    static: bool = False  # takes only graphs without dynamic dimensions
+    lacks: tuple[str, ...] = ()  # operators that it takes only when they are written out in smaller ones
+    asynchronous: bool = False  # a run returns before the device is done; node times are of dispatch
+    emulated: bool = False  # what answers is software that stands for the device: the path is proven, never the speed
+    device: str = ""  # as the runtime or the driver names it
+
+
+CPU = Target()
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """A line of `edgeprof devices`: a provider and what became of asking for it here."""
+
+    provider: str
+    kind: Kind
+    status: Literal["ready", "no device", "not installed"]
+    target: Target | None = None  # how to open it; there when it is ready
+    device: str = ""
+    vendor: str = ""
+    emulated: bool = False
+    static: bool = False
+    precisions: tuple[str, ...] = ()
+    runtime: str = ""  # the onnxruntime versions it wants
+    reason: str = ""  # why it is not ready, as the runtime gave it
+    install: str = ""
+    docs: str = ""
+
+
+class Placed(Record, frozen=True, kw_only=True):
+    """What one provider runs of a graph."""
+
+    provider: str  # "webgpu", "cpu"
+    nodes: int
+    macs: int | None  # None: its nodes could not be matched with what was counted
+    partitions: int
+
+
+class LeftOperator(Record, frozen=True, kw_only=True):
+    """Operators of one type that the provider asked for did not take."""
+
+    operator: str
+    nodes: int
+    macs: int | None
+    reason: str = ""  # as the provider gave it
+
+
+class Placement(Record, frozen=True, kw_only=True):
+    """Which provider runs what, from onnxruntime's assignment and, independently, from a profile of one run."""
+
+    placed: tuple[Placed, ...]  # the provider asked for first, also where it runs nothing
+    left: tuple[LeftOperator, ...] = ()
+    copies: int = 0  # across the boundary between providers, in one run
+    written_out: dict[str, int] = {}  # operators that were written out in smaller ones for this provider
+    disagreement: str = ""  # where assignment and profile tell different things
+
+    @property
+    def nodes_share(self) -> float:
+        """Of all nodes, those on the provider asked for; 0 to 1."""
+        return self.placed[0].nodes / max(1, sum(one.nodes for one in self.placed))
+
+    @property
+    def macs_share(self) -> float | None:
+        """Of all multiply-accumulates, those on the provider asked for; 0 to 1. None: not known."""
+        macs = [one.macs for one in self.placed]
+        if None in macs or not sum(one or 0 for one in macs):
+            return None
+        return (macs[0] or 0) / sum(one or 0 for one in macs)
+
+
+class Agreement(Record, frozen=True, kw_only=True):
+    """How far a provider's outputs are from the CPU provider's, on the same file and inputs."""
+
+    max_abs_error: float
+    max_rel_error: float  # largest difference over the largest value of the same output, the worst output
+    cosine: float  # the smallest over the outputs
+    tolerance: float  # of max_rel_error, for this precision
+    output: str = ""  # the worst one
+
+    @property
+    def within(self) -> bool:
+        return self.max_rel_error <= self.tolerance

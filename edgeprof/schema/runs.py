@@ -1,0 +1,189 @@
+"""What is asked of a child, what it answers, and what a run keeps of it."""
+
+from typing import Literal
+
+from edgeprof.schema.base import SCHEMA_VERSION, Record
+from edgeprof.schema.models import QuantReceipt
+from edgeprof.schema.placing import CPU, Agreement, Placement, Target
+
+Phase = Literal["prefill", "decode"]
+Status = Literal["ok", "failed", "timeout", "unsupported"]
+Fill = Literal["token_ids", "ones", "zeros", "positions", "normal", "file"]
+
+
+class InputValue(Record, frozen=True, kw_only=True):
+    """A tensor the child makes (or reads from `file`), so that requests stay small."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    fill: Fill
+    start: int = 0  # "positions" count from here
+    high: int = 2  # "token_ids" are drawn below this
+    file: str = ""
+    sha256: str = ""  # of the file
+
+
+class StoppingRule(Record, frozen=True, kw_only=True):
+    """Timed runs go on until both minima are met, or `max_time_s` has passed."""
+
+    min_runs: int = 10
+    min_time_s: float = 1.0
+    max_time_s: float = 60.0
+
+
+class Workload(Record, frozen=True, kw_only=True):
+    phase: Phase
+    batch: int
+    tokens: int  # processed in one run
+    past_tokens: int = 0  # already in the KV cache
+    threads: int
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """What one measuring child reads."""
+
+    model: str
+    weights_folder: str = ""  # where the weights lie that the model refers to, if not beside it
+    target: Target = CPU
+    threads: int
+    inputs: tuple[InputValue, ...]
+    stopping: StoppingRule
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """What one measuring child saw. Seconds from a monotonic clock, bytes from the kernel."""
+
+    providers_active: tuple[str, ...]
+    load_s: float
+    first_run_s: float
+    warmup_runs: int
+    latencies_s: tuple[float, ...]
+    memory_imports_bytes: int  # resident with interpreter and runtime loaded, no model
+    memory_loaded_bytes: int  # resident once the session exists; inputs (the KV cache!) come later
+    memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
+    memory_load_peak_bytes: int  # highest resident set up to here
+    memory_run_peak_bytes: int  # highest resident set of the runs, inputs included
+    memory_run_file_bytes: int | None = None  # files mapped after the runs: weights that they were first to touch
+    device_memory_bytes: int | None = None  # of the device, taken by this process, where provider or driver tell it
+    contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """One visit of one point in one process: a line of measurements.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    variant: str
+    family: str
+    weights: str
+    params: int
+    precision: str
+    provider: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int
+    threads: int
+    round: int
+    status: Status
+    error: str = ""
+    reading: Reading | None = None  # there when status is "ok"
+    macs: int | None = None
+    memory_predicted_bytes: int | None = None  # working memory, counted on the graph
+    emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
+    device: str = ""  # as the runtime or the driver names it
+    static: bool = False  # measured on a copy of the graph with all dimensions fixed
+    placement: Placement | None = None  # None: on the CPU provider, which runs everything
+    agreement: Agreement | None = None  # with the CPU provider on the same file
+    artifact_sha256: str
+    settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
+    machine_id: str
+    started_at: str  # ISO 8601, UTC
+
+
+class OperatorTime(Record, frozen=True, kw_only=True):
+    """All nodes of one operator type in one run: the median over profiled runs of the sum of their times."""
+
+    operator: str  # the runtime's name for it, without its domain
+    nodes: int
+    time_s: float
+
+
+class MatrixTime(Record, frozen=True, kw_only=True):
+    """Nodes that multiply matrices of one shape in one way; as OperatorTime, told apart."""
+
+    operator: str
+    dtype: str  # of the first factor, as the runtime writes it: "float", "float16", "uint8"
+    inner: int  # columns of the first factor
+    columns: int  # of the result
+    second: Literal["constant", "computed", "activation"]  # "computed": a matrix that was made anew in this run
+    nodes: int
+    time_s: float
+
+
+class OperatorReading(Record, frozen=True, kw_only=True):
+    """What the runtime's profiler saw in one child, and how long the same child's runs took with and without it."""
+
+    operators: tuple[OperatorTime, ...]  # the longest time first
+    matrices: tuple[MatrixTime, ...]
+    profiled_latencies_s: tuple[float, ...]
+    latencies_s: tuple[float, ...]  # of runs after the profiler was stopped
+
+
+class OperatorPass(Record, frozen=True, kw_only=True):
+    """One point with the profiler on, apart from all timed visits: a line of operators.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    variant: str
+    precision: str
+    provider: str
+    phase: Phase
+    batch: int
+    tokens: int
+    past_tokens: int
+    threads: int
+    status: Status
+    error: str = ""
+    reading: OperatorReading | None = None  # there when status is "ok"
+    vocabulary: int | None = None  # columns of the logits, where the file says how many
+    quantization: QuantReceipt | None = None  # of the artifact
+    artifact_sha256: str
+    settings_key: str
+    machine_id: str
+    started_at: str
+
+    @property
+    def length(self) -> int:
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
+        return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class KernelTime(Record, frozen=True, kw_only=True):
+    """One matrix product alone in one process: a line of kernels.jsonl. What int8 can gain on this machine at most."""
+
+    schema_version: int = SCHEMA_VERSION
+    precision: Literal["fp32", "int8"]
+    tokens: int  # rows of the first factor
+    width: int  # the second factor is width x width, and constant
+    threads: int
+    round: int
+    status: Status
+    error: str = ""
+    median_s: float | None = None
+    machine_id: str
+    started_at: str
+
+
+class Machine(Record, frozen=True, kw_only=True):
+    """Where a run was made. `machine_id` is a digest of what must agree for times to be comparable."""
+
+    machine_id: str
+    cpu: str
+    cpu_features: tuple[str, ...]
+    architecture: str
+    cores_allowed: int
+    governor: str  # "unknown" where the kernel does not tell
+    memory_bytes: int
+    memory_limit_bytes: int | None  # cgroup limit
+    os: str
+    versions: dict[str, str]
