@@ -37,6 +37,14 @@ def macs(value: float) -> str:
     return _scaled(value, ((1, " MAC"), (1e3, " kMAC"), (1e6, " MMAC"), (1e9, " GMAC"), (1e12, " TMAC")))
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1 as "83 %"; less than everything is never "100 %", more than nothing never "0 %"."""
+    rounded = round(100 * share)
+    if rounded >= 100 and share < 1:
+        return f"{math.floor(1000 * share) / 10:.1f} %"
+    return "under 1 %" if rounded == 0 and share > 0 else f"{rounded} %"
+
+
 def ratio(value: float) -> str:
     """As many digits as a ratio of two medians can bear: 0.87x, 1.13x, 4.1x, 41x."""
     return f"{number(value, 3 if 1 <= value < 2 else 2)}x"

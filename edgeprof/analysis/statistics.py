@@ -38,7 +38,8 @@ class Interval(NamedTuple):
 
 
 def points(measurements: Iterable[Measurement]) -> list[Point]:
-    """One Point for each (variant, precision, provider, phase, batch, tokens, past_tokens, threads) of a machine.
+    """One Point for each (variant, precision, provider, emulated or not, phase, batch, tokens, past_tokens, threads) of
+    a machine.
 
     Of a round that was visited again the newest visit counts, and of an artifact or a setting that has changed
     since, none: the last record of a point says which artifact and settings are the present ones. The order of the
@@ -60,6 +61,7 @@ def _identity(record: Measurement) -> tuple[object, ...]:
         record.variant,
         record.precision,
         record.provider,
+        record.emulated,
         record.phase,
         record.batch,
         record.tokens,
@@ -130,6 +132,9 @@ def _point(visits: Sequence[Measurement]) -> Point:
         weights=newest.weights,
         error=_reason(visits),
         emulated=newest.emulated,
+        min_runs=newest.stopping.min_runs if newest.stopping else None,
+        min_time_s=newest.stopping.min_time_s if newest.stopping else None,
+        provider_options=" ".join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
     )
 
 

@@ -63,6 +63,8 @@ class Visit(Record, frozen=True, kw_only=True):
             "memory_predicted_bytes": self.job.memory_predicted_bytes,
             "artifact_sha256": artifact.sha256,
             "settings_key": self.settings_key,
+            "stopping": self.job.stopping,
+            "provider_options": self.job.target.options,
         }
 
 

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
+from edgeprof import units
 from edgeprof.schema.base import Record
+from edgeprof.schema.placing import Placement
 from edgeprof.schema.runs import Phase, Status
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
@@ -52,11 +54,35 @@ class Point(Record, frozen=True, kw_only=True):
     agrees: bool | None = None  # with the CPU provider, within the tolerance; None: not compared
     max_rel_error: float | None = None
     device_memory_bytes: int | None = None
+    min_runs: int | None = None  # of the stopping rule; None: not recorded
+    min_time_s: float | None = None
+    provider_options: str = ""  # "backend_type=htp soc_model=60"
+
+    @property
+    def share_told(self) -> str:
+        """ "83 % of MACs" where the provider asked for did not do all of the work; of nodes where MACs are not known."""
+        share, of = (self.nodes_share, "nodes") if self.macs_share is None else (self.macs_share, "MACs")
+        return f"{units.percent(share)} of {of}" if share is not None and share < 1 else ""
+
+    @property
+    def verdict_told(self) -> str:
+        """ "result differs from the CPU by 1.2: outside tolerance"; nothing where it is within, or was not compared."""
+        if self.agrees is not False:
+            return ""
+        by = f" by {units.number(self.max_rel_error, 2)}" if self.max_rel_error is not None else ""
+        return f"result differs from the CPU{by}: outside tolerance"
 
     @property
     def length(self) -> int:
         """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
         return self.past_tokens if self.phase == "decode" else self.tokens
+
+
+class PlacedPoint(Record, frozen=True, kw_only=True):
+    """A point on another provider than the CPU's, and which provider ran what of it."""
+
+    point: Point
+    placement: Placement
 
 
 class Findings(Record, frozen=True, kw_only=True):

@@ -95,6 +95,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
     placement: Placement | None = None  # None: on the CPU provider, which runs everything
     agreement: Agreement | None = None  # with the CPU provider on the same file
+    stopping: StoppingRule | None = None  # None: written before it was recorded
+    provider_options: dict[str, str] = {}  # what the provider was told
     artifact_sha256: str
     settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
     machine_id: str
