@@ -5,9 +5,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edgeprof.errors import EdgeprofError, ModelFileError, UnknownName
+from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers.session import open_session, reason
-from edgeprof.providers.table import PROVIDERS, Provider, find
 from edgeprof.schema import Target
 
 
@@ -22,20 +21,6 @@ def relu(tmp_path: Path) -> str:
     file = tmp_path / "relu.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(file))
     return str(file)
-
-
-@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
-def test_every_row_is_found_and_says_how_to_get_it(row: Provider) -> None:
-    assert find(row.name) is row
-    assert row.runtime_name.endswith("ExecutionProvider")
-    assert row.install.startswith("pip install ")
-    assert row.docs.startswith("https://")
-    assert [other.name for other in PROVIDERS].count(row.name) == 1
-
-
-def test_a_misspelt_name_is_offered_the_nearest() -> None:
-    with pytest.raises(UnknownName, match=r"no execution provider called 'gpu'\. Did you mean cpu"):
-        find("gpu")
 
 
 def test_a_session_has_the_provider_and_threads_asked_for(relu: str) -> None:

@@ -1,0 +1,80 @@
+"""Plugin providers: shared libraries that onnxruntime learns of while it runs, and the devices they find."""
+
+import ctypes
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.providers.table import PROVIDERS
+from edgeprof.schema import Target
+
+if TYPE_CHECKING:
+    from onnxruntime import OrtEpDevice
+
+TOO_OLD = "This onnxruntime knows no plugin providers."
+
+_registered: dict[str, set[str]] = {}  # names of providers that each registered library brought
+
+
+def register(target: Target) -> "list[OrtEpDevice]":
+    """Make onnxruntime load a plugin, once per process, and return the devices it finds for it.
+
+    A provider that is built in needs nothing, and has none. A plugin that finds no device is an error.
+
+    Raises:
+        EdgeprofError: the library cannot be loaded, it finds no device here, or this onnxruntime is too old.
+    """
+    import onnxruntime
+
+    if not target.library:
+        return []
+    if not hasattr(onnxruntime, "register_execution_provider_library"):
+        raise EdgeprofError(TOO_OLD, "Run: pip install --upgrade onnxruntime")
+    if target.library not in _registered:
+        preload(target)
+        before = {device.ep_name for device in onnxruntime.get_ep_devices()}
+        _load(target)
+        found = {device.ep_name for device in onnxruntime.get_ep_devices()}
+        _registered[target.library] = (found - before) | ({target.runtime_name} & found)
+    names = _registered[target.library]
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name in names]
+    fitting = [device for device in devices if device.device.type.name == target.kind]
+    if not devices:
+        raise EdgeprofError(
+            f"{target.runtime_name} is installed, but finds no device here that it can use.", "Run: edgeprof devices"
+        )
+    return fitting or devices  # an emulator, and software that stands for a GPU, report the CPU they run on
+
+
+def preload(target: Target) -> None:
+    """Load the libraries a plugin looks for by name: the system's own where there is one, else the one given."""
+    for path in target.preload:
+        for name in (Path(path).name, path):
+            try:
+                ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+                break
+            except OSError:
+                continue
+
+
+def _load(target: Target) -> None:
+    import onnxruntime
+
+    try:
+        onnxruntime.register_execution_provider_library(target.runtime_name, _path(target))
+    except Exception as problem:  # onnxruntime's errors share no base class
+        said = " ".join(str(problem).split())
+        raise EdgeprofError(
+            f"onnxruntime cannot load {target.library}: {said}.", "See that it is of this machine and onnxruntime."
+        ) from problem
+
+
+def _path(target: Target) -> str:
+    """As the plugin's own module tells, which may have more to load first; the library as it is for any other."""
+    module_name = next((row.plugin for row in PROVIDERS if row.plugin and row.name == target.provider), "")
+    if not module_name:
+        return target.library
+    module: Any = importlib.import_module(module_name)
+    tell = getattr(module, "get_library_path", None) or getattr(module, "library_path", None)
+    return str(tell()) if tell else target.library

@@ -1,0 +1,62 @@
+"""Every row is walked: what it is called, how it is installed, where it is documented."""
+
+import re
+
+import pytest
+
+from edgeprof.errors import UnknownName
+from edgeprof.providers.table import EVERY_PRECISION, PROVIDERS, Provider, find, here, target
+
+names = [row.name for row in PROVIDERS]
+
+
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
+def test_every_row_says_what_it_is_and_how_to_get_it(row: Provider) -> None:
+    assert find(row.name) is row
+    assert names.count(row.name) == 1
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", row.name)
+    assert row.kind in ("CPU", "GPU", "NPU")
+    assert row.docs.startswith("https://")
+    assert (f"pip install {row.package}" in row.install.replace("'", "")) == bool(row.package)
+    assert bool(row.plugin) == bool(row.library)
+    assert set(row.precisions) <= set(EVERY_PRECISION)
+    assert row.precisions
+    assert row.platforms
+    assert set(row.device) | set(row.options) | set(row.emulator) <= set(row.known)
+
+
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
+def test_every_row_can_be_asked_for(row: Provider) -> None:
+    asked = target(row.name)
+    assert (asked.provider, asked.runtime_name, asked.kind) == (row.name, row.runtime_name, row.kind)
+    assert (asked.static, asked.lacks, asked.asynchronous) == (row.static, row.lacks, row.asynchronous)
+    assert {**row.device, **row.options}.items() <= asked.options.items()
+
+
+def test_the_names_are_those_that_are_documented() -> None:
+    assert names == [
+        *("cpu", "xnnpack", "webgpu", "cuda", "tensorrt", "tensorrt-rtx"),
+        *("openvino-cpu", "openvino-gpu", "openvino-npu", "qnn", "qnn-gpu", "coreml", "coreml-npu"),
+        *("directml", "migraphx", "vitisai", "cann", "mlx", "ggml", "ggml-cpu"),
+    ]
+
+
+def test_no_two_rows_open_the_same_device() -> None:
+    assert len({(row.runtime_name, *row.device.items()) for row in PROVIDERS}) == len(PROVIDERS)
+
+
+def test_a_misspelt_name_is_offered_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"no execution provider called 'openvino'\. Did you mean openvino-"):
+        find("openvino")
+    with pytest.raises(UnknownName, match=r"Did you mean cpu"):
+        find("cpi")
+
+
+def test_an_emulator_stands_for_the_npu_on_x86_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    assert target("qnn").options == {"backend_type": "htp", "soc_model": "60"}
+    assert target("qnn").emulated
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert target("qnn").options == {"backend_type": "htp"}
+    assert not target("qnn").emulated
+    assert here().endswith("-aarch64")
