@@ -1,7 +1,8 @@
 """The numbers worth telling: small frozen records computed from points, None or empty where the data do not allow it.
 
 Two medians differ clearly when their 95 % intervals do not overlap: stricter than a test at 5 %, and what a reader
-sees in the figure. Points of emulated devices prove a path, never a speed, and are left out of every comparison.
+sees in the figure. Points of emulated devices prove a path, never a speed, and points whose result is wrong time some
+other computation: both are left out of every comparison.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Literal, NamedTuple
 from edgeprof.schema import Phase, Point
 
 BASE_PRECISION = "fp32"
+BASE_PROVIDER = "cpu"
 
 Value = Callable[[Point], float | None]
 
@@ -54,12 +56,12 @@ def latency(point: Point) -> Estimate:
 
 
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
-    """Points that succeeded on a device that is really there."""
-    return [
-        point
-        for point in points
-        if point.latency_median_s is not None and not point.emulated and phase in (None, point.phase)
-    ]
+    """Points that can be compared: they succeeded, on a device that is really there, with the right result."""
+    return [point for point in points if comparable(point) and phase in (None, point.phase)]
+
+
+def comparable(point: Point) -> bool:
+    return point.latency_median_s is not None and not point.emulated and point.agrees is not False
 
 
 def by_series(points: Iterable[Point]) -> dict[Series, list[Point]]:
@@ -180,12 +182,12 @@ def reference_points(points: Iterable[Point]) -> list[Point]:
     return max(map(near, sorted(lengths, reverse=True)), key=len, default=[])
 
 
-# --- precision against precision -----------------------------------------------------------------------
+# --- one thing against another -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same point in two precisions. `speed` above 1: `point` is faster than `base`."""
+    """The same point in two precisions, or on two providers. `speed` above 1: `point` is faster than `base`."""
 
     base: Point
     point: Point
@@ -196,19 +198,28 @@ class Comparison:
 
 
 def comparisons(points: Iterable[Point]) -> list[Comparison]:
-    """Each point that was also measured in fp32, against that."""
-    known = list(points)
+    """Each point that was also measured in fp32 on the same provider, against that."""
+    return _against(points, "precision", BASE_PRECISION)
+
+
+def provider_comparisons(points: Iterable[Point]) -> list[Comparison]:
+    """Each point that was also measured on the CPU provider in the same precision, against that."""
+    return _against(points, "provider", BASE_PROVIDER)
+
+
+_SAME = ("variant", "precision", "provider", "phase", "batch", "tokens", "past_tokens", "threads", "machine_id")
+
+
+def _against(points: Iterable[Point], field: str, base: str) -> list[Comparison]:
+    """Points that differ in one field alone, against those where it is `base`; none that cannot be compared."""
+    known = list(filter(comparable, points))
 
     def where(point: Point) -> tuple[object, ...]:
-        return (*_setting(point), point.variant, point.phase, point.tokens, point.past_tokens, point.machine_id)
+        return tuple(getattr(point, name) for name in _SAME if name != field)
 
-    base = {where(point): point for point in known if point.precision == BASE_PRECISION}
-    others = (point for point in known if point.precision != BASE_PRECISION)
-    return [Comparison(base[where(point)], point) for point in others if where(point) in base]
-
-
-def _setting(point: Point) -> tuple[str, int, int]:
-    return (point.provider, point.batch, point.threads)
+    bases = {where(point): point for point in known if getattr(point, field) == base}
+    others = (point for point in known if getattr(point, field) != base)
+    return [Comparison(bases[where(point)], point) for point in others if where(point) in bases]
 
 
 # --- memory --------------------------------------------------------------------------------------------
@@ -242,9 +253,12 @@ def memory_split(point: Point) -> MemorySplit | None:
 
 
 def predicted_ratio(point: Point) -> float | None:
-    """Working memory as measured over what was predicted; None where one of them is not known."""
+    """Working memory as measured over what was predicted; None where one of them is not known.
+
+    What is predicted is what onnxruntime's CPU provider takes: of another provider this would say nothing.
+    """
     working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
-    return working / predicted if working and predicted else None
+    return working / predicted if working and predicted and point.provider == BASE_PROVIDER else None
 
 
 # --- formulas over token length ------------------------------------------------------------------------

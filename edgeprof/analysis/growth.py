@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from edgeprof import units
 from edgeprof.analysis.checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
-from edgeprof.analysis.findings import BASE_PRECISION, LengthGrowth, latency, whole_growth
+from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, LengthGrowth, latency, whole_growth
 from edgeprof.analysis.fit import fit
 from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict
 
@@ -23,20 +23,32 @@ R = TypeVar("R", Point, Measurement)
 
 
 def lines(records: Iterable[R]) -> dict[str, list[R]]:
-    """For each model the records that can be used, shortest first: prefill in fp32 of one sequence, on a real device.
+    """For each model the records that can be used, shortest first: prefill in fp32 of one sequence, on a real device
+    that did all of it, with the right result.
 
     Where it was measured on several providers or numbers of threads, the setting with the most lengths is taken.
     """
     settings: dict[str, dict[tuple[str, int], list[R]]] = {name: {} for name in MODELS}
     for record in records:
         usual = record.phase == "prefill" and record.precision == BASE_PRECISION and record.batch == 1
-        if record.variant in settings and usual and record.status == "ok" and not record.emulated:
+        if record.variant in settings and usual and record.status == "ok" and _sound(record):
             settings[record.variant].setdefault((record.provider, record.threads), []).append(record)
     longest = {
         name: max(found.values(), key=lambda line: len({record.tokens for record in line}), default=[])
         for name, found in settings.items()
     }
     return {name: sorted(line, key=lambda record: record.tokens) for name, line in longest.items()}
+
+
+def _sound(record: Point | Measurement) -> bool:
+    """What was timed is the model, on one provider that is really there."""
+    if isinstance(record, Point):
+        return not (record.emulated or record.share_told or record.agrees is False)
+    placement, agreement = record.placement, record.agreement
+    share = (
+        1.0 if placement is None else placement.nodes_share if placement.macs_share is None else placement.macs_share
+    )
+    return not record.emulated and share == 1 and (agreement is None or agreement.within)
 
 
 def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:
@@ -129,8 +141,9 @@ def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
         return f"{unit(value(short))} to {unit(value(long))}"
 
     work = f", MACs {units.ratio(growth.macs)}" if growth.macs else ""
+    on = "" if long.provider == BASE_PROVIDER else f" on {long.provider}"
     yield (
-        f"{long.variant} from {short.tokens:,} to {long.tokens:,} tokens ({units.ratio(growth.lengths)}): "
+        f"{long.variant}{on} from {short.tokens:,} to {long.tokens:,} tokens ({units.ratio(growth.lengths)}): "
         f"time {units.ratio(growth.time.value)} ({from_to(units.duration, lambda point: latency(point).value)}){work}, "
         f"working memory {units.ratio(_memory(growth))} ({from_to(units.size, _working)}), "
         f"parameters {units.ratio(long.params / short.params)}"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edgeprof import units
 from edgeprof.analysis import operators
+from edgeprof.analysis.findings import BASE_PROVIDER
 from edgeprof.analysis.words import joined, sentence
 from edgeprof.schema import ClassTime, MatrixTime, OperatorPass, OperatorReading, Phase, Place, QuantReceipt, Side
 
@@ -24,6 +25,7 @@ class Told:
     b: Side
     places: tuple[Place, ...]
     profiled: tuple[tuple[Place, OperatorPass, OperatorReading], ...]
+    provider: str = BASE_PROVIDER
 
     def of(self, phase: Phase) -> list[Place]:
         return [place for place in self.places if place.phase == phase]
@@ -56,16 +58,15 @@ def verdicts(told: Told) -> tuple[str, ...]:
 
 def _verdict(told: Told, phase: Phase) -> str:
     places, (a, b) = told.of(phase), told.names
+    head = phase.capitalize() + ("" if told.provider == BASE_PROVIDER else f" on {told.provider}")
     won = {name for place in places if (name := winner(place))}
     if not won:
-        return (
-            f"{phase.capitalize()}: no clear difference between {b} and {a} at {_span(places)}: the intervals overlap."
-        )
+        return f"{head}: no clear difference between {b} and {a} at {_span(places)}: the intervals overlap."
     stretches = [_stretch(name, list(group), a) for name, group in groupby(places, key=winner)]
     # Where B loses is what was asked; a win is explained where there is nothing else.
     chosen = [place for place in places if winner(place) == ("A" if "A" in won else "B")]
     why = _reason(told, max(chosen, key=lambda place: max(place.speed, 1 / place.speed)))
-    return f"{phase.capitalize()}: {b} is {joined(stretches)}{why}."
+    return f"{head}: {b} is {joined(stretches)}{why}."
 
 
 def _stretch(name: Winner | None, places: Sequence[Place], a: str) -> str:

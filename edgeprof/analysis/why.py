@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from edgeprof.analysis import operators, processor, reasons
-from edgeprof.analysis.findings import BASE_PRECISION, Estimate, latency, measured
+from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, Estimate, latency, measured
+from edgeprof.analysis.words import joined
 from edgeprof.schema import (
     ClassTime,
     KernelTime,
@@ -63,7 +64,9 @@ def why(
     for setting in mine:
         both = [(mine[setting][at], others[setting][at]) for at in mine[setting] if at in others.get(setting, {})]
         if both:
-            compared.append(_compared((a, b), setting, both, profiled, processor.told(machine, kernels, setting[-1])))
+            provider, _, threads = setting
+            known = processor.told(machine, kernels, threads) if provider == BASE_PROVIDER else ()
+            compared.append(_compared((a, b), setting, both, profiled, known))
     return compared
 
 
@@ -97,7 +100,8 @@ def _compared(
     ordered = sorted(both, key=lambda pair: (PHASES.index(pair[0].phase), pair[0].length))
     places = tuple(_place(one, other, profiled) for one, other in ordered)
     seen = [(place, profiled.get(_key(other))) for place, (_, other) in zip(places, ordered, strict=True)]
-    told = reasons.Told(*files, places, tuple((place, *found) for place, found in seen if found))
+    told = reasons.Told(*files, places, tuple((place, *found) for place, found in seen if found), provider)
+    shares = {phase: _in_part(told, [pair for pair in both if pair[0].phase == phase]) for phase in told.phases}
     return Why(
         a=told.a,
         b=told.b,
@@ -106,10 +110,21 @@ def _compared(
         threads=threads,
         places=places,
         turns=tuple(turn for phase in PHASES for turn in turns(places, phase)),
-        verdicts=reasons.verdicts(told),
+        verdicts=tuple(said + shares[phase] for phase, said in zip(told.phases, reasons.verdicts(told), strict=True)),
         findings=reasons.findings(told),
         machine=machine,
     )
+
+
+def _in_part(told: reasons.Told, both: Sequence[tuple[Point, Point]]) -> str:
+    """What has to be said beside a verdict where the provider did not run all of A, or of B."""
+    said = []
+    for name, points in zip(told.names, zip(*both, strict=True), strict=True):
+        partly = [point for point in points if point.share_told]
+        if partly:
+            least = min(partly, key=lambda point: (point.macs_share or 0.0, point.nodes_share or 0.0))
+            said.append(f"{least.share_told} of {name}")
+    return f" {told.provider} ran only a part, at the least {joined(said)}; the CPU ran the rest." if said else ""
 
 
 def _place(one: Point, other: Point, profiled: Profiled) -> Place:

@@ -60,7 +60,7 @@ class Point(Record, frozen=True, kw_only=True):
 
     @property
     def share_told(self) -> str:
-        """ "83 % of MACs" where the provider asked for did not do all of the work; of nodes where MACs are not known."""
+        """ "83 % of MACs" where the provider asked for did not do all of it; "of nodes" where MACs are unknown."""
         share, of = (self.nodes_share, "nodes") if self.macs_share is None else (self.macs_share, "MACs")
         return f"{units.percent(share)} of {of}" if share is not None and share < 1 else ""
 
