@@ -2,8 +2,8 @@
 
 statistics   visits -> points: medians, intervals, the memory split
 findings     points -> numbers worth telling: growth with length and size, precision against precision
-sentences    findings -> words: the headlines and the caption of every figure of what was measured; `told` and the modules
-             named after it are behind it, each with what is said of one thing
+sentences    findings -> words: the headlines and the caption of every figure of what was measured; `told` is behind it,
+             and the modules named after it, each with what is said of one thing
 placements   which provider ran what of a point: what has to be said of it before any time is
 counted      ledgers -> words: the captions of figures of what was counted
 ledger       closed forms and graph counts as ledgers; what overtakes what

@@ -44,11 +44,8 @@ def _sound(record: Point | Measurement) -> bool:
     """What was timed is the model, on one provider that is really there."""
     if isinstance(record, Point):
         return not (record.emulated or record.share_told or record.agrees is False)
-    placement, agreement = record.placement, record.agreement
-    share = (
-        1.0 if placement is None else placement.nodes_share if placement.macs_share is None else placement.macs_share
-    )
-    return not record.emulated and share == 1 and (agreement is None or agreement.within)
+    whole = record.placement is None or record.placement.share == 1
+    return whole and not record.emulated and (record.agreement is None or record.agreement.within)
 
 
 def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:

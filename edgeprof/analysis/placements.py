@@ -98,7 +98,7 @@ def caption(found: Sequence[PlacedPoint]) -> str:
         if not partly:
             told.append(f"{provider} did all multiplications of {_all(len(mine))}.")
             continue
-        least = min(partly, key=lambda one: one.placement.macs_share or one.placement.nodes_share)
+        least = min(partly, key=lambda one: one.placement.share)
         whole = len(mine) - len(partly)
         told.append(
             f"{provider} did all multiplications of {whole or 'none'} of its {len(mine)} points, and at the least "

@@ -5,7 +5,7 @@ panels     points as a chart: which line goes into which box, in which colour
 counted    ledgers as a chart
 stacked    comparisons of precisions as a chart
 chart      what a drawing needs: plain numbers and words
-drawing    how a chart becomes a picture; `bars` for stacked ones
+drawing    how a chart becomes a picture, `layout` where its parts go, `naming` its names; `bars` for stacked ones
 labels     direct labels that do not overlap, ticks people expect
 style      the one look
 pictures   charts as files

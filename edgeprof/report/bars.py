@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.report import style
 from edgeprof.report.chart import Bar, Stack, Stacks
-from edgeprof.report.drawing import Drawing, text_width_in, wrap, write_head
+from edgeprof.report.drawing import Drawing
+from edgeprof.report.layout import text_width_in, wrap, write_head
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -84,6 +84,11 @@ class Placement(Record, frozen=True, kw_only=True):
             return None
         return (macs[0] or 0) / sum(one or 0 for one in macs)
 
+    @property
+    def share(self) -> float:
+        """Of the MACs; where those are not known, of the nodes."""
+        return self.nodes_share if self.macs_share is None else self.macs_share
+
 
 class Agreement(Record, frozen=True, kw_only=True):
     """How far a provider's outputs are from the CPU provider's, on the same file and inputs."""
