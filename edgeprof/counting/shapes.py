@@ -53,11 +53,19 @@ def infer(model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> dict
     return _Inference(model, inputs).run()
 
 
+def evaluate(
+    model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], most: int
+) -> tuple[dict[str, Tensor], dict[str, Array]]:
+    """As `infer`; and what those tensors hold that depend on sizes alone, of up to `most` elements each."""
+    inference = _Inference(model, inputs, most)
+    return inference.run(), inference.values
+
+
 class _Inference:
-    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], most: int = values.SMALL) -> None:
         from onnx import helper
 
-        self.model = model
+        self.model, self.most = model, most
         self.opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in model.opset_import]
         self.versions = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
         self.tensors: dict[str, Tensor] = {}
@@ -156,7 +164,7 @@ class _Inference:
             options = {key: _plain(value) for key, value in attributes(node).items()}
             if node.op_type == "Split" and len(node.output) > 1:
                 options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
-            made = values.compute(node.op_type, arrays, options)
+            made = values.compute(node.op_type, arrays, options, self.most)
         for name, array in zip(node.output, made, strict=False):
             if name and array is not None:
                 self.values[name] = array

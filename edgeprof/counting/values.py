@@ -147,30 +147,33 @@ COMPUTE: dict[str, Compute] = {
 NOT_DEFINED = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError)
 
 
-def compute(operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> Sequence[Array | None]:
+def compute(
+    operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any], most: int = SMALL
+) -> Sequence[Array | None]:
     """What an operator makes of known values, by output.
 
-    Nothing where the operator is not one of those, where something goes beyond SMALL, or where the operator is not
-    defined for these values: a graph may hold what never runs, and what is not known is reported where it matters.
+    Nothing where the operator is not one of those, where something has more than `most` elements, or where the
+    operator is not defined for these values: a graph may hold what never runs, and what is not known is reported where
+    it matters.
     """
     function = COMPUTE.get(operator)
     if function is None or not arrays or arrays[0] is None:
         return ()
     try:
-        if _grows(operator, arrays):
+        if _grows(operator, arrays, most):
             return ()
         with np.errstate(divide="raise", invalid="raise"):
             made = function(*arrays, **attributes)
     except NOT_DEFINED:
         return ()
     results = made if isinstance(made, list) else [made]
-    return [result if result is not None and result.size <= SMALL else None for result in results]
+    return [result if result is not None and result.size <= most else None for result in results]
 
 
-def _grows(operator: str, arrays: Sequence[Array | None]) -> bool:
+def _grows(operator: str, arrays: Sequence[Array | None], most: int) -> bool:
     """Whether small values make a tensor that is not small: it is not made at all."""
     known = [array for array in arrays if array is not None]
     if operator == "Range":
         start, limit, step = (float(array.item()) for array in known)
-        return abs((limit - start) / step) > SMALL
-    return operator in ("ConstantOfShape", "Expand", "Tile") and np.prod(known[-1].astype(float)) > SMALL
+        return abs((limit - start) / step) > most
+    return operator in ("ConstantOfShape", "Expand", "Tile") and np.prod(known[-1].astype(float)) > most

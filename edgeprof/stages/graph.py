@@ -58,6 +58,13 @@ def write_graph(model: ir.Model, path: Path) -> None:
         ir.save(model, path)
 
 
+def serialized(model: ir.Model) -> bytes:
+    """A graph as bytes, with references to the data file where its weights lie."""
+    import onnx_ir as ir
+
+    return bytes(ir.to_proto(model).SerializeToString())
+
+
 def count(model: ir.Model) -> GraphCount:
     """Nodes by operator type (subgraphs included) and bytes of all initializers."""
     nodes = Counter(node.op_type for node in model.graph.all_nodes())
@@ -130,6 +137,25 @@ def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
         )
         for value in values
     )
+
+
+def constant(model: ir.Model, name: str, array: object) -> ir.Value:
+    """A new initializer."""
+    import onnx_ir as ir
+
+    tensor = ir.Tensor(array, name=name)  # type: ignore[type-var]
+    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
+    model.graph.register_initializer(value)
+    return value
+
+
+def stand_in(old: ir.Value, new: ir.Value) -> None:
+    """Let a node's output stand for another one: for all that reads it, and as an output of the graph, by its name."""
+    name, outside = old.name, old.is_graph_output()
+    new.shape, new.type = old.shape or new.shape, old.type or new.type
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    if outside:
+        old.name, new.name = f"{name}/before", name
 
 
 def transposed(value: ir.Value, name: str) -> ir.Value:

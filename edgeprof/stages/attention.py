@@ -1,0 +1,183 @@
+"""ONNX's Attention, written out in operators that every execution provider has.
+
+    scores = Q x K^T x scale, masked;  Y = softmax(scores) x V
+
+Source: the function of `Attention` in the ONNX operator documentation, operator sets 23 and 24. Its inputs and outputs
+are [batch, heads, tokens, width] or [batch, tokens, heads x width]; a boolean mask is true where a query may look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.stages import graph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+ATTENTION = "Attention"
+
+MASKED = -1e4
+"""The score of what may not be looked at: exp() of it is zero in fp32 and fp16, and it is a number in both."""
+
+MASKED_IN_RANGE = -100.0
+"""As MASKED where scores are quantized: their steps are of the size of the range, and exp(-100) is no weight either."""
+
+PLAIN = ("scale", "is_causal", "q_num_heads", "kv_num_heads", "softmax_precision", "softcap", "qk_matmul_output_mode")
+
+
+def write_out(model: ir.Model, masked: float = MASKED) -> int:
+    """Replace every Attention of the standard domain; how many there were.
+
+    Args:
+        masked: the score that stands for "may not look".
+
+    Raises:
+        EdgeprofError: one of them uses what is not written out here: the message names it.
+    """
+    found = [node for node in model.graph if node.op_type == ATTENTION and node.domain in ("", "ai.onnx")]
+    for node in found:
+        _require_known(node)
+        _replace(model, node, masked)
+    return len(found)
+
+
+def _require_known(node: ir.Node) -> None:
+    used = [
+        *(f"attribute {name}" for name in node.attributes if name not in PLAIN),
+        *(["softcap"] if node.attributes.get_float("softcap", 0.0) else []),
+        *(["nonpad_kv_seqlen"] if len(node.inputs) > 6 and node.inputs[6] is not None else []),
+        *(["its matrix of scores as an output"] if len(node.outputs) > 3 and node.outputs[3].uses() else []),
+    ]
+    if used:
+        raise EdgeprofError(
+            f"{ATTENTION} '{node.name}' uses {used[0]}, which edgeprof cannot write out in other operators.",
+            "Take a provider that has the operator, or export with attention in smaller operators.",
+        )
+
+
+def _replace(model: ir.Model, node: ir.Node, masked: float) -> None:
+    import onnx_ir as ir
+
+    steps = _Steps(model, node)
+    query, key, value, mask, *past = (*node.inputs, *[None] * 6)[:6]
+    assert query is not None
+    assert key is not None
+    assert value is not None
+    heads, kv_heads = (node.attributes.get_int(name, 0) for name in ("q_num_heads", "kv_num_heads"))
+    joined = bool(heads)
+    if joined:
+        query, key, value = (
+            steps.apart(part, count, name)
+            for part, count, name in ((query, heads, "q"), (key, kv_heads, "k"), (value, kv_heads, "v"))
+        )
+    if past[0] is not None and past[1] is not None:
+        key = steps.add("Concat", "present_key", [past[0], key], axis=2)
+        value = steps.add("Concat", "present_value", [past[1], value], axis=2)
+    for output, present in zip(node.outputs[1:3], (key, value), strict=False):
+        if output.uses() or output.is_graph_output():
+            graph.stand_in(output, present)
+    groups = heads // kv_heads if joined else _groups(query, key)
+    if groups > 1:
+        key, value = steps.repeated(key, groups, "k"), steps.repeated(value, groups, "v")
+    dtype = query.dtype or ir.DataType.FLOAT
+    turned = steps.add("Transpose", "k_turned", [key], perm=[0, 1, 3, 2])
+    scores = steps.add("MatMul", "scores", [query, turned])
+    scores = steps.add("Mul", "scaled", [scores, steps.number(_scale(node, query), dtype, "scale")])
+    if node.attributes.get_int("is_causal", 0):
+        scores = steps.masked(scores, steps.causal(query, key, bool(past[0])), masked, dtype, "causal")
+    if mask is not None and mask.dtype == ir.DataType.BOOL:
+        scores = steps.masked(scores, mask, masked, dtype, "mask")
+    elif mask is not None:
+        scores = steps.add("Add", "masked", [scores, mask])
+    weights = steps.add("Softmax", "weights", [scores], axis=-1)
+    result = steps.add("MatMul", "mixed", [weights, value])
+    if joined:
+        result = steps.together(result)
+    model.graph.insert_before(node, steps.nodes)
+    graph.stand_in(node.outputs[0], result)
+    model.graph.remove(node, safe=True)
+
+
+def _scale(node: ir.Node, query: ir.Value) -> float:
+    told = node.attributes.get("scale")
+    if told is not None:
+        return float(told.as_float())
+    width = query.shape[-1] if query.shape is not None else None
+    if not isinstance(width, int):
+        raise EdgeprofError(
+            f"{ATTENTION} '{node.name}' is scaled by the width of a head, which the file does not tell.",
+            "Save the model with the shapes of its tensors.",
+        )
+    return float(1 / np.sqrt(width))
+
+
+def _groups(query: ir.Value, key: ir.Value) -> int:
+    """Heads of queries that share one head of keys."""
+    heads, kv_heads = (part.shape[1] if part.shape is not None else None for part in (query, key))
+    return heads // kv_heads if isinstance(heads, int) and isinstance(kv_heads, int) else 1
+
+
+class _Steps:
+    """Nodes that take the place of one, in order, named after it."""
+
+    def __init__(self, model: ir.Model, node: ir.Node) -> None:
+        self.model, self.node, self.nodes = model, node, list[Any]()
+
+    def add(self, operator: str, name: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
+        import onnx_ir as ir
+
+        made = ir.node(operator, inputs, attributes, name=f"{self.node.name}/{name}")
+        made.outputs[0].name = f"{self.node.name}/{name}"
+        made.outputs[0].type = ir.TensorType(inputs[0].dtype) if inputs[0].dtype is not None else None
+        self.nodes.append(made)
+        return made.outputs[0]
+
+    def constant(self, array: Any, name: str) -> ir.Value:
+        return graph.constant(self.model, f"{self.node.name}/{name}", array)
+
+    def number(self, value: float, dtype: ir.DataType, name: str) -> ir.Value:
+        return self.constant(np.asarray(value, dtype.numpy()), name)
+
+    def apart(self, joined: ir.Value, heads: int, name: str) -> ir.Value:
+        """[batch, tokens, heads x width] -> [batch, heads, tokens, width]"""
+        shape = self.constant(np.array([0, 0, heads, -1], np.int64), f"{name}_shape")
+        return self.add("Transpose", name, [self.add("Reshape", f"{name}_heads", [joined, shape])], perm=[0, 2, 1, 3])
+
+    def together(self, parts: ir.Value) -> ir.Value:
+        """The reverse of `apart`."""
+        shape = self.constant(np.array([0, 0, -1], np.int64), "y_shape")
+        return self.add("Reshape", "y", [self.add("Transpose", "y_heads", [parts], perm=[0, 2, 1, 3]), shape])
+
+    def repeated(self, part: ir.Value, groups: int, name: str) -> ir.Value:
+        """Each head `groups` times: [batch, heads, tokens, width] -> [batch, heads x groups, tokens, width]"""
+        sizes = self.add("Shape", f"{name}_sizes", [part], start=0, end=1)
+        rest = self.add("Shape", f"{name}_rest", [part], start=2, end=4)
+        heads = self.add("Shape", f"{name}_of", [part], start=1, end=2)
+        times = self.constant(np.array([groups], np.int64), f"{name}_groups")
+        wide = self.add("Concat", f"{name}_wide", [sizes, heads, times, rest], axis=0)
+        many = self.add("Concat", f"{name}_many", [sizes, self.add("Mul", f"{name}_all", [heads, times]), rest], axis=0)
+        single = self.add("Unsqueeze", f"{name}_single", [part, self.constant(np.array([2]), f"{name}_axis")])
+        return self.add("Reshape", f"{name}_repeated", [self.add("Expand", f"{name}_spread", [single, wide]), many])
+
+    def masked(self, scores: ir.Value, mask: ir.Value, masked: float, dtype: ir.DataType, name: str) -> ir.Value:
+        allowed = self.add("Where", f"{name}_applied", [mask, scores, self.number(masked, dtype, f"{name}_masked")])
+        allowed.type = scores.type
+        return allowed
+
+    def causal(self, query: ir.Value, key: ir.Value, after_past: bool) -> ir.Value:
+        """[tokens, total], true up to the diagonal; with a past, the last query sees all keys."""
+        zero, one = (self.constant(np.asarray(number), f"causal_{number}") for number in (0, 1))
+        first = self.constant(np.array([0]), "causal_first")
+        tokens, total = (
+            self.add("Squeeze", f"{name}_tokens", [self.add("Shape", f"{name}_length", [part], start=2, end=3), first])
+            for part, name in ((query, "q"), (key, "k"))
+        )
+        rows = self.add("Range", "causal_rows", [zero, tokens, one])
+        if after_past:
+            rows = self.add("Add", "causal_shifted", [rows, self.add("Sub", "causal_past", [total, tokens])])
+        rows = self.add("Unsqueeze", "causal_query", [rows, self.constant(np.array([1]), "causal_axis")])
+        return self.add("LessOrEqual", "causal_mask", [self.add("Range", "causal_keys", [zero, total, one]), rows])
