@@ -8,6 +8,7 @@ Run as a module, this file is the process that does it.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,4 +131,5 @@ def _put_weights(proto: onnx.ModelProto, weights: dict[str, ir.Value]) -> ir.Mod
 
 
 if __name__ == "__main__":
+    sys.modules["torch"] = None  # type: ignore[assignment]  # onnxsim would import it, for a part that is not used
     process.serve(run, SimplifyRequest)
