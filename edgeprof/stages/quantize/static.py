@@ -11,7 +11,7 @@ import numpy as np
 from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress
 from edgeprof.providers.session import open_session
-from edgeprof.stages import graph, samples
+from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.job import Job
 from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each
@@ -91,13 +91,15 @@ def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
 def everything(job: Job, progress: Progress, *, bits: int) -> None:
     """Activations of `bits` bits wherever onnxruntime knows how: for NPUs, which run nothing else.
 
-    A tied embedding is left out: it reads the integers of its LM head.
+    Attention is written out first, so that its products and its softmax are quantized too. A tied embedding is left
+    out: it reads the integers of its LM head.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     assert job.samples is not None
     source, target = job.scratch / "prepared.onnx", job.scratch / "quantized.onnx"
+    attention.write_out(job.model, attention.MASKED_IN_RANGE)
     graph.save(job.model, source)
     progress("calibrating and quantizing the whole graph", None)
     try:
@@ -106,14 +108,14 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
             target,
             _FeedReader(job.samples),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {"Attention"}),  # it would be invalid
+            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {attention.ATTENTION}),
             nodes_to_exclude=tied_embeddings(job.model),
             per_channel=True,
             activation_type=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
             weight_type=QuantType.QInt8,
             use_external_data_format=True,
             calibrate_method=_method(job),
-            extra_options={"TensorQuantOverrides": _cache_ranges(job, source)},
+            extra_options={"TensorQuantOverrides": {**_cache_ranges(job, source), **_norm_weights(job)}},
         )
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise QuantizationError(
@@ -138,6 +140,15 @@ def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
         seen.append(np.array([[values.min() for values in added], [values.max() for values in added]]))
     low, high = np.min(seen, axis=0)[0], np.max(seen, axis=0)[1]
     return {past: [{"rmin": low[index], "rmax": high[index]}] for index, past in enumerate(caches)}
+
+
+def _norm_weights(job: Job) -> dict[str, Any]:
+    """Weights of LayerNormalization in unsigned 8 bits with one scale: the only kind that QNN takes."""
+    from onnxruntime.quantization import QuantType
+
+    norms = [node.inputs[1] for node in job.model.graph if node.op_type == "LayerNormalization"]
+    names = [weight.name or "" for weight in norms if weight is not None and weight.is_initializer()]
+    return {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in names}
 
 
 class _FeedReader:
