@@ -1,9 +1,12 @@
 """ONNX's Attention, written out in operators that every execution provider has.
 
-    scores = Q x K^T x scale, masked;  Y = softmax(scores) x V
+    scores = (Q x scale) x K^T, masked;  Y = softmax(scores) x V
 
 Source: the function of `Attention` in the ONNX operator documentation, operator sets 23 and 24. Its inputs and outputs
 are [batch, heads, tokens, width] or [batch, tokens, heads x width]; a boolean mask is true where a query may look.
+Queries are scaled, and not scores: those are more numbers, and may leave the range of fp16 before they are scaled.
+
+Where a query may look at nothing, the result means nothing: the mean of all values here, zero in onnxruntime.
 """
 
 from __future__ import annotations
@@ -39,9 +42,10 @@ def write_out(model: ir.Model, masked: float = MASKED) -> int:
         EdgeprofError: one of them uses what is not written out here: the message names it.
     """
     found = [node for node in model.graph if node.op_type == ATTENTION and node.domain in ("", "ai.onnx")]
+    limited: dict[ir.Value, ir.Value] = {}
     for node in found:
         _require_known(node)
-        _replace(model, node, masked)
+        _replace(model, node, masked, limited)
     return len(found)
 
 
@@ -50,7 +54,7 @@ def _require_known(node: ir.Node) -> None:
         *(f"attribute {name}" for name in node.attributes if name not in PLAIN),
         *(["softcap"] if node.attributes.get_float("softcap", 0.0) else []),
         *(["nonpad_kv_seqlen"] if len(node.inputs) > 6 and node.inputs[6] is not None else []),
-        *(["its matrix of scores as an output"] if len(node.outputs) > 3 and node.outputs[3].uses() else []),
+        *(["its matrix of scores as an output"] if len(node.outputs) > 3 and _wanted(node.outputs[3]) else []),
     ]
     if used:
         raise EdgeprofError(
@@ -59,7 +63,12 @@ def _require_known(node: ir.Node) -> None:
         )
 
 
-def _replace(model: ir.Model, node: ir.Node, masked: float) -> None:
+def _wanted(output: ir.Value) -> bool:
+    return bool(output.uses()) or output.is_graph_output()
+
+
+def _replace(model: ir.Model, node: ir.Node, masked: float, limited: dict[ir.Value, ir.Value]) -> None:
+    """`limited` holds additive masks by what they were made of: layers share them."""
     import onnx_ir as ir
 
     steps = _Steps(model, node)
@@ -68,6 +77,7 @@ def _replace(model: ir.Model, node: ir.Node, masked: float) -> None:
     assert key is not None
     assert value is not None
     heads, kv_heads = (node.attributes.get_int(name, 0) for name in ("q_num_heads", "kv_num_heads"))
+    scale = _scale(node, query, heads or 1)
     joined = bool(heads)
     if joined:
         query, key, value = (
@@ -78,21 +88,23 @@ def _replace(model: ir.Model, node: ir.Node, masked: float) -> None:
         key = steps.add("Concat", "present_key", [past[0], key], axis=2)
         value = steps.add("Concat", "present_value", [past[1], value], axis=2)
     for output, present in zip(node.outputs[1:3], (key, value), strict=False):
-        if output.uses() or output.is_graph_output():
+        if _wanted(output):
             graph.stand_in(output, present)
     groups = heads // kv_heads if joined else _groups(query, key)
     if groups > 1:
         key, value = steps.repeated(key, groups, "k"), steps.repeated(value, groups, "v")
     dtype = query.dtype or ir.DataType.FLOAT
+    query = steps.add("Mul", "q_scaled", [query, steps.number(scale, dtype, "scale")])
     turned = steps.add("Transpose", "k_turned", [key], perm=[0, 1, 3, 2])
     scores = steps.add("MatMul", "scores", [query, turned])
-    scores = steps.add("Mul", "scaled", [scores, steps.number(_scale(node, query), dtype, "scale")])
     if node.attributes.get_int("is_causal", 0):
         scores = steps.masked(scores, steps.causal(query, key, bool(past[0])), masked, dtype, "causal")
     if mask is not None and mask.dtype == ir.DataType.BOOL:
         scores = steps.masked(scores, mask, masked, dtype, "mask")
     elif mask is not None:
-        scores = steps.add("Add", "masked", [scores, mask])
+        if mask not in limited:
+            limited[mask] = steps.limited(mask, masked)
+        scores = steps.add("Add", "masked", [scores, limited[mask]])
     weights = steps.add("Softmax", "weights", [scores], axis=-1)
     result = steps.add("MatMul", "mixed", [weights, value])
     if joined:
@@ -102,7 +114,8 @@ def _replace(model: ir.Model, node: ir.Node, masked: float) -> None:
     model.graph.remove(node, safe=True)
 
 
-def _scale(node: ir.Node, query: ir.Value) -> float:
+def _scale(node: ir.Node, query: ir.Value, heads: int) -> float:
+    """Of the scores. `heads` lie side by side in the last axis."""
     told = node.attributes.get("scale")
     if told is not None:
         return float(told.as_float())
@@ -112,7 +125,7 @@ def _scale(node: ir.Node, query: ir.Value) -> float:
             f"{ATTENTION} '{node.name}' is scaled by the width of a head, which the file does not tell.",
             "Save the model with the shapes of its tensors.",
         )
-    return float(1 / np.sqrt(width))
+    return float(1 / np.sqrt(width // heads))
 
 
 def _groups(query: ir.Value, key: ir.Value) -> int:
@@ -132,7 +145,9 @@ class _Steps:
 
         made = ir.node(operator, inputs, attributes, name=f"{self.node.name}/{name}")
         made.outputs[0].name = f"{self.node.name}/{name}"
-        made.outputs[0].type = ir.TensorType(inputs[0].dtype) if inputs[0].dtype is not None else None
+        known = {"Shape": ir.DataType.INT64, "LessOrEqual": ir.DataType.BOOL}
+        dtype = known.get(operator, inputs[-1].dtype if operator == "Where" else inputs[0].dtype)
+        made.outputs[0].type = ir.TensorType(dtype) if dtype is not None else None
         self.nodes.append(made)
         return made.outputs[0]
 
@@ -164,9 +179,14 @@ class _Steps:
         return self.add("Reshape", f"{name}_repeated", [self.add("Expand", f"{name}_spread", [single, wide]), many])
 
     def masked(self, scores: ir.Value, mask: ir.Value, masked: float, dtype: ir.DataType, name: str) -> ir.Value:
-        allowed = self.add("Where", f"{name}_applied", [mask, scores, self.number(masked, dtype, f"{name}_masked")])
-        allowed.type = scores.type
-        return allowed
+        return self.add("Where", f"{name}_applied", [mask, scores, self.number(masked, dtype, f"{name}_masked")])
+
+    def limited(self, mask: ir.Value, masked: float) -> ir.Value:
+        """A mask that is added to scores, without infinities: their sums would be no numbers."""
+        import onnx_ir as ir
+
+        lowest = self.number(masked, mask.dtype or ir.DataType.FLOAT, "mask_lowest")
+        return self.add("Clip", "mask_limited", [mask, lowest])
 
     def causal(self, query: ir.Value, key: ir.Value, after_past: bool) -> ir.Value:
         """[tokens, total], true up to the diagonal; with a past, the last query sees all keys."""

@@ -14,7 +14,7 @@ from edgeprof.errors import UsageError
 from edgeprof.schema import Artifact, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, pinning
 
-VERSION = 1  # of what is done here: grows with every change of it
+VERSION = 2  # of what is done here: grows with every change of it
 
 
 class Tailored(Record, frozen=True, kw_only=True):
