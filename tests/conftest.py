@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import environments
 import pytest
 from command import Command, Ran, command_line
 
@@ -26,6 +27,31 @@ def _no_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("HF_HUB_CACHE", raising=False)
         patch.delenv("EDGEPROF_DEBUG", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of this machine is found out anew, and the user's cache is left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEPROF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def swiftshader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment in which WebGPU runs on SwiftShader, a Vulkan device in software."""
+    if not environments.SWIFTSHADER:
+        pytest.skip("no SwiftShader: make test finds or fetches it")
+    for name, value in environments.SWIFTSHADER.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def openvino() -> Path:
+    """The Python of the environment with OpenVINO, whose package brings an onnxruntime of its own."""
+    if not environments.OPENVINO.is_file():
+        pytest.skip("no environment with OpenVINO: make test sets it up")
+    return environments.OPENVINO
 
 
 @pytest.fixture

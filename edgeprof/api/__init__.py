@@ -9,6 +9,7 @@
     draw_explanation(found)     its figures and page                                   -> list of paths
     load_run(name)              a run that was made before                             -> Run
     write_report(name)          figures and pages                                      -> path of index.html
+    devices()                   where a model can run here                             -> list[Device]
     check_claims(run)           what is said of transformers, claim by claim           -> list[CheckedClaim]
 
 Long ones take `progress`, a callback told what is being done and which share is done. All raise EdgeprofErrors.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgeprof.api.claiming import check_claims
     from edgeprof.api.comparing import why
+    from edgeprof.api.discovering import devices
     from edgeprof.api.explaining import draw_explanation, explain
     from edgeprof.api.exporting import Export, export
     from edgeprof.api.profiling import profile
@@ -33,6 +35,7 @@ __all__ = [
     "Export",
     "Run",
     "check_claims",
+    "devices",
     "draw_explanation",
     "explain",
     "export",
@@ -48,6 +51,7 @@ _MODULE = {
     "Export": "exporting",
     "Run": "runs",
     "check_claims": "claiming",
+    "devices": "discovering",
     "draw_explanation": "explaining",
     "explain": "explaining",
     "export": "exporting",

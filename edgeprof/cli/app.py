@@ -2,7 +2,7 @@
 
 import typer
 
-from edgeprof.cli import claims, explain, export, models, profile, quantize, recipes, report, verify, why
+from edgeprof.cli import claims, devices, explain, export, models, profile, quantize, recipes, report, verify, why
 
 app = typer.Typer(
     name="edgeprof",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 for verb in (
     models.models,
+    devices.devices,
     export.export,
     quantize.quantize,
     recipes.recipes,

@@ -6,45 +6,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError
-from edgeprof.providers.table import PROVIDERS
-from edgeprof.schema import Target
+from edgeprof.providers.table import PROVIDERS, library_of
+from edgeprof.schema import Kind, Target
 
 if TYPE_CHECKING:
     from onnxruntime import OrtEpDevice
-
-TOO_OLD = "This onnxruntime knows no plugin providers."
 
 _registered: dict[str, set[str]] = {}  # names of providers that each registered library brought
 
 
 def register(target: Target) -> "list[OrtEpDevice]":
-    """Make onnxruntime load a plugin, once per process, and return the devices it finds for it.
+    """Make onnxruntime load a plugin, once per process, and return the devices of the target's kind, best first.
 
     A provider that is built in needs nothing, and has none. A plugin that finds no device is an error.
 
     Raises:
         EdgeprofError: the library cannot be loaded, it finds no device here, or this onnxruntime is too old.
     """
+    return of_kind(found(target), target.kind) if target.library else []
+
+
+def of_kind(devices: "list[OrtEpDevice]", kind: Kind) -> "list[OrtEpDevice]":
+    """Those of a kind; all where there are none: an emulator, and software that stands for a GPU, report a CPU."""
+    return [one for one in devices if one.device.type.name == kind] or devices
+
+
+def found(target: Target) -> "list[OrtEpDevice]":
+    """All devices that a plugin finds, of whatever kind.
+
+    Raises:
+        EdgeprofError: as `register`.
+    """
     import onnxruntime
 
-    if not target.library:
-        return []
     if not hasattr(onnxruntime, "register_execution_provider_library"):
-        raise EdgeprofError(TOO_OLD, "Run: pip install --upgrade onnxruntime")
+        raise EdgeprofError(
+            f"onnxruntime {onnxruntime.__version__} is too old for plugin providers.",
+            "Run: pip install --upgrade onnxruntime",
+        )
     if target.library not in _registered:
         preload(target)
         before = {device.ep_name for device in onnxruntime.get_ep_devices()}
         _load(target)
-        found = {device.ep_name for device in onnxruntime.get_ep_devices()}
-        _registered[target.library] = (found - before) | ({target.runtime_name} & found)
+        after = {device.ep_name for device in onnxruntime.get_ep_devices()}
+        _registered[target.library] = (after - before) | {target.runtime_name}
     names = _registered[target.library]
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name in names]
-    fitting = [device for device in devices if device.device.type.name == target.kind]
     if not devices:
         raise EdgeprofError(
             f"{target.runtime_name} is installed, but finds no device here that it can use.", "Run: edgeprof devices"
         )
-    return fitting or devices  # an emulator, and software that stands for a GPU, report the CPU they run on
+    return devices
 
 
 def preload(target: Target) -> None:
@@ -71,10 +83,10 @@ def _load(target: Target) -> None:
 
 
 def _path(target: Target) -> str:
-    """As the plugin's own module tells, which may have more to load first; the library as it is for any other."""
-    module_name = next((row.plugin for row in PROVIDERS if row.plugin and row.name == target.provider), "")
-    if not module_name:
+    """As the plugin's own module tells, which may have more to load first; as it is for a library that a user names."""
+    row = next((row for row in PROVIDERS if row.name == target.provider), None)
+    if row is None or library_of(row) != target.library:
         return target.library
-    module: Any = importlib.import_module(module_name)
+    module: Any = importlib.import_module(row.plugin)
     tell = getattr(module, "get_library_path", None) or getattr(module, "library_path", None)
     return str(tell()) if tell else target.library

@@ -35,6 +35,7 @@ class Provider(Record, frozen=True, kw_only=True):
     device: dict[str, str] = {}  # options that name the device, which are the row's own
     options: dict[str, str] = {}  # options it gets unless others are asked for
     emulator: dict[str, str] = {}  # options that put an emulator in the device's place on x86, where there is no device
+    software: str = ""  # what stands for the device, if it reports a CPU instead of its kind; "": nothing does
     known: Known = {}  # options it documents
     static: bool = False  # takes only graphs without dynamic dimensions
     lacks: tuple[str, ...] = ()  # operators that it takes only when they are written out in smaller ones
@@ -84,6 +85,7 @@ PROVIDERS: tuple[Provider, ...] = (
         plugin="onnxruntime_ep_webgpu",
         library="onnxruntime_providers_webgpu",
         options={"enableInt64": "1"},
+        software="Vulkan device in software",
         known=known_options.WEBGPU,
         lacks=("Attention",),
         precisions=("fp32", "fp16", *WEIGHT_ONLY),
@@ -144,6 +146,7 @@ PROVIDERS: tuple[Provider, ...] = (
         docs=_DOCS + "OpenVINO-ExecutionProvider.html",
         device={"device_type": "CPU"},
         known=known_options.OPENVINO,
+        lacks=("Attention",),
         precisions=("fp32", "fp16", "int8-static", "a8w8"),
         platforms=_NVIDIA,
         exercised="CPU",
@@ -158,6 +161,7 @@ PROVIDERS: tuple[Provider, ...] = (
         docs=_DOCS + "OpenVINO-ExecutionProvider.html",
         device={"device_type": "GPU"},
         known=known_options.OPENVINO,
+        lacks=("Attention",),
         precisions=("fp32", "fp16", "int8-static", "a8w8"),
         platforms=_NVIDIA,
     ),
@@ -171,6 +175,7 @@ PROVIDERS: tuple[Provider, ...] = (
         docs=_DOCS + "OpenVINO-ExecutionProvider.html",
         device={"device_type": "NPU"},
         known=known_options.OPENVINO,
+        lacks=("Attention",),
         static=True,
         precisions=("fp32", "fp16", "a8w8", "a16w8"),
         platforms=_NVIDIA,
@@ -187,6 +192,8 @@ PROVIDERS: tuple[Provider, ...] = (
         library="onnxruntime_providers_qnn",
         device={"backend_type": "htp"},
         emulator={"soc_model": "60"},
+        options={"offload_graph_io_quantization": "0"},  # inputs and outputs are quantized on the NPU, not on the CPU
+        software="HTP emulator",
         known=known_options.QNN,
         static=True,
         lacks=("Attention",),
@@ -361,8 +368,11 @@ def find(name: str) -> Provider:
     raise UnknownName("execution provider", name, [provider.name for provider in PROVIDERS])
 
 
-def target(name: str) -> Target:
+def target(name: str, library: str = "") -> Target:
     """How a child opens the provider of that name, with its default options, whether it is installed here or not.
+
+    Args:
+        library: of the plugin; "" for the one that is installed.
 
     Raises:
         UnknownName: there is no such provider.
@@ -373,9 +383,9 @@ def target(name: str) -> Target:
         provider=row.name,
         runtime_name=row.runtime_name,
         kind=row.kind,
-        library=library_of(row),
+        library=library or library_of(row),
         options={**row.device, **row.options, **(row.emulator if emulated else {})},
-        preload=_vulkan_loader() if row.name == "webgpu" else (),
+        preload=vulkan_loader() if row.name == "webgpu" else (),
         static=row.static,
         lacks=row.lacks,
         asynchronous=row.asynchronous,
@@ -404,8 +414,13 @@ def library_of(row: Provider) -> str:
     return ""
 
 
-def _vulkan_loader() -> tuple[str, ...]:
+def vulkan_loader() -> tuple[str, ...]:
     """The Vulkan loader beside the driver that the environment names: a driver in software brings its own."""
-    drivers = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES") or ""
-    loaders = (Path(driver).parent / "libvulkan.so.1" for driver in drivers.split(os.pathsep) if driver)
+    loaders = (Path(driver).parent / "libvulkan.so.1" for driver in vulkan_drivers())
     return tuple(str(loader) for loader in loaders if loader.is_file())
+
+
+def vulkan_drivers() -> list[str]:
+    """The driver descriptions that the environment names, as the Vulkan loader reads it."""
+    named = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES") or ""
+    return [driver for driver in named.split(os.pathsep) if driver]

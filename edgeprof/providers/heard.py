@@ -1,0 +1,55 @@
+"""What onnxruntime and its providers say on standard error, which is often the only place where a reason stands.
+
+A child's standard error is a file (`edgeprof.process`): what was written since a moment can be read back from it.
+"""
+
+import os
+import re
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \S+ \[(?P<level>[VIWEF]):onnxruntime:[^\]]*\] (?P<said>.*)$")
+_SOURCE = re.compile(r"\S+\.(?:cc|cpp|h):\d+ ")
+_SIGNATURE = re.compile(r"^[\w:<>~*&, ]+\([^()]*\)(?: const)?(?:::<lambda\([^)]*\)>)? ")
+_TEMPLATE = re.compile(r"^\[with .*?\] ")
+_CHECK = re.compile(r"^.* was false\. ")
+_CODES = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\[ERROR\] |\[OpenVINO\] |Exception during initialization: ")
+_GENERAL = "assigned to the default CPU EP"
+
+
+def mark() -> int:
+    """A moment to read from later."""
+    try:
+        return os.lseek(2, 0, os.SEEK_CUR)
+    except OSError:
+        return -1
+
+
+def since(moment: int) -> str:
+    """All that was written to standard error since; "" where it cannot be read back, as on a terminal."""
+    if moment < 0:
+        return ""
+    try:
+        os.lseek(2, moment, os.SEEK_SET)
+        parts = iter(lambda: os.read(2, 1 << 16), b"")
+        return b"".join(parts).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.lseek(2, 0, os.SEEK_END)
+
+
+def reason(problem: Exception, said: str = "") -> str:
+    """The most telling sentence of an error and of what was logged before it, without codes and source places."""
+    logged = [line for line in (_LOGGED.match(_COLOUR.sub("", text)) for text in said.splitlines()) if line]
+    told = [plain(str(problem)), *(plain(line["said"]) for line in logged if line["level"] in "EF")]
+    telling = [sentence for sentence in told if sentence and _GENERAL not in sentence]
+    return next(filter(None, (*telling, *told)), type(problem).__name__)
+
+
+def plain(sentence: str) -> str:
+    """An error of onnxruntime on one line, of which what people can use is left."""
+    text = _CODES.sub("", " ".join(_COLOUR.sub("", sentence).split()))
+    last = _SOURCE.split(text)[-1]
+    for needless in (_SIGNATURE, _TEMPLATE, _CHECK, _CODES):
+        last = needless.sub("", last)
+    return last.rstrip(" .")

@@ -1,0 +1,81 @@
+"""Which onnxruntime is installed, and whether two of them lie over each other."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from edgeprof.schema import Record
+
+RUNTIME_FILE = "onnxruntime/__init__.py"
+
+
+class Wheel(Record, frozen=True, kw_only=True):
+    """An installed package of the onnxruntime family."""
+
+    name: str
+    version: str
+    runtime: bool  # it brings onnxruntime itself, not a plugin for one
+    folder: str = ""  # it lies in
+
+
+def installed(folders: Iterable[str] | None = None) -> list[Wheel]:
+    """The packages of the onnxruntime family below the folders that Python imports from, sorted by name."""
+    places = dict.fromkeys(folders if folders is not None else sys.path)
+    found = (path for place in places for path in Path(place or ".").glob("onnxruntime*.dist-info"))
+    return sorted((_wheel(path) for path in found), key=lambda wheel: wheel.name)
+
+
+def _wheel(path: Path) -> Wheel:
+    name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+    files = Distribution.at(path).files or ()
+    return Wheel(
+        name=name.replace("_", "-"),
+        version=version,
+        runtime=any(str(file) == RUNTIME_FILE for file in files),
+        folder=str(path.parent),
+    )
+
+
+def runtime_version(wheels: Sequence[Wheel]) -> str:
+    """Version of the onnxruntime among them, the newest where there are several; "" where there is none."""
+    return max((wheel.version for wheel in wheels if wheel.runtime), key=numbers, default="")
+
+
+def overlaid(wheels: Sequence[Wheel]) -> str:
+    """What is wrong where several packages brought an onnxruntime, and the commands that mend it; "" where not.
+
+    They write to the same folder: what is imported is a mixture, and removing one takes files of the other away.
+    """
+    runtimes = [wheel for wheel in wheels if wheel.runtime]
+    folders = [wheel.folder for wheel in runtimes]
+    several = [wheel for wheel in runtimes if folders.count(wheel.folder) > 1]
+    if not several:
+        return ""
+    told = " and ".join(f"{wheel.name} {wheel.version}" for wheel in several)
+    names = [wheel.name for wheel in several]
+    choices = " or ".join(f"pip install {name}" for name in sorted(names, key=lambda name: name == "onnxruntime"))
+    return (
+        f"{told} are installed over each other: both own the folder onnxruntime, and what runs is a mixture. "
+        f"Run: pip uninstall -y {' '.join(names)}, then one of them: {choices}"
+    )
+
+
+def fits(version: str, wanted: str) -> bool:
+    """Whether a version is within a range such as ">=1.29,<1.31"; the empty range takes all."""
+    for bound in filter(None, wanted.split(",")):
+        sign = bound.rstrip("0123456789.")
+        limit = numbers(bound.removeprefix(sign))
+        if not {">=": numbers(version) >= limit, "<": numbers(version) < limit}[sign]:
+            return False
+    return True
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """ "1.24.2.post1" -> (1, 24, 2): what versions are compared by here."""
+    parts = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        parts.append(int(part))
+    return tuple(parts)

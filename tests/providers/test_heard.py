@@ -1,0 +1,62 @@
+"""What onnxruntime logs and raises, as a sentence that people can use. The lines are as providers wrote them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeprof.providers import heard
+
+GENERAL = (
+    "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the default CPU EP, "
+    "but fallback to CPU EP has been explicitly disabled by the user."
+)
+LOGGED = (
+    "\x1b[1;31m2026-11-24 16:42:52.785608624 [E:onnxruntime:Default, provider_bridge_ort.cc:2310 Create] "
+    "/onnxruntime/onnxruntime/core/providers/openvino/openvino_provider_factory.cc:141 std::string "
+    "onnxruntime::openvino_ep::ParseDeviceType(std::shared_ptr<OVCore>, const onnxruntime::ProviderOptions&) "
+    "[ERROR] [OpenVINO] Device GPU is not available\n\x1b[m"
+)
+ADAPTER = (
+    "[ONNXRuntimeError] : 11 : EP_FAIL : /src/core/session/plugin_ep/ep_plugin_provider_interfaces.cc:393 virtual "
+    "std::unique_ptr<onnxruntime::IExecutionProvider> onnxruntime::PluginExecutionProviderFactory::CreateProvider("
+    "const OrtSessionOptions&, const OrtLogger&) [ONNXRuntimeError] : 11 : EP_FAIL : /src/webgpu_context.cc:136 "
+    "onnxruntime::webgpu::WebGpuContext::Initialize(const onnxruntime::webgpu::WebGpuContextConfig&)::<lambda()> "
+    "adapter_result.status == wgpu::RequestAdapterStatus::Success was false. Failed to get a WebGPU adapter: "
+    "No supported adapters"
+)
+
+
+def test_a_general_error_gives_way_to_what_was_logged_before_it() -> None:
+    assert heard.reason(RuntimeError(GENERAL), LOGGED) == "Device GPU is not available"
+    assert heard.reason(RuntimeError(GENERAL)).startswith("This session contains graph nodes")
+
+
+def test_an_error_that_says_why_is_told_without_places_in_the_source() -> None:
+    told = "Failed to get a WebGPU adapter: No supported adapters"
+    assert heard.reason(RuntimeError(ADAPTER), LOGGED) == told
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    assert heard.reason(ValueError()) == "ValueError"
+
+
+def test_what_was_said_since_a_moment_is_read_back_from_a_file(tmp_path: Path) -> None:
+    kept = os.dup(2)
+    with (tmp_path / "said").open("w+b") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            os.write(2, b"before\n")
+            moment = heard.mark()
+            os.write(2, b"since\n")
+            said = heard.since(moment)
+            os.write(2, b"after\n")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    assert said == "since\n"
+    assert (tmp_path / "said").read_text() == "before\nsince\nafter\n"
+
+
+def test_where_it_cannot_be_read_back_there_is_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert heard.since(-1) == ""

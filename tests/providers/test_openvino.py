@@ -1,0 +1,46 @@
+"""OpenVINO in the environment it has for itself: its CPU computes, its GPU and NPU say what the runtime said."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def found(openvino: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    done = subprocess.run(
+        [openvino, "-m", "edgeprof", "devices", "--json"],
+        cwd=tmp_path_factory.mktemp("openvino"),
+        env={**os.environ, "EDGEPROF_CACHE": str(tmp_path_factory.mktemp("cache"))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "installed over each other" not in done.stderr
+    return {device["provider"]: device for device in json.loads(done.stdout)}
+
+
+def test_its_cpu_computes(found: dict[str, dict[str, Any]]) -> None:
+    device = found["openvino-cpu"]
+    assert (device["status"], device["emulated"], device["reason"]) == ("ready", False, "")
+    assert device["target"]["options"] == {"device_type": "CPU"}
+    assert device["target"]["library"] == ""
+
+
+@pytest.mark.parametrize("kind", ["GPU", "NPU"])
+def test_a_device_that_is_not_there_is_told_in_the_words_of_the_runtime(
+    found: dict[str, dict[str, Any]], kind: str
+) -> None:
+    device = found[f"openvino-{kind.lower()}"]
+    if device["status"] == "ready":
+        pytest.skip("there is one here")
+    assert (device["status"], device["reason"]) == ("no device", f"Device {kind} is not available")
+
+
+def test_the_plugins_of_the_other_environment_are_not_installed_here(found: dict[str, dict[str, Any]]) -> None:
+    assert found["webgpu"]["status"] == found["qnn"]["status"] == "not installed"
+    assert found["cpu"]["status"] == "ready"
