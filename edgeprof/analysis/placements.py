@@ -99,11 +99,9 @@ def caption(found: Sequence[PlacedPoint]) -> str:
             told.append(f"{provider} did all multiplications of {_all(len(mine))}.")
             continue
         least = min(partly, key=lambda one: one.placement.share)
-        whole = len(mine) - len(partly)
-        told.append(
-            f"{provider} did all multiplications of {whole or 'none'} of its {len(mine)} points, and at the least "
-            f"{least.point.share_told} ({name(least.point)}){_left(partly)}."
-        )
+        share, whole = f"{least.point.share_told} ({name(least.point)}){_left(partly)}", len(mine) - len(partly)
+        did = f"all multiplications of {whole} of its {len(mine)} points, and at the least" if whole else "at the least"
+        told.append(f"{provider} did {did} {share}.")
     return " ".join(told)
 
 

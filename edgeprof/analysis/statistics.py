@@ -23,13 +23,16 @@ Memory. Resident set sizes from the kernel, in bytes; the parts are medians over
 """
 
 import math
+import shlex
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from edgeprof.schema import Measurement, Point, Reading
 
 CONFIDENCE = 0.95
+
+T = TypeVar("T")
 
 
 class Interval(NamedTuple):
@@ -102,6 +105,8 @@ def _point(visits: Sequence[Measurement]) -> Point:
     readings = [visit.reading for visit in visits if visit.status == "ok" and visit.reading]
     latency = _latency([reading.latencies_s for reading in readings])
     memory = _memory(readings)
+    placement = _newest(visit.placement for visit in visits)
+    agreement = _newest(visit.agreement for visit in visits)
     return Point(
         variant=newest.variant,
         family=newest.family,
@@ -132,10 +137,27 @@ def _point(visits: Sequence[Measurement]) -> Point:
         weights=newest.weights,
         error=_reason(visits),
         emulated=newest.emulated,
+        device=newest.device,
+        static=newest.static,
+        macs_share=placement.macs_share if placement else None,
+        nodes_share=placement.nodes_share if placement else None,
+        partitions=placement.placed[0].partitions if placement else None,
+        agrees=agreement.within if agreement else None,
+        max_rel_error=agreement.max_rel_error if agreement else None,
+        device_memory_bytes=_largest(reading.device_memory_bytes for reading in readings),
         min_runs=newest.stopping.min_runs if newest.stopping else None,
         min_time_s=newest.stopping.min_time_s if newest.stopping else None,
-        provider_options=" ".join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
+        provider_options=shlex.join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
     )
+
+
+def _newest(seen: Iterable[T | None]) -> T | None:
+    """Of what was seen in one visit and holds for all."""
+    return next((one for one in reversed(list(seen)) if one is not None), None)
+
+
+def _largest(seen: Iterable[int | None]) -> int | None:
+    return max((one for one in seen if one is not None), default=None)
 
 
 def _reason(visits: Sequence[Measurement]) -> str:

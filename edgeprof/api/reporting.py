@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeprof import report, store
+from edgeprof.analysis import placements
 from edgeprof.analysis.ledger import case_of, ledger
 from edgeprof.analysis.sentences import sentences
 from edgeprof.analysis.why import sides, why
@@ -37,14 +38,16 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     folder = Path(found.folder)
     store.save_table(folder, found.points)
     mixers = _mixers()
+    placed = placements.placed(found.measurements, found.points)
     return report.write(
         folder,
         found.machine,
         found.points,
-        sentences(found.points, mixers),
+        sentences(found.points, mixers, placed),
         explanations=_explanations(found.points),
         mixers=mixers,
         whys=_whys(found),
+        placed=placed,
         started_at=min((measurement.started_at for measurement in found.measurements), default=""),
         progress=progress,
     )

@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.report import style
-from edgeprof.report.chart import Bar, Stack, Stacks
+from edgeprof.report.chart import Bar, Group, Stack, Stacks
 from edgeprof.report.drawing import Drawing
 from edgeprof.report.layout import text_width_in, wrap, write_head
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEIGHT_IN = 2.6  # of a panel
 LEFT_IN, BELOW_IN, ABOVE_IN = 0.95, 0.85, 0.42
 SIDEWAYS_FROM = 12  # bars in a panel: their names are then written upwards
 GROUP_GAP = 0.6  # of a bar
@@ -23,27 +22,34 @@ def draw(chart: Stacks) -> Drawing:
 
     with style.look():
         sideways = max(_count(panel) for panel in chart.panels) > SIDEWAYS_FROM
-        words = [word for panel in chart.panels for bar in _bars(panel) for word in (bar.label, bar.top)]
-        longest = max(map(text_width_in, words))
-        slot = 0.34 if sideways else max(0.5, longest + 0.14)
-        below, above = BELOW_IN + (longest if sideways else 0.0), ABOVE_IN + (longest if sideways else 0.1)
-        box = max(slot * max(_slots(panel) for panel in chart.panels), 2.0)
+        names, tops = (
+            max(text_width_in(getattr(bar, field)) for panel in chart.panels for bar in _bars(panel))
+            for field in ("label", "top")
+        )
+        slot = 0.34 if sideways else max(0.5, names + 0.14, tops + 0.14)
+        slot = max(slot, *(_room(group) for panel in chart.panels for group in panel.groups))
+        below, above = BELOW_IN + (names if sideways else 0.0), ABOVE_IN + (tops if sideways else 0.1)
+        most, tall = max(_slots(panel) for panel in chart.panels), chart.height_in
+        box = max(slot * most, 2.0)
         legend = max(text_width_in(name) for name, _ in chart.names) + 0.55
         width = max(LEFT_IN + box + legend, text_width_in(chart.title, style.TITLE_PT, bold=True) + 0.3, LEAST_IN)
         box = width - LEFT_IN - legend
         head = wrap(chart.remarks, width - 0.3)
-        top = 0.49 + LINE_IN * len(head)
-        height = top + len(chart.panels) * (above + HEIGHT_IN + below)
+        top = 0.49 + LINE_IN * (len(head) + chart.hatched)
+        height = top + len(chart.panels) * (above + tall + below)
         canvas = Canvas(figsize=(width, height), dpi=style.DPI)
-        write_head(canvas, chart.title, head)
+        write_head(canvas, chart.title, head, hatched=chart.hatched)
         highest = max(sum(bar.parts) for panel in chart.panels for bar in _bars(panel))
         for number, panel in enumerate(chart.panels):
-            down = top + number * (above + HEIGHT_IN + below) + above
-            place = (LEFT_IN / width, 1 - (down + HEIGHT_IN) / height, box / width, HEIGHT_IN / height)
+            down = top + number * (above + tall + below) + above
+            across = box * _slots(panel) / most  # bars are as wide in every panel
+            place = (LEFT_IN / width, 1 - (down + tall) / height, across / width, tall / height)
             axes = canvas.add_axes(place)
             axes.set(xlim=(-0.5 - GROUP_GAP / 2, _slots(panel) - 0.5 - GROUP_GAP / 2), ylim=(0, 1.04 * highest))
             axes.set_ylabel(chart.label)
             axes.grid(visible=False, axis="x")
+            if chart.tick:
+                axes.yaxis.set_major_formatter(lambda value, _: chart.tick(value) if chart.tick else "")
             axes.set_title(
                 panel.title,
                 loc="left",
@@ -52,10 +58,15 @@ def draw(chart: Stacks) -> Drawing:
                 fontweight="bold",
                 color=style.INK,
             )
-            _draw_bars(axes, panel, chart, sideways=sideways, below=below)
+            _draw_bars(axes, panel, chart, sideways=sideways, below=(below - 0.42) / tall)
             if number == 0:
                 _legend(axes, chart, box)
     return Drawing(canvas)
+
+
+def _room(group: Group) -> float:
+    """How wide a slot has to be for the name of the group."""
+    return (text_width_in(group.label, bold=True) + 0.12) / (len(group.bars) + GROUP_GAP)
 
 
 def _bars(panel: Stack) -> list[Bar]:
@@ -78,7 +89,9 @@ def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, bel
         for bar in group.bars:
             floor = 0.0
             for (_, colour), part in zip(chart.names, bar.parts, strict=True):
-                axes.bar(place, part, bottom=floor, width=0.84, color=colour, edgecolor="white", linewidth=0.3)
+                hatch = style.HATCH if bar.hatched and part else None
+                fill: dict[str, Any] = {"color": colour, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch}
+                axes.bar(place, part, bottom=floor, width=0.84, **fill)
                 floor += part
             axes.annotate(
                 bar.top,
@@ -100,7 +113,7 @@ def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, bel
             "fontsize": style.LABEL_PT,
             "fontweight": "bold",
         }
-        axes.text(middle, -(below - 0.42) / HEIGHT_IN, group.label, transform=axes.get_xaxis_transform(), **look)
+        axes.text(middle, -below, group.label, transform=axes.get_xaxis_transform(), **look)
         place += GROUP_GAP
     axes.set_xticks(ticks, labels, rotation=turn)
     axes.tick_params(length=0)
@@ -109,7 +122,7 @@ def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, bel
 def _legend(axes: "Axes", chart: Stacks, box_in: float) -> None:
     """The classes beside the first panel, in the order in which they are stacked."""
     for number, (name, colour) in enumerate(reversed(chart.names)):
-        height = 1 - (number + 0.5) * LINE_IN / HEIGHT_IN
+        height = 1 - (number + 0.5) * LINE_IN / chart.height_in
         axes.plot(
             [1 + 0.2 / box_in], [height], "s", color=colour, markersize=9, transform=axes.transAxes, clip_on=False
         )

@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 from edgeprof import units
 from edgeprof.report import style
 
+EMULATED = "emulated: the path is proven, the time means nothing"
+"""What stands beside a hatched swatch."""
+
 
 class Reading(NamedTuple):
     """A value with its interval; without one, all three are equal."""
@@ -44,6 +47,7 @@ class Mark:
     y: Reading
     name: str = ""  # stands beside the mark where there is room
     band: Band | None = None
+    crossed: bool = False  # drawn, but not valid
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Panel:
     lines: tuple[Line, ...]
     guides: tuple[Guide, ...] = ()
     events: tuple[Event, ...] = ()
+    hatched: bool = False  # what it shows was emulated
 
     @property
     def marks(self) -> list[Mark]:
@@ -95,6 +100,10 @@ class Chart:
     panels: tuple[Panel, ...]
     square: bool = False  # x and y are the same quantity, within the same limits
 
+    @property
+    def hatched(self) -> bool:
+        return any(panel.hatched for panel in self.panels)
+
 
 # --- bars ----------------------------------------------------------------------------------------------
 
@@ -104,6 +113,7 @@ class Bar:
     label: str  # below
     top: str  # above
     parts: tuple[float, ...]  # heights from the ground up, one for each name of the chart
+    hatched: bool = False  # what it shows was emulated
 
 
 @dataclass(frozen=True)
@@ -131,3 +141,9 @@ class Stacks:
     label: str  # of the scale
     names: tuple[tuple[str, str], ...]  # of the parts, each with its colour
     panels: tuple[Stack, ...]
+    height_in: float = 2.6  # of a panel
+    tick: Callable[[float], str] | None = None  # how a tick of the scale is written, if not as a number
+
+    @property
+    def hatched(self) -> bool:
+        return any(bar.hatched for panel in self.panels for group in panel.groups for bar in group.bars)

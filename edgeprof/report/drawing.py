@@ -6,7 +6,7 @@ the names are. Drawing uses matplotlib's objects and never its global state.
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeprof.report import labels, naming, style
 from edgeprof.report.chart import Chart, Line, Scale
@@ -48,7 +48,7 @@ def draw(chart: Chart) -> Drawing:
         canvas = Canvas(dpi=style.DPI)
         layout = arrange(chart)
         canvas.set_size_inches(layout.width, layout.height)
-        write_head(canvas, chart.title, layout.head)
+        write_head(canvas, chart.title, layout.head, hatched=chart.hatched)
         limits = _limits(chart)
         for index, panel in enumerate(chart.panels):
             axes = canvas.add_axes(layout.box(index))
@@ -56,8 +56,10 @@ def draw(chart: Chart) -> Drawing:
             axes.set(xscale="log", yscale="log", xlim=x_limits, ylim=y_limits)
             _ticks(axes, chart, layout, index)
             naming.title(axes, panel, layout)
+            if panel.hatched:
+                axes.patch.set(hatch=style.HATCH, edgecolor=style.GRID)
             for line in panel.lines:
-                _line(axes, line)
+                _line(axes, line, faint=panel.hatched)
             naming.lines(axes, panel, layout)
             naming.marks(axes, panel)
             naming.events(axes, panel, layout)
@@ -125,8 +127,9 @@ def _places(scale: Scale, low: float, high: float, most: int, known: Sequence[fl
 # --- lines ---------------------------------------------------------------------------------------------
 
 
-def _line(axes: "Axes", line: Line) -> None:
+def _line(axes: "Axes", line: Line, *, faint: bool) -> None:
     xs = [mark.x for mark in line.marks]
+    look: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.6} if faint else {}
     axes.plot(
         xs,
         [mark.y.middle for mark in line.marks],
@@ -135,7 +138,12 @@ def _line(axes: "Axes", line: Line) -> None:
         marker=line.stroke.marker,
         markerfacecolor="white" if line.stroke.hollow else line.colour,
         zorder=3,
+        **look,
     )
+    crossed = [(mark.x, mark.y.middle) for mark in line.marks if mark.crossed]
+    if crossed:
+        across, up = zip(*crossed, strict=True)
+        axes.plot(across, up, "x", color=style.INK, markersize=11, markeredgewidth=1.8, zorder=4)
     if any(mark.y.low < mark.y.high for mark in line.marks):
         lows, highs = [mark.y.low for mark in line.marks], [mark.y.high for mark in line.marks]
         axes.vlines(xs, lows, highs, color=line.colour, linewidth=1.4, zorder=2.5)

@@ -1,7 +1,7 @@
 """The tables of figures. A new figure is a row: what it is called, what stands on its axes, what it shows.
 
-FIGURES show points that were measured, EXPLAINED show ledgers, which were counted, CLASSES shows where the time of
-precisions goes. Captions come from `edgeprof.analysis`.
+FIGURES show points that were measured, EXPLAINED show ledgers, which were counted, PLACEMENT shows which provider ran
+what, CLASSES where the time of precisions goes. Captions come from `edgeprof.analysis`.
 """
 
 from collections.abc import Callable
@@ -84,6 +84,11 @@ def _mb(count_bytes: int | None) -> float | None:
     return None if count_bytes is None else count_bytes / 1e6
 
 
+def _predicted_bytes(point: Point) -> int | None:
+    """What is predicted is what onnxruntime's CPU provider takes."""
+    return point.memory_predicted_bytes if point.provider == "cpu" else None
+
+
 def _working(point: Point) -> Band | None:
     """From the resident set after load up to that of the runs."""
     runtime, weights, working = (
@@ -107,7 +112,7 @@ TIME_PER_OUTPUT_TOKEN = Axis(Scale("Time per output token (ms)"), _per_token_ms)
 TIME_PER_TOKEN = Axis(Scale("Time per token (ms)"), _per_token_ms)
 THROUGHPUT = Axis(Scale("Throughput (tokens/s)"), _tokens_per_s)
 PEAK = Axis(Scale("Peak resident memory (MB)"), lambda point: _exact(_mb(point.memory_peak_bytes)))
-PREDICTED = Axis(Scale("Predicted (MB)"), lambda point: _exact(_mb(point.memory_predicted_bytes)))
+PREDICTED = Axis(Scale("Predicted (MB)"), lambda point: _exact(_mb(_predicted_bytes(point))))
 MEASURED = Axis(Scale("Measured (MB)"), lambda point: _exact(_mb(point.memory_working_bytes)))
 
 WORKING = Filled(
@@ -276,6 +281,27 @@ MIXERS = Explained(
         View("", WEIGHTS, _whole("params"), "no parameters"),
         View("", MACS, _whole("macs"), "no MACs"),
     ),
+)
+
+
+# --- where it ran --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One row: bars of a point each, in a group for each model, in a panel for each provider and phase."""
+
+    name: str
+    title: str
+    label: str  # of the scale
+    key: str
+
+
+PLACEMENT = Placed(
+    "placement",
+    "Share of MACs per provider",
+    "Share of MACs",
+    "a bar: one point, its tokens below, above it what the provider asked for ran",
 )
 
 

@@ -91,7 +91,8 @@ def decades(low: float, high: float, most: int) -> list[float]:
     """Round numbers within low..high, on a logarithmic scale, where at most `most` would fit at even distances.
 
     The finest of a few patterns whose ticks are far enough apart; a range too narrow for three ticks of any pattern
-    gets evenly spaced round numbers instead, and one too wide for every decade each second or third.
+    gets evenly spaced round numbers instead, if those do not crowd at its upper end, and one too wide for every decade
+    each second or third.
     """
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     apart = (high / low) ** (1 / most)
@@ -104,7 +105,9 @@ def decades(low: float, high: float, most: int) -> list[float]:
         inside = [tick for tick in ticks if low <= tick <= high]
         if all(after / before >= apart for before, after in pairwise(inside)):
             best = inside
-    return best if len(best) >= 3 else _even(low, high)
+    even = _even(low, high)
+    crowded = any(after / before < apart for before, after in pairwise(even))
+    return best if len(best) >= 3 or (crowded and len(best) >= 2) else even
 
 
 def _even(low: float, high: float) -> list[float]:

@@ -1,17 +1,20 @@
 """Where a chart's parts go, in inches from the figure's edges, computed before anything is drawn."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.report import style
-from edgeprof.report.chart import Chart
+from edgeprof.report.chart import EMULATED, Chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 WIDTH_IN = {1: 8.0, 2: 9.5, 3: 10.5}  # by columns
 HEIGHT_IN = 3.3  # of the box of a panel
+LEFT_IN = 1.0  # at least, for a scale
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,15 @@ class Layout:
     count: int
     width: float
     head: tuple[str, ...]  # lines below the title
+    hatched: bool  # one more of them explains what is hatched
     right: float  # room for the labels beside each box
     titled: bool  # panels have a title
     events: int  # lines of text above each box
     shared: bool  # one scale for all panels: it stands beside the first of a row
 
-    top_pad, title, line, left, bottom, between = 0.15, 0.34, 0.24, 1.0, 0.6, 0.62
+    left: float  # room for a scale
+
+    top_pad, title, line, bottom, between = 0.15, 0.34, 0.24, 0.6, 0.62
 
     @property
     def over(self) -> float:
@@ -36,7 +42,7 @@ class Layout:
 
     @property
     def top(self) -> float:
-        head = self.top_pad + self.title + self.line * len(self.head)
+        head = self.top_pad + self.title + self.line * (len(self.head) + self.hatched)
         return head + (0.36 if self.titled else 0.12) + self.over
 
     @property
@@ -79,7 +85,8 @@ def layout(chart: Chart) -> Layout:
     names = [line.label for panel in panels for line in panel.lines]
     names += [guide.label for panel in panels for guide in panel.guides]
     right = max(map(text_width_in, names)) + 0.3
-    left = Layout.left if shared else columns * Layout.left
+    scale = max([LEFT_IN, *(0.55 + text_width_in(text) for text in _longest_ticks(chart))])
+    left = scale if shared else columns * scale
     # Long names (checkpoints) widen the picture rather than squeeze the boxes.
     over = [text_width_in(panel.title, bold=True) for panel in panels]
     over += [text_width_in(event.label) for panel in panels for event in panel.events]
@@ -91,11 +98,20 @@ def layout(chart: Chart) -> Layout:
         count=len(panels),
         width=width,
         head=wrap(chart.remarks, width - 0.3),
+        hatched=chart.hatched,
         right=right,
         titled=any(panel.title for panel in panels),
         events=max(len(panel.events) for panel in panels),
         shared=shared,
+        left=scale,
     )
+
+
+def _longest_ticks(chart: Chart) -> list[str]:
+    """Round numbers near both ends of every scale."""
+    drawn = [(panel.y.tick, [mark.y.middle for mark in panel.marks]) for panel in chart.panels if panel.marks]
+    ends = [(tick, end) for tick, values in drawn for end in (min(values), max(values))]
+    return [tick(10.0 ** math.floor(math.log10(end))) for tick, end in ends]
 
 
 def text_width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False) -> float:
@@ -110,9 +126,9 @@ def text_width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False
 
 
 def wrap(parts: Sequence[str], width_in: float) -> tuple[str, ...]:
-    """Remarks into lines that fit."""
+    """Remarks into lines that fit; one that alone is too long is broken between words."""
     lines = [""]
-    for part in parts:
+    for part in chain.from_iterable(_broken(remark, width_in) for remark in parts):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
         if text_width_in(longer) <= width_in:
             lines[-1] = longer
@@ -121,8 +137,19 @@ def wrap(parts: Sequence[str], width_in: float) -> tuple[str, ...]:
     return tuple(filter(None, lines))
 
 
-def write_head(canvas: "Canvas", title: str, lines: Sequence[str]) -> None:
-    """The title of a figure, and what holds for all of it."""
+def _broken(part: str, width_in: float) -> list[str]:
+    lines = [""]
+    for word in part.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if not lines[-1] or text_width_in(longer) <= width_in:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def write_head(canvas: "Canvas", title: str, lines: Sequence[str], *, hatched: bool = False) -> None:
+    """The title of a figure, what holds for all of it, and what hatching means where there is some."""
     width, height = canvas.get_size_inches()
 
     def text(inches_down: float, words: str, **look: Any) -> None:
@@ -132,3 +159,16 @@ def write_head(canvas: "Canvas", title: str, lines: Sequence[str]) -> None:
     for number, line in enumerate(lines):
         down = Layout.top_pad + Layout.title + Layout.line * number
         text(down, line, fontsize=style.FONT_PT, color=style.QUIET)
+    if hatched:
+        down = Layout.top_pad + Layout.title + Layout.line * len(lines)
+        _swatch(canvas, down)
+        canvas.text(0.55 / width, 1 - down / height, EMULATED, va="top", fontsize=style.FONT_PT, color=style.INK)
+
+
+def _swatch(canvas: "Canvas", inches_down: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    width, height = canvas.get_size_inches()
+    place = (0.15 / width, 1 - (inches_down + 0.16) / height)
+    look: dict[str, Any] = {"facecolor": "white", "edgecolor": style.QUIET, "linewidth": 0.6}
+    canvas.add_artist(Rectangle(place, 0.32 / width, 0.16 / height, hatch=style.HATCH, **look))

@@ -2,19 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgeprof import store
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import pictures, table, templates
+from edgeprof.report import pictures, placement_table, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, Why
+from edgeprof.schema import Explanation, Findings, Ledger, Machine, PlacedPoint, Point, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
 EXPLANATION_FILE = "explanation.md"
 CLAIMS_FILE = "claims.md"
+
+WHERE = (
+    "As onnxruntime assigned the nodes, checked against a profile of one run. Copies cross the boundary between "
+    "providers in every run. Differs: the largest difference from the CPU's result, over the largest value of the "
+    "same output."
+)
+LEFT = "Operators that the provider asked for did not take, with the reason where it gave one."
+NOT_TAKEN = "Nothing of these runs on the provider asked for: they have no times, and no time of the CPU instead."
+START = (
+    "A provider compiles when it loads a model, or in the first run (shaders of a GPU): what only the first run takes "
+    "is in no latency."
+)
 
 
 def write(
@@ -26,6 +39,7 @@ def write(
     explanations: Sequence[Explanation] = (),
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
     whys: Sequence[Why] = (),
+    placed: Sequence[PlacedPoint] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -39,6 +53,7 @@ def write(
         explanations: of models of the run, over token lengths and with captions; each has pictures of its own.
         mixers: ledgers over token lengths of ways to mix tokens, by name.
         whys: precisions compared, those of one model after each other.
+        placed: those of the points that ran on other providers than the CPU's, with where they did.
         started_at: when the run began, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -55,6 +70,7 @@ def write(
     plans = [*pictures.of_points(points, findings), *pictures.of_explanations(explanations)]
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
     plans += pictures.of_whys(whys)
+    plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # those of an earlier report do not stay
         drawn = pictures.save(partial, plans, progress)
     sections = _sections(drawn)
@@ -66,6 +82,7 @@ def write(
         "why_pictures": sections.pop(pictures.WHY_SECTION, []),
         "whys": [(why, table.why(why)) for why in whys],
         "processor": list(dict.fromkeys(line for why in whys for line in why.machine)),
+        "providers": _providers(points, placed, sections.pop(pictures.PROVIDERS_SECTION, [])),
         "sections": sections,
         "results": table.results(points),
         "problems": table.problems(points),
@@ -74,6 +91,7 @@ def write(
         "rounds": max(point.rounds for point in points),
         "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
         "emulated": sorted({point.provider for point in points if point.emulated}),
+        "wrong": len({point for point in points if point.verdict_told}),
         "commands": commands(points, run),
         "points": len(points),
         "claims": CLAIMS_FILE if (folder / CLAIMS_FILE).exists() else "",
@@ -108,6 +126,29 @@ def write_mixers(folder: Path, ledgers: Mapping[str, Sequence[Ledger]], *, progr
     """
     drawn = pictures.save(folder / pictures.FOLDER, [pictures.of_mixers(ledgers)], progress)
     return pictures.files(folder, drawn)
+
+
+def _providers(
+    points: Sequence[Point], placed: Sequence[PlacedPoint], drawn: Sequence[Picture]
+) -> dict[str, Any] | None:
+    """What stands in the section on providers; None where all ran on the CPU's."""
+    if all(point.provider == table.CPU for point in points):
+        return None
+    lost = [point for point in points if point.status == "unsupported"]
+    return {
+        "devices": placement_table.devices(points),
+        "pictures": drawn,
+        "tables": [
+            (title, said, rows)
+            for title, said, rows in (
+                ("What ran where", WHERE, placement_table.placements(placed)),
+                ("Left to the CPU", LEFT, placement_table.left(placed)),
+                ("Not taken", NOT_TAKEN, table.problems(lost)),
+                ("Load and first run", START, placement_table.starts(points)),
+            )
+            if rows.rows
+        ],
+    }
 
 
 def _sections(drawn: Sequence[Picture]) -> dict[str, list[Picture]]:

@@ -1,12 +1,15 @@
 """What was measured as a chart: points into small multiples, so that twenty lines need not share one box."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from edgeprof.report import style
-from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel
+from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
 from edgeprof.report.figures import Figure
 from edgeprof.schema import Findings, Point
+
+NAMED = 3  # of what is crossed out
 
 
 class Shown(NamedTuple):
@@ -31,21 +34,30 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
     for one in shown:
         family = one.point.family if figure.by == "length" else ""
         groups.setdefault((family, *_setting(one.point)), []).append(one)
+    ranks = _ranks(one.point.family for one in shown)
+    ordered = sorted(groups.values(), key=lambda group: (ranks[group[0].point.family], *_standing(group[0].point)))
     return Chart(
         title=figure.title,
-        remarks=tuple(_remarks(figure, [point for group in groups.values() for point, _ in group])),
+        remarks=tuple(_remarks(figure, [point for group in ordered for point, _ in group])),
         x=figure.x.scale,
         panels=tuple(
             Panel(
-                title=_title(figure, group[0].point, shown),
-                y=figure.y.scale,
+                title=_title(figure, group, shown),
+                y=_scale(figure, group[0].point),
                 lines=_lines(figure, group, looks),
                 guides=tuple(_guides(figure, group)),
+                hatched=group[0].point.emulated,
             )
-            for group in groups.values()
+            for group in ordered
         ),
         square=bool(figure.diagonal),
     )
+
+
+def _scale(figure: Figure, point: Point) -> Scale:
+    """What is emulated has a scale of its own: a common one would look like a comparison, and squeeze the rest."""
+    scale = figure.y.scale
+    return replace(scale, label=f"{scale.label}, emulated") if point.emulated else scale
 
 
 def _mark(figure: Figure, point: Point) -> Mark | None:
@@ -56,7 +68,8 @@ def _mark(figure: Figure, point: Point) -> Mark | None:
     if not x or not y or x.low <= 0 or y.low <= 0:
         return None
     name = _short_name(point) if figure.by == "size" else ""
-    return Mark(x.middle, y, name, figure.filled.band(point) if figure.filled else None)
+    band = figure.filled.band(point) if figure.filled else None
+    return Mark(x.middle, y, name, band, crossed=bool(point.verdict_told))
 
 
 def _short_name(point: Point) -> str:
@@ -70,9 +83,11 @@ def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Lin
         point = one.point
         name = _short_name(point) if figure.by == "length" else point.family or point.variant
         lines.setdefault((name, point.precision), []).append(one)
+    differ = len({one.point.share_told for one in shown}) > 1
     return tuple(
         Line(
-            label=f"{name} {precision}" if looks.several_precisions else name,
+            label=(f"{name} {precision}" if looks.several_precisions else name)
+            + (_bracketed(one.point for one in members) if differ else ""),
             colour=looks.colour(members[0].point),
             stroke=looks.stroke(members[0].point),
             marks=tuple(sorted((mark for _, mark in members), key=lambda mark: mark.x)),
@@ -127,20 +142,47 @@ def _setting(point: Point) -> tuple[str, bool, int, int]:
     return (point.provider, point.emulated, point.batch, point.threads)
 
 
-def _title(figure: Figure, point: Point, shown: Sequence[Shown]) -> str:
-    """The family, and whatever is not the same in all panels."""
+def _standing(point: Point) -> tuple[bool, bool, str]:
+    """The CPU first, what is emulated last: the columns of a figure with several families are of a provider each."""
+    return (point.emulated, point.provider != "cpu", point.provider)
+
+
+def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> str:
+    """The family, and whatever is not the same in all panels; of a provider that ran only a part, how much."""
+    point = group[0].point
 
     def varies(field: str) -> bool:
         return len({getattr(one.point, field) for one in shown}) > 1
 
     parts = [point.family] if figure.by == "length" and point.family else []
-    if varies("provider") or point.emulated:
+    share = _share(one.point for one in group)
+    if varies("provider") or point.emulated or share:
         parts.append(point.provider + (" (emulated)" if point.emulated else ""))
+        parts += [share] if share else []
     if varies("batch"):
         parts.append(f"batch {point.batch}")
     if varies("threads"):
         parts.append(f"{point.threads} threads")
     return ", ".join(parts)
+
+
+def _share(points: Iterable[Point]) -> str:
+    """ "83 % of MACs": of all that a panel shows, or the least of it."""
+    told = {point.share_told: point for point in points}
+    partly = [point for share, point in told.items() if share]
+    if not partly:
+        return ""
+    least = min(partly, key=_least)
+    return least.share_told if len(told) == 1 else f"at least {least.share_told}"
+
+
+def _bracketed(points: Iterable[Point]) -> str:
+    share = _share(points).removesuffix(" of MACs").replace("at least ", "≥ ")
+    return f" ({share})" if share else ""
+
+
+def _least(point: Point) -> tuple[float, float]:
+    return (point.macs_share or 0.0, point.nodes_share or 0.0)
 
 
 def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
@@ -153,9 +195,23 @@ def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
     for field, text in (("provider", "{}"), ("batch", "batch {}"), ("threads", "{} threads")):
         values = {getattr(point, field) for point in shown}
         said += [text.format(*values)] if len(values) == 1 else []
-    if any(point.emulated for point in shown):
-        said.append("emulated: the times mean nothing")
-    return [*filter(None, said), *_weights(shown)]
+    return [*filter(None, said), *_weights(shown), *_wrong(shown)]
+
+
+def _wrong(shown: Sequence[Point]) -> list[str]:
+    """What is crossed out, and by how much it is off."""
+    worst = {}
+    for point in sorted(shown, key=lambda point: point.max_rel_error or 0.0):
+        worst[f"{point.variant} {point.precision} on {point.provider}"] = point.verdict_told
+    alike: dict[str, list[str]] = {}
+    for name, verdict in worst.items():
+        alike.setdefault(verdict, []).append(name)
+    return [f"crossed out: {verdict} ({_some(names)})" for verdict, names in alike.items() if verdict]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _weights(shown: Sequence[Point]) -> list[str]:

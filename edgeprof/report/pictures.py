@@ -9,12 +9,13 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.process import Progress
-from edgeprof.report import bars, counted, drawing, panels, stacked
+from edgeprof.report import bars, counted, drawing, panels, placed, stacked
 from edgeprof.report.chart import Chart, Stacks
-from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS
-from edgeprof.schema import Explanation, Findings, Ledger, Point, Why
+from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
+from edgeprof.schema import Explanation, Findings, Ledger, PlacedPoint, Point, Why
 
 FOLDER = "figures"
+PROVIDERS_SECTION = "Providers"
 EXPLAINED_SECTION = "Explained"
 WHY_SECTION = "Why"
 
@@ -59,6 +60,10 @@ def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
         )
 
 
+def of_placements(found: Sequence[PlacedPoint], caption: str) -> Plan:
+    return Plan(PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placed.arrange, PLACEMENT, found))
+
+
 def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
     """
     Args:
@@ -91,11 +96,15 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
     for name, some in zip(names, models.values(), strict=True):
         yield Plan(
             name=f"{CLASSES.name}-{name}",
-            title=f"{some[0].a.variant}: {CLASSES.title}",
+            title=f"{some[0].a.variant}: {CLASSES.title}{_on(some[0].provider)}",
             section=WHY_SECTION,
             caption=" ".join(verdict for why in some for verdict in why.verdicts),
             chart=partial(stacked.arrange, CLASSES, some),
         )
+
+
+def _on(provider: str) -> str:
+    return "" if provider == placed.CPU else f" on {provider}"
 
 
 def _file_names(wanted: Sequence[str]) -> list[str]:

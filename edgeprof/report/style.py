@@ -12,6 +12,7 @@ FONT_PT = 11.0
 LABEL_PT = 11.0
 TITLE_PT = 14.0
 DPI = 160
+HATCH = "////"
 
 
 class Stroke(NamedTuple):
@@ -75,6 +76,7 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.color": QUIET,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "hatch.linewidth": 0.7,
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
     "figure.facecolor": "white",

@@ -11,6 +11,7 @@ from edgeprof import units
 from edgeprof.schema import Cost, Explanation, Ledger, Place, Point, Why
 
 MISSING = ""
+CPU = "cpu"
 Row = TypeVar("Row")
 
 
@@ -28,22 +29,45 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def _scaled(value: float | None, scale: float) -> str:
+def scaled(value: float | None, scale: float) -> str:
     return MISSING if value is None else units.number(value * scale, trim=False)
 
 
 def _interval_ms(point: Point) -> str:
     low, high = point.latency_ci_low_s, point.latency_ci_high_s
-    return MISSING if low is None or high is None else f"{_scaled(low, 1e3)} to {_scaled(high, 1e3)}"
+    return MISSING if low is None or high is None else f"{scaled(low, 1e3)} to {scaled(high, 1e3)}"
 
 
-def _provider(point: Point) -> str:
+def provider(point: Point) -> str:
     return f"{point.provider} (emulated)" if point.emulated else point.provider
 
 
 def _predicted_share(point: Point) -> str:
+    """What is predicted is what onnxruntime's CPU provider takes."""
     working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
-    return _scaled(working / predicted, 1) if working is not None and predicted else MISSING
+    known = working is not None and predicted and point.provider == CPU
+    return scaled((working or 0) / (predicted or 1), 1) if known else MISSING
+
+
+def _ran_there(point: Point) -> str:
+    if point.provider == CPU:
+        return MISSING
+    known = point.macs_share is not None or point.nodes_share is not None
+    return point.share_told or ("all" if known else "not known")
+
+
+def _agreement(point: Point) -> str:
+    if point.max_rel_error is None:
+        return MISSING
+    off = units.number(point.max_rel_error, 2)
+    return f"{off}: outside tolerance" if point.verdict_told else off
+
+
+def _device_memory(point: Point) -> str:
+    if point.provider == CPU:
+        return MISSING
+    told = point.device_memory_bytes
+    return "host memory only" if told is None else scaled(told, 1e-6)
 
 
 _IDENTITY: tuple[Column[Point], ...] = (
@@ -51,7 +75,7 @@ _IDENTITY: tuple[Column[Point], ...] = (
     Column("Params", lambda point: units.count(point.params)),
     Column("Weights source", lambda point: point.weights, number=False, kept="varying"),
     Column("Precision", lambda point: point.precision, number=False),
-    Column("Provider", _provider, number=False, kept="varying"),
+    Column("Provider", provider, number=False, kept="varying"),
     Column("Batch", lambda point: str(point.batch), kept="varying"),
     Column("Threads", lambda point: str(point.threads), kept="varying"),
     Column("Phase", lambda point: point.phase, number=False),
@@ -59,18 +83,21 @@ _IDENTITY: tuple[Column[Point], ...] = (
     Column("Cached", lambda point: f"{point.past_tokens:,}", kept="varying"),
 )
 _RESULTS: tuple[Column[Point], ...] = (
-    Column("Median (ms)", lambda point: _scaled(point.latency_median_s, 1e3)),
+    Column("Median (ms)", lambda point: scaled(point.latency_median_s, 1e3)),
     Column("95 % interval (ms)", _interval_ms),
-    Column("p90 (ms)", lambda point: _scaled(point.latency_p90_s, 1e3)),
+    Column("p90 (ms)", lambda point: scaled(point.latency_p90_s, 1e3)),
     Column("Samples", lambda point: f"{point.samples:,}"),
-    Column("Peak (MB)", lambda point: _scaled(point.memory_peak_bytes, 1e-6)),
-    Column("Weights (MB)", lambda point: _scaled(point.memory_weights_bytes, 1e-6)),
-    Column("Working (MB)", lambda point: _scaled(point.memory_working_bytes, 1e-6)),
-    Column("Predicted (MB)", lambda point: _scaled(point.memory_predicted_bytes, 1e-6), kept="filled"),
+    Column("Ran there", _ran_there, number=False, kept="filled"),
+    Column("Differs from CPU by", _agreement, kept="filled"),
+    Column("Peak (MB)", lambda point: scaled(point.memory_peak_bytes, 1e-6)),
+    Column("Weights (MB)", lambda point: scaled(point.memory_weights_bytes, 1e-6)),
+    Column("Working (MB)", lambda point: scaled(point.memory_working_bytes, 1e-6)),
+    Column("Device (MB)", _device_memory, kept="filled"),
+    Column("Predicted (MB)", lambda point: scaled(point.memory_predicted_bytes, 1e-6), kept="filled"),
     Column("Working / predicted", _predicted_share, kept="filled"),
-    Column("Load (s)", lambda point: _scaled(point.load_s, 1)),
-    Column("First run (ms)", lambda point: _scaled(point.first_run_s, 1e3)),
-    Column("GMAC", lambda point: _scaled(point.macs, 1e-9)),
+    Column("Load (s)", lambda point: scaled(point.load_s, 1)),
+    Column("First run (ms)", lambda point: scaled(point.first_run_s, 1e3)),
+    Column("GMAC", lambda point: scaled(point.macs, 1e-9)),
 )
 _PROBLEM: tuple[Column[Point], ...] = (
     Column("Status", lambda point: point.status if point.rounds == 0 else "incomplete", number=False),
@@ -80,12 +107,12 @@ _PROBLEM: tuple[Column[Point], ...] = (
 
 def results(points: Sequence[Point]) -> Table:
     """The points that were measured."""
-    return _table([point for point in points if point.status == "ok"], _IDENTITY + _RESULTS)
+    return tabulate([point for point in points if point.status == "ok"], _IDENTITY + _RESULTS)
 
 
 def problems(points: Sequence[Point]) -> Table:
     """The points that failed, and those of which some rounds did."""
-    return _table([point for point in points if point.error or point.status != "ok"], _IDENTITY + _PROBLEM)
+    return tabulate([point for point in points if point.error or point.status != "ok"], _IDENTITY + _PROBLEM)
 
 
 def shared(points: Sequence[Point]) -> str:
@@ -103,7 +130,7 @@ def shared(points: Sequence[Point]) -> str:
     return ", ".join(said)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
+def tabulate(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
     kept = []
     for column in columns:
         texts = {column.text(row) for row in rows}
@@ -121,17 +148,17 @@ def why(found: Why) -> Table:
     columns: tuple[Column[Place], ...] = (
         Column("Phase", lambda place: place.phase, number=False),
         Column("Tokens", lambda place: f"{place.length:,}"),
-        Column(f"{found.a.precision} (ms)", lambda place: _scaled(place.a_s, 1e3)),
-        Column(f"{found.b.precision} (ms)", lambda place: _scaled(place.b_s, 1e3)),
+        Column(f"{found.a.precision} (ms)", lambda place: scaled(place.a_s, 1e3)),
+        Column(f"{found.b.precision} (ms)", lambda place: scaled(place.b_s, 1e3)),
         Column("Speed", lambda place: units.ratio(place.speed)),
-        Column("95 % interval", lambda place: f"{_scaled(place.speed_low, 1)} to {_scaled(place.speed_high, 1)}"),
+        Column("95 % interval", lambda place: f"{scaled(place.speed_low, 1)} to {scaled(place.speed_high, 1)}"),
         *(Column(name.capitalize(), partial(_class_ms, name)) for name in names),
     )
-    return _table(found.places, columns)
+    return tabulate(found.places, columns)
 
 
 def _class_ms(name: str, place: Place) -> str:
-    texts = [f"{_scaled(one.a_s, 1e3)} → {_scaled(one.b_s, 1e3)}" for one in place.classes if one.name == name]
+    texts = [f"{scaled(one.a_s, 1e3)} → {scaled(one.b_s, 1e3)}" for one in place.classes if one.name == name]
     return texts[0] if texts else MISSING
 
 
@@ -158,7 +185,7 @@ def costs(explanation: Explanation) -> Table:
         Column("KV cache", lambda pair: _size(pair[0].cache_bytes), kept="filled"),
         Column("Activations", lambda pair: _size(pair[0].activation_bytes)),
     )
-    return _table(list(zip(whole, twice, strict=True)), columns)
+    return tabulate(list(zip(whole, twice, strict=True)), columns)
 
 
 def _rows(ledger: Ledger) -> list[Cost]:

@@ -50,6 +50,7 @@ def test_token_ticks_are_powers_of_two() -> None:
         (9, 210, 9, [10, 20, 30, 50, 100, 200]),  # ticks may be a factor of (210 / 9)^(1/9) = 1.42 apart
         (9, 210, 6, [10, 20, 50, 100, 200]),  # a factor of 1.69 apart: 20 and 30 are too close
         (9, 210, 4, [10, 30, 100]),  # 2.2
+        (4e6, 4e8, 3, [1e7, 1e8]),  # a factor of 4.6: even ticks (100, 200, 300, 400 million) would crowd
         (5e5, 2e16, 9, [1e6, 1e8, 1e10, 1e12, 1e14, 1e16]),  # 10.6 decades, 9 ticks: only every second one fits
     ],
 )
