@@ -148,6 +148,7 @@ def _point(visits: Sequence[Measurement]) -> Point:
         min_runs=newest.stopping.min_runs if newest.stopping else None,
         min_time_s=newest.stopping.min_time_s if newest.stopping else None,
         provider_options=shlex.join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
+        provider_library=newest.provider_library,
     )
 
 

@@ -8,9 +8,11 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from edgeprof.providers.table import PROVIDERS
 from edgeprof.schema import CPU, Artifact, InputValue, Measurement, OperatorPass, Record, StoppingRule, Target, Workload
 from edgeprof.store import content_key
 
+KNOWN = {row.name for row in PROVIDERS}
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
 
 CONTENTION_LIMIT = 0.03
@@ -65,6 +67,7 @@ class Visit(Record, frozen=True, kw_only=True):
             "settings_key": self.settings_key,
             "stopping": self.job.stopping,
             "provider_options": self.job.target.options,
+            "provider_library": "" if self.job.target.provider in KNOWN else self.job.target.library,
         }
 
 

@@ -1,14 +1,17 @@
 """The commands that make the same points again, derived from the records."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from edgeprof.schema import Point
+from edgeprof.providers.table import PROVIDERS
+from edgeprof.schema import Point, StoppingRule
 
 Product = dict[str, tuple[str, ...]]
 """Values for each dimension: all their combinations were measured."""
 
+USUAL = StoppingRule()
+OF_PROVIDERS = ("ep-option", "ep-library")  # may be given several times
 _LISTS = ("seq", "precision", "phase", "variant", "ep")  # the options that take several values
 
 
@@ -42,16 +45,34 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "threads": (str(point.threads),),
         "rounds": (str(max(rounds, 1)),),
         "weights": (point.weights,),
+        "runs": _unless(point.min_runs, USUAL.min_runs),
+        "min-time": _unless(point.min_time_s, USUAL.min_time_s),
+        "ep-option": tuple(f"{point.provider}.{option}" for option in _options(point)),
+        "ep-library": (f"{point.provider}={point.provider_library}",) if point.provider_library else (),
     }
 
 
+def _unless(value: float | None, usual: float) -> tuple[str, ...]:
+    """Nothing where a value is the usual one, or was not recorded."""
+    return () if value is None or value == usual else (f"{value:g}",)
+
+
+def _options(point: Point) -> list[str]:
+    """What the provider was told beside what it is told anyway."""
+    known = {row.name: {**row.device, **row.options, **row.emulator} for row in PROVIDERS}
+    usual = {f"{name}={value}" for name, value in known.get(point.provider, {}).items()}
+    return [option for option in shlex.split(point.provider_options) if option not in usual]
+
+
 def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
-    """Unite products that are equal in everything else."""
+    """Unite products that are equal in everything else; options bear the name of a provider, and go with it."""
+    together = (dimension, *OF_PROVIDERS) if dimension == "ep" else (dimension,)
     rest: dict[tuple[tuple[str, ...], ...], Product] = {}
     for product in products:
-        key = tuple(values for name, values in product.items() if name != dimension)
-        known = rest.get(key, {}).get(dimension, ())
-        rest[key] = {**product, dimension: tuple(dict.fromkeys((*known, *product[dimension])))}
+        key = tuple(values for name, values in product.items() if name not in together)
+        known = rest.get(key, {})
+        united = {name: tuple(dict.fromkeys((*known.get(name, ()), *product[name]))) for name in together}
+        rest[key] = {**product, **united}
     return list(rest.values())
 
 
@@ -60,8 +81,9 @@ def _profile(product: Product, run: str) -> str:
     lists = {name: ",".join(product[name]) for name in ("precision", "ep", "batch", "threads", "rounds")}
     seq = ",".join(sorted(product["seq"], key=int))
     targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]
-    options = {"seq": seq, "phase": phase, **lists, "name": run}
-    return _command("profile", targets, options)
+    options = [("seq", seq), ("phase", phase), *lists.items()]
+    options += [(name, value) for name in (*OF_PROVIDERS, "runs", "min-time") for value in product[name]]
+    return _command("profile", targets, [*options, ("name", run)])
 
 
 def _exports(points: Sequence[Point]) -> list[str]:
@@ -73,13 +95,13 @@ def _exports(points: Sequence[Point]) -> list[str]:
         precisions = tuple(precision for _, _, precision in group)
         chosen.setdefault((weights, precisions), []).append(variant)
     return [
-        _command("export", variants, {"precision": ",".join(precisions), "weights": weights})
+        _command("export", variants, [("precision", ",".join(precisions)), ("weights", weights)])
         for (weights, precisions), variants in chosen.items()
     ]
 
 
-def _command(verb: str, targets: Sequence[str], options: dict[str, str]) -> str:
+def _command(verb: str, targets: Sequence[str], options: Iterable[tuple[str, str]]) -> str:
     words = ["edgeprof", verb, *targets]
-    for name, value in options.items():
+    for name, value in options:
         words += [f"--{name}", value]
     return shlex.join(words)

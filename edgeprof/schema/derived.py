@@ -57,6 +57,7 @@ class Point(Record, frozen=True, kw_only=True):
     min_runs: int | None = None  # of the stopping rule; None: not recorded
     min_time_s: float | None = None
     provider_options: str = ""  # "backend_type=htp soc_model=60"
+    provider_library: str = ""  # of a provider that edgeprof does not know by itself
 
     @property
     def share_told(self) -> str:

@@ -97,6 +97,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     agreement: Agreement | None = None  # with the CPU provider on the same file
     stopping: StoppingRule | None = None  # None: written before it was recorded
     provider_options: dict[str, str] = {}  # what the provider was told
+    provider_library: str = ""  # of a provider that edgeprof does not know by itself
     artifact_sha256: str
     settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
     machine_id: str

@@ -221,3 +221,24 @@ def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
     points = [msgspec.structs.replace(p, variant="my model", weights="file") for p in runs.told()[0][:1]]
     (command,) = commands(points, "run")
     assert shlex.split(command)[:3] == ["edgeprof", "profile", "my model.onnx"]
+
+
+def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
+    """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
+    point = msgspec.structs.replace(runs.told()[0][0], weights="file", min_runs=10, min_time_s=1.0)
+    usual = "backend_path=b enableInt64=1"
+    points = [
+        point,
+        msgspec.structs.replace(point, provider="webgpu", provider_options="enableInt64=1"),
+        msgspec.structs.replace(point, provider="qnn", provider_options="backend_type=htp 'x=a b' soc_model=73"),
+        msgspec.structs.replace(point, provider="mine", provider_library="/opt/my lib.so", provider_options=usual),
+        msgspec.structs.replace(point, tokens=99, min_runs=3, min_time_s=0.25),
+    ]
+    common = f"edgeprof profile {point.variant}.onnx --seq {{}} --phase prefill --precision fp32 --ep {{}} --batch 1 "
+    common += "--threads 2 --rounds 3 "
+    assert commands(points, "run") == [
+        common.format(16, "cpu,webgpu,qnn,mine")
+        + "--ep-option 'qnn.x=a b' --ep-option qnn.soc_model=73 --ep-option mine.backend_path=b "
+        "--ep-option mine.enableInt64=1 --ep-library 'mine=/opt/my lib.so' --name run",
+        common.format(99, "cpu") + "--runs 3 --min-time 0.25 --name run",
+    ]
