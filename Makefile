@@ -37,9 +37,9 @@ bench: install
 # OpenVINO's package brings an onnxruntime of its own, and so needs an environment of its own.
 $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OPENVINO)
-	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
 		onnxruntime-openvino jinja2 msgspec numpy onnx onnx-ir psutil rich typer
+	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
 	touch $@
 
 # WebGPU is tested on SwiftShader, a Vulkan device in software: three files that lie beside a browser, or in Debian's package.

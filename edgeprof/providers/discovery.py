@@ -118,7 +118,7 @@ def _key() -> str:
     """Changes with all that decides the answer: packages, plugins, environment, interpreter, computer, the table."""
     libraries = [_stamp(path) for path in map(library_of, PROVIDERS) if path]
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES) or name in _PATHS}
-    computer = (platform.node(), platform.platform(), sys.executable, sys.version)
+    computer = (platform.node(), platform.release(), here(), sys.prefix, sys.version)
     return store.content_key(wheels.installed(), libraries, variables, computer, PROVIDERS)[:16]
 
 

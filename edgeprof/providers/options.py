@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.providers.known_options import JSON, NUMBER, PATH, TEXT
 from edgeprof.providers.table import PROVIDERS, Provider
+from edgeprof.schema import Target
 
 
 def check(row: Provider, asked: Mapping[str, str]) -> None:
@@ -26,6 +27,13 @@ def check(row: Provider, asked: Mapping[str, str]) -> None:
         problem = wrong(value, row.known[name])
         if problem:
             raise UsageError(f"{row.name} does not take {name}={value}: {problem}.", f"See {row.docs}")
+
+
+def unchecked(target: Target) -> str:
+    """What is to be said of options that nobody could check; "" where there are none."""
+    if not target.options or any(row.name == target.provider for row in PROVIDERS):
+        return ""
+    return f"{target.provider} is not in edgeprof's table: {', '.join(target.options)} is passed on unchecked."
 
 
 def siblings(row: Provider) -> list[str]:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeprof.measure import machine
-from tests.benchmarks import explain_cost, export_cost, overhead, precision, quantized_latency, recipes
+from tests.benchmarks import discovery, explain_cost, export_cost, overhead, precision, quantized_latency, recipes
 
-BENCHMARKS = (precision, export_cost, recipes, quantized_latency, explain_cost, overhead)
+BENCHMARKS = (precision, export_cost, recipes, quantized_latency, explain_cost, discovery, overhead)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Benchmarks
 
