@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import why as analysis
-from edgeprof.api.profiling import PhaseChoice, profile
+from edgeprof.api.profiling import profile
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import caches
+from edgeprof.api.shaping import PhaseChoice, caches
 from edgeprof.api.targets import any_model, one_model, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from edgeprof.api.fixing import Shapes, fix, shapes_asked
 from edgeprof.api.making import make, standing
 from edgeprof.api.recipes import Judging, Order, key_of, ordered, quantized, require_data, save_optimized
 from edgeprof.api.room import too_large
+from edgeprof.api.shaping import PhaseChoice
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized
 from edgeprof.families.transformers_family import TransformersFamily
@@ -59,6 +61,7 @@ class _Wish(Record, frozen=True, kw_only=True):
     out: Path
     force: bool
     save_optimized: bool
+    shapes: Shapes | None  # of static graphs
 
 
 def export(
@@ -79,6 +82,10 @@ def export(
     samples: int = COUNT,
     strict_accuracy: bool = False,
     save_optimized: bool = False,
+    static: bool = False,
+    seq: Sequence[int] = (),
+    batch: Sequence[int] = (1,),
+    phase: PhaseChoice = "both",
     keep_going: bool = False,
     progress: Progress = silent,
 ) -> list[Export]:
@@ -99,6 +106,9 @@ def export(
         samples: at most so many of that data, for each purpose.
         strict_accuracy: a recipe that costs more accuracy than its row allows is an error.
         save_optimized: write the graph that onnxruntime runs, too: optimized.onnx beside each model.
+        static: also write graphs of one shape, without dynamic dimensions, that read the weights of `model.onnx`:
+            prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx.
+        seq, batch, phase: of those.
         keep_going: go on with the next target when one fails; its error is in the result.
         progress: called with what is being done.
 
@@ -126,6 +136,7 @@ def export(
         out=out,
         force=force,
         save_optimized=save_optimized,
+        shapes=shapes_asked(static, seq, batch, phase),
     )
     sources = _sources(targets, wish, name, keep_going, progress)
     done: list[Export] = []
@@ -159,6 +170,8 @@ def _sources(
         if isinstance(source, _Source) and source.weights is not None:
             for order in wish.recipes:
                 require_data(order, wish.judging, source.name, source.weights.folder is None)
+        if isinstance(source, _Source) and wish.shapes:
+            wish.shapes.cases(source.name, source.variant)
         refusal = _refusal(source, wish) if isinstance(source, _Source) else None
         if refusal:
             if not keep_going:
@@ -257,11 +270,21 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> list[Export
         expected = Path(base.path).with_name(REFERENCE_FILE)
         made, stood = quantized(base, expected, order, wish.judging, home, key, wish.force, progress)
         results.append(_outcome(source, made, stood))
+    if wish.shapes:
+        results = [_with_static(result, wish.shapes, wish.force, progress) for result in results]
     if wish.save_optimized:
         for result in results:
             assert result.artifact is not None
             save_optimized(result.artifact, progress)
     return results
+
+
+def _with_static(result: Export, shapes: Shapes, force: bool, progress: Progress) -> Export:
+    artifact = result.artifact
+    assert artifact is not None
+    assert artifact.variant is not None
+    made = fix(artifact, shapes.cases(artifact.name, artifact.variant), force, progress)
+    return msgspec.structs.replace(result, artifact=made)
 
 
 def _settled_weights(source: _Source, wish: _Wish) -> Weights | None:

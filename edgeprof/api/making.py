@@ -52,6 +52,7 @@ def _sealed(artifact: Artifact, key: str) -> Artifact:
     return msgspec.structs.replace(
         artifact,
         key=key,
+        static=(),  # of another folder
         sha256=sha256_of(path),
         data_sha256=sha256_of(weights) if weights.exists() else "",
         data_bytes=weights.stat().st_size if weights.exists() else 0,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,7 +14,7 @@ from edgeprof import counting, store
 from edgeprof.analysis import statistics
 from edgeprof.analysis.ledger import case_of
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import caches, inputs_at
+from edgeprof.api.shaping import PhaseChoice, caches, case_for, inputs_at
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
@@ -29,8 +29,6 @@ from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Target,
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-PhaseChoice = Literal["prefill", "decode", "both"]
 
 
 class Ask(Record, frozen=True, kw_only=True):
@@ -199,13 +197,7 @@ def _case(artifact: Artifact, phase: Phase, length: int, batch: int, ask: Ask) -
         raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
     if ask.dims:
         raise UsageError(f"--dim is for .onnx files from elsewhere; {artifact.name} is sized by --seq and --batch.")
-    family = family_of(variant)
-    tokens = family.true_tokens(variant, case.tokens)
-    if not tokens:
-        raise UsageError(f"No input of {artifact.name} is as short as --seq {length}.", "Ask for a larger --seq.")
-    case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
-    _require_within(artifact, case, variant.max_tokens, family.fixed_tokens(variant))
-    return case
+    return case_for(artifact.name, variant, phase, batch, length)
 
 
 def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: Ask) -> Job:
@@ -241,18 +233,3 @@ def _named(dims: dict[str, int], role: str) -> int | None:
     if role == "tokens" and not found and len(others) == 1:
         return others[0]
     return found[0] if found else None
-
-
-def _require_within(artifact: Artifact, case: Case, most: int | None, only: int | None) -> None:
-    wanted = case.tokens + case.past_tokens
-    if only is not None and wanted != only:
-        raise UsageError(
-            f"{artifact.name} takes {only} tokens and no other number, and {wanted} are asked for.",
-            f"Ask for --seq {only}, or leave this model out.",
-        )
-    if most is not None and wanted > most:
-        what = f"{case.past_tokens} cached and {case.tokens} new tokens" if case.past_tokens else f"{wanted} tokens"
-        raise UsageError(
-            f"{artifact.name} takes at most {most} tokens, and {what} are asked for.",
-            "Ask for a shorter --seq, or leave this model out.",
-        )

@@ -11,7 +11,7 @@ from edgeprof.cli.console import show_line
 
 if TYPE_CHECKING:
     from edgeprof.api.exporting import Export
-    from edgeprof.schema import Accuracy, Artifact, FusionReceipt, QuantReceipt, StageReceipt
+    from edgeprof.schema import Accuracy, Artifact, FusionReceipt, QuantReceipt, StageReceipt, StaticGraph
 
 
 def show_exports(exports: "Sequence[Export]", json: bool) -> None:
@@ -44,6 +44,8 @@ def _show(result: "Export") -> None:
     if artifact.fusion:
         show_line(f"  {_fused(artifact.fusion)}")
     show_line(f"  {_checks(artifact)}")
+    if artifact.static:
+        show_line(f"  {_static(artifact.static)}")
     if artifact.accuracy:
         show_line(f"  {_accuracy(artifact.accuracy)}")
         for warning in artifact.accuracy.beyond:
@@ -110,6 +112,12 @@ def _accuracy(found: "Accuracy") -> str:
         parts.append(f"perplexity {found.perplexity_fp32:.4g} to {found.perplexity:.4g}")
     parts.append(f"largest difference {found.max_rel_error:.2g} of a vector's largest value")
     return f"accuracy against fp32, {found.task}: {', '.join(parts)}; {found.predictions:,} predictions, {found.data}"
+
+
+def _static(graphs: "Sequence[StaticGraph]") -> str:
+    worst = max(graph.max_abs_error for graph in graphs)
+    names = ", ".join(graph.file for graph in graphs)
+    return f"static graphs that read the same weights: {names}; max difference {worst:.1e}"
 
 
 def _checks(artifact: "Artifact") -> str:

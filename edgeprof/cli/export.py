@@ -25,6 +25,10 @@ def export(
     samples: options.Samples = 32,
     strict_accuracy: options.StrictAccuracy = False,
     save_optimized: options.SaveOptimized = False,
+    static: Annotated[bool, typer.Option("--static", help="Write graphs of one shape, too, for NPUs.")] = False,
+    seq: Annotated[str | None, typer.Option(help="Token lengths of those; in decode: tokens cached.")] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes of those.")] = "1",
+    phase: Annotated[str, typer.Option(help="Of those: prefill, decode, or both.")] = "both",
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on when one target fails.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
@@ -36,7 +40,7 @@ def export(
     from edgeprof import api
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports
-    from edgeprof.cli.options import choice, words
+    from edgeprof.cli.options import choice, numbers, words
 
     with console.progress_bar() as progress:
         exports = api.export(
@@ -56,6 +60,10 @@ def export(
             samples=samples,
             strict_accuracy=strict_accuracy,
             save_optimized=save_optimized,
+            static=static,
+            seq=numbers(seq, "--seq") if seq is not None else (),
+            batch=numbers(batch, "--batch"),
+            phase=choice(phase, "--phase", "prefill", "decode", "both"),
             keep_going=keep_going,
             progress=progress,
         )

@@ -35,6 +35,23 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         "its maximum. A local folder or owner/name on the hub is a model too."
     )
     console.show_line((note, "dim"))
+    _show_static_graphs()
+
+
+def _show_static_graphs() -> None:
+    """Of what is exported here: shapes that providers without dynamic ones can run."""
+    from edgeprof.cli import console
+    from edgeprof.errors import RunError
+    from edgeprof.store import MODELS, artifact_folders, load_artifact
+
+    for folder in artifact_folders(MODELS) if MODELS.is_dir() else []:
+        try:
+            artifact = load_artifact(folder)
+        except RunError:  # a damaged one is no reason to list nothing
+            continue
+        if artifact.static:
+            files = ", ".join(one.file for one in artifact.static)
+            console.show_line(f"{artifact.name} {artifact.precision} has static graphs: {files}")
 
 
 def _cell(value: object) -> str:

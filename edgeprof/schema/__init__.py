@@ -41,6 +41,7 @@ from edgeprof.schema.models import (
     Logits,
     QuantReceipt,
     StageReceipt,
+    StaticGraph,
     TensorSpec,
     Variant,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "Request",
     "Side",
     "StageReceipt",
+    "StaticGraph",
     "Status",
     "StoppingRule",
     "Target",

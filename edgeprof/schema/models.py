@@ -138,6 +138,16 @@ class FusionReceipt(Record, frozen=True, kw_only=True):
     note: str = ""  # why something is expected less often than there are blocks
 
 
+class StaticGraph(Record, frozen=True, kw_only=True):
+    """A graph of one shape, in the folder of the artifact whose weights it reads; for providers that need it so."""
+
+    file: str  # its name
+    case: Case  # in decode its cache has a slot more than `past_tokens`, for the new token
+    max_abs_error: float  # to the outputs of the artifact's own graph at this shape
+    sha256: str
+    key: str  # content key of what went into it
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """An ONNX file and all that is known of it; `artifact.json` beside the file."""
 
@@ -163,4 +173,5 @@ class Artifact(Record, frozen=True, kw_only=True):
     fusion: FusionReceipt | None = None
     accuracy: Accuracy | None = None
     accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
+    static: tuple[StaticGraph, ...] = ()
     versions: dict[str, str] = {}

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeprof import store
+from edgeprof import counting, store
 from edgeprof.errors import UsageError
 from edgeprof.schema import Artifact, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, pinning
 
-VERSION = 2  # of what is done here: grows with every change of it
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+VERSION = 3  # of what is done here: grows with every change of it
 
 
 class Tailored(Record, frozen=True, kw_only=True):
@@ -37,27 +41,57 @@ def tailored(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int,
         UsageError: the graph cannot be made static at this shape.
         EdgeprofError: an operator that the provider lacks cannot be written out.
     """
-    model = graph.load(Path(artifact.path))
-    lacking = {node.op_type for node in model.graph.all_nodes()} & set(target.lacks)
+    model = _read(artifact)
+    lacking = _lacking(model, target)
     if not target.static and not lacking:
         return Tailored(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
-    if unknown := lacking - {attention.ATTENTION}:
-        raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
     sizes = sorted(shapes.items()) if target.static else []
     key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, VERSION)
-    written = {name: sum(node.op_type == name for node in model.graph) for name in sorted(lacking)}
-    if lacking:
-        attention.write_out(model)
-    if target.static:
-        pinning.pin(model, shapes)
     file = folder / f"{key[:32]}.onnx"
-    if not file.is_file():
+    if file.is_file():
+        model = graph.load(file)
+    else:
+        _adapt(model, target, shapes)
         store.write_atomic(file, graph.serialized(model))
     return Tailored(
         path=str(file),
         weights_folder=str(Path(artifact.path).parent),
         inputs=graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers]),
         outputs=graph.specs(list(model.graph.outputs)),
-        written_out=written,
+        written_out=lacking,
         static=target.static,
     )
+
+
+def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+    """As `tailored`, not written to disk: its weights are references into the artifact's folder."""
+    model = _read(artifact)
+    _adapt(model, target, shapes)
+    return model
+
+
+def _adapt(model: ir.Model, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Change a graph in place into what a provider takes.
+
+    Raises:
+        UsageError, EdgeprofError: as `tailored`.
+    """
+    if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
+        raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
+    if attention.ATTENTION in target.lacks:
+        attention.write_out(model)
+    if target.static:
+        pinning.pin(model, shapes)
+
+
+def _read(artifact: Artifact) -> ir.Model:
+    """The graph with local functions written out; weights in a data file are references and stay closed."""
+    import onnx_ir as ir
+
+    return ir.from_proto(counting.read(Path(artifact.path)))
+
+
+def _lacking(model: ir.Model, target: Target) -> dict[str, int]:
+    """Operators of a graph that the provider lacks, and how many."""
+    nodes = [node.op_type for node in model.graph if node.domain in ("", "ai.onnx")]
+    return {name: nodes.count(name) for name in sorted(target.lacks) if name in nodes}

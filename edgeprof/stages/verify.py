@@ -32,6 +32,7 @@ class VerifyRequest(Record, frozen=True, kw_only=True):
     reference: str
     inputs: tuple[TensorSpec, ...]
     tolerance: float | None  # None: differences are recorded, and only nonsense fails
+    against: str = "PyTorch"  # what the reference values are of
 
 
 class Verified(Record, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ def _check(
         allowed = None if request.tolerance is None else request.tolerance * scale
         if allowed is not None and error > allowed:
             raise VerificationError(
-                f"Output {name} differs from PyTorch by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
+                f"Output {name} differs from {request.against} by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
                 "Try another --opset.",
             )
         worst, cosine = max(worst, error), min(cosine, _cosine(found, wanted))
