@@ -1,5 +1,8 @@
 """Mixers and the lookup table come out computing what PyTorch computes, at any length that they take, in int8 too."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,93 +36,106 @@ def exported(variant: Variant, folder: Path, opset: int = export.OPSET) -> expor
     return export.run(request, silent)
 
 
-def verified(made: export.Exported, folder: Path, model: str = "model.onnx", tolerance: float | None = 1e-4) -> Any:
-    reference = str(folder / "reference.npz")
+@dataclass(frozen=True)
+class Made:
+    """An export, and the folder that holds its files. Not to be changed."""
+
+    folder: Path
+    export: export.Exported
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.onnx"
+
+
+Make = Callable[[str], Made]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Exports a variant of the table, in the newest operator set; each one once."""
+
+    @cache
+    def made(name: str) -> Made:
+        folder = tmp_path_factory.mktemp("exported")
+        return Made(folder, exported(VARIANTS[name], folder))
+
+    return made
+
+
+def verified(made: Made, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
+    reference, inputs = str(made.folder / "reference.npz"), made.export.inputs
     request = verify.VerifyRequest(
-        model=str(folder / model), reference=reference, inputs=made.inputs, tolerance=tolerance
+        model=str(model or made.model), reference=reference, inputs=inputs, tolerance=tolerance
     )
     return verify.run(request, silent).checks
 
 
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_it_agrees_with_pytorch(variant: Variant, tmp_path: Path) -> None:
-    made = exported(variant, tmp_path)
-    checks = verified(made, tmp_path)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_it_agrees_with_pytorch(name: str, make: Make) -> None:
+    made, variant = make(name), VARIANTS[name]
+    checks = verified(made)
     assert {check.case.batch for check in checks} == {1, 3}
-    assert made.params == family_of(variant).params(variant) == small.torch_params(variant)
-    assert made.inputs == family_of(variant).inputs(variant)
-    assert made.outputs == family_of(variant).outputs(variant)
+    assert made.export.params == family_of(variant).params(variant) == small.torch_params(variant)
+    assert made.export.inputs == family_of(variant).inputs(variant)
+    assert made.export.outputs == family_of(variant).outputs(variant)
 
 
 @pytest.mark.parametrize("name", ["dense", "gram", "cross", "block"])
 def test_an_older_operator_set_agrees_too(name: str, tmp_path: Path) -> None:
-    assert verified(exported(VARIANTS[name], tmp_path, opset=18), tmp_path)
+    assert verified(Made(tmp_path, exported(VARIANTS[name], tmp_path, opset=18)))
 
 
 @pytest.mark.parametrize("name", ["attention", "many heads", "cross", "block"])
-def test_attention_is_one_operator(name: str, tmp_path: Path) -> None:
-    assert exported(VARIANTS[name], tmp_path).count.nodes["Attention"] == 1
+def test_attention_is_one_operator(name: str, make: Make) -> None:
+    assert make(name).export.count.nodes["Attention"] == 1
 
 
-def test_a_second_sequence_may_have_any_length(tmp_path: Path) -> None:
+def test_a_second_sequence_may_have_any_length(make: Make) -> None:
     """The one that it is sized for, one token, and more and fewer than there are queries."""
-    variant = VARIANTS["cross"]
-    exported(variant, tmp_path)
-    model, generator = export.build(variant, Weights()), np.random.default_rng(0)
+    made = make("cross")
+    model, generator = export.build(VARIANTS["cross"], Weights()), np.random.default_rng(0)
     for tokens, context in ((5, 11), (5, 1), (1, 40), (9, 9)):
         states, other = (generator.standard_normal((2, n, 24), dtype=np.float32) for n in (tokens, context))
         with torch.no_grad():
             expected = model(torch.from_numpy(states), torch.from_numpy(other)).numpy()
-        mixed = run(tmp_path / "model.onnx", {"hidden_states": states, "context": other})["mixed"]
+        mixed = run(made.model, {"hidden_states": states, "context": other})["mixed"]
         np.testing.assert_allclose(mixed, expected, atol=1e-5)
 
 
-def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(tmp_path: Path) -> None:
+def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(make: Make) -> None:
     """The first token's output, when only the last token changes."""
     states = np.random.default_rng(0).standard_normal((1, 6, 24), dtype=np.float32)
     changed = states.copy()
     changed[:, -1] = states[:, -1, ::-1]
     for task in small.MIXERS:
-        folder = tmp_path / task
-        folder.mkdir()
-        exported(VARIANTS[task], folder)
-        one, other = (run(folder / "model.onnx", {"hidden_states": x})["mixed"][:, 0] for x in (states, changed))
+        one, other = (run(make(task).model, {"hidden_states": x})["mixed"][:, 0] for x in (states, changed))
         assert (np.abs(one - other).max() > 1e-3) == (task != "pointwise")
 
 
 # --- int8 ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "matmuls"), [("dense", 1), ("pointwise", 1), ("cross", 3), ("block", 6)])
-def test_int8_reaches_every_weight(name: str, matmuls: int, tmp_path: Path) -> None:
-    made = exported(VARIANTS[name], tmp_path)
-    (tmp_path / "int8").mkdir()
+def in_int8(made: Made, folder: Path) -> quantize.Quantized:
     request = quantize.QuantizeRequest(
-        model=str(tmp_path / "model.onnx"),
-        recipe="int8",
-        settings=recipe("int8").settings,
-        folder=str(tmp_path / "int8"),
+        model=str(made.model), recipe="int8", settings=recipe("int8").settings, folder=str(folder)
     )
-    receipt = quantize.run(request, silent).receipt
+    return quantize.run(request, silent)
+
+
+@pytest.mark.parametrize(("name", "matmuls"), [("dense", 1), ("pointwise", 1), ("cross", 3), ("block", 6)])
+def test_int8_reaches_every_weight(name: str, matmuls: int, make: Make, tmp_path: Path) -> None:
+    receipt = in_int8(make(name), tmp_path).receipt
     assert (receipt.matmuls, receipt.matmuls_quantized) == (matmuls, matmuls)
-    assert min(check.cosine for check in verified(made, tmp_path, "int8/model.onnx", None)) > 0.999
+    assert min(check.cosine for check in verified(make(name), tmp_path / "model.onnx", None)) > 0.999
 
 
 @pytest.mark.parametrize("name", ["gram", "table"])
-def test_where_no_weight_is_multiplied_int8_is_refused(name: str, tmp_path: Path) -> None:
-    exported(VARIANTS[name], tmp_path)
-    (tmp_path / "int8").mkdir()
-    request = quantize.QuantizeRequest(
-        model=str(tmp_path / "model.onnx"),
-        recipe="int8",
-        settings=recipe("int8").settings,
-        folder=str(tmp_path / "int8"),
-    )
+def test_where_no_weight_is_multiplied_int8_is_refused(name: str, make: Make, tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match=r"None of the 0 weight matmuls was quantized"):
-        quantize.run(request, silent)
+        in_int8(make(name), tmp_path)
 
 
-def test_a_dense_layer_has_its_length_in_the_file(tmp_path: Path) -> None:
-    exported(VARIANTS["dense"], tmp_path)
-    (value,) = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.input
+def test_a_dense_layer_has_its_length_in_the_file(make: Make) -> None:
+    (value,) = onnx.load(make("dense").model, load_external_data=False).graph.input
     assert [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] == ["batch_size", 6, 24]
