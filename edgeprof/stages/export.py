@@ -5,6 +5,7 @@ Run as a module, this file is that process.
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import importlib.util
 import re
@@ -253,4 +254,5 @@ def _values(model: ir.Model) -> list[ir.Value]:
 
 
 if __name__ == "__main__":
+    gc.disable()  # a fifth of a small model's time, and less than 1 % of a large one's memory: the process ends soon
     process.serve(run, ExportRequest)
