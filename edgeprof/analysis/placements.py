@@ -49,7 +49,7 @@ def _in_part(provider: str, points: Sequence[Point]) -> str:
     partly = [point for point in points if point.status == "ok" and point.share_told]
     if not partly:
         return ""
-    least = min(partly, key=lambda point: (point.macs_share or 0.0, point.nodes_share or 0.0))
+    least = min(partly, key=lambda point: point.share or 0.0)
     return (
         f"{provider} ran only a part of {_share(partly, points)}, at the least {least.share_told} ({name(least)}); "
         "the CPU ran the rest."

@@ -135,7 +135,7 @@ def findings(told: Told) -> tuple[str, ...]:
     for phase in told.phases:
         known = [place for place in told.of(phase) if place.classes]
         if not known:
-            said.append(f"{phase.capitalize()}: no operators were profiled, so nothing is said of where time goes.")
+            said.append(f"{phase.capitalize()}: no operators were timed, so nothing is said of where time goes.")
             continue
         said += _of_place(told, known[-1])
     return (*said, *_of_weights(told))

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from edgeprof import units
 from edgeprof.analysis import findings
-from edgeprof.analysis.findings import Comparison
+from edgeprof.analysis.findings import BASE_PROVIDER, Comparison
 from edgeprof.analysis.told import Told
 from edgeprof.analysis.words import joined
-from edgeprof.schema import Point
 
 
 def precisions(told: Told) -> str:
@@ -26,7 +25,7 @@ def providers(told: Told) -> str:
     groups = _grouped(findings.provider_comparisons(told.points), "provider", "precision")
     several = len({point.precision for point in told.points}) > 1
     return " ".join(
-        _against(told, pairs, f"on {provider}", f"on {findings.BASE_PROVIDER}", f" of {precision}" if several else "")
+        _against(told, pairs, f"on {provider}", f"on {BASE_PROVIDER}", f" of {precision}" if several else "")
         for (provider, precision), pairs in groups.items()
     )
 
@@ -84,14 +83,15 @@ def _one_against(told: Told, pair: Comparison, one: str, base: str, which: str) 
 
 
 def _where(told: Told, pair: Comparison) -> str:
-    """The point; shares, where a provider ran only a part of one of the two."""
-    shares = [f"{_side(pair, one)}: {one.share_told}" for one in (pair.point, pair.base) if one.share_told]
-    parts = f" ({', '.join(shares)})" if shares else ""
-    return f"{pair.point.variant} at {told.tokens(pair.point)}{parts}"
-
-
-def _side(pair: Comparison, point: Point) -> str:
-    return point.precision if pair.point.provider == pair.base.provider else point.provider
+    """The point, and how much of it ran where it was asked to, if that is not all."""
+    where = f"{pair.point.variant} at {told.tokens(pair.point)}"
+    shares = {one.precision: one.share_told for one in (pair.point, pair.base) if one.provider != BASE_PROVIDER}
+    if not any(shares.values()):
+        return where
+    if len(set(shares.values())) == 1:
+        return f"{where}, {pair.point.share_told} on {pair.point.provider}"
+    parts = joined([f"{share or 'all'} in {precision}" for precision, share in shares.items()])
+    return f"{where}, {parts} on {pair.point.provider}"
 
 
 def _parts(pairs: Sequence[Comparison]) -> str:

@@ -55,11 +55,12 @@ def why(
 
     Args:
         points: of one machine.
-        passes: of the same run; of a point that was profiled again the newest one that went well counts.
+        passes: of the same run; of a point that was profiled again the newest one that went well counts. Times of
+            operators that were only handed over to a device say nothing of where time goes, and are left out.
     """
     found = measured(points)
     mine, others = _by_setting(found, a), _by_setting(found, b)
-    profiled = {_key(one): (one, reading) for one, reading in operators.ok(passes)}
+    profiled = {_key(one): (one, reading) for one, reading in operators.ok(passes) if not one.dispatch_only}
     compared = []
     for setting in mine:
         both = [(mine[setting][at], others[setting][at]) for at in mine[setting] if at in others.get(setting, {})]
@@ -122,7 +123,7 @@ def _in_part(told: reasons.Told, both: Sequence[tuple[Point, Point]]) -> str:
     for name, points in zip(told.names, zip(*both, strict=True), strict=True):
         partly = [point for point in points if point.share_told]
         if partly:
-            least = min(partly, key=lambda point: (point.macs_share or 0.0, point.nodes_share or 0.0))
+            least = min(partly, key=lambda point: point.share or 0.0)
             said.append(f"{least.share_told} of {name}")
     return f" {told.provider} ran only a part, at the least {joined(said)}; the CPU ran the rest." if said else ""
 

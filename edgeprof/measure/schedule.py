@@ -55,6 +55,8 @@ class Visit(Record, frozen=True, kw_only=True):
             "params": artifact.params,
             "precision": artifact.precision,
             "provider": self.job.target.provider,
+            "emulated": self.job.target.emulated,
+            "device": self.job.target.device,
             "phase": workload.phase,
             "batch": workload.batch,
             "tokens": workload.tokens,

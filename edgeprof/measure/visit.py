@@ -31,6 +31,7 @@ def measure_operators(job: Job, machine_id: str) -> OperatorPass:
         **outcome(OPERATORS_CHILD, visit.job, OperatorReading),
         vocabulary=_vocabulary(job),
         quantization=job.artifact.quantization,
+        dispatch_only=job.target.asynchronous,
         machine_id=machine_id,
     )
 

@@ -172,17 +172,13 @@ def _share(points: Iterable[Point]) -> str:
     partly = [point for share, point in told.items() if share]
     if not partly:
         return ""
-    least = min(partly, key=_least)
+    least = min(partly, key=lambda point: point.share or 0.0)
     return least.share_told if len(told) == 1 else f"at least {least.share_told}"
 
 
 def _bracketed(points: Iterable[Point]) -> str:
     share = _share(points).removesuffix(" of MACs").replace("at least ", "≥ ")
     return f" ({share})" if share else ""
-
-
-def _least(point: Point) -> tuple[float, float]:
-    return (point.macs_share or 0.0, point.nodes_share or 0.0)
 
 
 def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:

@@ -44,7 +44,8 @@ def alike(found: Iterable[PlacedPoint]) -> list[Lengths]:
             ),
             [],
         ).append(one)
-    return [Lengths(tuple(sorted(some, key=lambda one: one.point.length))) for some in groups.values()]
+    rows = [Lengths(tuple(sorted(some, key=lambda one: one.point.length))) for some in groups.values()]
+    return sorted(rows, key=lambda row: (row.point.emulated, row.point.provider))
 
 
 # --- what ran where --------------------------------------------------------------------------------------

@@ -60,10 +60,15 @@ class Point(Record, frozen=True, kw_only=True):
     provider_library: str = ""  # of a provider that edgeprof does not know by itself
 
     @property
+    def share(self) -> float | None:
+        """Of the MACs on the provider asked for, of the nodes where MACs are unknown; None: not known, or the CPU."""
+        return self.nodes_share if self.macs_share is None else self.macs_share
+
+    @property
     def share_told(self) -> str:
         """ "83 % of MACs" where the provider asked for did not do all of it; "of nodes" where MACs are unknown."""
-        share, of = (self.nodes_share, "nodes") if self.macs_share is None else (self.macs_share, "MACs")
-        return f"{units.percent(share)} of {of}" if share is not None and share < 1 else ""
+        of = "nodes" if self.macs_share is None else "MACs"
+        return f"{units.percent(self.share)} of {of}" if self.share is not None and self.share < 1 else ""
 
     @property
     def verdict_told(self) -> str:

@@ -150,6 +150,8 @@ class OperatorPass(Record, frozen=True, kw_only=True):
     reading: OperatorReading | None = None  # there when status is "ok"
     vocabulary: int | None = None  # columns of the logits, where the file says how many
     quantization: QuantReceipt | None = None  # of the artifact
+    emulated: bool = False  # as Measurement's
+    dispatch_only: bool = False  # a run returns before the device is done: times of operators are those of handing over
     artifact_sha256: str
     settings_key: str
     machine_id: str

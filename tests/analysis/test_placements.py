@@ -16,6 +16,8 @@ from edgeprof.schema import (
     Machine,
     Measurement,
     OperatorPass,
+    OperatorReading,
+    OperatorTime,
     Placed,
     PlacedPoint,
     Placement,
@@ -42,6 +44,19 @@ GPU = {"provider": "webgpu", "nodes_share": 1.0, "macs_share": 1.0, "agrees": Tr
 PARTLY = {**GPU, "macs_share": 0.831, "nodes_share": 0.75}
 WRONG = {**GPU, "agrees": False, "max_rel_error": 1.2}
 EMULATED = {**GPU, "provider": "qnn", "emulated": True}
+
+MACHINE = Machine(
+    machine_id="m",
+    cpu="c",
+    cpu_features=(),
+    architecture="x86_64",
+    cores_allowed=2,
+    governor="performance",
+    memory_bytes=1,
+    memory_limit_bytes=None,
+    os="",
+    versions={},
+)
 
 
 # --- what must not be compared -------------------------------------------------------------------------
@@ -131,8 +146,8 @@ def test_no_winner_without_its_share() -> None:
         "(bert-base fp32, prefill at 64 tokens); the CPU ran the rest."
     )
     assert (
-        "Prefill on webgpu against cpu: faster at all 2 points (median 4x, up to 4x: bert-base at 64 tokens "
-        "(webgpu: 83 % of MACs)). At all 2 points webgpu ran only a part, the CPU the rest."
+        "Prefill on webgpu against cpu: faster at all 2 points (median 4x, up to 4x: bert-base at 64 tokens, "
+        "83 % of MACs on webgpu). At all 2 points webgpu ran only a part, the CPU the rest."
     ) in told.headlines
     assert told.captions["prefill-throughput"].startswith(
         "The highest throughput is 1,280 tokens/s (bert-base on webgpu (83 % of MACs) at 64 tokens"
@@ -141,23 +156,27 @@ def test_no_winner_without_its_share() -> None:
     assert all("83 % of MACs" in sentence for sentence in fast)
 
 
+def test_both_shares_of_a_pair_are_named_where_they_differ() -> None:
+    points = [point(0.2, **PARTLY), point(0.1, precision="fp16", **{**PARTLY, "macs_share": 0.5})]
+    assert (
+        "Prefill of bert-base at 128 tokens, 50 % of MACs in fp16 and 83 % of MACs in fp32 on webgpu is 2x as fast in "
+        "fp16 as in fp32 (95 % interval 1.96 to 2.04)."
+    ) in sentences(points).headlines
+
+
+def test_the_least_share_is_the_least_whatever_it_is_of() -> None:
+    nodes = point(0.1, variant="vit-base", **{**PARTLY, "macs_share": None, "nodes_share": 0.97})
+    assert (
+        sentences([nodes, point(0.1, **PARTLY)])
+        .headlines[0]
+        .startswith("webgpu ran only a part of all of its 2 points, at the least 83 % of MACs (bert-base fp32")
+    )
+
+
 def test_why_names_the_provider_and_what_it_ran() -> None:
     points = [point(0.2, **PARTLY), point(0.1, precision="fp16", **{**GPU, "nodes_share": 0.5, "macs_share": None})]
-    machine = Machine(
-        machine_id="m",
-        cpu="c",
-        cpu_features=(),
-        architecture="x86_64",
-        cores_allowed=2,
-        governor="performance",
-        memory_bytes=1,
-        memory_limit_bytes=None,
-        os="",
-        versions={},
-    )
-    no_passes: list[OperatorPass] = []
     ((a, b),) = sides(points)
-    (found,) = why(a, b, points, no_passes, machine)
+    (found,) = why(a, b, points, [], MACHINE)
     assert (found.provider, found.machine) == ("webgpu", ())
     assert found.verdicts == (
         "Prefill on webgpu: fp16 is faster than fp32 at 128 tokens (2x as fast). webgpu ran only a part, at the least "
@@ -225,3 +244,26 @@ def test_the_caption_names_the_least_share_and_what_was_left() -> None:
 def test_reference_points_keep_providers_apart() -> None:
     points = [point(0.1), point(0.05, **GPU)]
     assert len(reference_points(points)) == 2
+
+
+def test_operators_that_were_only_handed_over_explain_nothing() -> None:
+    times = (OperatorTime(operator="MatMul", nodes=8, time_s=1e-6),)
+    seen = OperatorReading(operators=times, matrices=(), profiled_latencies_s=(0.1,), latencies_s=(0.1,))
+    points = [point(0.2, **GPU), point(0.1, precision="fp16", **GPU)]
+    ((a, b),) = sides(points)
+    for dispatch_only, lengths in ((False, 1), (True, 0)):
+        passes = [
+            OperatorPass(
+                **{field: getattr(one, field) for field in ("variant", "precision", "provider", "phase", "batch")},
+                **{field: getattr(one, field) for field in ("tokens", "past_tokens", "threads", "machine_id")},
+                status="ok",
+                reading=seen,
+                dispatch_only=dispatch_only,
+                artifact_sha256="a",
+                settings_key="s",
+                started_at="2026-03-01T12:00:00Z",
+            )
+            for one in points
+        ]
+        (found,) = why(a, b, points, passes, MACHINE)
+        assert len(found.places[0].classes) == lengths

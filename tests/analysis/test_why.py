@@ -271,7 +271,7 @@ def test_of_several_passes_the_newest_good_one_counts() -> None:
 
 def test_without_operators_only_the_times_speak() -> None:
     assert compared({128: 0.2}, {128: 0.1}).findings == (
-        "Prefill: no operators were profiled, so nothing is said of where time goes.",
+        "Prefill: no operators were timed, so nothing is said of where time goes.",
     )
 
 
