@@ -29,7 +29,7 @@ test: install browser $(OPENVINO)/.installed .swiftshader/.found
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

@@ -4,12 +4,23 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import environments
+import msgspec
 import pytest
 from command import Command, Ran, command_line
+from together import WORKER, Shared, in_turn, rank
+
+if WORKER:
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads would take the cores from the other process
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that at the end no process waits long for another."""
+    items.sort(key=lambda item: rank(item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,23 +85,36 @@ def edgeprof(tmp_path: Path) -> Command:
 
 
 @pytest.fixture(scope="session")
-def gpt2_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A decoder small enough to export in seconds, most of whose weights are its tied embedding, as in GPT-2."""
-    import small
-
-    folder = tmp_path_factory.mktemp("checkpoints") / "gpt2-small"
-    return small.checkpoint(
-        folder, "gpt2", "causal-lm", n_layer=2, n_embd=128, n_head=4, n_positions=64, vocab_size=4000
-    )
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """A folder for what is made once, however many processes run the tests."""
+    mine = tmp_path_factory.getbasetemp()
+    return Shared(mine.parent if WORKER else mine)
 
 
 @pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory, gpt2_checkpoint: Path) -> list[Any]:
+def gpt2_checkpoint(shared: Shared) -> Path:
+    """A decoder small enough to export in seconds, most of whose weights are its tied embedding, as in GPT-2."""
+    import small
+
+    def made() -> bytes:
+        sizes = {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 64, "vocab_size": 4000}
+        return bytes(small.checkpoint(shared.folder / "checkpoints" / "gpt2-small", "gpt2", "causal-lm", **sizes))
+
+    return Path(shared.once("checkpoint", made).decode())
+
+
+@pytest.fixture(scope="session")
+def exports(shared: Shared, gpt2_checkpoint: Path) -> list[Any]:
     """What `export` returned for one small model of each family, in fp32 and int8."""
-    from edgeprof import export
+    from edgeprof import Export, export
+
+    def made(target: str) -> bytes:
+        out = shared.folder / "exported" / "models"
+        return msgspec.json.encode(export([target], precision=["fp32", "int8"], out=out))
 
     targets = [str(gpt2_checkpoint), "bert-tiny", "vit-tiny"]
-    return export(targets, precision=["fp32", "int8"], out=tmp_path_factory.mktemp("exported") / "models")
+    results = {target: shared.once(Path(target).name, partial(made, target)) for target in in_turn(targets)}
+    return [one for target in targets for one in msgspec.json.decode(results[target], type=list[Export])]
 
 
 @pytest.fixture(scope="session")
