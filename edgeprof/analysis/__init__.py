@@ -9,5 +9,6 @@ counted      ledgers -> words: the captions of figures of what was counted
 ledger       closed forms and graph counts as ledgers; what overtakes what
 why          two files of one run -> which is faster, from where on, and what makes it so; `operators` (the table of
              classes), `reasons` (the words) and `processor` are behind it
+buckets      which static lengths waste least for requests of many lengths
 claims       what is said of transformers, with a check for each; `checks`, `growth` and `fit` are behind it
 """

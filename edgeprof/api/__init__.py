@@ -10,6 +10,7 @@
     load_run(name)              a run that was made before                             -> Run
     write_report(name)          figures and pages                                      -> path of index.html
     devices()                   where a model can run here                             -> list[Device]
+    choose_buckets(target)      static lengths for requests of many lengths            -> Buckets
     check_claims(run)           what is said of transformers, claim by claim           -> list[CheckedClaim]
 
 Long ones take `progress`, a callback told what is being done and which share is done. All raise EdgeprofErrors.
@@ -20,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgeprof.api.bucketing import choose_buckets
     from edgeprof.api.claiming import check_claims
     from edgeprof.api.comparing import why
     from edgeprof.api.discovering import devices
@@ -35,6 +37,7 @@ __all__ = [
     "Export",
     "Run",
     "check_claims",
+    "choose_buckets",
     "devices",
     "draw_explanation",
     "explain",
@@ -51,6 +54,7 @@ _MODULE = {
     "Export": "exporting",
     "Run": "runs",
     "check_claims": "claiming",
+    "choose_buckets": "bucketing",
     "devices": "discovering",
     "draw_explanation": "explaining",
     "explain": "explaining",

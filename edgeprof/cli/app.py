@@ -2,7 +2,20 @@
 
 import typer
 
-from edgeprof.cli import claims, devices, explain, export, models, profile, quantize, recipes, report, verify, why
+from edgeprof.cli import (
+    buckets,
+    claims,
+    devices,
+    explain,
+    export,
+    models,
+    profile,
+    quantize,
+    recipes,
+    report,
+    verify,
+    why,
+)
 
 app = typer.Typer(
     name="edgeprof",
@@ -22,6 +35,7 @@ for verb in (
     profile.profile,
     explain.explain,
     why.why,
+    buckets.buckets,
     report.report,
     claims.claims,
 ):

@@ -5,6 +5,7 @@
     costs     Ledger, Explanation: what is counted
     placing   Target, Device, Placement: where it can run, and where it did
     runs      Request, Reading, Measurement, Machine: what is measured
+    buckets   Buckets: static lengths that were chosen
     derived   Point, Findings, Why, CheckedClaim: what follows from records
 
 All are frozen, all carry their units in their names. Raw values are stored; statistics are derived
@@ -12,6 +13,7 @@ All are frozen, all carry their units in their names. Raw values are stored; sta
 """
 
 from edgeprof.schema.base import SCHEMA_VERSION, Record, decode, encode, encode_pretty
+from edgeprof.schema.buckets import Bucket, Buckets
 from edgeprof.schema.costs import Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
     CheckedClaim,
@@ -70,6 +72,8 @@ __all__ = [
     "Accuracy",
     "Agreement",
     "Artifact",
+    "Bucket",
+    "Buckets",
     "Calibration",
     "Case",
     "Check",
