@@ -100,14 +100,16 @@ def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Devic
 
 def reason(row: Provider, found: Found | None, there: Sequence[Wheel]) -> str:
     """Why a provider does not compute here, with what is known of the onnxruntime it meets; a warning where it does."""
+    mixture = wheels.overlaid(there) if not row.plugin else ""
     if found is None:
-        return "" if here() in row.platforms else f"it exists for {' and '.join(row.platforms)}; this is {here()}"
+        if here() not in row.platforms:
+            return f"it exists for {' and '.join(row.platforms)}; this is {here()}"
+        return mixture if any(wheel.name == row.package for wheel in there) else ""
     version = wheels.runtime_version(there)
     unfit = not wheels.fits(version, row.runtime)
     note = f"it wants onnxruntime {row.runtime}; here is {version}" if unfit else ""
     if found.computes:
         return note
-    mixture = wheels.overlaid(there) if not row.plugin else ""
     return "; ".join(part for part in (found.reason, note, mixture) if part)
 
 

@@ -94,7 +94,7 @@ def _refusal(device: Device) -> tuple[str, str]:
         return f"{device.provider} is installed, but computes nothing here{because}.", f"See {device.docs}"
     if here() not in find(device.provider).platforms:
         return f"{device.provider} cannot be had here{because}.", "Run: edgeprof devices"
-    return f"{device.provider} is not installed.", _run(device.install)
+    return f"{device.provider} is not installed{because}.", "" if device.reason else _run(device.install)
 
 
 def _run(install: str) -> str:

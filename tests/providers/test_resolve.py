@@ -101,8 +101,11 @@ def test_a_provider_that_is_not_ready_says_why(here: None, monkeypatch: pytest.M
         ("xnnpack", "not installed", False, ""),
         ("coreml", "not installed", False, "it exists for macos-aarch64; this is linux-x86_64"),
         ("openvino-npu", "no device", False, "Device NPU is not available"),
+        ("openvino-cpu", "not installed", False, "two packages are installed over each other"),
     )
     monkeypatch.setattr(resolving, "devices", lambda: devices)
+    with pytest.raises(EdgeprofError, match=r"^openvino-cpu is not installed: two packages are .* over each other\.$"):
+        resolve(["openvino-cpu"])
     with pytest.raises(
         EdgeprofError, match=r"^cuda is not installed\. Run: pip uninstall -y onnxruntime && pip install"
     ):

@@ -7,7 +7,7 @@ import pytest
 from edgeprof.providers import wheels
 from edgeprof.providers.discovery import reason
 from edgeprof.providers.probe import Found
-from edgeprof.providers.table import find
+from edgeprof.providers.table import find, here
 from edgeprof.providers.wheels import fits, installed, numbers, overlaid, runtime_version
 
 
@@ -37,6 +37,10 @@ def test_two_runtimes_over_each_other_are_explained_with_the_commands_that_mend_
     assert overlaid(there) == told
     broken = Found(reason="onnxruntime itself does not start")
     assert reason(find("cpu"), broken, there) == f"onnxruntime itself does not start; {told}"
+    hidden = find("openvino-cpu")
+    if here() in hidden.platforms:
+        assert reason(hidden, None, there) == told  # installed, and overwritten
+        assert reason(find("cuda"), None, there) == ""  # not installed
 
 
 def test_one_runtime_with_plugins_is_in_order(tmp_path: Path) -> None:
