@@ -7,12 +7,14 @@ import numpy as np
 import onnx
 import pytest
 import small
+from counted_graphs import require_counts
 from onnx_files import cache_of, decoder_feeds, empty_cache, run
 
+from edgeprof import counting
 from edgeprof.errors import EdgeprofError
 from edgeprof.families import checkpoint
 from edgeprof.process import silent
-from edgeprof.schema import Artifact, Variant
+from edgeprof.schema import Artifact, Case, Variant
 from edgeprof.stages import export, verify
 from edgeprof.stages.weights import Weights
 
@@ -34,10 +36,13 @@ def verified(made: export.Exported, folder: Path) -> verify.Verified:
 
 @pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
 def test_a_checkpoint_of_every_task_exports_and_agrees_with_pytorch(family: str, task: str, tmp_path: Path) -> None:
+    """And with the closed forms, its head included: parameters, and MACs at two shapes."""
     variant, folder = checkpoint.read(small.checkpoint(tmp_path / "checkpoint", family, task), "small")
     made = exported(variant, Weights(folder=str(folder)), tmp_path)
     assert verified(made, tmp_path).checks
     assert made.params == small.torch_params(variant)
+    cases = [Case(batch=2, tokens=1 + 3 * 3), Case(batch=1, tokens=1 + 2 * 2)]  # images of 3 x 3 and 2 x 2 patches
+    require_counts(counting.read(tmp_path / "model.onnx"), variant, cases)
 
 
 @pytest.mark.parametrize("padding", [3, None])

@@ -1,4 +1,7 @@
-"""Closed forms against what is counted, node by node, on the graph that torch exports: exactly, at any shape."""
+"""Closed forms against what is counted, node by node, on the graph that torch exports: exactly, at any shape.
+
+The heads of every task are held against theirs in test_export.py, where they are exported anyway.
+"""
 
 from typing import Any
 
@@ -7,11 +10,10 @@ import onnx_ir as ir
 import pytest
 import small
 import torch
+from counted_graphs import require_counts
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeprof import counting
-from edgeprof.api.shaping import inputs_at
 from edgeprof.families import family_of, find_variant, resized
 from edgeprof.process import silent
 from edgeprof.schema import Case, Variant
@@ -41,15 +43,7 @@ def exported(variant: Variant) -> onnx.ModelProto:
 
 
 def require_equal(variant: Variant, cases: list[Case]) -> None:
-    """Parameters once, MACs at every shape."""
-    graph, family = exported(variant), family_of(variant)
-    specs = counting.inputs(graph)
-    for case in cases:
-        shapes = {value.name: value.shape for value in inputs_at(specs, variant, case)}
-        counted = counting.count(graph, shapes)
-        assert not counted.uncounted
-        assert counted.macs == family.macs(variant, case), (variant.config, case)
-        assert counted.params == family.params(variant), variant.config
+    require_counts(exported(variant), variant, cases)
 
 
 cases = st.lists(
@@ -81,12 +75,6 @@ def test_vit(layers: int, heads: int, of_each: int, inner: int, patch: int, at: 
     config: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": heads * of_each}
     variant = small.variant("vit", "image-classification", **config, intermediate_size=inner, patch_size=patch)
     require_equal(variant, [Case(batch=batch, tokens=side * side + 1) for batch, side in [(1, 2), *at]])
-
-
-@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
-def test_every_task_head(family: str, task: str) -> None:
-    variant = small.variant(family, task)
-    require_equal(variant, [Case(batch=2, tokens=1 + 3 * 3), Case(batch=1, tokens=1 + 2 * 2)])
 
 
 @pytest.mark.parametrize(
