@@ -40,10 +40,15 @@ def since(moment: int) -> str:
 
 def reason(problem: Exception, said: str = "") -> str:
     """The most telling sentence of an error and of what was logged before it, without codes and source places."""
-    logged = [line for line in (_LOGGED.match(_COLOUR.sub("", text)) for text in said.splitlines()) if line]
-    told = [plain(str(problem)), *(plain(line["said"]) for line in logged if line["level"] in "EF")]
+    told = [plain(str(problem)), *errors(said)]
     telling = [sentence for sentence in told if sentence and _GENERAL not in sentence]
     return next(filter(None, (*telling, *told)), type(problem).__name__)
+
+
+def errors(said: str) -> list[str]:
+    """What was logged as an error, a sentence each."""
+    logged = (_LOGGED.match(_COLOUR.sub("", line)) for line in said.splitlines())
+    return [plain(line["said"]) for line in logged if line and line["level"] in "EF"]
 
 
 def plain(sentence: str) -> str:

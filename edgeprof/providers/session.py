@@ -1,30 +1,54 @@
 """Sessions that run on the execution provider asked for, or not at all.
 
-onnxruntime falls back to the CPU in silence in several ways; each is closed here, so that a CPU time never carries
-another provider's name.
+onnxruntime falls back to the CPU in silence in several ways, so that a CPU time would carry another provider's name:
+
+- a provider that it does not know, or whose factory fails, is left out with a line in the log: refused here;
+- a session that cannot be created, or a run that fails, is tried again on the CPU by the Python wrapper: switched off;
+- a provider that takes few nodes of a graph or none stays listed as active: the assignment tells, and whoever opens a
+  session has to look at it (`edgeprof.providers.placement`), or has to open it `strict`.
 """
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError, ModelFileError
+from edgeprof.providers import heard, plugins
 from edgeprof.schema import CPU, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, SessionOptions
 
 FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
 """onnxruntime's words for what an input takes."""
 
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+NO_CPU = "session.disable_cpu_ep_fallback"
 
-def open_session(model: str, target: Target = CPU, threads: int = 0, *, profile: str = "") -> "InferenceSession":
+
+def open_session(
+    model: str,
+    target: Target = CPU,
+    threads: int = 0,
+    *,
+    weights_folder: str = "",
+    profile: str = "",
+    record_assignment: bool = False,
+    strict: bool = False,
+) -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
+
+    What the provider does not take is left to the CPU provider, unless `strict`.
 
     Args:
         threads: 0 for as many as onnxruntime takes by itself.
+        weights_folder: where the data files lie that the model refers to, if not beside it.
         profile: start of the name of a file into which onnxruntime writes what every node takes, until
             `end_profiling`; empty for none.
+        record_assignment: `get_provider_graph_assignment_info` of the session tells which provider has which node.
+        strict: a graph that the provider does not take wholly is refused.
 
     Raises:
         ModelFileError: onnxruntime refuses the file.
@@ -32,28 +56,76 @@ def open_session(model: str, target: Target = CPU, threads: int = 0, *, profile:
     """
     import onnxruntime
 
-    if target.runtime_name not in onnxruntime.get_available_providers():
-        raise EdgeprofError(f"The onnxruntime installed here has no {target.runtime_name}.", "Run: edgeprof devices")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    moment = heard.mark()
+    options = session_options(target, threads, weights_folder)
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    if target.kind != "CPU":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if record_assignment:
+        options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
+    if strict and target.runtime_name != CPU.runtime_name:
+        options.add_session_config_entry(NO_CPU, "1")
     try:
         # enable_fallback=0: otherwise the Python wrapper retries a failed provider on the CPU.
-        session = onnxruntime.InferenceSession(model, options, providers=[target.runtime_name], enable_fallback=0)
+        session = onnxruntime.InferenceSession(
+            source(model, weights_folder), options, **_built_in(target), enable_fallback=0
+        )
     except MemoryError as problem:
         raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
     except Exception as problem:  # onnxruntime's errors share no base class
-        raise ModelFileError(
-            f"onnxruntime cannot load {model}: {reason(problem)}.", "Export it again, or check where it came from."
-        ) from problem
+        raise _refusal(model, target, problem, heard.since(moment)) from problem
     session.disable_fallback()
     active = session.get_providers()
     if active[:1] != [target.runtime_name]:
-        raise EdgeprofError(f"onnxruntime put {model} on {', '.join(active)} instead of {target.runtime_name}.")
+        told = "; ".join([f"{model} is on {', '.join(active)}", *heard.errors(heard.since(moment))[-1:]])
+        raise EdgeprofError(f"{target.runtime_name} did not take part: {told}.", "Run: edgeprof devices")
     return session
+
+
+def session_options(target: Target, threads: int = 0, weights_folder: str = "") -> "SessionOptions":
+    """Options of a session on a provider; a plugin is registered and its device added.
+
+    Raises:
+        EdgeprofError: the provider is not part of this onnxruntime, or its library does not load or finds no device.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if weights_folder:
+        options.add_session_config_entry(WEIGHTS_FOLDER, weights_folder)
+    if target.library:
+        options.add_provider_for_devices(plugins.register(target)[:1], target.options)
+    elif target.runtime_name not in onnxruntime.get_available_providers():
+        raise EdgeprofError(f"The onnxruntime installed here has no {target.runtime_name}.", "Run: edgeprof devices")
+    return options
+
+
+def source(model: str, weights_folder: str) -> str | bytes:
+    """What to load a model from: its path, which tells where its weights are, or its bytes where they lie elsewhere.
+
+    Weights are mapped into memory either way.
+    """
+    if not weights_folder:
+        return model
+    try:
+        return Path(model).read_bytes()
+    except OSError as problem:
+        raise ModelFileError(f"{model} cannot be read: {problem.strerror}.", "Run the command again.") from problem
+
+
+def _built_in(target: Target) -> dict[str, Any]:
+    """How a provider that is part of onnxruntime is asked for; the CPU provider is not listed: it would hide errors."""
+    if target.library:
+        return {}
+    return {"providers": [target.runtime_name], "provider_options": [target.options]}
+
+
+def _refusal(model: str, target: Target, problem: Exception, said: str) -> EdgeprofError:
+    if target.runtime_name == CPU.runtime_name:
+        return ModelFileError(
+            f"onnxruntime cannot load {model}: {reason(problem)}.", "Export it again, or check where it came from."
+        )
+    return EdgeprofError(f"{target.provider} cannot load {model}: {heard.reason(problem, said)}.")
 
 
 def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
