@@ -146,7 +146,7 @@ def _line(axes: "Axes", line: Line, *, faint: bool) -> None:
         axes.plot(across, up, "x", color=style.INK, markersize=11, markeredgewidth=1.8, zorder=4)
     if any(mark.y.low < mark.y.high for mark in line.marks):
         lows, highs = [mark.y.low for mark in line.marks], [mark.y.high for mark in line.marks]
-        axes.vlines(xs, lows, highs, color=line.colour, linewidth=1.4, zorder=2.5)
+        axes.vlines(xs, lows, highs, color=line.colour, **{"linewidth": 1.4, **look}, zorder=2.5)
     bands = [(mark.x, *mark.band) for mark in line.marks if mark.band]
     if bands:
         xs, floors, tops = map(list, zip(*bands, strict=True))

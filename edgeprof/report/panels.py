@@ -202,7 +202,8 @@ def _wrong(shown: Sequence[Point]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for name, verdict in worst.items():
         alike.setdefault(verdict, []).append(name)
-    return [f"crossed out: {verdict} ({_some(names)})" for verdict, names in alike.items() if verdict]
+    said = [f"{verdict} ({_some(names)})" for verdict, names in alike.items() if verdict]
+    return [f"crossed out: {'; '.join(said)}"] if said else []
 
 
 def _some(names: Sequence[str]) -> str:

@@ -70,8 +70,9 @@ def _pages(groups: Sequence[Group]) -> Iterable[list[Group]]:
 
 
 def _bar(one: PlacedPoint, names: Sequence[str]) -> Bar:
-    known = one.placement.macs_share is not None
-    amounts = {part.provider: (part.macs if known else part.nodes) or 0 for part in one.placement.placed}
+    known = one.placement.macs_share is not None or one.placement.nodes_share == 1  # all nodes have all MACs
+    field = "nodes" if one.placement.macs_share is None else "macs"
+    amounts = {part.provider: getattr(part, field) or 0 for part in one.placement.placed}
     whole = sum(amounts.values()) or 1
     top = units.percent(one.placement.share) + ("" if known else " of nodes")
     parts = tuple(amounts.get(name, 0) / whole for name in names)

@@ -1,6 +1,6 @@
 """Tables of several providers in one run: what ran where, what was left to the CPU, what the first result costs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeprof import units
@@ -62,10 +62,10 @@ def placements(found: Iterable[PlacedPoint]) -> Table:
         Column("Tokens", lambda row: row.tokens, number=False),
         Column("Shapes", lambda row: "fixed" if row.point.static else "as exported", number=False, kept="varying"),
         Column("Status", lambda row: row.point.status, number=False, kept="varying"),
-        Column("MACs there", lambda row: _span(row, lambda one: one.placement.macs_share)),
+        Column("MACs there", lambda row: _span(row.members)),
         Column("Nodes there", lambda row: _nodes(row.placement)),
-        Column("Partitions", lambda row: str(row.placement.placed[0].partitions)),
-        Column("Copies", lambda row: str(row.placement.copies)),
+        Column("Partitions", lambda row: f"{row.placement.placed[0].partitions:,}"),
+        Column("Copies", lambda row: f"{row.placement.copies:,}"),
         Column("Written out", lambda row: _written_out(row.placement), number=False, kept="filled"),
         Column("Differs from CPU by", _difference, kept="filled"),
         Column("Assignment against profile", lambda row: row.placement.disagreement, number=False, kept="filled"),
@@ -73,9 +73,10 @@ def placements(found: Iterable[PlacedPoint]) -> Table:
     return tabulate(alike(found), columns)
 
 
-def _span(row: Lengths, share: Callable[[PlacedPoint], float | None]) -> str:
-    """ "83 %", or "81 % to 83 %" over the lengths."""
-    shares = sorted(value for one in row.members if (value := share(one)) is not None)
+def _span(members: Iterable[PlacedPoint]) -> str:
+    """ "83 %", or "81 % to 83 %" over the lengths; where all nodes are, all MACs are."""
+    known = (1.0 if one.placement.nodes_share == 1 else one.placement.macs_share for one in members)
+    shares = sorted(share for share in known if share is not None)
     if not shares:
         return "not known"
     low, high = units.percent(shares[0]), units.percent(shares[-1])

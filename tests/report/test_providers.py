@@ -149,6 +149,9 @@ def test_a_bar_is_what_each_provider_ran() -> None:
     assert found["qnn", "gpt2 int8"][0] == ("16", "83 %", (0, 0.83, 0.17), True)
     assert found["qnn", "vit-tiny fp32"][0] == ("10", "97 % of nodes", (0, 62 / 64, 2 / 64), True)
     assert ("qnn", "gpt2 fp32") not in found  # it ran nowhere
+    whole = several.Placement(placed=several._placed("qnn", (64, None), (0, None)))
+    (panel,) = shares([PlacedPoint(point=PLACED[0].point, placement=whole)]).panels
+    assert (panel.groups[0].bars[0].top, panel.groups[0].bars[0].parts) == ("100 %", (1, 0))  # all nodes, so all MACs
     assert chart.tick is not None
     assert chart.tick(0.5) == "50 %"
 
