@@ -148,6 +148,9 @@ def _point(visits: Sequence[Measurement]) -> Point:
         min_runs=newest.stopping.min_runs if newest.stopping else None,
         min_time_s=newest.stopping.min_time_s if newest.stopping else None,
         provider_options=shlex.join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
+        compiled=newest.compiled,
+        compile_s=_newest(visit.compile_s for visit in visits),
+        load_plain_s=_newest(visit.load_plain_s for visit in visits),
         provider_library=newest.provider_library,
     )
 

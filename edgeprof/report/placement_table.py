@@ -168,7 +168,11 @@ def starts(points: Sequence[Point]) -> Table:
         Column("Threads", lambda point: str(point.threads), kept="varying"),
         Column("Phase", lambda point: point.phase, number=False),
         Column("Tokens", lambda point: f"{point.length:,}"),
-        Column("Load (s)", lambda point: scaled(point.load_s, 1)),
+        Column("Load (s)", lambda point: scaled(point.load_plain_s if point.compiled else point.load_s, 1)),
+        Column(
+            "Load compiled (s)", lambda point: scaled(point.load_s, 1) if point.compiled else MISSING, kept="filled"
+        ),
+        Column("Compiled in (s)", lambda point: scaled(point.compile_s, 1), kept="filled"),
         Column("First run (ms)", lambda point: scaled(point.first_run_s, 1e3)),
         Column("Later runs (ms)", lambda point: scaled(point.latency_median_s, 1e3)),
         Column("Only the first (ms)", _compiled),

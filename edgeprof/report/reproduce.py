@@ -48,6 +48,7 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "runs": _unless(point.min_runs, USUAL.min_runs),
         "min-time": _unless(point.min_time_s, USUAL.min_time_s),
         "ep-option": tuple(f"{point.provider}.{option}" for option in _options(point)),
+        "compile": ("",) if point.compiled else (),
         "ep-library": (f"{point.provider}={point.provider_library}",) if point.provider_library else (),
     }
 
@@ -82,7 +83,7 @@ def _profile(product: Product, run: str) -> str:
     seq = ",".join(sorted(product["seq"], key=int))
     targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]
     options = [("seq", seq), ("phase", phase), *lists.items()]
-    options += [(name, value) for name in (*OF_PROVIDERS, "runs", "min-time") for value in product[name]]
+    options += [(name, value) for name in (*OF_PROVIDERS, "compile", "runs", "min-time") for value in product[name]]
     return _command("profile", targets, [*options, ("name", run)])
 
 
@@ -103,5 +104,5 @@ def _exports(points: Sequence[Point]) -> list[str]:
 def _command(verb: str, targets: Sequence[str], options: Iterable[tuple[str, str]]) -> str:
     words = ["edgeprof", verb, *targets]
     for name, value in options:
-        words += [f"--{name}", value]
+        words += [f"--{name}", value] if value else [f"--{name}"]
     return shlex.join(words)

@@ -57,6 +57,9 @@ class Point(Record, frozen=True, kw_only=True):
     min_runs: int | None = None  # of the stopping rule; None: not recorded
     min_time_s: float | None = None
     provider_options: str = ""  # "backend_type=htp soc_model=60"
+    compiled: bool = False  # `load_s` is of what the provider had compiled beforehand
+    compile_s: float | None = None
+    load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
     provider_library: str = ""  # of a provider that edgeprof does not know by itself
 
     @property

@@ -49,6 +49,8 @@ class Request(Record, frozen=True, kw_only=True):
     threads: int
     inputs: tuple[InputValue, ...]
     stopping: StoppingRule
+    nodes: int = 0  # that the provider has by its placement; 0: not known
+    in_place: bool = False  # a KV cache of fixed size is written where it was read
 
 
 class Reading(Record, frozen=True, kw_only=True):
@@ -95,6 +97,9 @@ class Measurement(Record, frozen=True, kw_only=True):
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
     placement: Placement | None = None  # None: on the CPU provider, which runs everything
     agreement: Agreement | None = None  # with the CPU provider on the same file
+    compiled: bool = False  # the session loaded what the provider had compiled beforehand (--compile)
+    compile_s: float | None = None  # how long that took, once
+    load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
     stopping: StoppingRule | None = None  # None: written before it was recorded
     provider_options: dict[str, str] = {}  # what the provider was told
     provider_library: str = ""  # of a provider that edgeprof does not know by itself

@@ -232,7 +232,7 @@ def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
         msgspec.structs.replace(point, provider="webgpu", provider_options="enableInt64=1"),
         msgspec.structs.replace(point, provider="qnn", provider_options="backend_type=htp 'x=a b' soc_model=73"),
         msgspec.structs.replace(point, provider="mine", provider_library="/opt/my lib.so", provider_options=usual),
-        msgspec.structs.replace(point, tokens=99, min_runs=3, min_time_s=0.25),
+        msgspec.structs.replace(point, tokens=99, min_runs=3, min_time_s=0.25, provider="qnn", compiled=True),
     ]
     common = f"edgeprof profile {point.variant}.onnx --seq {{}} --phase prefill --precision fp32 --ep {{}} --batch 1 "
     common += "--threads 2 --rounds 3 "
@@ -240,5 +240,5 @@ def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
         common.format(16, "cpu,webgpu,qnn,mine")
         + "--ep-option 'qnn.x=a b' --ep-option qnn.soc_model=73 --ep-option mine.backend_path=b "
         "--ep-option mine.enableInt64=1 --ep-library 'mine=/opt/my lib.so' --name run",
-        common.format(99, "cpu") + "--runs 3 --min-time 0.25 --name run",
+        common.format(99, "qnn") + "--compile --runs 3 --min-time 0.25 --name run",
     ]

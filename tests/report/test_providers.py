@@ -235,6 +235,15 @@ def test_what_only_the_first_run_takes() -> None:
     )
 
 
+def test_load_with_and_without_what_was_compiled() -> None:
+    point = msgspec.structs.replace(
+        POINTS[0], provider="qnn", compiled=True, load_s=0.08, compile_s=3.0, load_plain_s=2.0
+    )
+    (one,) = rows(placement_table.starts([point]))
+    assert (one["Load (s)"], one["Load compiled (s)"], one["Compiled in (s)"]) == ("2.00", "0.0800", "3.00")
+    assert "Load compiled (s)" not in rows(placement_table.starts(POINTS))[0]
+
+
 def test_devices_tell_of_their_memory() -> None:
     assert placement_table.devices(POINTS) == [
         "qnn (emulated): HTP emulator; host memory only: no device memory is told.",
