@@ -42,11 +42,27 @@ def write_out(model: ir.Model, masked: float = MASKED) -> int:
         EdgeprofError: one of them uses what is not written out here: the message names it.
     """
     found = [node for node in model.graph if node.op_type == ATTENTION and node.domain in ("", "ai.onnx")]
+    _require_described(model, found)
     limited: dict[ir.Value, ir.Value] = {}
     for node in found:
         _require_known(node)
         _replace(model, node, masked, limited)
     return len(found)
+
+
+def _require_described(model: ir.Model, nodes: list[ir.Node]) -> None:
+    """See that types and shapes of what goes into them are known: files need not tell those."""
+    import onnx_ir.passes.common as passes
+
+    read = [value for node in nodes for value in node.inputs if value is not None]
+    if any(value.dtype is None or value.shape is None for value in read):
+        passes.ShapeInferencePass()(model)
+    for value in read:
+        if value.dtype is None or value.shape is None:
+            raise EdgeprofError(
+                f"The file does not tell the shape of {value.name}, which an {ATTENTION} reads.",
+                "Save the model with the shapes of its tensors.",
+            )
 
 
 def _require_known(node: ir.Node) -> None:
@@ -58,9 +74,13 @@ def _require_known(node: ir.Node) -> None:
     ]
     if used:
         raise EdgeprofError(
-            f"{ATTENTION} '{node.name}' uses {used[0]}, which edgeprof cannot write out in other operators.",
+            f"{_called(node)} uses {used[0]}, which edgeprof cannot write out in other operators.",
             "Take a provider that has the operator, or export with attention in smaller operators.",
         )
+
+
+def _called(node: ir.Node) -> str:
+    return f"{ATTENTION} '{node.name or node.outputs[0].name}'"
 
 
 def _wanted(output: ir.Value) -> bool:
@@ -122,7 +142,7 @@ def _scale(node: ir.Node, query: ir.Value, heads: int) -> float:
     width = query.shape[-1] if query.shape is not None else None
     if not isinstance(width, int):
         raise EdgeprofError(
-            f"{ATTENTION} '{node.name}' is scaled by the width of a head, which the file does not tell.",
+            f"{_called(node)} is scaled by the width of a head, which the file does not tell.",
             "Save the model with the shapes of its tensors.",
         )
     return float(1 / np.sqrt(width // heads))
@@ -135,16 +155,17 @@ def _groups(query: ir.Value, key: ir.Value) -> int:
 
 
 class _Steps:
-    """Nodes that take the place of one, in order, named after it."""
+    """Nodes that take the place of one, in order, named after its result."""
 
     def __init__(self, model: ir.Model, node: ir.Node) -> None:
-        self.model, self.node, self.nodes = model, node, list[Any]()
+        self.model, self.nodes = model, list[Any]()
+        self.prefix = node.outputs[0].name  # nodes may lack a name, or share one
 
     def add(self, operator: str, name: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
         import onnx_ir as ir
 
-        made = ir.node(operator, inputs, attributes, name=f"{self.node.name}/{name}")
-        made.outputs[0].name = f"{self.node.name}/{name}"
+        made = ir.node(operator, inputs, attributes, name=f"{self.prefix}/{name}")
+        made.outputs[0].name = f"{self.prefix}/{name}"
         known = {"Shape": ir.DataType.INT64, "LessOrEqual": ir.DataType.BOOL}
         dtype = known.get(operator, inputs[-1].dtype if operator == "Where" else inputs[0].dtype)
         made.outputs[0].type = ir.TensorType(dtype) if dtype is not None else None
@@ -152,7 +173,7 @@ class _Steps:
         return made.outputs[0]
 
     def constant(self, array: Any, name: str) -> ir.Value:
-        return graph.constant(self.model, f"{self.node.name}/{name}", array)
+        return graph.constant(self.model, f"{self.prefix}/{name}", array)
 
     def number(self, value: float, dtype: ir.DataType, name: str) -> ir.Value:
         return self.constant(np.asarray(value, dtype.numpy()), name)

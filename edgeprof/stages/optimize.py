@@ -26,7 +26,7 @@ from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
 from edgeprof.errors import ModelFileError, StorageError, VerificationError, said
 from edgeprof.families import family_of
-from edgeprof.families.fused import SPREAD
+from edgeprof.families.fused import ATTENTION, SPREAD
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, Fusion, FusionReceipt, Record
 from edgeprof.stages.export import OPSET
@@ -42,7 +42,10 @@ QUANTIZED_MATMUL = "MatMulNBits or MatMulIntegerToFloat or DynamicQuantizeMatMul
 OF_FLOATS = ("fp16", "bf16")
 """Precisions that quantize nothing: their matmuls stay what they are."""
 
-REWRITTEN = (*OF_FLOATS, "a8w8", "a16w8")
+WRITTEN_OUT = ("a8w8", "a16w8")
+"""Precisions whose recipes write attention out, to quantize its two products and what is between them."""
+
+REWRITTEN = (*OF_FLOATS, *WRITTEN_OUT)
 """Precisions whose recipes change every operator, and put something between the parts of a pattern: what is left of
 it is told, not judged. (Of an fp16 Gelu the runtime makes its parts, having no kernel; 16-bit QDQ is for NPUs.)"""
 
@@ -98,7 +101,8 @@ def _expected(artifact: Artifact) -> dict[str, int]:
         return {}
     expected = family_of(artifact.variant).fusions(artifact.variant, artifact.opset)
     if artifact.quantization is not None and not artifact.precision.startswith(OF_FLOATS):
-        expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized
+        written_out = expected.pop(ATTENTION, 0) if artifact.precision.startswith(WRITTEN_OUT) else 0
+        expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized + 2 * written_out
     return expected
 
 

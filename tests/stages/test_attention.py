@@ -31,9 +31,9 @@ def model(feeds: Arrays, outputs: tuple[str, ...] = ("y",), opset: int = 24, **a
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def written_out(source: onnx.ModelProto) -> onnx.ModelProto:
+def written_out(source: onnx.ModelProto, count: int = 1) -> onnx.ModelProto:
     changed = ir.from_proto(source)
-    assert attention.write_out(changed) == 1
+    assert attention.write_out(changed) == count
     proto: onnx.ModelProto = ir.to_proto(changed)
     assert "Attention" not in {node.op_type for node in proto.graph.node}
     return proto
@@ -131,3 +131,18 @@ def test_scores_beyond_fp16_do_not_overflow() -> None:
 def test_what_is_not_written_out_is_named(outputs: tuple[str, ...], attributes: Arrays, named: str) -> None:
     with pytest.raises(EdgeprofError, match=f"Attention 'attention' uses .*{named}"):
         attention.write_out(ir.from_proto(model(QKV, outputs, **attributes)))
+
+
+def test_two_without_names_in_a_file_that_tells_no_shapes() -> None:
+    """Nothing but inputs and outputs is described: queries and mask come out of other nodes."""
+    text = """<ir_version: 10, opset_import: ["": 24]> g (float[b, n, 32] x, float[n, n] seen) => (float[b, n, 32] y) {
+        zero = Constant<value_float = 0.0>()
+        mask = Greater(seen, zero)
+        q = Neg(x)
+        a = Attention<q_num_heads = 4, kv_num_heads = 4>(q, x, x, mask)
+        y = Attention<q_num_heads = 4, kv_num_heads = 4>(a, x, x, mask)
+    }"""
+    source = onnx.parser.parse_model(text)
+    feeds = {"x": normal(2, 5, 32), "seen": 1 + normal(5, 5)}
+    (found,), (expected,) = run(written_out(source, 2), feeds), run(source, feeds)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -87,7 +87,8 @@ def test_a_recipe_reaches_all_matrices_and_stays_near_fp32(
     assert (made.receipt.matmuls, made.receipt.matmuls_quantized, made.receipt.left) == (matmuls, matmuls, ())
     assert made.receipt.weight_bytes == made.receipt.weight_bytes_quantized
     assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).weights_only else 0)
-    assert made.count.nodes["Attention"] == source.count.nodes["Attention"]
+    written_out = name in ("a8w8", "a16w8")  # to be quantized inside
+    assert made.count.nodes.get("Attention", 0) == (0 if written_out else source.count.nodes["Attention"])
     assert "Gemm" not in made.count.nodes or name == "int8-static"
     for feeds in cases(Path(source.path).parent):
         assert agreement(source.path, tmp_path / "model.onnx", feeds) > NEAR[name]
