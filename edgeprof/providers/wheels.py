@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import Distribution
 from pathlib import Path
 
 from edgeprof.schema import Record
@@ -28,11 +27,12 @@ def installed(folders: Iterable[str] | None = None) -> list[Wheel]:
 
 def _wheel(path: Path) -> Wheel:
     name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
-    files = Distribution.at(path).files or ()
+    record = path / "RECORD"  # a line a file; importlib.metadata would take longer than all the rest of a command
+    files = record.read_text(errors="replace").splitlines() if record.is_file() else []
     return Wheel(
         name=name.replace("_", "-"),
         version=version,
-        runtime=any(str(file) == RUNTIME_FILE for file in files),
+        runtime=any(file.startswith(f"{RUNTIME_FILE},") for file in files),
         folder=str(path.parent),
     )
 
