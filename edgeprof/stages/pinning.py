@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FOLDED = 1 << 22
 """Elements up to which what depends on sizes alone is made beforehand: a causal mask of 2,048 tokens."""
 
+PAST = "past"
+"""How the names of a KV cache begin among inputs, as everybody writes them."""
+
 POSITIONS = "position_ids"
 HANDED_ON = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
 """Operators that may stand between a cache and what extends it."""
@@ -95,7 +98,7 @@ def _reverses(node: ir.Node) -> bool:
 
 
 def _caches(model: ir.Model) -> list[tuple[ir.Value, ir.Node]]:
-    """Inputs to which the graph appends something, and the Concat that does."""
+    """Caches among the inputs, and the Concat that extends each of them."""
     found = []
     for node in model.graph:
         if node.op_type != "Concat" or len(node.inputs) != 2:
@@ -103,7 +106,7 @@ def _caches(model: ir.Model) -> list[tuple[ir.Value, ir.Node]]:
         past = node.inputs[0]
         while past is not None and (producer := past.producer()) is not None and producer.op_type in HANDED_ON:
             past = producer.inputs[0]
-        if past is not None and past in model.graph.inputs:
+        if past is not None and past.is_graph_input() and (past.name or "").startswith(PAST):
             found.append((past, node))
     return found
 

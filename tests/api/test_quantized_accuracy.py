@@ -125,3 +125,15 @@ def test_fewer_bits_cost_more(quantized: dict[str, Artifact]) -> None:
     assert int4 is not None
     assert 10 * fp16 < int8
     assert 10 * int8 < int4
+
+
+def test_recipes_for_npus_quantize_attention_inside(quantized: dict[str, Artifact]) -> None:
+    """3 layers with 4 weight matmuls, a head, and two products in each attention: 3 x 4 + 1 + 3 x 2 = 19."""
+    assert "Attention" in quantized["int8-static"].count.nodes
+    for name in ("a8w8", "a16w8"):
+        artifact = quantized[name]
+        assert artifact.fusion is not None
+        assert "Attention" not in artifact.count.nodes
+        (products,) = (one for one in artifact.fusion.fusions if "MatMul" in one.operator)
+        assert products.expected == 19
+        assert products.found == 19 or name == "a16w8"  # of 16 bits times 16 bits the CPU has no product

@@ -10,6 +10,7 @@ import pytest
 from onnx_files import Arrays, cache_of, decoder_feeds, empty_cache, run
 
 from edgeprof import counting
+from edgeprof.api.targets import foreign
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.schema import CPU, Artifact, Case, Target
@@ -213,3 +214,31 @@ def test_it_is_made_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: P
     assert Path(first.path).stat().st_mtime_ns == written
     assert tailored(artifact, NPU, shapes[1], tmp_path).path != first.path
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_from_elsewhere(tmp_path: Path) -> None:
+    """Its attention stands in a function, its weights in the file itself, its sizes have names of their own."""
+    text = """<ir_version: 10, opset_import: ["": 24, "own": 1]> g (float[n, t, 8] x) => (float[n, t, 8] y) <
+        float[8, 8] w > { k = MatMul(x, w)  y = own.look(x, k) }
+        <domain: "own", opset_import: ["": 24]> look (q, k) => (y) {
+            y = Attention<q_num_heads = 2, kv_num_heads = 2, is_causal = 1>(q, k, k)
+        }"""
+    model, weight = onnx.parser.parse_model(text), np.eye(8, k=1, dtype=np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "theirs.onnx")
+    x = np.random.default_rng(0).standard_normal((2, 5, 8), np.float32)
+    made = tailored(foreign(tmp_path / "theirs.onnx"), NPU, {"x": x.shape}, tmp_path)
+    assert made.written_out == {"Attention": 1}
+    assert [(spec.name, spec.dims) for spec in (*made.inputs, *made.outputs)] == [("x", (2, 5, 8)), ("y", (2, 5, 8))]
+    np.testing.assert_allclose(
+        run_tailored(made, {"x": x})["y"], run(tmp_path / "theirs.onnx", {"x": x})["y"], atol=1e-6
+    )
+
+
+def test_what_joins_inputs_is_no_cache(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 21]> g (float[n, 4] a, float[m, 4] b) => (float[k, 4] y) {
+        joined = Concat<axis = 0>(a, b)  y = Neg(joined)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
+    made = tailored(foreign(tmp_path / "theirs.onnx"), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
+    assert [spec.dims for spec in (*made.inputs, *made.outputs)] == [(3, 4), (1, 4), (4, 4)]
