@@ -37,6 +37,7 @@ def _no_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.delenv("HF_HUB_CACHE", raising=False)
         patch.delenv("EDGEPROF_DEBUG", raising=False)
+        patch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets
         yield
 
 

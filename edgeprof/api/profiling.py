@@ -13,6 +13,7 @@ import msgspec
 from edgeprof import counting, store
 from edgeprof.analysis import statistics
 from edgeprof.analysis.ledger import case_of
+from edgeprof.api import placing
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.shaping import PhaseChoice, caches, case_for, inputs_at
 from edgeprof.api.targets import any_model, renamed
@@ -21,11 +22,11 @@ from edgeprof.families import family_of
 from edgeprof.measure import inputs as measure_inputs
 from edgeprof.measure import kernels
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure.schedule import Job, Visit, disturbed, plan, plan_operators
+from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
 from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
-from edgeprof.providers import table
-from edgeprof.schema import Artifact, Case, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.providers.resolve import resolve
+from edgeprof.schema import CPU, Artifact, Case, Phase, Record, StoppingRule, Target, Workload
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,6 +40,7 @@ class Ask(Record, frozen=True, kw_only=True):
     phase: PhaseChoice
     threads: int
     targets: tuple[Target, ...]
+    compile: bool
     stopping: StoppingRule
     timeout_s: float
     dims: dict[str, int]
@@ -54,6 +56,10 @@ def profile(
     precision: Sequence[str] = (),
     threads: int | None = None,
     ep: Sequence[str] = ("cpu",),
+    ep_library: Mapping[str, Path] | None = None,
+    ep_options: Mapping[str, str] | None = None,
+    require_placement: float = 0.0,
+    compile: bool = False,
     rounds: int = 3,
     runs: int = 10,
     min_time_s: float = 1.0,
@@ -75,7 +81,11 @@ def profile(
         phase: "both" decodes where there is a KV cache.
         precision: which of the exported precisions; none means all.
         threads: of the runtime; None means every core that this process may use.
-        ep: execution providers.
+        ep: execution providers, or kinds of devices: "gpu", "npu" (the best one that is ready).
+        ep_library: shared libraries of plugin providers, by the name that `ep` gives them.
+        ep_options: of the provider asked for; "name.option" where there are several.
+        require_placement: share of the MACs that a provider has to run; a point with less fails.
+        compile: providers compile beforehand what they compile at load, and sessions load that.
         rounds: processes in which each point is visited.
         runs, min_time_s: both have to be reached before a visit ends.
         timeout_s: after so many seconds a visit is given up.
@@ -100,7 +110,8 @@ def profile(
         batch=tuple(sorted(set(batch))),
         phase=phase,
         threads=threads or machine.cores_allowed,
-        targets=tuple(table.target(provider) for provider in dict.fromkeys(ep)),
+        targets=tuple(resolve(ep, ep_library, ep_options)),
+        compile=compile,
         stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
         timeout_s=timeout_s,
         dims=dict(dims or {}),
@@ -113,33 +124,52 @@ def profile(
         jobs += _jobs(artifact, ask)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
+    placing.require_some(jobs)
     folder = store.run_folder(out, name or _new_name(out))
     visits = plan(jobs, rounds, store.open_run(folder, machine))
+    places = _Places(require_placement, progress)
     try:
         again: list[Visit] = []
         for index, visit in enumerate(visits):
             progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
-            record = measure(visit, machine.machine_id)
+            record = measure(places.of(visit), machine.machine_id)
             store.append_measurement(folder, record)
             if disturbed(record):
                 again.append(visit)
         for index, visit in enumerate(again):  # once more; the newer record of a visit is the one that counts
             progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
-            store.append_measurement(folder, measure(visit, machine.machine_id))
+            store.append_measurement(folder, measure(places.of(visit), machine.machine_id))
         if ops:
-            _profile_operators(jobs, folder, machine.machine_id, progress)
+            _profile_operators(jobs, places, folder, machine.machine_id, progress)
     finally:
         if (folder / store.MEASUREMENTS_FILE).exists():
             store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return load_run(folder)
 
 
-def _profile_operators(jobs: Sequence[Job], folder: Path, machine_id: str, progress: Progress) -> None:
+class _Places:
+    """What becomes of points on other providers, found out once for each, when it is first visited."""
+
+    def __init__(self, least_share: float, progress: Progress) -> None:
+        self.least_share, self.progress = least_share, progress
+        self.known: dict[tuple[str, str, Workload], Prepared | None] = {}
+
+    def of(self, visit: Visit) -> Visit:
+        job = visit.job
+        key = (job.target.provider, job.artifact.path, job.workload)
+        if key not in self.known:
+            if job.target != CPU:
+                self.progress(f"placing {_point_label(job)}", None)
+            self.known[key] = placing.prepared(job, self.least_share).prepared
+        return msgspec.structs.replace(visit, job=msgspec.structs.replace(job, prepared=self.known[key]))
+
+
+def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, machine_id: str, progress: Progress) -> None:
     """One pass for each point that has none, apart from all timed visits."""
     passes = plan_operators(list(map(operator_visit, jobs)), store.load_operators(folder))
     for index, visit in enumerate(passes):
         progress(f"operators of {_point_label(visit.job)}", index / len(passes))
-        store.append_operators(folder, measure_operators(visit.job, machine_id))
+        store.append_operators(folder, measure_operators(places.of(visit).job, machine_id))
     threads = jobs[0].workload.threads
     products = kernels.to_measure(threads, store.load_kernels(folder))
     for index, record in enumerate(kernels.measure_kernels(products, threads, machine_id), 1):
@@ -177,8 +207,14 @@ def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
             for batch in ask.batch:
                 job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
                 for target in ask.targets:  # two lengths may mean the same image
-                    jobs.setdefault((target.provider, job.workload), msgspec.structs.replace(job, target=target))
+                    jobs.setdefault((target.provider, job.workload), _on(job, target))
     return list(jobs.values())
+
+
+def _on(job: Job, target: Target) -> Job:
+    """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
+    predicted = job.memory_predicted_bytes if target == CPU else None
+    return msgspec.structs.replace(job, target=target, memory_predicted_bytes=predicted)
 
 
 def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
@@ -220,6 +256,7 @@ def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: A
         inputs=values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
+        compile=ask.compile,
         macs=macs if variant is None else family_of(variant).macs(variant, case, artifact.logits),
         memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )

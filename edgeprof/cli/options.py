@@ -71,6 +71,18 @@ def _positive(word: str, option: str) -> int:
     return int(word)
 
 
+def share(text: str, option: str) -> float:
+    """ "80%" -> 0.8
+
+    Raises:
+        UsageError: no share from 0 to 100 %.
+    """
+    number = text.removesuffix("%").strip()
+    if not number.replace(".", "", 1).isdecimal() or not 0 <= float(number) <= 100:
+        raise UsageError(f"{option} takes a share of 0 to 100 %, not '{text}'.", f"Example: {option} 100%")
+    return float(number) / 100
+
+
 def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     """["a=1", "b=2"] -> {"a": "1", "b": "2"}"""
     found = {}

@@ -19,7 +19,21 @@ def profile(
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1)] = None,
-    ep: Annotated[str, typer.Option(help="Execution providers.")] = "cpu",
+    ep: Annotated[
+        str, typer.Option(help="Execution providers; or gpu, npu: the best one of that kind. See edgeprof devices.")
+    ] = "cpu",
+    ep_library: Annotated[
+        list[str] | None, typer.Option(help="A provider's library: name=path/to/lib.so. Repeatable.")
+    ] = None,
+    ep_option: Annotated[
+        list[str] | None, typer.Option(help="A provider's option: key=value, or name.key=value. Repeatable.")
+    ] = None,
+    require_placement: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Fail points of which a provider runs less: 100% of the MACs.")
+    ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Load what the provider compiled beforehand (EPContext).")
+    ] = False,
     rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
     runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 10,
     min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.", min=0.0)] = 1.0,
@@ -37,7 +51,7 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     from edgeprof import api
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, numbers, sizes, words
+    from edgeprof.cli.options import choice, files, numbers, pairs, share, sizes, words
 
     with console.progress_bar(still=True) as progress:
         run = api.profile(
@@ -48,6 +62,10 @@ def profile(
             precision=words(precision, "--precision") if precision is not None else (),
             threads=threads,
             ep=words(ep, "--ep"),
+            ep_library=files(ep_library, "--ep-library", "mine=path/to/libprovider.so"),
+            ep_options=pairs(ep_option, "--ep-option", "backend_type=htp"),
+            require_placement=share(require_placement, "--require-placement") if require_placement else 0.0,
+            compile=compile,
             rounds=rounds,
             runs=runs,
             min_time_s=min_time,
@@ -76,24 +94,47 @@ def _show(points: "tuple[Point, ...]") -> None:
     from edgeprof import units
     from edgeprof.cli import console
 
-    columns = [("model", "left"), ("precision", "left"), ("phase", "left"), ("batch", "right"), ("tokens", "right")]
-    columns += [("latency", "right"), ("95 % interval", "right"), ("peak memory", "right"), ("weights", "right")]
-    columns += [("working", "right")]
+    elsewhere = any(point.provider != "cpu" for point in points)
+    columns = [("model", "left"), ("precision", "left"), *([("provider", "left")] if elsewhere else [])]
+    columns += [
+        ("phase", "left"),
+        ("batch", "right"),
+        ("tokens", "right"),
+        ("latency", "right"),
+        ("95 % interval", "right"),
+        ("peak memory", "right"),
+        ("weights", "right"),
+    ]
+    columns += [("working", "right"), *([("remarks", "left")] if elsewhere else [])]
     rows = []
     for point in points:
-        row = [point.variant, point.precision, point.phase, str(point.batch), f"{point.length:,}"]
+        row = [point.variant, point.precision, *([point.provider] if elsewhere else [])]
+        row += [point.phase, str(point.batch), f"{point.length:,}"]
         if point.latency_median_s is None:
-            rows.append([*row, point.status, "", "", "", ""])
+            rows.append([*row, point.status, *[""] * (len(columns) - len(row) - 1)])
             continue
         low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
         row += [units.duration(point.latency_median_s), f"{units.duration(low)} to {units.duration(high)}"]
         memory = (point.memory_peak_bytes, point.memory_weights_bytes, point.memory_working_bytes)
-        rows.append([*row, *(units.size(value or 0) for value in memory)])
+        row += [units.size(value or 0) for value in memory]
+        rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
     for point in points:
         if point.status != "ok":
-            label = f"{point.variant} {point.precision}, {point.phase} at {point.length} tokens"
+            on = f" on {point.provider}" if elsewhere else ""
+            label = f"{point.variant} {point.precision}{on}, {point.phase} at {point.length} tokens"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
+
+
+def _remarks(point: "Point") -> str:
+    """What has to be known of a time on another provider: where it ran, and whether the result is right."""
+    from edgeprof import units
+
+    placed = "" if point.provider == "cpu" else point.share_told or "all of it"
+    loaded = [units.duration(time_s) for time_s in (point.load_s, point.load_plain_s) if time_s is not None]
+    compiled = f"loads in {loaded[0]}, in {loaded[1]} without" if point.compiled and len(loaded) > 1 else ""
+    remarks = ("emulated" if point.emulated else "", placed, "static" if point.static else "", compiled)
+    return "; ".join(filter(None, (*remarks, point.verdict_told)))
 
 
 SHOWN = 4  # operator types in a row of the table; --json has all

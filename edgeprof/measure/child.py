@@ -8,19 +8,19 @@ import gc
 import importlib
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure import memory, pace, tensors
+from edgeprof.measure import device_memory, memory, pace
+from edgeprof.measure.binding import Binding
 from edgeprof.measure.contention import Contention
 from edgeprof.process import Progress, serve
+from edgeprof.providers import placement
 from edgeprof.providers.session import open_session, reason
-from edgeprof.schema import InputValue, Reading, Request
+from edgeprof.schema import CPU, Reading, Request
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, IOBinding
+    from onnxruntime import InferenceSession
 
 UNWANTED = ("torch", "transformers", "onnx", "matplotlib", "scipy")
 
@@ -39,17 +39,25 @@ def measure(request: Request, _progress: Progress) -> Reading:
     gc.disable()
     imports = memory.read()
     start = time.perf_counter_ns()
-    session = open_session(request.model, request.target, request.threads)
+    session = open_session(
+        request.model,
+        request.target,
+        request.threads,
+        weights_folder=request.weights_folder,
+        record_assignment=request.target.runtime_name != CPU.runtime_name,
+    )
     load_ns = time.perf_counter_ns() - start
     loaded = memory.read()
+    require_share(session, request)
     try:
-        binding = bind_inputs(session, request.inputs)
-        bind_outputs(session, binding)
+        binding = Binding(session, request.target, request.inputs)
         peak_is_of_runs = memory.reset_peak()
         start = time.perf_counter_ns()
-        session.run_with_iobinding(binding)
+        binding.run()
+        binding.wait()
         first_run_ns = time.perf_counter_ns() - start
-        run, warmup_runs = warm_up(session, binding)
+        binding.settle(request.in_place)
+        run, warmup_runs = binding.warm_up()
         company = Contention()
         latencies_s = pace.time_runs(run, request.stopping)
         contention = company.share(request.threads)
@@ -60,6 +68,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
             f"onnxruntime cannot run {request.model}: {reason(problem)}.", "See that its inputs are what it expects."
         ) from problem
     after = memory.read()
+    device_bytes = device_memory.taken(request.target)
     refuse_company()
     # Where the peak could not be reset and loading was higher, what is resident now is the best that is known.
     known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes
@@ -75,6 +84,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_load_peak_bytes=loaded.peak_bytes,
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
         memory_run_file_bytes=after.file_bytes,
+        device_memory_bytes=device_bytes,
         contention=contention,
     )
 
@@ -89,38 +99,19 @@ def refuse_company() -> None:
             )
 
 
-def bind_inputs(session: "InferenceSession", inputs: tuple[InputValue, ...]) -> "IOBinding":
-    from onnxruntime import OrtValue
+def require_share(session: "InferenceSession", request: Request) -> None:
+    """See that the session about to be timed is what the placement tells of; it was read in another process.
 
-    binding = session.io_binding()
-    for value in inputs:
-        binding.bind_ortvalue_input(value.name, OrtValue.ortvalue_from_numpy(tensors.make(value)))
-    return binding
-
-
-def bind_outputs(session: "InferenceSession", binding: "IOBinding") -> None:
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
-
-
-def warm_up(
-    session: "InferenceSession", binding: "IOBinding", until: Callable[[pace.Run], int] = pace.warm_up
-) -> tuple[pace.Run, int]:
-    """Find how to run from the second time on, and run so until steady; the way, and the number of runs.
-
-    onnxruntime writes into the outputs that the run before left in the binding, and so allocates none. Where their
-    shape depends on chance (sampling) it refuses to; then they are let go before each run, and allocated anew.
+    Raises:
+        EdgeprofError: the provider has no node, or more or fewer than it had there.
     """
-
-    def run_anew() -> None:
-        bind_outputs(session, binding)
-        session.run_with_iobinding(binding)
-
-    run = partial(session.run_with_iobinding, binding)
-    try:
-        return run, until(run)
-    except RuntimeError:
-        return run_anew, until(run_anew)
+    target = request.target
+    if target.runtime_name == CPU.runtime_name:
+        return
+    found = sum(node.provider == target.runtime_name for node in placement.assigned(session))
+    if not found or (request.nodes and found != request.nodes):
+        expected = str(request.nodes) if request.nodes else "any"
+        raise EdgeprofError(f"{target.provider} was given {found} nodes of {request.model}, and not {expected}.")
 
 
 if __name__ == "__main__":

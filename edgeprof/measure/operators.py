@@ -18,7 +18,8 @@ import msgspec
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import pace
-from edgeprof.measure.child import bind_inputs, bind_outputs, refuse_company, warm_up
+from edgeprof.measure.binding import Binding
+from edgeprof.measure.child import refuse_company
 from edgeprof.process import Progress, serve
 from edgeprof.providers.session import open_session, reason
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
@@ -38,6 +39,7 @@ Dims = dict[str, Any]
 
 class Args(msgspec.Struct):
     op_name: str = ""
+    provider: str = ""
     input_type_shape: list[Dims] = []
     output_type_shape: list[Dims] = []
     parameter_size: int = 0  # bytes of constants among the inputs
@@ -63,12 +65,18 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     gc.collect()
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
-        session = open_session(request.model, request.target, request.threads, profile=str(Path(folder) / "run"))
+        session = open_session(
+            request.model,
+            request.target,
+            request.threads,
+            weights_folder=request.weights_folder,
+            profile=str(Path(folder) / "run"),
+        )
         try:
-            binding = bind_inputs(session, request.inputs)
-            bind_outputs(session, binding)
-            session.run_with_iobinding(binding)
-            run, _ = warm_up(session, binding, lambda run: len(pace.time_runs(run, WARM_UP)))
+            binding = Binding(session, request.target, request.inputs)
+            binding.run()
+            binding.settle(request.in_place)
+            run, _ = binding.warm_up(lambda run: len(pace.time_runs(run, WARM_UP)))
             profiled_s = pace.time_runs(run, request.stopping)
             file = Path(session.end_profiling())
             latencies_s = pace.time_runs(run, request.stopping)

@@ -9,16 +9,52 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edgeprof.providers.table import PROVIDERS
-from edgeprof.schema import CPU, Artifact, InputValue, Measurement, OperatorPass, Record, StoppingRule, Target, Workload
+from edgeprof.schema import (
+    CPU,
+    Agreement,
+    Artifact,
+    InputValue,
+    Measurement,
+    OperatorPass,
+    Placement,
+    Record,
+    Status,
+    StoppingRule,
+    Target,
+    Workload,
+)
 from edgeprof.store import content_key
 
 KNOWN = {row.name for row in PROVIDERS}
+PREPARED = ("static", "placement", "agreement", "compiled", "compile_s", "load_plain_s")  # go into every record
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
 
 CONTENTION_LIMIT = 0.03
 """A visit whose threads waited for a core longer than this share of its time tells of the machine, not the model."""
 
 JUDGED_FROM_S = 0.15  # in less, a single wake-up of something else is a large share
+
+
+class Prepared(Record, frozen=True, kw_only=True):
+    """What a provider is given in place of an artifact's own file, and what is known of it before anything is timed."""
+
+    model: str
+    weights_folder: str = ""
+    inputs: tuple[InputValue, ...]
+    static: bool = False
+    in_place: bool = False  # a KV cache of fixed size is written where it was read
+    placement: Placement | None = None
+    agreement: Agreement | None = None
+    compiled: bool = False
+    compile_s: float | None = None
+    load_plain_s: float | None = None
+    status: Status = "ok"  # else nothing is measured, and `error` says why
+    error: str = ""
+
+    @property
+    def nodes(self) -> int:
+        """That the provider has; 0 where what is loaded has others."""
+        return self.placement.placed[0].nodes if self.placement and not self.compiled else 0
 
 
 class Job(Record, frozen=True, kw_only=True):
@@ -30,8 +66,10 @@ class Job(Record, frozen=True, kw_only=True):
     inputs: tuple[InputValue, ...]
     stopping: StoppingRule
     timeout_s: float | None = None
+    compile: bool = False  # load what the provider compiled beforehand
     macs: int | None = None
     memory_predicted_bytes: int | None = None
+    prepared: Prepared | None = None  # None: the artifact's own file, on the CPU provider
 
 
 class Visit(Record, frozen=True, kw_only=True):
@@ -43,7 +81,9 @@ class Visit(Record, frozen=True, kw_only=True):
     @property
     def settings_key(self) -> str:
         """Of all that could change a time without showing in a record's other fields."""
-        return content_key(self.job.stopping, self.job.inputs, self.job.artifact.data_sha256)[:16]
+        target = self.job.target
+        told = [] if target == CPU else [target.options, target.library, target.device, self.job.compile]
+        return content_key(self.job.stopping, self.job.inputs, self.job.artifact.data_sha256, *told)[:16]
 
     def facts(self) -> dict[str, Any]:
         """The fields of its Measurement that are known beforehand."""
@@ -70,6 +110,7 @@ class Visit(Record, frozen=True, kw_only=True):
             "stopping": self.job.stopping,
             "provider_options": self.job.target.options,
             "provider_library": "" if self.job.target.provider in KNOWN else self.job.target.library,
+            **{name: getattr(self.job.prepared, name) for name in PREPARED if self.job.prepared is not None},
         }
 
 
@@ -91,7 +132,7 @@ IDENTITY = (
 def disturbed(record: Measurement) -> bool:
     """Whether other work ran on the cores during a visit long enough to tell, so that it is worth making again."""
     reading = record.reading
-    if reading is None or reading.contention is None or sum(reading.latencies_s) < JUDGED_FROM_S:
+    if record.emulated or reading is None or reading.contention is None or sum(reading.latencies_s) < JUDGED_FROM_S:
         return False
     return reading.contention > CONTENTION_LIMIT
 

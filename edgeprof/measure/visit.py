@@ -7,7 +7,7 @@ import msgspec
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import operators
-from edgeprof.measure.schedule import Job, Visit
+from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import ChildTimeout, call
 from edgeprof.schema import Measurement, OperatorPass, OperatorReading, Reading, Request
 
@@ -42,20 +42,30 @@ def operator_visit(job: Job) -> Visit:
 
 def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
     """What became of a child: the fields `status`, `error`, `reading` and `started_at` of its record."""
-    request = Request(
-        model=job.artifact.path,
-        target=job.target,
-        threads=job.workload.threads,
-        inputs=job.inputs,
-        stopping=job.stopping,
-    )
     made: dict[str, Any] = {"started_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if job.prepared is not None and job.prepared.status != "ok":
+        return {**made, "status": job.prepared.status, "error": job.prepared.error}
     try:
-        return {**made, "status": "ok", "reading": call(child, request, kind, timeout_s=job.timeout_s)}
+        return {**made, "status": "ok", "reading": call(child, request_of(job), kind, timeout_s=job.timeout_s)}
     except ChildTimeout as problem:
         return {**made, "status": "timeout", "error": " ".join(str(problem).split())}
     except EdgeprofError as problem:
         return {**made, "status": "failed", "error": " ".join(str(problem).split())}
+
+
+def request_of(job: Job) -> Request:
+    """What a child reads to run a job."""
+    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    return Request(
+        model=given.model,
+        weights_folder=given.weights_folder,
+        target=job.target,
+        threads=job.workload.threads,
+        inputs=given.inputs,
+        stopping=job.stopping,
+        nodes=given.nodes,
+        in_place=given.in_place,
+    )
 
 
 def _vocabulary(job: Job) -> int | None:

@@ -37,6 +37,7 @@ def open_session(
     profile: str = "",
     record_assignment: bool = False,
     strict: bool = False,
+    verbose: bool = False,
 ) -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
 
@@ -49,6 +50,7 @@ def open_session(
             `end_profiling`; empty for none.
         record_assignment: `get_provider_graph_assignment_info` of the session tells which provider has which node.
         strict: a graph that the provider does not take wholly is refused.
+        verbose: everything is logged to standard error, which is where providers say why they leave a node.
 
     Raises:
         ModelFileError: onnxruntime refuses the file.
@@ -62,6 +64,8 @@ def open_session(
         options.enable_profiling, options.profile_file_prefix = True, profile
     if record_assignment:
         options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
+    if verbose:
+        options.log_severity_level = 0
     if strict and target.runtime_name != CPU.runtime_name:
         options.add_session_config_entry(NO_CPU, "1")
     try:

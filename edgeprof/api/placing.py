@@ -1,0 +1,135 @@
+"""Points on providers other than the CPU: what they are given, where it goes, and whether it is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edgeprof import process, store
+from edgeprof.errors import ChildError, EdgeprofError, UsageError
+from edgeprof.measure.placing import PlacingReading, PlacingRequest
+from edgeprof.measure.schedule import Job, Prepared
+from edgeprof.measure.visit import request_of
+from edgeprof.providers.compiling import compiled
+from edgeprof.providers.table import PROVIDERS
+from edgeprof.schema import CPU, InputValue, Placement, Status, Target
+from edgeprof.stages.quantize import FP32, RECIPES
+from edgeprof.stages.tailor import tailored
+
+FOLDER = "graphs"
+"""Below the cache folder: graphs that were made for one provider."""
+
+
+def prepared(job: Job, least_share: float = 0.0) -> Job:
+    """The job with what its provider is given and what becomes of it; on the CPU provider the job itself.
+
+    What cannot be measured is no error but a status: it costs this point and no other.
+
+    Args:
+        least_share: of the MACs, that the provider has to run.
+    """
+    if job.target == CPU:
+        return job
+    try:
+        placed = _placed(*_tailored(job), least_share)
+        return _compiled(placed) if job.compile else placed
+    except process.ChildTimeout as problem:
+        return _refused(job, "timeout", problem)
+    except UsageError as problem:  # it is not made for this provider
+        return _refused(job, "unsupported", problem)
+    except EdgeprofError as problem:
+        return _refused(job, "failed", problem)
+
+
+def takes(target: Target, precision: str) -> str:
+    """Why a provider does not take a precision; "" where it does, or nobody knows."""
+    row = next((row for row in PROVIDERS if row.name == target.provider), None)
+    known = {FP32, *(recipe.name for recipe in RECIPES)}
+    if row is None or not row.precisions or precision not in known or precision in row.precisions:
+        return ""
+    return f"{target.provider} does not take {precision}; it takes {', '.join(row.precisions)}."
+
+
+def require_some(jobs: list[Job]) -> None:
+    """Refuse a run in which a provider can take none of what is asked for.
+
+    Raises:
+        UsageError: there is such a provider.
+    """
+    for target in {job.target.provider: job.target for job in jobs}.values():
+        mine = [job for job in jobs if job.target == target]
+        reasons = {takes(target, job.artifact.precision): job for job in mine}
+        if "" in reasons:
+            continue
+        reason, job = next(iter(reasons.items()))
+        best = next(iter(row.precisions[-1] for row in PROVIDERS if row.name == target.provider), FP32)
+        raise UsageError(reason, f"Run: edgeprof export {job.artifact.name} --precision {best}")
+
+
+def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
+    """With the graph for its provider; operators that were written out in smaller ones."""
+    artifact = job.artifact
+    if reason := takes(job.target, artifact.precision):
+        raise UsageError(reason)
+    shapes = {value.name: value.shape for value in job.inputs}
+    made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER)
+    dims = {spec.name: spec.dims for spec in made.inputs}
+    inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
+    given = Prepared(
+        model=made.path,
+        weights_folder=made.weights_folder,
+        inputs=inputs,
+        static=made.static,
+        in_place=made.static and bool(job.workload.past_tokens),
+    )
+    return replace(job, prepared=given), made.written_out
+
+
+def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
+    """A value of the shape that a graph fixes: a cache has one slot more than tokens in it."""
+    sizes = zip(dims, value.shape, strict=True)
+    return replace(value, shape=tuple(dim if isinstance(dim, int) else size for dim, size in sizes))
+
+
+def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
+    given = job.prepared
+    assert given is not None
+    asked = PlacingRequest(request=request_of(job), precision=job.artifact.precision, written_out=written_out)
+    try:
+        found = process.call("edgeprof.measure.placing", asked, PlacingReading, timeout_s=job.timeout_s)
+    except process.ChildTimeout:
+        raise
+    except ChildError as problem:
+        raise EdgeprofError(f"{job.target.provider} ended the process in which it ran: {problem}") from problem
+    given = replace(given, placement=found.placement, agreement=found.agreement, load_plain_s=found.load_s)
+    status: Status = "ok"
+    error = ""
+    if not found.placement.placed[0].nodes:
+        status, error = "unsupported", _nothing(job, found.placement)
+    elif found.placement.share < least_share:
+        status = "failed"
+        share = f"{found.placement.share:.1%} of the {'nodes' if found.placement.macs_share is None else 'MACs'}"
+        error = f"{job.target.provider} runs {share}, and {least_share:.0%} are required."
+    return replace(job, prepared=replace(given, status=status, error=error))
+
+
+def _nothing(job: Job, placement: Placement) -> str:
+    """Why a provider took no node, as far as it says."""
+    reasons = dict.fromkeys(left.reason for left in placement.left if left.reason)
+    because = f": {'; '.join(list(reasons)[:3])}" if reasons else ""
+    return f"{job.target.provider} takes no node of {job.artifact.name} in {job.artifact.precision}{because}."
+
+
+def _compiled(job: Job) -> Job:
+    given = job.prepared
+    if given is None or given.status != "ok":
+        return job
+    made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s)
+    loaded = replace(given, model=made.path, weights_folder="", compiled=True, compile_s=made.compile_s)
+    return replace(job, prepared=loaded)
+
+
+def _refused(job: Job, status: Status, problem: Exception) -> Job:
+    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    return replace(job, prepared=replace(given, status=status, error=" ".join(str(problem).split())))

@@ -1,0 +1,131 @@
+"""The placing child: where a model's nodes go, and whether the result is right (`python -m edgeprof.measure.placing`).
+
+Apart from all timed visits: it logs and profiles, and afterwards runs the same file on the CPU provider. Its exit, not
+its time, tells of a provider that crashes.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from edgeprof import counting
+from edgeprof.errors import EdgeprofError
+from edgeprof.measure.agreeing import agreement
+from edgeprof.measure.binding import Binding
+from edgeprof.measure.operators import NODE_END, last_runs
+from edgeprof.process import Progress, serve
+from edgeprof.providers import heard, placement
+from edgeprof.providers.placement import Node
+from edgeprof.providers.session import open_session
+from edgeprof.schema import CPU, Agreement, Placement, Record, Request
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+
+
+class PlacingRequest(Record, frozen=True, kw_only=True):
+    request: Request
+    precision: str  # of the artifact: what the outputs may differ by
+    written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
+
+
+class PlacingReading(Record, frozen=True, kw_only=True):
+    placement: Placement
+    agreement: Agreement | None = None  # none where the provider has no node, or the CPU provider cannot run the file
+    load_s: float  # with what a provider compiles at load
+
+
+def place(asked: PlacingRequest, _progress: Progress) -> PlacingReading:
+    """Load, see who has what, run, and compare with the CPU provider.
+
+    Raises:
+        ModelFileError, UsageError, EdgeprofError: as the measuring child.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        model = counting.read(Path(asked.request.model))
+        request, moment = named(asked.request, model, Path(folder) / "named.onnx"), heard.mark()
+        start = time.perf_counter()
+        session = open_session(
+            request.model,
+            request.target,
+            request.threads,
+            weights_folder=request.weights_folder,
+            profile=str(Path(folder) / "run"),
+            record_assignment=True,
+            verbose=True,
+        )
+        load_s = time.perf_counter() - start
+        nodes, said = placement.assigned(session), heard.since(moment)
+        outputs: dict[str, NDArray[Any]] = {}
+        ran: list[Node] = []
+        if any(node.provider == request.target.runtime_name for node in nodes):
+            outputs = run(session, request)
+            ran = ran_in(Path(session.end_profiling()).read_bytes())
+        del session
+        agreed = compare(outputs, request, asked.precision) if outputs else None
+    found = placement.placement(request.target, nodes, ran, macs(model, request), said, asked.written_out)
+    return PlacingReading(placement=found, agreement=agreed, load_s=load_s)
+
+
+def run(session: "InferenceSession", request: Request) -> "dict[str, NDArray[Any]]":
+    """The outputs of a run as it is timed: the second, into memory that the first one left."""
+    try:
+        binding = Binding(session, request.target, request.inputs)
+        binding.run()
+        binding.settle(request.in_place)
+        binding.run()
+        made = binding.bound.copy_outputs_to_cpu()
+    except (EdgeprofError, MemoryError):
+        raise
+    except Exception as problem:  # onnxruntime's errors share no base class
+        raise EdgeprofError(
+            f"{request.target.provider} cannot run {request.model}: {heard.reason(problem)}."
+        ) from problem
+    return dict(zip([output.name for output in session.get_outputs()], made, strict=True))
+
+
+def ran_in(profile: bytes) -> list[Node]:
+    """The nodes of the last run in a profile, as they ran."""
+    events = last_runs(profile, 1)[0]
+    return [Node(event.args.provider, event.args.op_name, event.name.removesuffix(NODE_END)) for event in events]
+
+
+def named(request: Request, model: "onnx.ModelProto", file: Path) -> Request:
+    """The request for a copy in which every node has a name of its own, where some have none; nothing else differs."""
+    names = [node.name for node in model.graph.node]
+    if all(names) and len(set(names)) == len(names):
+        return request
+    for index, node in enumerate(model.graph.node):
+        node.name = f"node_{index}"
+    file.write_bytes(model.SerializeToString())
+    folder = request.weights_folder or str(Path(request.model).parent)
+    return replace(request, model=str(file), weights_folder=folder)
+
+
+def macs(model: "onnx.ModelProto", request: Request) -> dict[str, int] | None:
+    """Of every node, by name; None where some cannot be counted."""
+    costs = counting.count(model, {value.name: value.shape for value in request.inputs})
+    return None if costs.uncounted else {node.name: node.macs for node in costs.nodes}
+
+
+def compare(outputs: "Mapping[str, NDArray[Any]]", request: Request, precision: str) -> Agreement | None:
+    """With the CPU provider's outputs of the same file on the same inputs."""
+    try:
+        session = open_session(request.model, CPU, request.threads, weights_folder=request.weights_folder)
+        binding = Binding(session, CPU, request.inputs)
+        binding.run()
+        made = binding.bound.copy_outputs_to_cpu()
+    except Exception:  # noqa: BLE001  (the CPU provider lacks an operator or a type: then there is nothing to compare)
+        return None
+    names = [output.name for output in session.get_outputs()]
+    return agreement(outputs, dict(zip(names, made, strict=True)), request.target, precision)
+
+
+if __name__ == "__main__":
+    serve(place, PlacingRequest)

@@ -1,0 +1,193 @@
+"""Which provider has which node: read from onnxruntime's assignment, and again from its profile of a run.
+
+The two are independent. The assignment lists the nodes of the graph as it was divided between providers, before
+the parts were compiled or fused; the profile lists what ran.
+
+Partitions are stretches: nodes of one provider that ran one after the other, none of another provider between them. A
+node into which a provider compiled several is a stretch of its own, whatever ran beside it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeprof.schema import CPU, LeftOperator, Placed, Placement, Target
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+COPIES = ("MemcpyToHost", "MemcpyFromHost")
+"""Nodes that onnxruntime adds between providers which do not share memory."""
+
+
+class Node(NamedTuple):
+    """A node that a provider was given, or that it ran. `provider` is onnxruntime's name for it."""
+
+    provider: str
+    operator: str
+    name: str
+
+
+def assigned(session: "InferenceSession") -> list[Node]:
+    """The nodes of a session that was opened with `record_assignment`."""
+    parts = session.get_provider_graph_assignment_info()
+    return [Node(part.ep_name, node.op_type, node.name) for part in parts for node in part.get_nodes()]
+
+
+def placement(
+    target: Target,
+    nodes: Sequence[Node],
+    ran: Sequence[Node],
+    macs: Mapping[str, int] | None = None,
+    said: str = "",
+    written_out: Mapping[str, int] | None = None,
+) -> Placement:
+    """The receipt of one graph on one provider.
+
+    Args:
+        nodes: as assigned.
+        ran: in one run, in this order.
+        macs: of every node of the file, by name; None where they could not be counted.
+        said: what the provider wrote to standard error while it chose its nodes.
+        written_out: operators that were written out in smaller ones for this provider.
+    """
+    counts = Counter(node.provider for node in nodes)
+    names = [target.runtime_name, *(name for name in counts if name != target.runtime_name)]
+    costs = _costs(nodes, macs)
+    stretches = _stretches(nodes, ran)
+    return Placement(
+        placed=tuple(
+            Placed(
+                provider=_word(name, target),
+                nodes=counts[name],
+                macs=_sum(costs, [node for node in nodes if node.provider == name]),
+                partitions=stretches[name],
+            )
+            for name in names
+        ),
+        left=_left([node for node in nodes if node.provider != target.runtime_name], costs, reasons(said)),
+        copies=sum(node.operator in COPIES for node in ran),
+        written_out=dict(written_out or {}),
+        disagreement=disagreement(nodes, ran, target) if ran else "",
+    )
+
+
+def _word(name: str, target: Target) -> str:
+    return {target.runtime_name: target.provider, CPU.runtime_name: CPU.provider}.get(name, name)
+
+
+def _stretches(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
+    """How often each provider was entered in a run."""
+    given = {(node.provider, node.operator) for node in nodes}
+    found: Counter[str] = Counter()
+    for provider, stretch in groupby((node for node in ran if node.operator not in COPIES), lambda node: node.provider):
+        compiled = [(provider, node.operator) not in given and _compiled(node) for node in stretch]
+        found[provider] += max(1, sum(compiled))
+    return found
+
+
+def _compiled(node: Node) -> bool:
+    """Whether it stands for a part of the graph that its provider compiled: named after the provider and a number."""
+    return node.operator.startswith(node.provider) or bool(re.search(r"\d{6,}", node.operator))
+
+
+def _left(
+    nodes: Iterable[Node], costs: Mapping[Node, int] | None, reasons: Mapping[str, str]
+) -> tuple[LeftOperator, ...]:
+    """By operator and reason, the most MACs first, then the most nodes."""
+    groups: dict[tuple[str, str], list[Node]] = {}
+    for node in nodes:
+        groups.setdefault((node.operator, reasons.get(node.name, "")), []).append(node)
+    found = [
+        LeftOperator(operator=operator, nodes=len(group), macs=_sum(costs, group), reason=reason)
+        for (operator, reason), group in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda left: (-(left.macs or 0), -left.nodes, left.operator, left.reason)))
+
+
+# --- MACs ----------------------------------------------------------------------------------------------
+
+_MADE_UNIQUE = re.compile(r"_token_\d+$")
+_FUSED = re.compile(r"/\w+Fusion$")
+
+
+def _costs(nodes: Sequence[Node], macs: Mapping[str, int] | None) -> dict[Node, int] | None:
+    """MACs of every node assigned, None unless all that multiplies was found again.
+
+    onnxruntime changes graphs before it divides them. A node that it changed keeps its name with an ending
+    ("conv_token_1", "matmul/MatMulAddFusion"); those that it adds (transposes, casts, formats) multiply nothing.
+    """
+    if macs is None:
+        return None
+    missing = {name: count for name, count in macs.items() if count}
+    costs = dict.fromkeys(nodes, 0)
+    for node in nodes:
+        for name in _former_names(node.name):
+            if name in missing:
+                costs[node] = missing.pop(name)
+                break
+    return None if missing else costs
+
+
+def _former_names(name: str) -> Iterable[str]:
+    yield name
+    for ending in (_MADE_UNIQUE, _FUSED):
+        name = ending.sub("", name)
+        yield name
+
+
+def _sum(costs: Mapping[Node, int] | None, nodes: Iterable[Node]) -> int | None:
+    return None if costs is None else sum(costs[node] for node in nodes)
+
+
+# --- what the two tell ---------------------------------------------------------------------------------
+
+
+def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> str:
+    """What a profile shows that cannot be if the assignment holds, in words; nodes renamed since are not compared."""
+    found = []
+    worked = {node.provider for node in ran if node.operator not in COPIES}
+    given = {node.provider for node in nodes}
+    found += [f"{_word(name, target)} was given nodes and ran none" for name in sorted(given - worked)]
+    found += [f"{_word(name, target)} ran nodes and was given none" for name in sorted(worked - given)]
+    owner = {node.name: node.provider for node in nodes if node.name}
+    moved = Counter(
+        (owner[node.name], node.provider)
+        for node in ran
+        if node.operator not in COPIES and owner.get(node.name, node.provider) != node.provider
+    )
+    for (was, ran_on), count in sorted(moved.items()):
+        subject = "1 node" if count == 1 else f"{count} nodes"
+        found.append(f"{subject} of {_word(was, target)} ran on {_word(ran_on, target)}")
+    return "; ".join(found)
+
+
+# --- reasons -------------------------------------------------------------------------------------------
+
+_NODE = re.compile(r"^\s+Operator type: \S+ Node name: (?P<name>.*) Node index: \d+")
+_BECAUSE = re.compile(r"^\s+REASON : (?P<reason>.*)")
+_NO_KERNEL = re.compile(r"kernel not found in registries for Op type: \S+ node name: (?P<name>\S+)")
+_PREFERRED = re.compile(r"Force fallback to CPU execution for node (?P<name>\S+) because the CPU")
+
+
+def reasons(said: str) -> dict[str, str]:
+    """Why nodes were left, by node name, from what is logged while a `verbose` session is opened.
+
+    QNN lists the nodes of a group that it checks, and the reason below them; others name one node on a line.
+    """
+    found: dict[str, str] = {}
+    group: list[str] = []
+    for line in said.splitlines():
+        if match := _NODE.match(line):
+            group.append(match["name"])
+        elif match := _BECAUSE.match(line):
+            found |= dict.fromkeys(group, match["reason"].strip())
+        else:
+            group = []
+        if match := _NO_KERNEL.search(line):
+            found[match["name"]] = "it has no kernel for it"
+        elif match := _PREFERRED.search(line):
+            found[match["name"]] = "onnxruntime takes the CPU to be faster"
+    return found
