@@ -82,8 +82,12 @@ def _reached(reached: "QuantReceipt") -> list[str]:
         f"quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
         f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
         + (", the tied embedding and LM head stored once" if reached.shared else "")
-        + (f", and {reached.tables} tables that are looked up, in 8 bits" if reached.tables else "")
     ]
+    if beside := [
+        *([f"{reached.tables} tables that are looked up"] if reached.tables else []),
+        *([f"{reached.kernels} kernels of convolutions, computed with in fp32"] if reached.kernels else []),
+    ]:
+        lines.append(f"stored in 8 bits: {'; '.join(beside)}")
     lines += [f"left {one.weight} ({one.bytes / 1e6:.1f} MB): {one.reason}" for one in reached.left]
     if reached.kept_fp32:
         kept = ", ".join(f"{count} {name}" for name, count in reached.kept_fp32.items())

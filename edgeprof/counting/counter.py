@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.counting import arena, live, planner, rules
 from edgeprof.counting.contrib import FLOAT, MS, UNFIT, packing
-from edgeprof.counting.dequantizing import absorbed, unpacked
+from edgeprof.counting.dequantizing import EIGHT_BITS, absorbed, unpacked
 from edgeprof.counting.fusing import unmade
 from edgeprof.counting.reading import attributes, operator, reads, subgraphs
 from edgeprof.counting.records import GraphCosts, NodeCost
@@ -81,7 +81,7 @@ class Counter:
     def _weight_operands(self, node: onnx.NodeProto, kind: str) -> list[int]:
         """Dimensions of the operands that are weights, or come from nothing else."""
         names = [node.input[at] for at in rules.OPERANDS.get(kind, ()) if at < len(node.input)]
-        weights = [self.tensors.get(name) for name in names if name in self.weights.constants]
+        weights = [self.tensors.get(name) for name in names if self.weights.is_weight(name)]
         return [len(tensor.shape) for tensor in weights if tensor is not None and tensor.shape is not None]
 
     def _bytes(self, node: onnx.NodeProto) -> int:
@@ -128,6 +128,8 @@ class _Weights:
         self._hold(graph)
         self.formats: set[str] = set()  # scales and zero points
         self.integers: set[str] = set()  # weights in integers of 32 bits: biases of quantized products
+        self.rows: dict[str, set[str]] = {}  # what is looked up, and the weights it is looked up in
+        self.real: set[str] = set()  # weights of 8 bits, or rows of them, made real: what they are multiplied by scales
         scales = {name for node in graph.node if node.op_type == "DynamicQuantizeLinear" for name in node.output[1:]}
         for node in graph.node:
             for subgraph in subgraphs(node):
@@ -152,6 +154,7 @@ class _Weights:
             self.integers.add(node.input[0])
         if node.op_type == "Mul" and scales & set(used):  # the scale of the product of two quantized matrices
             self.formats |= set().union(*(self.origins.get(name, set()) for name in used))
+        self._trace_scales(node, used)
         if operator(node) in rules.CONTROL_FLOW:
             return
         if node.op_type == "Constant" or (used and all(name in self.origins for name in used)):
@@ -161,6 +164,25 @@ class _Weights:
                 made = {node.output[0]}
             for name in node.output:
                 self.origins[name] = made
+
+    def _trace_scales(self, node: onnx.NodeProto, used: list[str]) -> None:
+        """Integers that a Cast makes real and a Mul scales: what stands for a DequantizeLinear that would stay."""
+        if node.op_type == "Gather":
+            self.rows[node.output[0]] = self.origins.get(used[0], set())
+        if node.op_type == "Cast" and self._weights_of(used[0]):
+            tensor = self.tensors.get(used[0])
+            self.real |= {node.output[0]} if tensor is not None and tensor.dtype in EIGHT_BITS else set()
+        if node.op_type == "Mul" and self.real.intersection(used):
+            self.formats |= set().union(*(self._weights_of(name) for name in used if name not in self.real))
+
+    def _weights_of(self, name: str) -> set[str]:
+        """What a tensor is made of, or is looked up in."""
+        return self.origins.get(name) or self.rows.get(name, set())
+
+    def is_weight(self, name: str) -> bool:
+        """Whether a tensor is made of nothing but weights, and is not only their scales."""
+        made = self.origins.get(name)
+        return made is not None and not (made and made <= self.formats)
 
     def claim(self, node: onnx.NodeProto) -> tuple[int, int]:
         """Parameters and bytes of the weights that this node is the first to use."""

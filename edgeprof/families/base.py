@@ -49,6 +49,9 @@ class Component(Record, frozen=True, kw_only=True):
     matrices: int = 0  # of these, parameters in matrices that are multiplied: what weight quantization reaches
     channels: int = 0  # output channels of those matrices: each has a scale of its own when quantized
     looked_up: int = 0  # parameters in a table that rows are gathered from, and that nothing multiplies by
+    rows: int = 0  # of that table: each has a scale of its own where it is quantized by rows
+    kernels: int = 0  # parameters in kernels of convolutions
+    filters: int = 0  # output channels of those: each has a scale of its own when quantized
     macs: int = 0
     activations: int = 0  # elements it writes
     live: int = 0
@@ -56,27 +59,51 @@ class Component(Record, frozen=True, kw_only=True):
 
     def weight_bytes(self, precision: str) -> int:
         """Bytes of its parameters in a precision of WEIGHT_BYTES."""
-        others = self.params - self.matrices - self.looked_up  # biases, norms
-        counts = (self.matrices, self.channels, self.looked_up, others)
-        return round(sum(each * count for each, count in zip(WEIGHT_BYTES[precision], counts, strict=True)))
+        stored = WEIGHT_BYTES[precision]
+        others = self.params - self.matrices - self.looked_up - self.kernels  # biases, norms
+        return round(
+            stored.matrices * self.matrices
+            + stored.channels * self.channels
+            + stored.looked_up * self.looked_up
+            + stored.rows * self.rows
+            + stored.kernels * self.kernels
+            + stored.filters * self.filters
+            + stored.others * others
+        )
+
+
+class Stored(Record, frozen=True, kw_only=True):
+    """Bytes for each one of what a `Component` counts under the same name, and for each other parameter."""
+
+    matrices: float
+    channels: float = 0
+    looked_up: float
+    rows: float = 0
+    kernels: float = 1
+    filters: float = 2  # a scale (fp16)
+    others: float = 4
+
+
+def _all(size: int) -> Stored:
+    return Stored(matrices=size, looked_up=size, kernels=size, filters=0, others=size)
 
 
 BLOCK_OF_8 = 1 + 4 / 32  # a scale (fp32) per 32 weights
+SCALE, SCALE_AND_ZERO = 2, 5  # in fp16; in fp32, and a zero point of 8 bits
 
-WEIGHT_BYTES: dict[str, tuple[float, float, float, float]] = {
-    "fp32": (4, 0, 4, 4),
-    "fp16": (2, 0, 2, 2),
-    "bf16": (2, 0, 2, 2),
-    "int8": (1, 5, 4, 4),  # a scale (fp32) and a zero point (int8) per output channel
-    "int8-static": (1, 5, 4, 4),
-    "a8w8": (1, 5, 1, 1),  # tables are looked up in 8 bits
-    "a16w8": (1, 5, 2, 2),
-    "int8-weights": (BLOCK_OF_8, 0, BLOCK_OF_8, 4),
-    "int4": (0.5 + 4 / 32, 0, BLOCK_OF_8, 4),
-    "int4-hqq": (0.5 + 8 / 32, 0, BLOCK_OF_8, 4),  # and a zero point in fp32
-    "int4-gptq": (0.5 + 4.5 / 32, 0, BLOCK_OF_8, 4),  # and a zero point of 4 bits
+WEIGHT_BYTES: dict[str, Stored] = {
+    "fp32": _all(4),
+    "fp16": _all(2),
+    "bf16": _all(2),
+    "int8": Stored(matrices=1, channels=SCALE, looked_up=1, rows=SCALE),
+    "int8-static": Stored(matrices=1, channels=SCALE, looked_up=1, rows=SCALE),
+    "a8w8": Stored(matrices=1, channels=SCALE_AND_ZERO, looked_up=1, filters=SCALE_AND_ZERO, others=1),
+    "a16w8": Stored(matrices=1, channels=SCALE_AND_ZERO, looked_up=2, filters=SCALE_AND_ZERO, others=2),
+    "int8-weights": Stored(matrices=BLOCK_OF_8, looked_up=BLOCK_OF_8),
+    "int4": Stored(matrices=0.5 + 4 / 32, looked_up=BLOCK_OF_8),
+    "int4-hqq": Stored(matrices=0.5 + 8 / 32, looked_up=BLOCK_OF_8),  # and a zero point in fp32
+    "int4-gptq": Stored(matrices=0.5 + 4.5 / 32, looked_up=BLOCK_OF_8),  # and a zero point of 4 bits
 }
-"""Bytes per weight that is multiplied by, per output channel, per number of a table, and per other parameter."""
 
 ACTIVATION_BYTES = {
     "fp32": 4,

@@ -131,9 +131,9 @@ def norms(count: int, width: int, rows: int, *, in_block: bool = False) -> Compo
 
 def table(name: str, entries: int, width: int, rows: int, *, added: bool = False) -> Component:
     """A table that is looked up (or `added` as a whole) for `rows` tokens: no multiplication."""
-    size = entries * width
-    live = 2 * rows * width
-    return Component(name=name, params=size, looked_up=0 if added else size, activations=rows * width, live=live)
+    size, taken = entries * width, rows * width
+    part = Component(name=name, params=size, activations=taken, live=2 * taken)
+    return part if added else msgspec.structs.replace(part, looked_up=size, rows=entries)
 
 
 def token_embedding(vocabulary: int, width: int, rows: int, *, tied: bool) -> Component:
@@ -141,7 +141,7 @@ def token_embedding(vocabulary: int, width: int, rows: int, *, tied: bool) -> Co
     looked_up = table("token embedding", vocabulary, width, rows)
     if not tied:
         return looked_up
-    return msgspec.structs.replace(looked_up, matrices=looked_up.params, channels=vocabulary, looked_up=0)
+    return msgspec.structs.replace(looked_up, matrices=looked_up.params, channels=vocabulary, looked_up=0, rows=0)
 
 
 def dense(name: str, inputs: int, outputs: int, rows: int, *, bias: bool = True) -> Component:

@@ -85,7 +85,7 @@ class ViT(TransformersFamily):
         """Sizes and layout as in Dosovitskiy et al. 2021; the block as in `edgeprof.families.block`.
 
         The patch embedding multiplies every patch (patch^2 x channels values) by a matrix to the width; the class
-        token is not a patch. It is a convolution, which weight quantization leaves as it is.
+        token is not a patch. It is a convolution: weight quantization makes its kernel smaller, and not its work.
         """
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
         patch, patches = self.value(variant, "patch_size"), case.batch * (case.tokens - 1)
@@ -93,7 +93,9 @@ class ViT(TransformersFamily):
         rows = case.batch * case.tokens
         embedding = dense("patch embedding", patch * patch * self.value(variant, "num_channels"), width, patches)
         return (
-            msgspec.structs.replace(embedding, matrices=0, channels=0),
+            msgspec.structs.replace(
+                embedding, matrices=0, channels=0, kernels=embedding.matrices, filters=embedding.channels
+            ),
             table("class token", 1, width, case.batch, added=True),
             table("position embedding", native + 1, width, case.tokens, added=True),
             *block(

@@ -91,7 +91,8 @@ class QuantReceipt(Record, frozen=True, kw_only=True):
     left: tuple[Left, ...] = ()
     kept_fp32: dict[str, int] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
     shared: int = 0  # embeddings that read the matrix of the LM head they are tied to
-    tables: int = 0  # tables that are only looked up, in blocks of 8 bits
+    tables: int = 0  # tables that are only looked up, in 8 bits with a scale per block or per row
+    kernels: int = 0  # of convolutions: stored in 8 bits, computed with in fp32
     calibration: Calibration | None = None
 
 

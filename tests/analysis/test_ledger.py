@@ -47,9 +47,12 @@ def test_one_block_is_what_the_background_says() -> None:
     [
         ("fp32", 4 * 124_439_808),
         ("fp16", 2 * 124_439_808),
-        # 48 matrices of 12 x 12 d^2 and the tied embedding: a byte each, 5 for each of their output channels
-        # (9 d in a layer and 50,257); positions, biases (9 d in a layer) and 25 norms stay in 4 bytes
-        ("int8", 144 * SQUARE + 38_597_376 + 5 * (12 * 9 * 768 + 50_257) + 4 * (786_432 + 12 * 9 * 768 + 50 * 768)),
+        # 48 matrices of 12 x 12 d^2, the tied embedding and 1,024 positions: a byte each, and 2 for each of their
+        # output channels (9 d in a layer and 50,257) and rows; biases (9 d in a layer) and 25 norms stay in 4 bytes
+        (
+            "int8",
+            144 * SQUARE + 38_597_376 + 786_432 + 2 * (12 * 9 * 768 + 50_257 + 1024) + 4 * (12 * 9 * 768 + 50 * 768),
+        ),
         # half a byte, and a scale of 4 bytes for 32 of them; positions are looked up: a byte, and scales
         ("int4", (144 * SQUARE + 38_597_376) * 5 // 8 + 786_432 * 9 // 8 + 4 * (12 * 9 * 768 + 50 * 768)),
     ],
@@ -58,9 +61,14 @@ def test_weight_bytes_of_gpt2(precision: str, weights_bytes: int) -> None:
     assert at("gpt2", 16, precision).total("weights_bytes") == weights_bytes
 
 
-def test_an_embedding_that_is_only_looked_up_is_not_quantized() -> None:
-    """bert-base has no LM head: its table stays in fp32, 4 x 30,522 x 768 bytes."""
-    assert at("bert-base", 16, "int8").of("token embedding").weights_bytes == 4 * 30_522 * 768
+def test_an_embedding_that_is_only_looked_up_is_quantized_by_rows() -> None:
+    """bert-base has no LM head: a byte for each of 30,522 x 768 numbers, and two for the scale of a row."""
+    assert at("bert-base", 16, "int8").of("token embedding").weights_bytes == 30_522 * (768 + 2)
+
+
+def test_the_kernel_of_a_convolution_is_quantized_by_filters() -> None:
+    """vit-base looks at patches of 16 x 16 x 3 with 768 filters, each with a bias in fp32."""
+    assert at("vit-base", 197, "int8").of("patch embedding").weights_bytes == 768 * (768 + 2 + 4)
 
 
 def test_the_kv_cache_holds_everything_up_to_the_end_of_the_run() -> None:

@@ -106,6 +106,41 @@ def test_scales_that_are_looked_up_are_no_parameters() -> None:
     assert [cost.role for cost in counted.nodes].count("embedding") == 1
 
 
+def test_a_table_of_rows_with_a_scale_each() -> None:
+    """[7, 4] in int8, and 7 scales in fp16 that are made fp32 when the graph is loaded: 28 parameters."""
+    nodes = [
+        node("Cast", "h", "s", to=TensorProto.FLOAT),
+        node("Gather", "w ids", "rows"),
+        node("Cast", "rows", "real", to=TensorProto.FLOAT),
+        node("Gather", "s ids", "scales"),
+        node("Mul", "real scales"),
+    ]
+    feeds = {"ids": i64(1, 2, 3)}
+    counted = count(graph(nodes, feeds, {"w": i8(7, 4), "h": np.ones((7, 1), np.float16)}), feeds)
+    assert [cost.params for cost in counted.nodes] == [0, 28, 0, 0, 0]
+    assert [cost.role == "embedding" for cost in counted.nodes] == [False, True, False, False, False]
+    assert (counted.params, counted.weights_bytes) == (28, 28 + 14)
+    # integers, then numbers of three rows; three scales; three rows
+    assert [cost.activation_bytes for cost in counted.nodes] == [0, 3 * 4, 3 * 4 * 4, 3 * 4, 3 * 4 * 4]
+
+
+def test_a_kernel_of_integers_is_made_real_when_the_graph_is_loaded() -> None:
+    """[3, 2, 3, 3] in int8, a scale per filter: 54 parameters; a run makes nothing but the 3 x 3 x 3 result."""
+    nodes = [node("Cast", "w", "r", to=TensorProto.FLOAT), node("Mul", "r s", "k"), node("Conv", "x k")]
+    feeds = {"x": f32(1, 2, 5, 5)}
+    counted = count(graph(nodes, feeds, {"w": i8(3, 2, 3, 3), "s": f32(3, 1, 1, 1)}), feeds)
+    convolution = counted.nodes[2]
+    assert (convolution.role, convolution.params, convolution.weight_bytes) == ("convolution", 54, 54 + 12)
+    assert [cost.activation_bytes for cost in counted.nodes] == [0, 0, 4 * 27]
+    assert (counted.params, convolution.macs) == (54, 27 * 18)
+
+
+def test_a_factor_of_real_numbers_is_a_parameter() -> None:
+    """What scales the numbers of an image is no scale of weights."""
+    nodes = [node("Cast", "x", "r", to=TensorProto.FLOAT), node("Mul", "r f")]
+    assert [cost.params for cost in costs(nodes, {"x": u8(2, 3)}, {"f": f32(3)})] == [0, 3]
+
+
 def test_blocks_of_4_bits() -> None:
     """N x K = 6 x 40 weights in 6 x 2 blocks of 16 bytes (the last block of a row is part empty), scales 6 x 2."""
     made = node("ms.MatMulNBits", "x w s z", N=6, K=40, bits=4, block_size=32)

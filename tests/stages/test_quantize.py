@@ -47,8 +47,14 @@ def test_the_file_holds_what_the_receipt_says(family: str, artifacts: Artifacts)
     model = onnx.load(artifact.path, load_external_data=False)
     integers = [weights for weights in model.graph.initializer if weights.data_type == TensorProto.INT8]
     assert artifact.quantization is not None
-    held = sum(int(np.prod(weights.dims)) for weights in integers if len(weights.dims) == 2)
+    looked_up = {name for node in model.graph.node if node.op_type == "Gather" for name in node.input}
+    multiplied = {name for node in model.graph.node if node.op_type == "MatMulInteger" for name in node.input}
+    held = sum(int(np.prod(weights.dims)) for weights in integers if weights.name in multiplied)
     assert 4 * held == artifact.quantization.weight_bytes
+    tables = [weights for weights in integers if weights.name in looked_up - multiplied]
+    assert len(tables) == artifact.quantization.tables == {"gpt2": 1, "bert": 3, "vit": 0}[family]
+    kernels = [weights for weights in integers if len(weights.dims) == 4]
+    assert len(kernels) == artifact.quantization.kernels == {"gpt2": 0, "bert": 0, "vit": 1}[family]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])

@@ -54,7 +54,7 @@ REST = 2 * (4 + 9) * 128 + 2 * 128  # norms and biases of two layers; the last n
 BLOCKS = (MATRICES + POSITIONS) // 32
 BYTES = {
     "fp16": 2 * (MATRICES + POSITIONS + REST),
-    "int8": MATRICES + 5 * COLUMNS + 4 * (POSITIONS + REST),  # a scale and a zero point per column
+    "int8": MATRICES + POSITIONS + 2 * (COLUMNS + 64) + 4 * REST,  # a scale per column, and per row of the table
     "int8-weights": MATRICES + POSITIONS + 4 * BLOCKS + 4 * REST,  # a scale per 32 weights
     "int4": MATRICES // 2 + POSITIONS + 4 * BLOCKS + 4 * REST,
     "int4-gptq": MATRICES // 2 + POSITIONS + 4 * BLOCKS + MATRICES // 64 + 4 * REST,  # and zero points of half a byte
@@ -156,8 +156,8 @@ def plain(tmp_path: Path) -> tuple[Path, Path]:
     [
         ("fp16", {}, 2 * 2048),
         ("bf16", {}, 2 * 2048),
-        ("int8", {}, 2048 + 32 * 5),
-        ("int8-static", {}, 2048 + 32 * 5 + 5),  # scale and zero point of x
+        ("int8", {}, 2048 + 32 * 2),
+        ("int8-static", {}, 2048 + 32 * 2 + 5),  # scale and zero point of x
         ("a8w8", {}, 2048 + 32 * 5 + 2 * 5),  # and of y
         ("a16w8", {}, 2048 + 32 * 5 + 2 * 6),
         ("int8-weights", {}, 2048 + 64 * 4),  # 64 blocks of 32

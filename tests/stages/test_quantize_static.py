@@ -32,7 +32,7 @@ def test_ranges_are_those_of_the_samples(tmp_path: Path) -> None:
     assert found["x_zero_point"] == 64
     assert found["h_scale"] == np.float32(6 / 255)  # twice that, without what is below zero
     assert found["h_zero_point"] == 0
-    np.testing.assert_array_equal(found["w_scale"], np.full(4, np.float32(2 / 127)))
+    np.testing.assert_array_equal(found["w_scale_16"], np.full(4, np.float16(2 / 127)))
     np.testing.assert_array_equal(found["w_quantized"], 127 * np.eye(4, dtype=np.int8))
 
 

@@ -1,11 +1,11 @@
-"""Tables that are only looked up: weight-only recipes store them in bytes, with a scale for every block of a row."""
+"""Tables that are only looked up are stored in bytes, with a scale for every block of a row or for every row."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from foreign import normal, quantized, write
+from foreign import normal, quantized, samples, write
 from onnx import numpy_helper
 from onnx_files import run
 
@@ -64,9 +64,67 @@ def test_what_is_read_otherwise_stays(reads: str, tmp_path: Path) -> None:
     assert weights(tmp_path / "made" / "model.onnx")["table"].dtype == np.float32
 
 
-@pytest.mark.parametrize(("recipe", "width"), [("int4", 16), ("int8", 64)], ids=["shorter than a block", "int8"])
-def test_what_a_recipe_does_not_reach_stays(recipe: str, width: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "width"), [("int4", 16), ("int8", 31)])
+def test_rows_too_short_for_a_scale_stay(recipe: str, width: int, tmp_path: Path) -> None:
     text = f"{TAKES} => {GIVES} {{ y = Gather(table, ids) {BESIDE} }}"
     made = quantized(write(tmp_path, text, {"table": normal(10, width), "v": normal(64, 4)}), recipe, tmp_path / "made")
     assert made.receipt.tables == 0
     assert weights(tmp_path / "made" / "model.onnx")["table"].dtype == np.float32
+
+
+# --- a scale for every row ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-static"])
+@pytest.mark.parametrize("ids", [np.array(7), np.arange(10), np.array([[3, 3, 0], [9, 1, 2]])], ids=lambda a: a.ndim)
+def test_rows_come_back_within_half_a_step(recipe: str, ids: np.ndarray, tmp_path: Path) -> None:
+    """A step is the largest number of a row over 127; its scale is rounded to 16 bits, by a 2,048th at most."""
+    table = normal(10, 40)
+    table[3] = 0
+    takes = f"(int64{SHAPES[ids.ndim]} ids, float[4, 64] w)"
+    text = f"{takes} => (float y, float[4, 4] z) {{ y = Gather(t, ids) {BESIDE} }}"
+    source = write(tmp_path, text, {"t": table, "v": normal(64, 4)})
+    feeds = {"ids": ids, "w": normal(4, 64)}
+    made = quantized(source, recipe, tmp_path / "made", samples(tmp_path, feeds))
+    found = run(tmp_path / "made" / "model.onnx", feeds)["y"]
+    steps = np.abs(table[ids]).max(-1, keepdims=True) / 127
+    assert found.shape == (*ids.shape, 40)
+    assert (np.abs(found - table[ids]) <= (0.5 + 127 / 2048) * steps).all()
+    assert made.receipt.tables == 1
+
+
+SHAPES = {0: "", 1: "[n]", 2: "[b, s]"}
+
+
+def test_by_hand(tmp_path: Path) -> None:
+    """127 steps to the largest number of a row: 0.5 and 2."""
+    table = np.array([[1.0, -63.5, *[0.0] * 30], [254.0, 3.0, *[0.0] * 30]], np.float32)
+    quantized(write(tmp_path, LOOKED_UP, {"table": table}), "int8", tmp_path / "made")
+    held = weights(tmp_path / "made" / "model.onnx")
+    assert held["table_quantized"][:, :2].tolist() == [[2, -127], [127, 2]]  # 1.5 is rounded to the even 2
+    assert held["table_scale_16"].tolist() == [[0.5], [2.0]]
+    assert (held["table_quantized"].dtype, held["table_scale_16"].dtype) == (np.int8, np.float16)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e7], ids=["too small", "too large"])
+def test_scales_that_16_bits_do_not_hold_stay_in_32(factor: float, tmp_path: Path) -> None:
+    table = factor * normal(10, 40)
+    quantized(write(tmp_path, LOOKED_UP, {"table": table}), "int8", tmp_path / "made")
+    assert weights(tmp_path / "made" / "model.onnx")["table_scale"].dtype == np.float32
+    found = run(tmp_path / "made" / "model.onnx", EVERY_ROW)["y"]
+    np.testing.assert_allclose(found, table, atol=0.02 * factor)
+
+
+def test_a_table_that_two_look_up_is_stored_once(tmp_path: Path) -> None:
+    text = "(int64[n] ids, int64[m] more) => (float y, float z) { y = Gather(t, ids) z = Gather(t, more) }"
+    made = quantized(write(tmp_path, text, {"t": normal(50, 64)}), "int8", tmp_path / "made")
+    assert made.count.weights_bytes == 50 * (64 + 2)
+    assert made.receipt.tables == 1
+
+
+def test_an_infinity_has_no_scale(tmp_path: Path) -> None:
+    table = normal(10, 64)
+    table[4, 4] = -np.inf
+    text = f"{TAKES} => {GIVES} {{ y = Gather(table, ids) {BESIDE} }}"
+    made = quantized(write(tmp_path, text, {"table": table, "v": normal(64, 4)}), "int8", tmp_path / "made")
+    assert made.receipt.tables == 0

@@ -32,8 +32,8 @@ def blocks(width: int, size: int = 32) -> int:
     return ROWS * math.ceil(width / size)
 
 
-def int8_bytes(width: int) -> int:
-    return ROWS * width + 5 * ROWS
+def int8_bytes(width: int, column: int = 2) -> int:
+    return ROWS * width + column * ROWS
 
 
 @pytest.mark.parametrize("width", [64, 48, 96])  # whole blocks, half a block too much, an odd number of blocks
@@ -42,8 +42,8 @@ def int8_bytes(width: int) -> int:
     [
         ("int8", {}, int8_bytes, 1e-5),
         ("int8-static", {}, lambda width: int8_bytes(width) + 5, 1e-5),
-        ("a8w8", {}, lambda width: int8_bytes(width) + 2 * 5, 0.06),  # steps of activations that reach from -4 to 4
-        ("a16w8", {}, lambda width: int8_bytes(width) + 2 * 6, 3e-4),
+        ("a8w8", {}, lambda width: int8_bytes(width, 5) + 2 * 5, 0.06),  # steps of activations that reach from -4 to 4
+        ("a16w8", {}, lambda width: int8_bytes(width, 5) + 2 * 6, 3e-4),
         ("int8-weights", {}, lambda width: blocks(width) * (32 + 4), 1e-5),
         ("int8-weights", {"symmetric": False}, lambda width: blocks(width) * (32 + 4 + 1), 1e-5),
         ("int4", {}, lambda width: blocks(width) * (16 + 4), 1e-5),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.process import Progress
 from edgeprof.stages.quantize.job import Job
-from edgeprof.stages.quantize.onebyone import quantize_each
+from edgeprof.stages.quantize.onebyone import quantize_each, without_zero_points
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +33,7 @@ def _quantize(matmul: onnx.ModelProto) -> onnx.ModelProto:
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=["MatMul"],
-        extra_options={"MatMulConstBOnly": True},
+        extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
     )
     quantizer.quantize_model()
-    return quantizer.model.model  # type: ignore[no-any-return]
+    return without_zero_points(quantizer.model.model, lambda node: node.op_type == "MatMulInteger")

@@ -46,6 +46,25 @@ def quantize_each(model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], pr
     passes.CommonSubexpressionEliminationPass()(model)  # activations that several matmuls read are quantized once
 
 
+def without_zero_points(made: onnx.ModelProto, takes_none: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
+    """Weights are symmetric: their zero points, one per column, are all 0, which is what none means.
+
+    Args:
+        takes_none: whether onnxruntime joins a node with others as well if its zero points, its last input, are none.
+    """
+    from onnx import numpy_helper
+
+    zeros = {tensor.name for tensor in made.graph.initializer if not numpy_helper.to_array(tensor).any()}
+    for node in made.graph.node:
+        if takes_none(node) and node.input[-1] in zeros:
+            node.input.pop()
+    used = {name for node in made.graph.node for name in node.input}
+    kept = [tensor for tensor in made.graph.initializer if tensor.name in used]
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(kept)
+    return made
+
+
 def _alone(node: ir.Node, opset: int) -> onnx.ModelProto:
     from onnx import TensorProto, helper, numpy_helper
 

@@ -21,17 +21,18 @@ def of(
     *,
     shared: int,
     tables: int,
+    kernels: int,
     calibration: Calibration | None,
 ) -> QuantReceipt:
     """Compare the multiplications by weights of a source with those that still have fp32 weights.
 
     Raises:
-        QuantizationError: the recipe reached none, and no table either.
+        QuantizationError: the recipe reached none, and no table or kernel either.
     """
     found = weight_matmuls(after)
     same = [matmul for name, matmul in before.items() if name in found and found[name].bytes == matmul.bytes]
     left = [matmul.left("the quantizer left it") for matmul in same]
-    if len(left) == len(before) and not tables and (before or row.weights_only):
+    if len(left) == len(before) and not tables and not kernels and (before or row.weights_only):
         reasons = ", ".join(dict.fromkeys(one.reason for one in left)) or "the model has none"
         raise QuantizationError(
             f"None of the {len(before)} weight matmuls was quantized by {row.name}: {reasons}.",
@@ -47,5 +48,6 @@ def of(
         kept_fp32={} if row.weights_only else kept_fp32(after),
         shared=shared,
         tables=tables,
+        kernels=kernels,
         calibration=calibration,
     )

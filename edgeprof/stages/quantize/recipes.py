@@ -23,6 +23,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     weights_only: bool = True  # matrices that are multiplied, and not all numbers
     calibrated: bool = False
     keeps_gemm: bool = False
+    stores_others: bool = True  # tables that are only looked up, and kernels of convolutions, in 8 bits
     opset: int = 7  # the oldest operator set that can say it; older ones onnxruntime does not run
     copies: float = 1.3  # of all weights, in memory at once
 
@@ -40,13 +41,21 @@ EIGHT_BITS = Limits(cosine=0.99, top1=0.9, kl=0.05, perplexity=1.05)
 FOUR_BITS = Limits(cosine=0.95, top1=0.8, kl=0.2, perplexity=1.2)
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe(name="fp16", title="16-bit floating point", apply=floats.fp16, limits=CLOSE, weights_only=False),
+    Recipe(
+        name="fp16",
+        title="16-bit floating point",
+        apply=floats.fp16,
+        limits=CLOSE,
+        weights_only=False,
+        stores_others=False,
+    ),
     Recipe(
         name="bf16",
         title="weights stored in bfloat16, computed with in fp32",
         apply=floats.bf16,
         limits=EIGHT_BITS,
         weights_only=False,
+        stores_others=False,
         opset=13,
     ),
     Recipe(
@@ -74,6 +83,7 @@ RECIPES: tuple[Recipe, ...] = (
         limits=EIGHT_BITS,
         calibrated=True,
         opset=13,
+        stores_others=False,
         copies=4.5,
     ),
     Recipe(
@@ -84,6 +94,7 @@ RECIPES: tuple[Recipe, ...] = (
         limits=EIGHT_BITS,
         calibrated=True,
         opset=21,
+        stores_others=False,
         copies=4.5,
     ),
     Recipe(

@@ -15,8 +15,10 @@ from edgeprof.schema import Artifact, Calibration, GraphCount, QuantReceipt, Rec
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.job import Job, Settings
+from edgeprof.stages.quantize.kernels import quantize_kernels
 from edgeprof.stages.quantize.prepare import prepare, require_plain, weight_matmuls
 from edgeprof.stages.quantize.recipes import recipe, require_opset
+from edgeprof.stages.quantize.scales import store_in_16_bits
 from edgeprof.stages.quantize.tables import quantize_tables
 from edgeprof.stages.quantize.tied import share_tied_embedding
 from edgeprof.store import MODEL_FILE, writing
@@ -107,8 +109,13 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
         row.apply(job, progress)
         model.graph.sort()  # quantizers leave nodes before what they read
         shared = share_tied_embedding(model) if row.weights_only else 0
-        tables = quantize_tables(model, request.settings.block_size) if request.settings.block_size else 0
-        reached = receipt.of(matmuls, model, row, shared=shared, tables=tables, calibration=request.calibration)
+        tables = kernels = 0
+        if row.stores_others:
+            tables, kernels = quantize_tables(model, request.settings.block_size), quantize_kernels(model)
+            store_in_16_bits(model)
+        reached = receipt.of(
+            matmuls, model, row, shared=shared, tables=tables, kernels=kernels, calibration=request.calibration
+        )
         progress("writing", 0.9)
         graph.save(model, folder / MODEL_FILE)
     values = [value for value in model.graph.inputs if value.name not in model.graph.initializers]

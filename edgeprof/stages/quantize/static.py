@@ -14,7 +14,7 @@ from edgeprof.providers.session import open_session
 from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.job import Job
-from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each
+from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each, without_zero_points
 from edgeprof.stages.quantize.tied import tied_embeddings
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _range(reader: activations.Reader, job: Job) -> Any:
 
 
 def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
+    from onnx import TensorProto
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -82,7 +83,16 @@ def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
         extra_options=ONLY_INPUTS,
     )
     quantizer.quantize_model()
-    return quantizer.model.model  # type: ignore[no-any-return]
+    made = quantizer.model.model
+    gemm = any(node.op_type == "Gemm" for node in made.graph.node)
+    constants = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
+
+    def takes_none(node: onnx.NodeProto) -> bool:
+        """QGemm wants zero points of its weights, and none of its bias."""
+        kind = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        return kind is not None and (not gemm or kind == TensorProto.INT32)
+
+    return without_zero_points(made, takes_none)
 
 
 # --- everything --------------------------------------------------------------------------------------------

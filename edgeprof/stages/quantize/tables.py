@@ -1,13 +1,15 @@
-"""Tables that are looked up and nothing else, in blocks of 8 bits with a scale each.
+"""Tables that are looked up and nothing else, in 8 bits with a scale for every block of a row, or for every row.
 
-Of a small encoder they are most of what a weight-only recipe would leave: a third to a half of BERT's parameters.
+Of a small encoder they are most of what would be left in fp32: a third to a half of BERT's parameters.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprof.stages.quantize.tied import TRANSPOSED, can_cut, constant, gathers_of, look_up_blocks
+from edgeprof.stages import graph
+from edgeprof.stages.quantize.rows import have_scales, in_rows
+from edgeprof.stages.quantize.tied import TRANSPOSED, can_cut, gathers_of, look_up_blocks, put
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -15,39 +17,53 @@ if TYPE_CHECKING:
 BITS = 8
 
 
-def quantize_tables(model: ir.Model, block_size: int) -> int:
-    """Let embeddings look up integers; how many tables were changed."""
+def quantize_tables(model: ir.Model, block_size: int | None) -> int:
+    """Let embeddings look up integers, in blocks or (None) in whole rows; how many tables were changed."""
     changed = 0
     for table in list(model.graph.initializers.values()):
         gathers = gathers_of(table)
         if not gathers or not _fits(model, table, block_size):
             continue
-        rows, scales = _packed(model, table, block_size)
-        for gather in gathers:
-            assert table.const_value is not None
-            width = table.const_value.shape.numpy()[1]
-            look_up_blocks(model, gather, [rows, scales], width=width, block_size=block_size, bits=BITS)
+        if block_size:
+            _look_up_blocks(model, table, gathers, block_size)
+        else:
+            _look_up_rows(model, table, gathers)
         del model.graph.initializers[table.name or ""]
         changed += 1
     return changed
 
 
-def _fits(model: ir.Model, table: ir.Value, block_size: int) -> bool:
-    """Whether it is a matrix whose rows fill a block at least, and not one that an LM head multiplies by too.
+def _fits(model: ir.Model, table: ir.Value, block_size: int | None) -> bool:
+    """Whether it is a matrix whose rows fill a block at least, and not one that an LM head multiplies by too."""
+    tensor, tied = table.const_value, f"{table.name}{TRANSPOSED}" in model.graph.initializers
+    if tensor is None or len(tensor.shape) != 2 or tied or not have_scales(table):
+        return False
+    width = tensor.shape.numpy()[1]
+    return not block_size or (width >= block_size and can_cut(model, width, block_size))
 
-    An infinity (of a mask) has no scale.
-    """
-    import numpy as np
+
+def _look_up_rows(model: ir.Model, table: ir.Value, gathers: list[ir.Node]) -> None:
     import onnx_ir as ir
 
-    tensor = table.const_value
-    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2:
-        return False
-    width, tied = tensor.shape.numpy()[1], f"{table.name}{TRANSPOSED}" in model.graph.initializers
-    return width >= block_size and not tied and can_cut(model, width, block_size) and bool(np.isfinite(tensor).all())
+    rows, scales = in_rows(model, table)
+    for gather in gathers:
+        ids = gather.inputs[1]
+        integers = ir.node("Gather", [rows, ids], name=f"{gather.name}/integers")
+        real = ir.node("Cast", integers.outputs, {"to": ir.DataType.FLOAT}, name=f"{gather.name}/real")
+        taken = ir.node("Gather", [scales, ids], name=f"{gather.name}/scales")
+        scaled = ir.node("Mul", [real.outputs[0], taken.outputs[0]], name=f"{gather.name}/scaled")
+        put(model, gather, [integers, real, taken, scaled])
 
 
-def _packed(model: ir.Model, table: ir.Value, block_size: int) -> tuple[ir.Value, ir.Value]:
+def _look_up_blocks(model: ir.Model, table: ir.Value, gathers: list[ir.Node], block_size: int) -> None:
+    rows, scales = _in_blocks(model, table, block_size)
+    assert table.const_value is not None
+    width = table.const_value.shape.numpy()[1]
+    for gather in gathers:
+        look_up_blocks(model, gather, [rows, scales], width=width, block_size=block_size, bits=BITS)
+
+
+def _in_blocks(model: ir.Model, table: ir.Value, block_size: int) -> tuple[ir.Value, ir.Value]:
     """The rows as MatMulNBits would store the columns of a matrix, filled up to whole blocks, and their scales."""
     import numpy as np
     from onnxruntime.quantization.matmul_nbits_quantizer import (
@@ -60,4 +76,4 @@ def _packed(model: ir.Model, table: ir.Value, block_size: int) -> tuple[ir.Value
     columns = np.ascontiguousarray(table.const_value.numpy().T)  # its kernels read what lies in memory
     blocks, scales, _ = DefaultWeightOnlyQuantizer(config).qbits_block_quant(columns)
     rows = blocks.reshape(blocks.shape[0], -1)
-    return constant(model, f"{table.name}_Q{BITS}", rows), constant(model, f"{table.name}_scales", scales)
+    return graph.constant(model, f"{table.name}_Q{BITS}", rows), graph.constant(model, f"{table.name}_scales", scales)

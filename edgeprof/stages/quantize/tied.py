@@ -59,7 +59,7 @@ def _from_bytes(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
 
     initializers, name = model.graph.initializers, f"{table.name}{TRANSPOSED}"
     head, scale, zero = (initializers.get(f"{name}{part}") for part in ("_quantized", "_scale", "_zero_point"))
-    if head is None or scale is None or zero is None or zero.const_value is None or zero.const_value.numpy().any():
+    if head is None or scale is None or (zero is not None and not _all_zero(zero)):
         return False
     ids = gather.inputs[1]
     rank = _rank(model, ids)
@@ -70,7 +70,7 @@ def _from_bytes(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     scales = ir.node("Gather", [scale, ids], name=f"{gather.name}/scales")
     scaled = ir.node("Mul", [real.outputs[0], scales.outputs[0]], name=f"{gather.name}/scaled")
     rows = ir.node("Transpose", scaled.outputs, {"perm": [*range(1, rank + 1), 0]}, name=f"{gather.name}/rows")
-    _put(model, gather, [columns, real, scales, scaled, rows])
+    put(model, gather, [columns, real, scales, scaled, rows])
     return True
 
 
@@ -102,7 +102,7 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     if not can_cut(model, width, block_size):
         return False
     bytes_of_row = (width + -width % block_size) * bits // 8
-    shape = constant(model, f"{gather.name}/shape", np.array([rows, bytes_of_row], np.int64))
+    shape = graph.constant(model, f"{gather.name}/shape", np.array([rows, bytes_of_row], np.int64))
     table_of = ir.node("Reshape", [packed, shape], name=f"{gather.name}/rows")
     model.graph.insert_before(gather, table_of)
     look_up_blocks(model, gather, [table_of.outputs[0], scales, *zeros], width=width, block_size=block_size, bits=bits)
@@ -138,11 +138,11 @@ def look_up_blocks(
     steps = [taken]
     if width % block_size:
         bounds = [
-            constant(model, f"{gather.name}/{name}", np.array([value], np.int64))
+            graph.constant(model, f"{gather.name}/{name}", np.array([value], np.int64))
             for name, value in (("first", 0), ("last", width), ("axis", -1))
         ]
         steps.append(ir.node("Slice", [taken.outputs[0], *bounds], name=f"{gather.name}/cut"))
-    _put(model, gather, steps)
+    put(model, gather, steps)
 
 
 def _multiplies_by(node: ir.Node, weight: str) -> bool:
@@ -155,19 +155,15 @@ def _whole(zeros: ir.Value) -> bool:
     return zeros.const_value is not None and not zeros.const_value.dtype.is_floating_point()
 
 
-def _put(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
+def _all_zero(zeros: ir.Value) -> bool:
+    return zeros.const_value is not None and not zeros.const_value.numpy().any()
+
+
+def put(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
+    """Steps where an embedding was; the last of them gives what it gave."""
     embedded, result = gather.outputs[0], steps[-1].outputs[0]
     name, result.type, result.shape = embedded.name, embedded.type, embedded.shape
     model.graph.insert_before(gather, steps)
     embedded.replace_all_uses_with(result, replace_graph_outputs=True)
     model.graph.remove(gather, safe=True)
     result.name = name
-
-
-def constant(model: ir.Model, name: str, array: object) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.Tensor(array, name=name)  # type: ignore[type-var]
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
-    return value
