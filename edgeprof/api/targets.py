@@ -8,6 +8,7 @@ import msgspec
 
 from edgeprof.errors import ModelFileError, UnknownName, UsageError
 from edgeprof.families import variants
+from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, sha256_of
@@ -105,11 +106,16 @@ def _in_precision(artifacts: list[Artifact], precision: Sequence[str]) -> list[A
         for wanted in dict.fromkeys(precision):
             match = [a for a in artifacts if a.name == name and a.precision == wanted]
             if not match:
-                raise UsageError(
-                    f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}"
-                )
+                raise _missing(name, wanted, [artifact.precision for artifact in artifacts if artifact.name == name])
             chosen += match
     return chosen
+
+
+def _missing(name: str, wanted: str, there: Sequence[str]) -> UsageError:
+    """What would make it; a precision that there is not at all is offered the nearest ones."""
+    if wanted not in WEIGHT_BYTES:
+        return UnknownName("precision", wanted, [*there, *WEIGHT_BYTES])
+    return UsageError(f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}")
 
 
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:

@@ -110,6 +110,7 @@ def test_lengths_are_those_that_both_take(models: Path, out: Path, tmp_path: Pat
         ("bert-tiny", "bert-tiny:int8", UsageError, r"several times\. Name one: bert-tiny:fp32, bert-tiny:int8"),
         ("bert-tiny:fp32", "bert-tiny:fp32", UsageError, r"A and B are the same"),
         ("bert-tiny:fp32", "bert-tiny:int4", UsageError, r"not exported in int4"),
+        ("bert-tiny:fp32", "bert-tiny:int3", UnknownName, r"no precision called 'int3'\. Did you mean int8, int4"),
         ("bert-tinny:fp32", "bert-tiny:int8", UnknownName, r"Did you mean bert-tiny"),
         ("bert-tiny:fp32", "nowhere.onnx", ModelFileError, r"There is no file nowhere\.onnx"),
     ],
