@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeprof import process, store
+from edgeprof import counting, process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.measure.visit import request_of
 from edgeprof.providers.compiling import compiled
 from edgeprof.providers.table import PROVIDERS
-from edgeprof.schema import CPU, InputValue, Placement, Status, Target
-from edgeprof.stages.quantize import FP32, RECIPES
+from edgeprof.schema import CPU, Artifact, InputValue, Placement, Status, Target
 from edgeprof.stages.tailor import tailored
+
+PREFERRED = ("a16w8", "fp16")
+"""Recipes to offer where a precision is not taken: what NPUs want, then GPUs."""
 
 FOLDER = "graphs"
 """Below the cache folder: graphs that were made for one provider."""
@@ -42,48 +45,61 @@ def prepared(job: Job, least_share: float = 0.0) -> Job:
         return _refused(job, "failed", problem)
 
 
-def takes(target: Target, precision: str) -> str:
-    """Why a provider does not take a precision; "" where it does, or nobody knows."""
+def misfit(target: Target, artifact: Artifact) -> UsageError | None:
+    """Why a provider does not take an artifact's precision; None where it does, or nobody knows: foreign files."""
     row = next((row for row in PROVIDERS if row.name == target.provider), None)
-    known = {FP32, *(recipe.name for recipe in RECIPES)}
-    if row is None or not row.precisions or precision not in known or precision in row.precisions:
-        return ""
-    return f"{target.provider} does not take {precision}; it takes {', '.join(row.precisions)}."
+    precision = artifact.precision
+    if row is None or artifact.variant is None or not row.precisions or precision in row.precisions:
+        return None
+    best = next((wanted for wanted in PREFERRED if wanted in row.precisions), row.precisions[0])
+    return UsageError(
+        f"{target.provider} does not take {precision}; it takes {', '.join(row.precisions)}.",
+        f"Run: edgeprof export {artifact.name} --precision {best}",
+    )
 
 
-def require_some(jobs: list[Job]) -> None:
-    """Refuse a run in which a provider can take none of what is asked for.
+def require_some(jobs: Sequence[Job], asked: Sequence[str]) -> None:
+    """Refuse a run in which a provider can take nothing of what is asked for, or nobody one of the precisions.
+
+    Args:
+        asked: precisions that are asked for by name.
 
     Raises:
-        UsageError: there is such a provider.
+        UsageError: it is so.
     """
     for target in {job.target.provider: job.target for job in jobs}.values():
-        mine = [job for job in jobs if job.target == target]
-        reasons = {takes(target, job.artifact.precision): job for job in mine}
-        if "" in reasons:
-            continue
-        reason, job = next(iter(reasons.items()))
-        best = next(iter(row.precisions[-1] for row in PROVIDERS if row.name == target.provider), FP32)
-        raise UsageError(reason, f"Run: edgeprof export {job.artifact.name} --precision {best}")
+        _require_one([misfit(target, job.artifact) for job in jobs if job.target == target])
+    for precision in asked:
+        _require_one([misfit(job.target, job.artifact) for job in jobs if job.artifact.precision == precision])
+
+
+def _require_one(misfits: Sequence[UsageError | None]) -> None:
+    if misfits and None not in misfits:
+        raise next(problem for problem in misfits if problem)
 
 
 def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
     """With the graph for its provider; operators that were written out in smaller ones."""
     artifact = job.artifact
-    if reason := takes(job.target, artifact.precision):
-        raise UsageError(reason)
+    if problem := misfit(job.target, artifact):
+        raise problem
     shapes = {value.name: value.shape for value in job.inputs}
     made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER)
     dims = {spec.name: spec.dims for spec in made.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(
         model=made.path,
-        weights_folder=made.weights_folder,
+        weights_folder=made.weights_folder if _refers(Path(made.path)) else "",
         inputs=inputs,
         static=made.static,
         in_place=made.static and bool(job.workload.past_tokens),
     )
     return replace(job, prepared=given), made.written_out
+
+
+def _refers(model: Path) -> bool:
+    """Whether weights lie in other files: a file that holds its own is not read twice into memory."""
+    return any(tensor.external_data for tensor in counting.read(model).graph.initializer)
 
 
 def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:

@@ -26,7 +26,7 @@ from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, pla
 from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
 from edgeprof.providers.resolve import resolve
-from edgeprof.schema import CPU, Artifact, Case, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.schema import CPU, Artifact, Case, Measurement, Phase, Record, StoppingRule, Target, Workload
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -117,6 +117,8 @@ def profile(
         dims=dict(dims or {}),
         files=dict(inputs or {}),
     )
+    if compile and all(target == CPU for target in ask.targets):
+        raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")
     artifacts = renamed(any_model(targets, models, precision))
     jobs: list[Job] = []
     for artifact in artifacts:
@@ -124,9 +126,10 @@ def profile(
         jobs += _jobs(artifact, ask)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
-    placing.require_some(jobs)
+    placing.require_some(jobs, precision)
     folder = store.run_folder(out, name or _new_name(out))
-    visits = plan(jobs, rounds, store.open_run(folder, machine))
+    done = [record for record in store.open_run(folder, machine) if _enough(record, require_placement)]
+    visits = plan(jobs, rounds, done)
     places = _Places(require_placement, progress)
     try:
         again: list[Visit] = []
@@ -145,6 +148,11 @@ def profile(
         if (folder / store.MEASUREMENTS_FILE).exists():
             store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return load_run(folder)
+
+
+def _enough(record: Measurement, least_share: float) -> bool:
+    """Whether what was once measured still counts where a share is required."""
+    return record.placement is None or record.placement.share >= least_share or record.status == "unsupported"
 
 
 class _Places:
@@ -196,7 +204,8 @@ def _label(job: Job, number: int, rounds: int) -> str:
 def _point_label(job: Job) -> str:
     load = job.workload
     length = load.past_tokens if load.phase == "decode" else load.tokens
-    return f"{job.artifact.name} {job.artifact.precision}, {load.phase} at {length} tokens"
+    on = "" if job.target == CPU else f" on {job.target.provider}"
+    return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase} at {length} tokens"
 
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:

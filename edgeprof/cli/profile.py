@@ -119,6 +119,9 @@ def _show(points: "tuple[Point, ...]") -> None:
         row += [units.size(value or 0) for value in memory]
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
+    measured = [point for point in points if point.nodes_share is not None and point.status == "ok"]
+    if untold := dict.fromkeys(point.provider for point in measured if point.device_memory_bytes is None):
+        console.show_line((f"Memory is the host's: nobody tells what a device holds for {', '.join(untold)}.", "dim"))
     for point in points:
         if point.status != "ok":
             on = f" on {point.provider}" if elsewhere else ""
@@ -130,11 +133,33 @@ def _remarks(point: "Point") -> str:
     """What has to be known of a time on another provider: where it ran, and whether the result is right."""
     from edgeprof import units
 
-    placed = "" if point.provider == "cpu" else point.share_told or "all of it"
     loaded = [units.duration(time_s) for time_s in (point.load_s, point.load_plain_s) if time_s is not None]
     compiled = f"loads in {loaded[0]}, in {loaded[1]} without" if point.compiled and len(loaded) > 1 else ""
-    remarks = ("emulated" if point.emulated else "", placed, "static" if point.static else "", compiled)
-    return "; ".join(filter(None, (*remarks, point.verdict_told)))
+    on_device = point.device_memory_bytes
+    remarks = (
+        "emulated" if point.emulated else "",
+        _placed(point),
+        "static" if point.static else "",
+        compiled,
+        f"{units.size(on_device)} on the device" if on_device is not None else "",
+        point.verdict_told,
+    )
+    return "; ".join(filter(None, remarks))
+
+
+def _placed(point: "Point") -> str:
+    """ "all MACs, 90 % of nodes, 10 partitions"; nothing on the CPU provider, which has no placement."""
+    from edgeprof import units
+
+    if point.nodes_share is None:
+        return ""
+    nodes = f"{units.percent(point.nodes_share)} of nodes"
+    told = ["all of it"] if point.nodes_share == 1 else [nodes]
+    if point.nodes_share < 1 and point.macs_share is not None:
+        told = [point.share_told or "all MACs", nodes]
+    if point.partitions and point.partitions > 1:
+        told.append(f"{point.partitions} partitions")
+    return ", ".join(told)
 
 
 SHOWN = 4  # operator types in a row of the table; --json has all
@@ -147,17 +172,21 @@ def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
     from edgeprof import units
     from edgeprof.cli import console
 
-    columns = [("model", "left"), ("precision", "left"), ("phase", "left"), ("batch", "right"), ("tokens", "right")]
+    elsewhere = any(one.provider != "cpu" for one in passes)
+    columns = [("model", "left"), ("precision", "left"), *([("provider", "left")] if elsewhere else [])]
+    columns += [("phase", "left"), ("batch", "right"), ("tokens", "right")]
     columns += [("a run", "right"), ("explained", "right"), ("operators", "left")]
     rows = []
     for one in passes:
-        row = [one.variant, one.precision, one.phase, str(one.batch), f"{one.length:,}"]
+        row = [one.variant, one.precision, *([one.provider] if elsewhere else [])]
+        row += [one.phase, str(one.batch), f"{one.length:,}"]
         if one.reading is None:
             rows.append([*row, one.status, "", one.error])
             continue
         plain_s = statistics.median(one.reading.latencies_s)
         total_s = sum(operator.time_s for operator in one.reading.operators)
-        rows.append([*row, units.duration(plain_s), f"{100 * total_s / plain_s:.0f} %", _longest(one.reading)])
+        explained = "dispatch only" if one.dispatch_only else f"{100 * total_s / plain_s:.0f} %"
+        rows.append([*row, units.duration(plain_s), explained, _longest(one.reading)])
     console.show_line("")
     console.show_table(columns, rows)
 

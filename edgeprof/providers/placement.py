@@ -168,6 +168,7 @@ def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> 
 
 _NODE = re.compile(r"^\s+Operator type: \S+ Node name: (?P<name>.*) Node index: \d+")
 _BECAUSE = re.compile(r"^\s+REASON : (?P<reason>.*)")
+_CHECK = re.compile(r"QNN\.(?P<check>\w+)\(\) failed for node .* with error code (?P<code>\d+)")
 _NO_KERNEL = re.compile(r"kernel not found in registries for Op type: \S+ node name: (?P<name>\S+)")
 _PREFERRED = re.compile(r"Force fallback to CPU execution for node (?P<name>\S+) because the CPU")
 
@@ -175,18 +176,25 @@ _PREFERRED = re.compile(r"Force fallback to CPU execution for node (?P<name>\S+)
 def reasons(said: str) -> dict[str, str]:
     """Why nodes were left, by node name, from what is logged while a `verbose` session is opened.
 
-    QNN lists the nodes of a group that it checks, and the reason below them; others name one node on a line.
+    QNN says which check failed, then lists the nodes that it was about, and below them a reason, which may be a general
+    sentence; others name one node on a line.
     """
     found: dict[str, str] = {}
     group: list[str] = []
+    check = ""
     for line in said.splitlines():
         if match := _NODE.match(line):
             group.append(match["name"])
         elif match := _BECAUSE.match(line):
-            found |= dict.fromkeys(group, match["reason"].strip())
-        else:
+            found |= dict.fromkeys(group, check or match["reason"].strip(" ."))
+            check = ""
+        elif line.strip():
             group = []
-        if match := _NO_KERNEL.search(line):
+        if match := _CHECK.search(line):
+            check = f"{match['check']} failed with error code {match['code']}"
+        elif "Validation PASSED" in line:
+            check = ""
+        elif match := _NO_KERNEL.search(line):
             found[match["name"]] = "it has no kernel for it"
         elif match := _PREFERRED.search(line):
             found[match["name"]] = "onnxruntime takes the CPU to be faster"
