@@ -14,7 +14,7 @@ from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.measure.visit import request_of
 from edgeprof.providers.compiling import compiled
 from edgeprof.providers.table import PROVIDERS
-from edgeprof.schema import CPU, Artifact, InputValue, Placement, Status, Target
+from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
 from edgeprof.stages.tailor import tailored
 
 PREFERRED = ("a16w8", "fp16")
@@ -122,7 +122,7 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
     status: Status = "ok"
     error = ""
     if not found.placement.placed[0].nodes:
-        status, error = "unsupported", _nothing(job, found.placement)
+        status, error = "unsupported", _nothing(job, found)
     elif found.placement.share < least_share:
         status = "failed"
         share = f"{found.placement.share:.1%} of the {'nodes' if found.placement.macs_share is None else 'MACs'}"
@@ -130,10 +130,11 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
     return replace(job, prepared=replace(given, status=status, error=error))
 
 
-def _nothing(job: Job, placement: Placement) -> str:
+def _nothing(job: Job, found: PlacingReading) -> str:
     """Why a provider took no node, as far as it says."""
-    reasons = dict.fromkeys(left.reason for left in placement.left if left.reason)
-    because = f": {'; '.join(list(reasons)[:3])}" if reasons else ""
+    reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
+    told = [reason for reason in reasons if reason][:3]
+    because = f": {'; '.join(told)}" if told else ""
     return f"{job.target.provider} takes no node of {job.artifact.name} in {job.artifact.precision}{because}."
 
 

@@ -39,6 +39,7 @@ class PlacingReading(Record, frozen=True, kw_only=True):
     placement: Placement
     agreement: Agreement | None = None  # none where the provider has no node, or the CPU provider cannot run the file
     load_s: float  # with what a provider compiles at load
+    problem: str = ""  # the first error that was logged, where the provider has no node
 
 
 def place(asked: PlacingRequest, _progress: Progress) -> PlacingReading:
@@ -70,7 +71,8 @@ def place(asked: PlacingRequest, _progress: Progress) -> PlacingReading:
         del session
         agreed = compare(outputs, request, asked.precision) if outputs else None
     found = placement.placement(request.target, nodes, ran, macs(model, request), said, asked.written_out)
-    return PlacingReading(placement=found, agreement=agreed, load_s=load_s)
+    problem = next(iter(heard.errors(said)), "") if not found.placed[0].nodes else ""
+    return PlacingReading(placement=found, agreement=agreed, load_s=load_s, problem=problem)
 
 
 def run(session: "InferenceSession", request: Request) -> "dict[str, NDArray[Any]]":

@@ -169,6 +169,7 @@ def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> 
 _NODE = re.compile(r"^\s+Operator type: \S+ Node name: (?P<name>.*) Node index: \d+")
 _BECAUSE = re.compile(r"^\s+REASON : (?P<reason>.*)")
 _CHECK = re.compile(r"QNN\.(?P<check>\w+)\(\) failed for node .* with error code (?P<code>\d+)")
+_OF_ONE_NODE = re.compile(r"[. ]*\w+ node `.*")
 _NO_KERNEL = re.compile(r"kernel not found in registries for Op type: \S+ node name: (?P<name>\S+)")
 _PREFERRED = re.compile(r"Force fallback to CPU execution for node (?P<name>\S+) because the CPU")
 
@@ -186,7 +187,8 @@ def reasons(said: str) -> dict[str, str]:
         if match := _NODE.match(line):
             group.append(match["name"])
         elif match := _BECAUSE.match(line):
-            found |= dict.fromkeys(group, check or match["reason"].strip(" ."))
+            reason = _OF_ONE_NODE.sub("", match["reason"])
+            found |= dict.fromkeys(group, check or reason.strip(" ."))
             check = ""
         elif line.strip():
             group = []
