@@ -131,17 +131,11 @@ print(json.dumps([fallen, told]))
 
 def test_a_factory_that_fails(relu: str, openvino: Path) -> None:
     """By itself onnxruntime writes a line to its log, and runs on the CPU."""
-    done = subprocess.run(
-        [openvino, "-c", FACTORY_FAILS, relu],
-        env={**os.environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    call = [openvino, "-c", FACTORY_FAILS, relu]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
     fallen, told = json.loads(done.stdout.splitlines()[-1])
     assert fallen == ["CPUExecutionProvider"]
-    assert "OpenVINOExecutionProvider did not take part" in told or "mine cannot load" in told
+    assert "OpenVINOExecutionProvider did not take part" in told
 
 
 @qnn_only
