@@ -1,0 +1,65 @@
+"""How far outputs are from the CPU's, by hand, and what each precision may differ by."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from edgeprof.measure.agreeing import ROUNDED_TO, agreement, tolerance
+from edgeprof.schema import Agreement, Kind, Target, decode, encode
+from edgeprof.stages.quantize import FP32, RECIPES
+
+
+def on(kind: Kind) -> Target:
+    return Target(provider="p", runtime_name="P", kind=kind)
+
+
+def test_the_worst_output_decides() -> None:
+    expected = {"logits": np.array([[3.0, 4.0]]), "present": np.array([0.0, -100.0])}
+    outputs = {"logits": np.array([[3.0, 3.0]]), "present": np.array([0.0, -98.0])}
+    found = agreement(outputs, expected, on("CPU"), "fp32")
+    assert found == Agreement(
+        max_abs_error=2.0,  # 2 of 100 in one, 1 of 4 in the other
+        max_rel_error=0.25,
+        cosine=pytest.approx((9 + 12) / (5 * 18**0.5)),
+        tolerance=1e-3,
+        output="logits",
+    )
+    assert not found.within
+
+
+def test_equal_outputs_agree_with_infinities_too() -> None:
+    mask = {"mask": np.array([0.0, -np.inf, 1.0], np.float16), "ids": np.array([3, 5]), "none": np.zeros((0, 4))}
+    found = agreement(mask, mask, on("NPU"), "fp32")
+    assert (found.max_abs_error, found.max_rel_error, found.cosine) == (0.0, 0.0, 1.0)
+    assert found.within
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_is_as_far_as_can_be_and_can_be_recorded(wrong: float) -> None:
+    found = agreement({"y": np.array([1.0, wrong])}, {"y": np.array([1.0, 2.0])}, on("NPU"), "a8w8")
+    assert (found.max_rel_error, found.cosine) == (sys.float_info.max, 0.0)
+    assert decode(encode(found), Agreement, "memory") == found
+
+
+def test_another_shape_is_another_result() -> None:
+    assert not agreement({"y": np.ones(3)}, {"y": np.ones(2)}, on("NPU"), "a8w8").within
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "limit"),
+    [
+        ("CPU", "fp32", 1e-3),
+        ("GPU", "fp32", 1e-2),
+        ("NPU", "fp32", 2e-2),
+        ("GPU", "fp16", 2e-2),
+        ("NPU", "a16w8", 5e-2),
+        ("NPU", "a8w8", 1e-1),
+    ],
+)
+def test_what_is_allowed(kind: Kind, precision: str, limit: float) -> None:
+    assert tolerance(on(kind), precision) == limit
+
+
+def test_every_recipe_has_a_tolerance() -> None:
+    assert {recipe.name for recipe in RECIPES} - {FP32} <= set(ROUNDED_TO)
