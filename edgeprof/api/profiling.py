@@ -134,14 +134,15 @@ def profile(
     try:
         again: list[Visit] = []
         for index, visit in enumerate(visits):
+            placed = places.of(visit, index / len(visits))
             progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
-            record = measure(places.of(visit), machine.machine_id)
+            record = measure(placed, machine.machine_id)
             store.append_measurement(folder, record)
             if disturbed(record):
                 again.append(visit)
         for index, visit in enumerate(again):  # once more; the newer record of a visit is the one that counts
             progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
-            store.append_measurement(folder, measure(places.of(visit), machine.machine_id))
+            store.append_measurement(folder, measure(places.of(visit, index / len(again)), machine.machine_id))
         if ops:
             _profile_operators(jobs, places, folder, machine.machine_id, progress)
     finally:
@@ -162,12 +163,13 @@ class _Places:
         self.least_share, self.progress = least_share, progress
         self.known: dict[tuple[str, str, Workload], Prepared | None] = {}
 
-    def of(self, visit: Visit) -> Visit:
+    def of(self, visit: Visit, done: float) -> Visit:
+        """The visit with what its provider is given; `done` is the share of all visits that are over."""
         job = visit.job
         key = (job.target.provider, job.artifact.path, job.workload)
         if key not in self.known:
             if job.target != CPU:
-                self.progress(f"placing {_point_label(job)}", None)
+                self.progress(f"placing {_point_label(job)}", done)
             self.known[key] = placing.prepared(job, self.least_share).prepared
         return msgspec.structs.replace(visit, job=msgspec.structs.replace(job, prepared=self.known[key]))
 
@@ -177,7 +179,7 @@ def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, machi
     passes = plan_operators(list(map(operator_visit, jobs)), store.load_operators(folder))
     for index, visit in enumerate(passes):
         progress(f"operators of {_point_label(visit.job)}", index / len(passes))
-        store.append_operators(folder, measure_operators(places.of(visit).job, machine_id))
+        store.append_operators(folder, measure_operators(places.of(visit, index / len(passes)).job, machine_id))
     threads = jobs[0].workload.threads
     products = kernels.to_measure(threads, store.load_kernels(folder))
     for index, record in enumerate(kernels.measure_kernels(products, threads, machine_id), 1):

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprof.api.placing import misfit, prepared
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure.schedule import Job, Prepared, Visit
-from edgeprof.measure.visit import measure
+from edgeprof.measure.visit import measure, measure_operators
 from edgeprof.providers.table import here, target
 from edgeprof.schema import (
     CPU,
@@ -230,6 +230,15 @@ def test_a_run_that_fails_on_the_device_is_not_made_on_the_cpu(tmp_path: Path, s
     assert found.status == "failed"
     assert "webgpu cannot run" in found.error
     assert "requires f16 but the device does not support it" in found.error
+
+
+def test_times_of_operators_that_are_only_handed_over_say_so(tmp_path: Path, swiftshader: None) -> None:
+    asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("webgpu"))
+    found = measure_operators(prepared(asked), "here")
+    assert (found.status, found.provider, found.dispatch_only) == ("ok", "webgpu", True)
+    assert found.reading
+    assert {one.operator for one in found.reading.operators} >= {"MatMul", "Relu"}
+    assert not measure_operators(replace(asked, target=CPU), "here").dispatch_only
 
 
 # --- providers that do not come back -------------------------------------------------------------------
