@@ -198,7 +198,12 @@ def test_an_exported_file_may_be_given_by_folder_or_file(models: Path, tmp_path:
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),
         (["bert-tiny"], {"seq": [4], "dims": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),
         (["bert-tiny"], {"seq": [4], "precision": ["int4"]}, UsageError, "not exported in int4.*--precision int4"),
-        (["bert-tiny"], {"seq": [4], "ep": ["cuba"]}, UnknownName, "no execution provider called 'cuba'. Did you mean cuda"),
+        (
+            ["bert-tiny"],
+            {"seq": [4], "ep": ["cuba"]},
+            UnknownName,
+            "no execution provider called 'cuba'. Did you mean cuda",
+        ),
         (["bert-tinny"], {"seq": [4]}, UnknownName, "Did you mean bert-tiny"),
         (["gpt2"], {"seq": [4]}, UsageError, "gpt2 is not exported yet. Run: edgeprof export gpt2"),
         (["nowhere.onnx"], {"seq": [4]}, ModelFileError, "There is no file nowhere.onnx"),
