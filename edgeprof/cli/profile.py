@@ -119,14 +119,22 @@ def _show(points: "tuple[Point, ...]") -> None:
         row += [units.size(value or 0) for value in memory]
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
-    measured = [point for point in points if point.nodes_share is not None and point.status == "ok"]
-    if untold := dict.fromkeys(point.provider for point in measured if point.device_memory_bytes is None):
+    if untold := _untold(points):
         console.show_line((f"Memory is the host's: nobody tells what a device holds for {', '.join(untold)}.", "dim"))
     for point in points:
         if point.status != "ok":
             on = f" on {point.provider}" if elsewhere else ""
             label = f"{point.variant} {point.precision}{on}, {point.phase} at {point.length} tokens"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
+
+
+def _untold(points: "tuple[Point, ...]") -> list[str]:
+    """Providers that were measured, work on devices other than the CPU, and say nothing of the device's memory."""
+    from edgeprof.providers.table import PROVIDERS
+
+    on_cpu = {row.name for row in PROVIDERS if row.kind == "CPU"}
+    measured = [point for point in points if point.status == "ok" and point.device_memory_bytes is None]
+    return [name for name in dict.fromkeys(point.provider for point in measured) if name not in on_cpu]
 
 
 def _remarks(point: "Point") -> str:

@@ -89,8 +89,12 @@ def _stretches(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
 
 
 def _compiled(node: Node) -> bool:
-    """Whether it stands for a part of the graph that its provider compiled: named after the provider and a number."""
-    return node.operator.startswith(node.provider) or bool(re.search(r"\d{6,}", node.operator))
+    """Whether it stands for a part of the graph that its provider compiled.
+
+    Such parts are numbered ("QNNExecutionProvider_4841480161828261718_1", "OpenVINO-EP-subgraph_1"); names of operators
+    are words.
+    """
+    return not node.operator.isalnum()
 
 
 def _left(
