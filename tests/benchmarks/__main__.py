@@ -5,9 +5,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeprof.measure import machine
-from tests.benchmarks import discovery, explain_cost, export_cost, overhead, precision, quantized_latency, recipes
+from tests.benchmarks import (
+    discovery,
+    explain_cost,
+    export_cost,
+    overhead,
+    placing,
+    precision,
+    quantized_bytes,
+    quantized_latency,
+    recipes,
+)
 
-BENCHMARKS = (precision, export_cost, recipes, quantized_latency, explain_cost, discovery, overhead)
+BENCHMARKS = (
+    precision,
+    export_cost,
+    recipes,
+    quantized_bytes,
+    quantized_latency,
+    explain_cost,
+    discovery,
+    placing,
+    overhead,
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Benchmarks
 

@@ -1,6 +1,6 @@
 """What one would write by hand: onnxruntime's own quantizers, called directly on an ONNX file.
 
-usage: peer_onnxruntime.py dynamic|dynamic-no-attention|matmul-nbits SOURCE TARGET
+usage: peer_onnxruntime.py dynamic|dynamic-no-attention|matmul-nbits|matmul-nbits-as-int4 SOURCE TARGET
 """
 
 import sys
@@ -11,8 +11,9 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.registry import IntegerOpsRegistry
 
 how, source, target = sys.argv[1:]
-if how == "matmul-nbits":
-    quantizer = MatMulNBitsQuantizer(onnx.load(source))
+if how.startswith("matmul-nbits"):
+    same = {"block_size": 32, "is_symmetric": True, "accuracy_level": 4} if how.endswith("int4") else {}
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), **same)
     quantizer.process()
     quantizer.model.save_model_to_file(target, use_external_data_format=True)
 else:

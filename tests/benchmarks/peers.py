@@ -30,7 +30,7 @@ class Peer:
     """`quantize(source, target, plain, work)` writes the file `target`; `plain` leaves Attention operators alone."""
 
     name: str
-    recipe: str  # edgeprof's, that does the same
+    recipes: tuple[str, ...]  # edgeprof's, to compare it with
     quantize: Callable[[Artifact, Path, bool, Path], Cost]
 
 
@@ -39,7 +39,6 @@ class Outcome:
     """`file` is None where nothing that runs came out; `told` says what happened, in words."""
 
     peer: str
-    recipe: str
     file: Path | None
     told: str
 
@@ -58,8 +57,8 @@ def outcome(peer: Peer, source: Artifact, case: Case, work: Path) -> Outcome:
             told.append(f"{how}: fails, {_reason(problem)}")
             continue
         told.append(f"{how}: runs, made in {cost.wall_s:.1f} s")
-        return Outcome(peer.name, peer.recipe, target, "; ".join(told))
-    return Outcome(peer.name, peer.recipe, None, "; ".join(told))
+        return Outcome(peer.name, target, "; ".join(told))
+    return Outcome(peer.name, None, "; ".join(told))
 
 
 def _reason(problem: Failed) -> str:
@@ -74,6 +73,10 @@ def _dynamic(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
 
 def _matmul_nbits(source: Artifact, target: Path, _plain: bool, work: Path) -> Cost:
     return python(HERE / "peer_onnxruntime.py", "matmul-nbits", source.path, target, cwd=work)
+
+
+def _matmul_nbits_as_int4(source: Artifact, target: Path, _plain: bool, work: Path) -> Cost:
+    return python(HERE / "peer_onnxruntime.py", "matmul-nbits-as-int4", source.path, target, cwd=work)
 
 
 def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
@@ -114,7 +117,8 @@ def optimum_here() -> tuple[Path | None, str]:
 
 
 PEERS = (
-    Peer("quantize_dynamic", "int8", _dynamic),
-    Peer("optimum-onnx", "int8", _optimum),
-    Peer("MatMulNBitsQuantizer", "int4", _matmul_nbits),
+    Peer("quantize_dynamic", ("int8", "int8-static"), _dynamic),
+    Peer("optimum-onnx", ("int8", "int8-static"), _optimum),
+    Peer("MatMulNBitsQuantizer", ("int4", "int4-block128-asymmetric"), _matmul_nbits),
+    Peer("MatMulNBitsQuantizer (as int4)", ("int4",), _matmul_nbits_as_int4),
 )

@@ -9,22 +9,18 @@ cached ones. Weights are random; static recipes are calibrated on random data.
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from edgeprof.schema import Artifact, Case
 from tests.benchmarks import quantizing
-from tests.benchmarks.harness import Failed
-from tests.benchmarks.peers import PEERS, optimum_here, outcome
-from tests.benchmarks.quantizing import size_bytes
+from tests.benchmarks.peers import optimum_here
+from tests.benchmarks.rivals import AGAINST, FILES, FP32, Candidate, Rival, compared, prepare
 from tests.benchmarks.timing import shapes, time_lengths
-from tests.benchmarks.weights_left import weights_left
 
 TITLE = "Latency: quantized, against fp32 and against what people use today"
 ROUNDS = 3
 RECIPES = ("fp16", "int8", "int8-static", "int8-weights", "int4")
-FP32 = "edgeprof fp32"
 
 PREFILL = {f"prefill {tokens}": Case(batch=1, tokens=tokens) for tokens in (16, 128, 512)}
 DECODE = {f"decode {past}": Case(batch=1, tokens=1, past_tokens=past) for past in (128, 900)}
@@ -43,21 +39,6 @@ ASKED = {
 """Latency of edgeprof's int8 over theirs, at most."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    name: str
-    file: Path
-
-
-@dataclass(frozen=True)
-class Rival:
-    """One of edgeprof's files and one of theirs that is quantized the same way."""
-
-    recipe: str
-    ours: Candidate
-    theirs: Candidate
-
-
 class Latencies:
     """Medians in seconds, one per round, by candidate and shape."""
 
@@ -73,51 +54,19 @@ class Latencies:
 
 
 def run() -> list[str]:
-    files = ["| model | file | MB | weight matmuls left | what happened |", "|---|---|---|---|---|"]
+    files, against = list(FILES), list(AGAINST)
     tables: list[str] = []
-    against = ["| model | edgeprof | against | what | ours / theirs | asked | |", "|---|---|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         for model, cases in MODELS.items():
             source = quantizing.export(work, model)
-            candidates, rivals, told = _prepare(work, source, next(iter(cases.values())))
-            files += told
-            latencies = _visit(candidates, source, cases, work)
-            tables += _ratios(model, candidates, cases, latencies)
-            against += [line for rival in rivals for line in _compare(model, rival, cases, latencies)]
+            made = prepare(work, source, next(iter(cases.values())), RECIPES)
+            files += made.told
+            latencies = _visit(made.candidates, source, cases, work)
+            tables += _ratios(model, made.candidates, cases, latencies)
+            against += [line for rival in made.rivals for line in _compare(model, rival, cases, latencies)]
     optimum = f"optimum-onnx, in its own environment: {optimum_here()[1]}."
     return [optimum, "", *files, "", "Latency over that of fp32 (below 1: faster):", "", *tables, *against]
-
-
-def _prepare(work: Path, source: Artifact, case: Case) -> tuple[list[Candidate], list[Rival], list[str]]:
-    """What can be visited, what is to be compared with what, and a line for each file and each failure."""
-    ours, told = [Candidate(FP32, Path(source.path))], [_told(source, Candidate(FP32, Path(source.path)), "")]
-    for recipe in quantizing.recipes(*RECIPES):
-        try:
-            artifact, _ = quantizing.quantize(work, source.name, recipe)
-        except Failed as problem:
-            told.append(f"| {source.name} | edgeprof {recipe} | | | fails: {problem.last_line} |")
-            continue
-        ours.append(Candidate(f"edgeprof {recipe}", Path(artifact.path)))
-        told.append(_told(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
-    by_name = {candidate.name: candidate for candidate in ours}
-    theirs: list[Candidate] = []
-    rivals: list[Rival] = []
-    for peer in PEERS:
-        made = outcome(peer, source, case, work)
-        if made.file is None:
-            told.append(f"| {source.name} | {peer.name} | | | {made.told} |")
-            continue
-        theirs.append(Candidate(peer.name, made.file))
-        told.append(_told(source, theirs[-1], made.told))
-        if f"edgeprof {peer.recipe}" in by_name:
-            rivals.append(Rival(peer.recipe, by_name[f"edgeprof {peer.recipe}"], theirs[-1]))
-    return [*ours, *theirs], rivals, told
-
-
-def _told(source: Artifact, candidate: Candidate, what: str) -> str:
-    size = f"{size_bytes(candidate.file) / 1e6:.1f}"
-    return f"| {source.name} | {candidate.name} | {size} | {weights_left(candidate.file)} | {what} |"
 
 
 def _visit(candidates: Sequence[Candidate], source: Artifact, cases: dict[str, Case], work: Path) -> Latencies:
@@ -144,18 +93,12 @@ def _ratios(model: str, candidates: Sequence[Candidate], cases: dict[str, Case],
 
 
 def _compare(model: str, rival: Rival, cases: dict[str, Case], latencies: Latencies) -> list[str]:
-    ours, theirs = rival.ours, rival.theirs
-    lines = [_line(model, rival, "bytes", [size_bytes(ours.file) / size_bytes(theirs.file)], 1.0)]
+    lines = []
     for shape in cases:
+        ratios = latencies.ratios(rival.ours.name, rival.theirs.name, shape)
         asked = ASKED.get((model, shape)) if rival.recipe == "int8" else None
-        lines.append(_line(model, rival, shape, latencies.ratios(ours.name, theirs.name, shape), asked))
+        lines.append(compared(model, rival, shape, _range(ratios), median(ratios), asked))
     return lines
-
-
-def _line(model: str, rival: Rival, what: str, ratios: list[float], asked: float | None) -> str:
-    cell = _range(ratios) if len(ratios) > 1 else f"{ratios[0]:.3f}"
-    wanted, met = ("", "") if asked is None else (f"{asked:.1f}", "yes" if median(ratios) <= asked else "no")
-    return f"| {model} | {rival.recipe} | {rival.theirs.name} | {what} | {cell} | {wanted} | {met} |"
 
 
 def _range(ratios: list[float]) -> str:

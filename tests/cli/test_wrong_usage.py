@@ -32,7 +32,7 @@ USAGE = [
     ("profile MODELS/bert-tiny --seq 513", "at most 512 tokens"),
     ("profile MODELS/vit-tiny --seq 1", "Ask for a larger --seq"),
     ("profile MODELS/bert-tiny --seq 16 --precision int4", "Run: edgeprof export bert-tiny --precision int4"),
-    ("profile MODELS/bert-tiny --seq 16 --ep gpu", "no execution provider called 'gpu'"),
+    ("profile MODELS/bert-tiny --seq 16 --ep cuba", "no execution provider called 'cuba'"),
     ("profile MODELS/bert-tiny --seq 16 --phase train", "Choose one of prefill, decode, both."),
     ("profile MODELS/bert-tiny --seq 16 --batch 0", "--batch takes whole numbers above zero"),
     ("profile MODELS/bert-tiny --seq 16 --rounds 0", "--rounds has to be at least 1"),
