@@ -7,13 +7,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeprof import counting, process, store
+from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.measure.visit import request_of
 from edgeprof.providers.compiling import compiled
-from edgeprof.providers.table import PROVIDERS
+from edgeprof.providers.table import row_of
 from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
 from edgeprof.stages.tailor import tailored
 
@@ -47,7 +47,7 @@ def prepared(job: Job, least_share: float = 0.0) -> Job:
 
 def misfit(target: Target, artifact: Artifact) -> UsageError | None:
     """Why a provider does not take an artifact's precision; None where it does, or nobody knows: foreign files."""
-    row = next((row for row in PROVIDERS if row.name == target.provider), None)
+    row = row_of(target.provider)
     precision = artifact.precision
     if row is None or artifact.variant is None or not row.precisions or precision in row.precisions:
         return None
@@ -89,17 +89,12 @@ def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(
         model=made.path,
-        weights_folder=made.weights_folder if _refers(Path(made.path)) else "",
+        weights_folder=made.weights_folder,
         inputs=inputs,
         static=made.static,
         in_place=made.static and bool(job.workload.past_tokens),
     )
     return replace(job, prepared=given), made.written_out
-
-
-def _refers(model: Path) -> bool:
-    """Whether weights lie in other files: a file that holds its own is not read twice into memory."""
-    return any(tensor.external_data for tensor in counting.read(model).graph.initializer)
 
 
 def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:

@@ -95,21 +95,12 @@ def _show(points: "tuple[Point, ...]") -> None:
     from edgeprof.cli import console
 
     elsewhere = any(point.provider != "cpu" for point in points)
-    columns = [("model", "left"), ("precision", "left"), *([("provider", "left")] if elsewhere else [])]
-    columns += [
-        ("phase", "left"),
-        ("batch", "right"),
-        ("tokens", "right"),
-        ("latency", "right"),
-        ("95 % interval", "right"),
-        ("peak memory", "right"),
-        ("weights", "right"),
-    ]
+    columns = _columns(elsewhere)
+    columns += [("latency", "right"), ("95 % interval", "right"), ("peak memory", "right"), ("weights", "right")]
     columns += [("working", "right"), *([("remarks", "left")] if elsewhere else [])]
     rows = []
     for point in points:
-        row = [point.variant, point.precision, *([point.provider] if elsewhere else [])]
-        row += [point.phase, str(point.batch), f"{point.length:,}"]
+        row = _row(point, elsewhere)
         if point.latency_median_s is None:
             rows.append([*row, point.status, *[""] * (len(columns) - len(row) - 1)])
             continue
@@ -126,6 +117,18 @@ def _show(points: "tuple[Point, ...]") -> None:
             on = f" on {point.provider}" if elsewhere else ""
             label = f"{point.variant} {point.precision}{on}, {point.phase} at {point.length} tokens"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
+
+
+def _columns(elsewhere: bool) -> list[tuple[str, str]]:
+    """What a row is about; the provider only where it is not always the CPU."""
+    columns = [("model", "left"), ("precision", "left")]
+    columns += [("provider", "left")] if elsewhere else []
+    return [*columns, ("phase", "left"), ("batch", "right"), ("tokens", "right")]
+
+
+def _row(record: "Point | OperatorPass", elsewhere: bool) -> list[str]:
+    about = [record.variant, record.precision, *([record.provider] if elsewhere else [])]
+    return [*about, record.phase, str(record.batch), f"{record.length:,}"]
 
 
 def _untold(points: "tuple[Point, ...]") -> list[str]:
@@ -181,13 +184,11 @@ def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
     from edgeprof.cli import console
 
     elsewhere = any(one.provider != "cpu" for one in passes)
-    columns = [("model", "left"), ("precision", "left"), *([("provider", "left")] if elsewhere else [])]
-    columns += [("phase", "left"), ("batch", "right"), ("tokens", "right")]
+    columns = _columns(elsewhere)
     columns += [("a run", "right"), ("explained", "right"), ("operators", "left")]
     rows = []
     for one in passes:
-        row = [one.variant, one.precision, *([one.provider] if elsewhere else [])]
-        row += [one.phase, str(one.batch), f"{one.length:,}"]
+        row = _row(one, elsewhere)
         if one.reading is None:
             rows.append([*row, one.status, "", one.error])
             continue

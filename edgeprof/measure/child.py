@@ -16,7 +16,7 @@ from edgeprof.measure.binding import Binding
 from edgeprof.measure.contention import Contention
 from edgeprof.process import Progress, serve
 from edgeprof.providers import placement
-from edgeprof.providers.session import open_session, reason
+from edgeprof.providers.session import open_request, reason
 from edgeprof.schema import CPU, Reading, Request
 
 if TYPE_CHECKING:
@@ -39,13 +39,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     gc.disable()
     imports = memory.read()
     start = time.perf_counter_ns()
-    session = open_session(
-        request.model,
-        request.target,
-        request.threads,
-        weights_folder=request.weights_folder,
-        record_assignment=request.target.runtime_name != CPU.runtime_name,
-    )
+    session = open_request(request, record_assignment=request.target.runtime_name != CPU.runtime_name)
     load_ns = time.perf_counter_ns() - start
     loaded = memory.read()
     require_share(session, request)

@@ -21,7 +21,7 @@ from edgeprof.measure import pace
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.child import refuse_company
 from edgeprof.process import Progress, serve
-from edgeprof.providers.session import open_session, reason
+from edgeprof.providers.session import open_request, reason
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
 
 # The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
@@ -65,13 +65,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     gc.collect()
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
-        session = open_session(
-            request.model,
-            request.target,
-            request.threads,
-            weights_folder=request.weights_folder,
-            profile=str(Path(folder) / "run"),
-        )
+        session = open_request(request, profile=str(Path(folder) / "run"))
         try:
             binding = Binding(session, request.target, request.inputs)
             binding.run()

@@ -20,7 +20,7 @@ from edgeprof.measure.operators import NODE_END, last_runs
 from edgeprof.process import Progress, serve
 from edgeprof.providers import heard, placement
 from edgeprof.providers.placement import Node
-from edgeprof.providers.session import open_session
+from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Agreement, Placement, Record, Request
 
 if TYPE_CHECKING:
@@ -52,15 +52,7 @@ def place(asked: PlacingRequest, _progress: Progress) -> PlacingReading:
         model = counting.read(Path(asked.request.model))
         request, moment = named(asked.request, model, Path(folder) / "named.onnx"), heard.mark()
         start = time.perf_counter()
-        session = open_session(
-            request.model,
-            request.target,
-            request.threads,
-            weights_folder=request.weights_folder,
-            profile=str(Path(folder) / "run"),
-            record_assignment=True,
-            verbose=True,
-        )
+        session = open_request(request, profile=str(Path(folder) / "run"), record_assignment=True, verbose=True)
         load_s = time.perf_counter() - start
         nodes, said = placement.assigned(session), heard.since(moment)
         outputs: dict[str, NDArray[Any]] = {}
@@ -119,7 +111,7 @@ def macs(model: "onnx.ModelProto", request: Request) -> dict[str, int] | None:
 def compare(outputs: "Mapping[str, NDArray[Any]]", request: Request, precision: str) -> Agreement | None:
     """With the CPU provider's outputs of the same file on the same inputs."""
     try:
-        session = open_session(request.model, CPU, request.threads, weights_folder=request.weights_folder)
+        session = open_request(replace(request, target=CPU))
         binding = Binding(session, CPU, request.inputs)
         binding.run()
         made = binding.bound.copy_outputs_to_cpu()

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgeprof.providers.table import PROVIDERS
+from edgeprof.providers.table import row_of
 from edgeprof.schema import (
     CPU,
     Agreement,
@@ -25,7 +25,6 @@ from edgeprof.schema import (
 )
 from edgeprof.store import content_key
 
-KNOWN = {row.name for row in PROVIDERS}
 PREPARED = ("static", "placement", "agreement", "compiled", "compile_s", "load_plain_s")  # go into every record
 SETTLED = ("ok", "unsupported")  # what failed or ran out of time is tried again when a run is taken up
 
@@ -109,7 +108,7 @@ class Visit(Record, frozen=True, kw_only=True):
             "settings_key": self.settings_key,
             "stopping": self.job.stopping,
             "provider_options": self.job.target.options,
-            "provider_library": "" if self.job.target.provider in KNOWN else self.job.target.library,
+            "provider_library": "" if row_of(self.job.target.provider) else self.job.target.library,
             **{name: getattr(self.job.prepared, name) for name in PREPARED if self.job.prepared is not None},
         }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.providers.known_options import JSON, NUMBER, PATH, TEXT
-from edgeprof.providers.table import PROVIDERS, Provider
+from edgeprof.providers.table import PROVIDERS, Provider, row_of
 from edgeprof.schema import Target
 
 
@@ -31,7 +31,7 @@ def check(row: Provider, asked: Mapping[str, str]) -> None:
 
 def unchecked(target: Target) -> str:
     """What is to be said of options that nobody could check; "" where there are none."""
-    if not target.options or any(row.name == target.provider for row in PROVIDERS):
+    if not target.options or row_of(target.provider):
         return ""
     return f"{target.provider} is not in edgeprof's table: {', '.join(target.options)} is passed on unchecked."
 

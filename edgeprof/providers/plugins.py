@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError
-from edgeprof.providers.table import PROVIDERS, library_of
+from edgeprof.providers.table import library_of, row_of
 from edgeprof.schema import Kind, Target
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _load(target: Target) -> None:
 
 def _path(target: Target) -> str:
     """As the plugin's own module tells, which may have more to load first; as it is for a library that a user names."""
-    row = next((row for row in PROVIDERS if row.name == target.provider), None)
+    row = row_of(target.provider)
     if row is None or library_of(row) != target.library:
         return target.library
     module: Any = importlib.import_module(row.plugin)

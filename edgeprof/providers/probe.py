@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from edgeprof.errors import EdgeprofError
 from edgeprof.process import Progress, serve
 from edgeprof.providers import heard, plugins
-from edgeprof.providers.table import PROVIDERS, vulkan_drivers
+from edgeprof.providers.session import NO_CPU, built_in, session_options
+from edgeprof.providers.table import row_of, vulkan_drivers
 from edgeprof.schema import CPU, Kind, Record, Target
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def probe(request: ProbeRequest, _progress: Progress) -> Found:
         devices = plugins.found(request.target) if request.target.library else []
         target, devices = _completed(request, devices)
         found = replace(found, target=target, vendor=_hardware(target, devices).vendor)
-        refusals = [_refusal(model, target, devices) for model in request.models]
+        refusals = [_refusal(model, target) for model in request.models]
     except EdgeprofError as problem:
         return replace(found, reason=problem.what.rstrip("."))
     problems = [refusal for refusal in refusals if refusal is not None]
@@ -103,16 +104,17 @@ def _device_name(target: Target, devices: "list[OrtEpDevice]") -> str:
 
 
 def _software(target: Target) -> str:
-    return next((row.software for row in PROVIDERS if row.name == target.provider), "")
+    row = row_of(target.provider)
+    return row.software if row else ""
 
 
-def _refusal(model: bytes, target: Target, devices: "list[OrtEpDevice]") -> Exception | None:
+def _refusal(model: bytes, target: Target) -> Exception | None:
     """Why the provider does not compute this graph; None where it does."""
     import numpy as np
 
     x = np.eye(SIZE, dtype=np.float32)
     try:
-        session = _open(model, target, devices)
+        session = _open(model, target)
         output = session.get_outputs()[0].name
         result = session.run([output], {"x": x})[0]
     except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class)
@@ -121,17 +123,13 @@ def _refusal(model: bytes, target: Target, devices: "list[OrtEpDevice]") -> Exce
     return None if off <= TOLERANCE else EdgeprofError(f"its result is wrong: a small graph is off by {off:.2g}")
 
 
-def _open(model: bytes, target: Target, devices: "list[OrtEpDevice]") -> "InferenceSession":
+def _open(model: bytes, target: Target) -> "InferenceSession":
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
+    options = session_options(target)
     if target.runtime_name != CPU.runtime_name:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if devices:
-        options.add_provider_for_devices(devices[:1], target.options)
-        return onnxruntime.InferenceSession(model, options, enable_fallback=0)
-    chosen = {"providers": [target.runtime_name], "provider_options": [target.options]}
-    return onnxruntime.InferenceSession(model, options, **chosen, enable_fallback=0)
+        options.add_session_config_entry(NO_CPU, "1")
+    return onnxruntime.InferenceSession(model, options, **built_in(target), enable_fallback=0)
 
 
 # --- the graph -----------------------------------------------------------------------------------------

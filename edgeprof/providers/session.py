@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers import heard, plugins
-from edgeprof.schema import CPU, Target
+from edgeprof.schema import CPU, Request, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def open_session(
     try:
         # enable_fallback=0: otherwise the Python wrapper retries a failed provider on the CPU.
         session = onnxruntime.InferenceSession(
-            source(model, weights_folder), options, **_built_in(target), enable_fallback=0
+            source(model, weights_folder), options, **built_in(target), enable_fallback=0
         )
     except MemoryError as problem:
         raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
@@ -83,6 +83,13 @@ def open_session(
         told = "; ".join([f"{model} is on {', '.join(active)}", *heard.errors(heard.since(moment))[-1:]])
         raise EdgeprofError(f"{target.runtime_name} did not take part: {told}.", "Run: edgeprof devices")
     return session
+
+
+def open_request(request: Request, **options: Any) -> "InferenceSession":
+    """As `open_session`, with what a child was told."""
+    return open_session(
+        request.model, request.target, request.threads, weights_folder=request.weights_folder, **options
+    )
 
 
 def session_options(target: Target, threads: int = 0, weights_folder: str = "") -> "SessionOptions":
@@ -117,7 +124,7 @@ def source(model: str, weights_folder: str) -> str | bytes:
         raise ModelFileError(f"{model} cannot be read: {problem.strerror}.", "Run the command again.") from problem
 
 
-def _built_in(target: Target) -> dict[str, Any]:
+def built_in(target: Target) -> dict[str, Any]:
     """How a provider that is part of onnxruntime is asked for; the CPU provider is not listed: it would hide errors."""
     if target.library:
         return {}

@@ -362,10 +362,15 @@ def find(name: str) -> Provider:
     Raises:
         UnknownName: there is none; the message offers the nearest names.
     """
-    for provider in PROVIDERS:
-        if provider.name == name:
-            return provider
-    raise UnknownName("execution provider", name, [provider.name for provider in PROVIDERS])
+    row = row_of(name)
+    if row is None:
+        raise UnknownName("execution provider", name, [provider.name for provider in PROVIDERS])
+    return row
+
+
+def row_of(name: str) -> Provider | None:
+    """As `find`; None for a library that a user brought under a name of its own."""
+    return next((row for row in PROVIDERS if row.name == name), None)
 
 
 def target(name: str, library: str = "") -> Target:

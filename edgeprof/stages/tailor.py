@@ -23,7 +23,7 @@ VERSION = 5  # of what is done here: grows with every change of it
 
 class Tailored(Record, frozen=True, kw_only=True):
     path: str
-    weights_folder: str = ""  # where the data file lies, if not beside `path`
+    weights_folder: str = ""  # where the data file lies that it refers to, if not beside `path`
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
@@ -55,12 +55,19 @@ def tailored(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int,
         store.write_atomic(file, graph.serialized(model))
     return Tailored(
         path=str(file),
-        weights_folder=str(Path(artifact.path).parent),
+        weights_folder=str(Path(artifact.path).parent) if _refers(model) else "",
         inputs=graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers]),
         outputs=graph.specs(list(model.graph.outputs)),
         written_out=lacking,
         static=target.static,
     )
+
+
+def _refers(model: ir.Model) -> bool:
+    """Whether weights lie in a data file: one that holds its own is loaded by its path, and not read twice."""
+    import onnx_ir as ir
+
+    return any(isinstance(value.const_value, ir.ExternalTensor) for value in model.graph.initializers.values())
 
 
 def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
