@@ -1,34 +1,89 @@
-"""Memory of a device that this process has taken, where its driver tells."""
+"""Memory of a device that this process has taken, where its driver tells.
+
+NVIDIA's driver tells nvidia-smi; the drivers in Linux's own tree (amdgpu, i915, xe, msm, ivpu, ...) tell in
+`/proc/self/fdinfo`; Windows counts for every driver what DXGI would tell the process itself. Apple's devices share
+the host's memory, and what is emulated is host memory: nothing is told beside that.
+"""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 from edgeprof.schema import Target
 
-MIB = 1024 * 1024
+UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2}
 TIMEOUT_S = 10.0
 
 NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
+# "memory" is the older name of "resident": a driver writes one of them.
+RESIDENT = re.compile(r"^drm-(?:resident|memory)-\S+:\s*(\d+) ?(KiB|MiB|)$", re.MULTILINE)
+CLIENT = re.compile(r"^drm-(?:pdev|client-id):.*$", re.MULTILINE)
+OPEN_FILES = Path("/proc/self/fdinfo")
+
+COUNTERS = (
+    "Get-CimInstance Win32_PerfFormattedData_GPUPerformanceCounters_GPUProcessMemory"
+    " -Filter \"Name LIKE 'pid[_]{pid}[_]%'\" | ForEach-Object {{ $_.DedicatedUsage + $_.SharedUsage }}"
+)
+
 
 def taken(target: Target) -> int | None:
     """Bytes, the driver's own context among them; None where nobody tells. Asked once all timed runs are over."""
-    tool = shutil.which("nvidia-smi") if target.runtime_name in NVIDIA else None
-    return _of_process(_ask(tool), os.getpid()) if tool else None
+    if target.kind == "CPU" or target.emulated:
+        return None
+    told = _nvidia() if target.runtime_name in NVIDIA else None
+    if told is None and sys.platform == "win32":
+        return _windows()
+    return told if told is not None else _linux(OPEN_FILES)
 
 
-def _ask(tool: str) -> str:
-    query = [tool, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+def _ask(command: list[str]) -> str:
+    """What a tool of the system prints; nothing where it is missing, hangs or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
 
 
+def _nvidia() -> int | None:
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    return _of_process(_ask(query), os.getpid())
+
+
 def _of_process(told: str, pid: int) -> int | None:
     """Sum over devices of "PID, MiB" lines; None where the process is in none, or its line holds no number."""
     rows = [row.split(",") for row in told.splitlines() if row.count(",") == 1]
-    sizes = [size.strip() for number, size in rows if number.strip() == str(pid)]
-    return sum(int(size) * MIB for size in sizes) if sizes and all(size.isdecimal() for size in sizes) else None
+    return _sum([size for number, size in rows if number.strip() == str(pid)], UNITS["MiB"])
+
+
+def _windows() -> int | None:
+    return _sum(_ask(["powershell", "-NoProfile", "-Command", COUNTERS.format(pid=os.getpid())]).splitlines())
+
+
+def _sum(sizes: list[str], unit: int = 1) -> int | None:
+    """None where there is no size, or one of them is no number."""
+    sizes = [size.strip() for size in sizes]
+    return sum(int(size) * unit for size in sizes) if sizes and all(size.isdecimal() for size in sizes) else None
+
+
+def _linux(open_files: Path) -> int | None:
+    """Sum over the drivers that this process has open of what is resident, in all their regions.
+
+    Format: https://docs.kernel.org/gpu/drm-usage-stats.html. Descriptors of one client tell the same and count once.
+    """
+    clients = {}
+    for file in open_files.glob("*"):
+        try:
+            told = file.read_text(encoding="utf-8")
+        except OSError:  # closed since
+            continue
+        if sizes := RESIDENT.findall(told):
+            name = tuple(CLIENT.findall(told)) or file.name
+            clients[name] = sum(int(size) * UNITS[unit] for size, unit in sizes)
+    return sum(clients.values()) if clients else None
