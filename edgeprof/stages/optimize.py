@@ -90,7 +90,8 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
             "the others run in parts.",
             f"Try --opset {OPSET}, another precision, or another version of onnxruntime.",
         )
-    note = " ".join(filter(None, (_older(artifact), _left(artifact, missing))))
+    in_parts = f"In {artifact.precision} the others run in parts." if missing else ""
+    note = " ".join(filter(None, (_older(artifact), in_parts)))
     receipt = FusionReceipt(runtime=made.runtime, nodes=made.nodes, fusions=fusions, note=note)
     return msgspec.structs.replace(artifact, fusion=receipt)
 
@@ -125,13 +126,6 @@ def _older(artifact: Artifact) -> str:
     if not spread:
         return ""
     return f"In operator set {artifact.opset} {' and '.join(spread)}; --opset {OPSET} has one operator for it."
-
-
-def _left(artifact: Artifact, missing: list[str]) -> str:
-    """What a precision that changes every operator leaves of them."""
-    if not missing:
-        return ""
-    return f"In {artifact.precision} onnxruntime makes {' and '.join(missing)}; the others run in parts."
 
 
 # --- in the child ------------------------------------------------------------------------------------------
