@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from edgeprof.errors import EdgeprofError, UnknownName, UsageError
 from edgeprof.providers import options as known
 from edgeprof.providers.discovery import ask, devices
-from edgeprof.providers.table import PROVIDERS, Provider, find, here, target, vulkan_loader
+from edgeprof.providers.table import PROVIDERS, Provider, find, here, row_of, target, vulkan_loader
 from edgeprof.schema import CPU, Device, Kind, Target
 
 KINDS: dict[str, Kind] = {"gpu": "GPU", "npu": "NPU"}
@@ -74,11 +74,15 @@ def _target(word: str, libraries: Mapping[str, Path], options: Mapping[str, str]
 
 
 def _row(word: str) -> Provider:
-    try:
-        return find(word)
-    except UnknownName:
-        names = [row.name for row in PROVIDERS]
-        raise UnknownName("execution provider", word, [*names, *KINDS], "edgeprof devices lists them.") from None
+    """The row of that name. Those who know a provider by onnxruntime's name for it, or by its vendor, are told ours."""
+    if row := row_of(word):
+        return row
+    elsewhere = word.casefold()
+    ours = [row.name for row in PROVIDERS if elsewhere in (row.runtime_name.casefold(), row.vendor.casefold())]
+    if ours:
+        raise UsageError(f"{word} is called {' or '.join(ours)} here.", f"Example: --ep {ours[0]}")
+    names = [row.name for row in PROVIDERS]
+    raise UnknownName("execution provider", word, [*names, *KINDS], "edgeprof devices lists them.")
 
 
 def _opened(device: Device, options: Mapping[str, str]) -> Target:

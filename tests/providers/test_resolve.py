@@ -67,6 +67,20 @@ def test_an_unknown_name_is_offered_the_nearest() -> None:
         resolve(["webgp"])
 
 
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("CUDAExecutionProvider", "cuda"),
+        ("QNNExecutionProvider", "qnn or qnn-gpu"),
+        ("Apple", "coreml or coreml-npu or mlx"),
+        ("huawei", "cann"),
+    ],
+)
+def test_who_knows_a_provider_by_another_name_is_told_ours(word: str, ours: str) -> None:
+    with pytest.raises(UsageError, match=f"^{word} is called {ours} here"):
+        resolve([word])
+
+
 def test_a_kind_is_its_best_device(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = told(
         ("webgpu", "ready", True, ""),
