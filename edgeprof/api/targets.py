@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof.errors import ModelFileError, UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
 from edgeprof.stages import graph
-from edgeprof.store import artifact_folders, load_artifact, sha256_of
+from edgeprof.store import ARTIFACT_FILE, artifact_folders, load_artifact, sha256_of
 
 
 def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
@@ -36,7 +36,7 @@ def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = (
     files = [target for target in targets if target.endswith(".onnx") or Path(target).is_file()]
     named = [target for target in targets if target not in files]
     artifacts = exported(named, models, precision) if named or not files else []
-    return artifacts + [foreign(Path(file)) for file in files]
+    return artifacts + [of_file(Path(file)) for file in files]
 
 
 def one_model(target: str, models: Path) -> Artifact:
@@ -59,6 +59,22 @@ def split(target: str) -> tuple[str, str]:
     if not colon or Path(target).exists() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", precision):
         return target, ""
     return name, precision
+
+
+def of_file(path: Path) -> Artifact:
+    """As `foreign`; a static graph that was exported here is called after its model and its shape.
+
+    Raises:
+        ModelFileError: as `foreign`.
+        RunError: as `store.load_artifact`.
+    """
+    made, folder = foreign(path), path.absolute().parent
+    if not (folder / ARTIFACT_FILE).is_file():
+        return made
+    record = load_artifact(folder)
+    if path.name not in [graph.file for graph in record.static]:
+        return made
+    return replace(made, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
 
 
 def foreign(path: Path) -> Artifact:
@@ -124,5 +140,5 @@ def renamed(artifacts: list[Artifact]) -> list[Artifact]:
     result = []
     for artifact in artifacts:
         number = seen[artifact.name, artifact.precision] = seen.get((artifact.name, artifact.precision), 0) + 1
-        result.append(artifact if number == 1 else msgspec.structs.replace(artifact, name=f"{artifact.name}-{number}"))
+        result.append(artifact if number == 1 else replace(artifact, name=f"{artifact.name}-{number}"))
     return result

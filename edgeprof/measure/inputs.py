@@ -69,9 +69,15 @@ def bind(
         if size < 0:
             raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
     given = {spec.name: _file_value(spec, files[spec.name]) for spec in specs if spec.name in files}
-    asked = {"batch": batch, "past": past_tokens}
+    held = slots(specs)
+    if held and past_tokens != held - 1:
+        raise UsageError(
+            f"The KV cache has a fixed size, of {held - 1} tokens and the new one.",
+            f"Ask for decode after {held - 1} tokens: --phase decode --seq {held - 1}",
+        )
+    asked = {"batch": batch, "past": held or past_tokens}
     if tokens is not None:
-        asked |= {"tokens": tokens, "total": tokens + past_tokens}
+        asked |= {"tokens": tokens, "total": held or tokens + past_tokens}
     sizes = _Sizes({**asked, **dims})
     for spec in specs:
         if spec.name in given:
@@ -85,6 +91,19 @@ def token_length(values: Sequence[InputValue]) -> int | None:
     """The tokens one run processes, where `dims` or `files` told the sizes: the last axis of the first token ids."""
     ids = (value for value in values if value.fill in ("token_ids", "file") and "int" in value.dtype and value.shape)
     return next((value.shape[-1] for value in ids), None)
+
+
+def slots(specs: Sequence[TensorSpec]) -> int | None:
+    """Tokens that a KV cache of fixed size has room for, the new one among them; None where there is no such cache.
+
+    Its mask tells which slots hold something, and is as long as the cache. Where a cache grows, a graph that fixes all
+    sizes has a longer mask: by the new tokens.
+    """
+    sizes = {
+        _role_of_axis(spec, axis): dim for spec in specs for axis, dim in enumerate(spec.dims) if isinstance(dim, int)
+    }
+    past = sizes.get("past")
+    return past if past and past == sizes.get("total") else None
 
 
 def takes_tokens(specs: Sequence[TensorSpec]) -> bool:

@@ -55,7 +55,7 @@ def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
 
 def request_of(job: Job) -> Request:
     """What a child reads to run a job."""
-    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs, in_place=job.in_place)
     return Request(
         model=given.model,
         weights_folder=given.weights_folder,

@@ -10,7 +10,11 @@ from onnx import TensorProto, helper
 
 from edgeprof import EdgeprofError, draw_explanation, explain
 from edgeprof.analysis.ledger import case_of, ledger
+from edgeprof.api.fixing import fix
 from edgeprof.errors import ModelFileError, UnknownName, UsageError
+from edgeprof.process import silent
+from edgeprof.schema import Case
+from edgeprof.store import load_artifact
 
 
 def save(path: Path, nodes: list[Any], inputs: dict[str, list[int | str] | None], output: str) -> Path:
@@ -129,6 +133,20 @@ def test_decoding_from_a_file(artifacts: dict[tuple[str, str], Any]) -> None:
     formulas = ledger(artifact.variant, case_of("decode", 3, 40), phase="decode")
     assert counted.total("macs") == formulas.total("macs")
     assert counted.total("cache_bytes") == formulas.total("cache_bytes") == 3 * 41 * 2 * 2 * 128 * 4
+
+
+def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any], tmp_path: Path) -> None:
+    """It takes no length but its own, and costs what the model costs there; its cache is as large as it will be."""
+    artifact = artifacts["gpt2", "fp32"]
+    folder = Path(shutil.copytree(Path(artifact.path).parent, tmp_path / "fp32"))
+    fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
+    found = explain(str(folder / "decode-1x40.onnx"))
+    formulas = ledger(artifact.variant, case_of("decode", 1, 40), phase="decode")
+    assert (found.ledger.phase, found.ledger.past_tokens, found.doubled) == ("decode", 40, None)
+    for quantity in ("params", "macs", "cache_bytes"):
+        assert found.ledger.total(quantity) == formulas.total(quantity), quantity
+    with pytest.raises(UsageError, match="of 40 tokens and the new one"):
+        explain(str(folder / "decode-1x40.onnx"), seq=[41])
 
 
 def test_names_and_folders_of_exports_mean_their_graph(models: Path, artifacts: dict[tuple[str, str], Any]) -> None:

@@ -12,8 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof import EdgeprofError, Run, load_run, profile
+from edgeprof.api.fixing import fix
 from edgeprof.errors import ModelFileError, RunError, UnknownName, UsageError
-from edgeprof.schema import Machine, decode, encode
+from edgeprof.process import silent
+from edgeprof.schema import Case, Machine, decode, encode
+from edgeprof.store import load_artifact
 
 QUICK: dict[str, Any] = {"rounds": 1, "runs": 2, "min_time_s": 0.0}
 
@@ -179,6 +182,34 @@ def test_an_exported_file_may_be_given_by_folder_or_file(models: Path, tmp_path:
     assert (by_folder.variant, by_folder.precision) == ("bert-tiny", "int8")
     (by_file,) = profile([str(folder / "model.onnx")], **same).points
     assert (by_file.variant, by_file.tokens, by_file.status) == ("model", 4, "ok")
+
+
+def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -> None:
+    """One step of two sequences after six tokens: the points of the model itself, under a name of its own."""
+    folder = Path(shutil.copytree(models / "gpt2-small/fp32", tmp_path / "fp32"))
+    fix(load_artifact(folder), [Case(batch=2, tokens=12), Case(batch=2, tokens=1, past_tokens=6)], False, silent)
+    files = [str(folder / name) for name in ("prefill-2x12.onnx", "decode-2x6.onnx")]
+    same: dict[str, Any] = {"batch": [2], "out": tmp_path, **QUICK}
+    decode, prefill = profile(files, **same).points
+    assert (prefill.variant, prefill.phase, prefill.batch, prefill.length) == (
+        "gpt2-small-prefill-2x12",
+        "prefill",
+        2,
+        12,
+    )
+    assert (decode.variant, decode.phase, decode.batch, decode.tokens, decode.length) == (
+        "gpt2-small-decode-2x6",
+        "decode",
+        2,
+        1,
+        6,
+    )
+    (grown,) = profile([str(folder)], seq=[6], phase="decode", **same).points
+    assert decode.macs == grown.macs
+    with pytest.raises(UsageError, match=r"of 6 tokens and the new one\. Ask for decode after 6 tokens"):
+        profile(files[1:], seq=[5], **same)
+    with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
+        profile(files[1:], phase="prefill", **same)
 
 
 # --- refused before anything is measured -----------------------------------------------------------------------

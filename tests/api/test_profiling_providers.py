@@ -5,6 +5,7 @@ ones, and both lack Attention, which is written out for them.
 """
 
 import csv
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import pytest
 
 from edgeprof import load_run, profile
 from edgeprof.api import Run
+from edgeprof.api.fixing import fix
 from edgeprof.errors import UsageError
+from edgeprof.process import silent
 from edgeprof.providers.table import here
-from edgeprof.schema import Measurement, Point
+from edgeprof.schema import Case, Measurement, Point
+from edgeprof.store import load_artifact
 
 pytestmark = [
     pytest.mark.skipif(not environments.SWIFTSHADER, reason="no SwiftShader: make test finds or fetches it"),
@@ -93,6 +97,19 @@ def test_qnn_takes_static_graphs_as_one_part(run: Run) -> None:
         assert visit.placement
         assert (point.static, point.nodes_share, point.partitions, visit.placement.copies) == (True, 1.0, 1, 0)
         assert 1e-5 < (point.max_rel_error or 0) < 0.02  # it computes in fp16
+
+
+def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models / "gpt2-small/fp32", tmp_path / "fp32"))
+    fix(load_artifact(folder), [Case(batch=1, tokens=8), Case(batch=1, tokens=1, past_tokens=8)], False, silent)
+    files = [str(folder / name) for name in ("prefill-1x8.onnx", "decode-1x8.onnx")]
+    found = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
+    assert [(point.variant, point.phase, point.length) for point in found.points] == [
+        ("gpt2-small-decode-1x8", "decode", 8),
+        ("gpt2-small-prefill-1x8", "prefill", 8),
+    ]
+    for point in found.points:
+        assert (point.status, point.macs_share, point.partitions, point.agrees) == ("ok", 1.0, 1, True)
 
 
 def test_what_the_table_holds_is_what_was_measured(run: Run) -> None:

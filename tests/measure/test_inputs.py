@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.measure.inputs import bind, takes_tokens, token_length
+from edgeprof.measure.inputs import bind, slots, takes_tokens, token_length
 from edgeprof.schema import InputValue, TensorSpec
 
 
@@ -72,6 +72,28 @@ def test_images_are_sized_by_height_and_width() -> None:
 def test_usual_names_of_other_exporters(dims: tuple[str, ...], shape: tuple[int, ...]) -> None:
     specs = [*GPT2, spec("other", *dims)]
     assert bind(specs, batch=2, tokens=5, past_tokens=3)[-1].shape == shape
+
+
+def cached(past: int | str, mask: int | str) -> list[TensorSpec]:
+    return [
+        spec("input_ids", 1, 1),
+        spec("attention_mask", 1, mask),
+        spec("past_key_values.0.key", 1, 4, past, 64, dtype="float32"),
+    ]
+
+
+def test_a_cache_of_fixed_size_has_a_mask_as_long_as_itself() -> None:
+    assert slots(cached(33, 33)) == 33
+    assert slots(cached(32, 33)) is None  # one that grows by a token, its shapes fixed
+    assert slots(GPT2) is None
+    assert slots(BERT) is None
+    assert [value.shape[-2:] for value in bind(cached(33, 33), batch=1, tokens=1, past_tokens=32)] == [
+        (1, 1),
+        (1, 33),
+        (33, 64),
+    ]
+    with pytest.raises(UsageError, match=r"of 32 tokens and the new one\. Ask for decode after 32 tokens"):
+        bind(cached(33, 33), batch=1, tokens=1, past_tokens=16)
 
 
 @pytest.mark.parametrize(
