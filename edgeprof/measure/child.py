@@ -15,8 +15,8 @@ from edgeprof.measure import device_memory, memory, pace
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.contention import Contention
 from edgeprof.process import Progress, serve
-from edgeprof.providers import placement
-from edgeprof.providers.session import open_request, reason
+from edgeprof.providers import heard, placement
+from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Reading, Request
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def measure(request: Request, _progress: Progress) -> Reading:
         raise
     except Exception as problem:  # onnxruntime's errors share no base class
         raise EdgeprofError(
-            f"onnxruntime cannot run {request.model}: {reason(problem)}.", "See that its inputs are what it expects."
+            f"onnxruntime cannot run {request.model}: {heard.reason(problem)}.",
+            "See that its inputs are what it expects.",
         ) from problem
     after = memory.read()
     device_bytes = device_memory.taken(request.target)

@@ -21,7 +21,8 @@ from edgeprof.measure import pace
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.child import refuse_company
 from edgeprof.process import Progress, serve
-from edgeprof.providers.session import open_request, reason
+from edgeprof.providers import heard
+from edgeprof.providers.session import open_request
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
 
 # The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
@@ -78,7 +79,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
             raise
         except Exception as problem:  # onnxruntime's errors share no base class
             raise EdgeprofError(
-                f"onnxruntime cannot run {request.model}: {reason(problem)}.", "See that its inputs fit."
+                f"onnxruntime cannot run {request.model}: {heard.reason(problem)}.", "See that its inputs fit."
             ) from problem
         runs = last_runs(file.read_bytes(), len(profiled_s))
     refuse_company()

@@ -12,7 +12,11 @@ _SOURCE = re.compile(r"\S+\.(?:cc|cpp|h):\d+ ")
 _SIGNATURE = re.compile(r"^[\w:<>~*&, ]+\([^()]*\)(?: const)?(?:::<lambda\([^)]*\)>)? ")
 _TEMPLATE = re.compile(r"^\[with .*?\] ")
 _CHECK = re.compile(r"^.* was false\. ")
-_CODES = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\[ERROR\] |\[OpenVINO\] |Exception during initialization: ")
+_CODES = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |\[ERROR\] |\[OpenVINO\] |Exception during initialization: "
+    r"|Load model from .*? failed: ?"
+)
+_RUNNING = re.compile(r"Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' ")
 _GENERAL = "assigned to the default CPU EP"
 
 
@@ -57,4 +61,5 @@ def plain(sentence: str) -> str:
     last = _SOURCE.split(text)[-1]
     for needless in (_SIGNATURE, _TEMPLATE, _CHECK, _CODES):
         last = needless.sub("", last)
-    return last.rstrip(" .")
+    node = _RUNNING.search(text)
+    return (f"{node['operator']} '{node['name']}': " if node else "") + last.rstrip(" .")

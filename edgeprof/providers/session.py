@@ -8,7 +8,6 @@ onnxruntime falls back to the CPU in silence in several ways, so that a CPU time
   session has to look at it (`edgeprof.providers.placement`), or has to open it `strict`.
 """
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +133,8 @@ def built_in(target: Target) -> dict[str, Any]:
 def _refusal(model: str, target: Target, problem: Exception, said: str) -> EdgeprofError:
     if target.runtime_name == CPU.runtime_name:
         return ModelFileError(
-            f"onnxruntime cannot load {model}: {reason(problem)}.", "Export it again, or check where it came from."
+            f"onnxruntime cannot load {model}: {heard.reason(problem)}.",
+            "Export it again, or check where it came from.",
         )
     return EdgeprofError(f"{target.provider} cannot load {model}: {heard.reason(problem, said)}.")
 
@@ -143,9 +143,3 @@ def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "
     """Feeds in the floating-point types that a session takes: a KV cache in fp16 is fed as one."""
     taken = {value.name: FLOATS[value.type] for value in session.get_inputs() if value.type in FLOATS}
     return {name: array.astype(taken.get(name, array.dtype), copy=False) for name, array in feeds.items()}
-
-
-def reason(problem: Exception) -> str:
-    """What onnxruntime says in an error, on one line and without its codes."""
-    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?", "", str(problem).strip())
-    return " ".join(said.split()).rstrip(".") or type(problem).__name__

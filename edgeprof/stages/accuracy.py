@@ -17,7 +17,8 @@ from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers.session import as_taken, open_session, reason
+from edgeprof.providers import heard
+from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
 from edgeprof.stages.agreement import Tally, Task, compared, predictions, task_of
@@ -152,7 +153,7 @@ def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterato
         try:
             outputs: list[Any] = session.run(list(request.outputs), as_taken(session, feeds))
         except Exception as problem:  # onnxruntime's errors share no base class
-            raise _unfit(request, model, f"cannot be run on sample {number} ({reason(problem)})") from problem
+            raise _unfit(request, model, f"cannot be run on sample {number} ({heard.reason(problem)})") from problem
         if not all(np.isfinite(output).all() for output in outputs):
             raise _unfit(request, model, f"gives NaN or infinity on sample {number}")
         yield number, feeds, outputs

@@ -12,7 +12,8 @@ from edgeprof import process
 from edgeprof.errors import ModelFileError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers.session import open_session, reason
+from edgeprof.providers import heard
+from edgeprof.providers.session import open_session
 from edgeprof.schema import Case, Record
 from edgeprof.stages import reference
 
@@ -51,7 +52,7 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
             outputs = session.run(names, feeds)
         except Exception as problem:  # onnxruntime's errors share no base class
             raise ModelFileError(
-                f"{request.model} does not run at batch {case.batch}, tokens {case.tokens}: {reason(problem)}.",
+                f"{request.model} does not run at batch {case.batch}, tokens {case.tokens}: {heard.reason(problem)}.",
                 "Check where it came from.",
             ) from problem
         cases.append((case, feeds, dict(zip(names, outputs, strict=True))))

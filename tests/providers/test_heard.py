@@ -38,7 +38,26 @@ def test_an_error_that_says_why_is_told_without_places_in_the_source() -> None:
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
+    assert heard.reason(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : It\nbroke.\n")) == "It broke"
     assert heard.reason(ValueError()) == "ValueError"
+
+
+def test_a_node_that_fails_is_named() -> None:
+    told = (
+        "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'sum' "
+        "Status Message: /src/onnxruntime/core/element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init("
+        "ptrdiff_t, ptrdiff_t) axis == 1 || axis == largest was false. Attempting to broadcast an axis by a dimension "
+        "other than 1. 3 by 4\n"
+    )
+    assert heard.reason(RuntimeError(told)) == (
+        "Add 'sum': Attempting to broadcast an axis by a dimension other than 1. 3 by 4"
+    )
+
+
+def test_a_file_that_does_not_load_is_named_once() -> None:
+    """By whoever tells the reason."""
+    told = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Load model from a.onnx failed:Invalid model. No 'q'."
+    assert heard.reason(RuntimeError(told)) == "Invalid model. No 'q'"
 
 
 def test_what_was_said_since_a_moment_is_read_back_from_a_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
 from edgeprof.errors import EdgeprofError, ModelFileError
-from edgeprof.providers.session import open_session, reason
+from edgeprof.providers.session import open_session
 from edgeprof.providers.table import here, target
 from edgeprof.schema import CPU, Target
 
@@ -58,11 +58,6 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as refusal:
         open_session(str(tmp_path / "text.onnx"), threads=1)
     assert refusal.value.what == f"onnxruntime cannot load {tmp_path / 'text.onnx'}: Protobuf parsing failed."
-
-
-def test_reasons_are_one_line_without_codes() -> None:
-    assert reason(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : It\nbroke.\n")) == "It broke"
-    assert reason(ValueError()) == "ValueError"
 
 
 # --- weights that lie elsewhere ------------------------------------------------------------------------
