@@ -12,8 +12,8 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 
 
 @contextlib.contextmanager
-def serving(repository: str, folder: Path) -> Iterator[str]:
-    """The address of a hub that holds one repository."""
+def serving(repository: str, folder: Path, token: str = "") -> Iterator[str]:
+    """The address of a hub that holds one repository, for those who show the token if it has one."""
     api = f"/api/models/{repository}"
     info = {
         "id": repository,
@@ -39,6 +39,9 @@ def serving(repository: str, folder: Path) -> Iterator[str]:
         def _answer(self, with_body: bool) -> None:
             path = self.path.partition("?")[0]
             file = folder / path.rpartition("/")[2]
+            if token and self.headers["Authorization"] != f"Bearer {token}":
+                self.send_error(401)
+                return
             if path == api or path.startswith(f"{api}/revision/"):
                 body = json.dumps(info).encode()
             elif path.startswith(f"{api}/tree/"):

@@ -65,16 +65,16 @@ def cached(repository: str) -> Path | None:
 
 
 def fetch(repository: str, progress: Progress) -> Path:
-    """Download a repository's config and safetensors files to the local hub cache.
+    """Download a repository's config and safetensors files to the local hub cache, as whom the user has logged in.
 
     Raises:
-        CheckpointError: the hub does not answer within five seconds, or has no such repository.
+        CheckpointError: the hub does not answer within five seconds, or has no such repository for this user.
     """
     hub = _hub("Downloading weights")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise CheckpointError("The hub is switched off (HF_HUB_OFFLINE).", "Give a local folder, or --weights random.")
     progress(f"asking the hub for {repository}", None)
-    _require_answer(repository)
+    _require_answer(repository, hub.get_token())
     progress(f"downloading {repository}", None)
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=FILES))
@@ -84,17 +84,20 @@ def fetch(repository: str, progress: Progress) -> Path:
         ) from problem
 
 
-def _require_answer(repository: str) -> None:
+def _require_answer(repository: str, token: str | None) -> None:
     """Ask the hub once. A thread holds the whole exchange to the limit: name look-up and slow answers too."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    hidden = f"has no {repository} that your token may read" if token else f"has no public {repository}"
     outcome: list[str] = []
 
     def ask() -> None:
         try:
-            urllib.request.urlopen(f"{endpoint}/api/models/{repository}", timeout=HUB_PATIENCE_S).close()
+            request = urllib.request.Request(f"{endpoint}/api/models/{repository}", headers=headers)
+            urllib.request.urlopen(request, timeout=HUB_PATIENCE_S).close()
             outcome.append("")
         except urllib.error.HTTPError as answer:
-            outcome.append(f"has no public {repository}" if answer.code in (401, 404) else "")
+            outcome.append(hidden if answer.code in (401, 403, 404) else "")
         except (OSError, ValueError):
             outcome.append("cannot be reached")
 

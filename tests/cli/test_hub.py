@@ -27,6 +27,18 @@ def test_a_repository_is_downloaded_once_and_then_found_in_the_cache(
     assert "small-bert fp32: up to date" in again.out
 
 
+def test_a_private_repository_is_downloaded_with_the_users_token(bert: Path, edgeprof: Command, tmp_path: Path) -> None:
+    home = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+    with hub.serving("owner/mine", bert, token="hf_secret") as address:
+        for token, told in {"": "no public owner/mine", "hf_other": "no owner/mine that your token may read"}.items():
+            refused = edgeprof("export", "owner/mine", HF_ENDPOINT=address, HF_TOKEN=token, **home)
+            assert refused.code == 1
+            assert told in refused.err
+        ran = edgeprof("export", "owner/mine", HF_ENDPOINT=address, HF_TOKEN="hf_secret", **home)
+    assert ran.code == 0, ran.err
+    assert "pretrained (owner/mine) weights" in ran.out
+
+
 def test_a_hub_that_never_answers_gives_random_weights_and_one_visible_line(edgeprof: Command) -> None:
     with hub.silent_hub() as address:
         ran = edgeprof("export", "bert-tiny", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
