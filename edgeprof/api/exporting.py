@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -62,6 +62,7 @@ class _Wish(Record, frozen=True, kw_only=True):
     force: bool
     save_optimized: bool
     shapes: Shapes | None  # of static graphs
+    keep_going: bool
 
 
 def export(
@@ -109,7 +110,7 @@ def export(
         static: also write graphs of one shape, without dynamic dimensions, that read the weights of `model.onnx`:
             prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx.
         seq, batch, phase: of those.
-        keep_going: go on with the next target when one fails; its error is in the result.
+        keep_going: go on with the next target or recipe when one fails; its error is in the result.
         progress: called with what is being done.
 
     Returns:
@@ -137,15 +138,16 @@ def export(
         force=force,
         save_optimized=save_optimized,
         shapes=shapes_asked(static, seq, batch, phase),
+        keep_going=keep_going,
     )
-    sources = _sources(targets, wish, name, keep_going, progress)
+    sources = _sources(targets, wish, name, progress)
     done: list[Export] = []
     for index, (target, source) in enumerate(sources.items()):
         step = part(progress, Path(target).name, index, len(sources))
         try:
             if isinstance(source, EdgeprofError):
                 raise source
-            done += [result for result in _export_one(source, wish, step) if result.precision in precision]
+            done.extend(result for result in _export_one(source, wish, step) if result.precision in precision)
         except EdgeprofError as problem:
             if not keep_going:
                 raise
@@ -154,7 +156,7 @@ def export(
 
 
 def _sources(
-    targets: Sequence[str], wish: _Wish, name: str | None, keep_going: bool, progress: Progress
+    targets: Sequence[str], wish: _Wish, name: str | None, progress: Progress
 ) -> dict[str, _Source | EdgeprofError]:
     """What the targets are; for those that cannot be exported here, why. What is asked wrongly comes first."""
     sources: dict[str, _Source | EdgeprofError] = {}
@@ -162,7 +164,7 @@ def _sources(
         try:
             sources[target] = _resolve(target, wish, name, progress)
         except EdgeprofError as problem:
-            if not keep_going or isinstance(problem, UsageError):
+            if not wish.keep_going or isinstance(problem, UsageError):
                 raise
             sources[target] = problem
     _require_different_names(list(sources.values()))
@@ -174,7 +176,7 @@ def _sources(
             wish.shapes.cases(source.name, source.variant)
         refusal = _refusal(source, wish) if isinstance(source, _Source) else None
         if refusal:
-            if not keep_going:
+            if not wish.keep_going:
                 raise refusal
             sources[target] = refusal
     return sources
@@ -251,7 +253,8 @@ def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weight
         return Weights(note=f"{variant.name} has random weights: {problem.what}")
 
 
-def _export_one(source: _Source, wish: _Wish, progress: Progress) -> list[Export]:
+def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Export]:
+    """The fp32 model, and what recipes make of it, each when it is whole."""
     home = wish.out / source.name
     weights = _settled_weights(source, wish)
     if weights is None:
@@ -264,27 +267,28 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> list[Export
         return optimize(simplify(made, progress), progress)
 
     base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32)
-    results = [_outcome(source, base, stood, weights.note)]
+    yield _outcome(source, _completed(base, wish, progress), stood, weights.note)
+    expected = Path(base.path).with_name(REFERENCE_FILE)
     for order in wish.recipes:
         key = key_of(base.key, order, wish.judging)
-        expected = Path(base.path).with_name(REFERENCE_FILE)
-        made, stood = quantized(base, expected, order, wish.judging, home, key, wish.force, progress)
-        results.append(_outcome(source, made, stood))
+        try:
+            made, stood = quantized(base, expected, order, wish.judging, home, key, wish.force, progress)
+            yield _outcome(source, _completed(made, wish, progress), stood)
+        except EdgeprofError as problem:
+            if not wish.keep_going:
+                raise
+            yield Export(target=source.target, precision=order.precision, error=str(problem))
+
+
+def _completed(artifact: Artifact, wish: _Wish, progress: Progress) -> Artifact:
+    """With the graphs beside it that are asked for."""
     if wish.shapes:
-        results = [_with_static(result, wish.shapes, wish.force, progress) for result in results]
+        assert artifact.variant is not None
+        cases = wish.shapes.cases(artifact.name, artifact.variant)
+        artifact = fix(artifact, cases, wish.force, progress)
     if wish.save_optimized:
-        for result in results:
-            assert result.artifact is not None
-            save_optimized(result.artifact, progress)
-    return results
-
-
-def _with_static(result: Export, shapes: Shapes, force: bool, progress: Progress) -> Export:
-    artifact = result.artifact
-    assert artifact is not None
-    assert artifact.variant is not None
-    made = fix(artifact, shapes.cases(artifact.name, artifact.variant), force, progress)
-    return msgspec.structs.replace(result, artifact=made)
+        save_optimized(artifact, progress)
+    return artifact
 
 
 def _settled_weights(source: _Source, wish: _Wish) -> Weights | None:

@@ -30,7 +30,7 @@ def export(
     batch: Annotated[str, typer.Option(help="Batch sizes of those.")] = "1",
     phase: Annotated[str, typer.Option(help="Of those: prefill, decode, or both.")] = "both",
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on when one target fails.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on when a target or a recipe fails.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
     """Export to ONNX: verified against PyTorch, simplified, quantized on request.

@@ -11,7 +11,16 @@ import pytest
 import small
 
 from edgeprof import EdgeprofError, Export, export
-from edgeprof.errors import CheckpointError, MissingExtra, UnknownName, UsageError, VerificationError
+from edgeprof.api import exporting
+from edgeprof.api.recipes import Order
+from edgeprof.errors import (
+    CheckpointError,
+    MissingExtra,
+    QuantizationError,
+    UnknownName,
+    UsageError,
+    VerificationError,
+)
 from edgeprof.schema import Artifact
 from edgeprof.stages import export as export_stage
 from edgeprof.store import artifact_folders
@@ -171,6 +180,26 @@ def test_with_keep_going_the_others_are_exported(misfit: Path, models: Path, tmp
     assert failed.artifact is unreadable.artifact is None
     assert good.artifact is not None
     assert artifact_folders(out / "misfit") == []
+
+
+def test_with_keep_going_a_recipe_that_fails_costs_its_precision_alone(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = exporting.quantized
+
+    def but_one(base: Artifact, expected: Path, order: Order, *others: Any) -> tuple[Artifact, bool]:
+        if order.name == "int8":
+            raise QuantizationError("int8 is broken.")
+        return real(base, expected, order, *others)
+
+    monkeypatch.setattr(exporting, "quantized", but_one)
+    asked: dict[str, Any] = {"precision": ["fp32", "int8", "int4"], "out": tmp_path}
+    plain, broken, small = export([str(bert)], keep_going=True, **asked)
+    assert [one.precision for one in (plain, broken, small)] == ["fp32", "int8", "int4"]
+    assert (plain.error, broken.error, small.error) == ("", "int8 is broken.", "")
+    assert [folder.name for folder in artifact_folders(tmp_path)] == ["fp32", "int4"]
+    with pytest.raises(QuantizationError, match="int8 is broken"):
+        export([str(bert)], **asked)
 
 
 def test_without_it_the_first_failure_ends_the_export(misfit: Path, bert: Path, tmp_path: Path) -> None:
