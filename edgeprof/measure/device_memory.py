@@ -19,8 +19,8 @@ TIMEOUT_S = 10.0
 
 NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
-# "memory" is the older name of "resident": a driver writes one of them.
-RESIDENT = re.compile(r"^drm-(?:resident|memory)-\S+:\s*(\d+) ?(KiB|MiB|)$", re.MULTILINE)
+# "memory" is the older name of "resident": amdgpu writes both of each region.
+RESIDENT = re.compile(r"^drm-(resident|memory)-(\S+):\s*(\d+) ?(KiB|MiB|)$", re.MULTILINE)
 CLIENT = re.compile(r"^drm-(?:pdev|client-id):.*$", re.MULTILINE)
 OPEN_FILES = Path("/proc/self/fdinfo")
 
@@ -83,7 +83,7 @@ def _linux(open_files: Path) -> int | None:
             told = file.read_text(encoding="utf-8")
         except OSError:  # closed since
             continue
-        if sizes := RESIDENT.findall(told):
-            name = tuple(CLIENT.findall(told)) or file.name
-            clients[name] = sum(int(size) * UNITS[unit] for size, unit in sizes)
+        sizes = sorted(RESIDENT.findall(told))  # so that "resident" has the last word on a region
+        if regions := {region: int(size) * UNITS[unit] for _, region, size, unit in sizes}:
+            clients[tuple(CLIENT.findall(told)) or file.name] = sum(regions.values())
     return sum(clients.values()) if clients else None

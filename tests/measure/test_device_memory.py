@@ -55,6 +55,7 @@ def open_files(folder: Path, *texts: str) -> Path:
         ([XE, XE.replace("id:\t3", "id:\t4")], 2 * (192 + 23992) * 1024),
         ([XE, AMD], (192 + 23992) * 1024 + 2 * MIB + 512),  # two devices number their clients on their own
         ([XE.replace("23992 KiB", "unknown")], 192 * 1024),
+        ([AMD.replace("memory", "resident") + AMD.replace("2 MiB", "3 MiB")], 2 * MIB + 512),  # both names of a region
         (["pos:\t0\nflags:\t02\n"], None),
         ([], None),
     ],
