@@ -175,8 +175,7 @@ def load_artifact(folder: Path) -> Artifact:
     Raises:
         RunError: the record is damaged, or a file it names is missing or has another size.
     """
-    file = folder / ARTIFACT_FILE
-    artifact = decode(file.read_bytes(), Artifact, str(file))
+    artifact = _record(folder)
     model = (folder / artifact.path).absolute()
     weights = model.with_name(model.name + ".data")
     if not model.is_file() or (artifact.data_bytes and not weights.is_file()):
@@ -184,6 +183,21 @@ def load_artifact(folder: Path) -> Artifact:
     if artifact.data_bytes and weights.stat().st_size != artifact.data_bytes:
         raise RunError(f"{weights} is not of the size that was exported.", "Export it again with --force.")
     return msgspec.structs.replace(artifact, path=str(model))
+
+
+def record_beside(file: Path) -> Artifact | None:
+    """The record of the artifact in whose folder a file lies, if it lies in one; its model need not be there.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    folder = file.absolute().parent
+    return _record(folder) if (folder / ARTIFACT_FILE).is_file() else None
+
+
+def _record(folder: Path) -> Artifact:
+    file = folder / ARTIFACT_FILE
+    return decode(file.read_bytes(), Artifact, str(file))
 
 
 def artifact_folders(root: Path) -> list[Path]:

@@ -178,7 +178,7 @@ def _explain_file(
     variant = artifact.variant if artifact else None
     if phase == "decode" and not caches(specs):
         raise UsageError(f"{path} takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
-    held = measure_inputs.slots(specs)
+    held = measure_inputs.fixed_past(specs)
     if held:
         phase = "decode"
 
@@ -197,7 +197,8 @@ def _explain_file(
         )
 
     if held:
-        return Explanation(ledger=at(seq[0] if seq else held - 1))
+        ledger, *_ = [at(length) for length in seq or (held,)]  # other lengths than its own are refused
+        return Explanation(ledger=ledger)
     if not seq and variant is None and not measure_inputs.takes_tokens(specs):
         return Explanation(ledger=at(0))
     asked = seq or (TOKENS,)
@@ -235,7 +236,7 @@ def _cache_bytes(specs: Sequence[TensorSpec], variant: Variant | None, case: Cas
 
     if not caches(specs):
         return 0
-    grown = 0 if measure_inputs.slots(specs) else case.tokens
+    grown = 0 if measure_inputs.fixed_past(specs) else case.tokens
     after = Case(batch=case.batch, tokens=1, past_tokens=case.past_tokens + grown)
     values = [value for value in inputs_at(specs, variant, after, dims=dims) if value.name.startswith("past")]
     return sum(prod(value.shape) * np.dtype(value.dtype).itemsize for value in values)

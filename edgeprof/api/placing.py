@@ -92,7 +92,6 @@ def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
         weights_folder=made.weights_folder,
         inputs=inputs,
         static=made.static,
-        in_place=job.in_place or (made.static and bool(job.workload.past_tokens)),
     )
     return replace(job, prepared=given), made.written_out
 

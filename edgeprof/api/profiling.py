@@ -229,9 +229,11 @@ def _on(job: Job, target: Target) -> Job:
 
 
 def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
-    if measure_inputs.slots(artifact.inputs):
+    if measure_inputs.fixed_past(artifact.inputs):
         if wanted == "prefill":
-            raise UsageError(f"{artifact.name} is one step of decode: its KV cache has a fixed size.")
+            raise UsageError(
+                f"{artifact.name} is one step of decode: its KV cache has a fixed size.", "Ask for --phase decode."
+            )
         return ["decode"]
     phases: list[Phase] = ["prefill"] if wanted != "decode" else []
     if wanted != "prefill" and caches(artifact.inputs):
@@ -241,10 +243,9 @@ def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
 
 def _case(artifact: Artifact, phase: Phase, length: int, batch: int, ask: Ask) -> Case:
     """The shape that a length and a batch size mean for a model, if it can be run there."""
-    case, variant = case_of(phase, batch, length), artifact.variant
+    variant = artifact.variant
     if variant is None:
-        held = measure_inputs.slots(artifact.inputs)
-        return case_of(phase, batch, held - 1) if held and not length else case
+        return case_of(phase, batch, length or measure_inputs.fixed_past(artifact.inputs))
     if not length:
         raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
     if ask.dims:
@@ -273,7 +274,6 @@ def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: A
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         compile=ask.compile,
-        in_place=bool(measure_inputs.slots(artifact.inputs)),
         macs=macs if variant is None else family_of(variant).macs(variant, case, artifact.logits),
         memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )

@@ -11,7 +11,7 @@ from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
 from edgeprof.stages import graph
-from edgeprof.store import ARTIFACT_FILE, artifact_folders, load_artifact, sha256_of
+from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of
 
 
 def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
@@ -66,13 +66,10 @@ def of_file(path: Path) -> Artifact:
 
     Raises:
         ModelFileError: as `foreign`.
-        RunError: as `store.load_artifact`.
+        RunError: the record beside it is damaged.
     """
-    made, folder = foreign(path), path.absolute().parent
-    if not (folder / ARTIFACT_FILE).is_file():
-        return made
-    record = load_artifact(folder)
-    if path.name not in [graph.file for graph in record.static]:
+    made, record = foreign(path), record_beside(path)
+    if record is None or path.name not in [one.file for one in record.static]:
         return made
     return replace(made, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
 

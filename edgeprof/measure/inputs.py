@@ -69,15 +69,15 @@ def bind(
         if size < 0:
             raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
     given = {spec.name: _file_value(spec, files[spec.name]) for spec in specs if spec.name in files}
-    held = slots(specs)
-    if held and past_tokens != held - 1:
+    held = fixed_past(specs)
+    if held and past_tokens != held:
         raise UsageError(
-            f"The KV cache has a fixed size, of {held - 1} tokens and the new one.",
-            f"Ask for decode after {held - 1} tokens: --phase decode --seq {held - 1}",
+            f"The KV cache has a fixed size, of {held} tokens and the new one.",
+            f"Ask for decode after {held} tokens: --phase decode --seq {held}",
         )
-    asked = {"batch": batch, "past": held or past_tokens}
+    asked = {"batch": batch, "past": held + 1 if held else past_tokens}
     if tokens is not None:
-        asked |= {"tokens": tokens, "total": held or tokens + past_tokens}
+        asked |= {"tokens": tokens, "total": tokens + past_tokens}
     sizes = _Sizes({**asked, **dims})
     for spec in specs:
         if spec.name in given:
@@ -93,8 +93,8 @@ def token_length(values: Sequence[InputValue]) -> int | None:
     return next((value.shape[-1] for value in ids), None)
 
 
-def slots(specs: Sequence[TensorSpec]) -> int | None:
-    """Tokens that a KV cache of fixed size has room for, the new one among them; None where there is no such cache.
+def fixed_past(specs: Sequence[TensorSpec]) -> int:
+    """Tokens that a KV cache of fixed size holds before the new one, which has a slot too; 0: there is no such cache.
 
     Its mask tells which slots hold something, and is as long as the cache. Where a cache grows, a graph that fixes all
     sizes has a longer mask: by the new tokens.
@@ -102,8 +102,8 @@ def slots(specs: Sequence[TensorSpec]) -> int | None:
     sizes = {
         _role_of_axis(spec, axis): dim for spec in specs for axis, dim in enumerate(spec.dims) if isinstance(dim, int)
     }
-    past = sizes.get("past")
-    return past if past and past == sizes.get("total") else None
+    slots = sizes.get("past", 0)
+    return slots - 1 if slots and slots == sizes.get("total") else 0
 
 
 def takes_tokens(specs: Sequence[TensorSpec]) -> bool:

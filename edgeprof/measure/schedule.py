@@ -41,7 +41,6 @@ class Prepared(Record, frozen=True, kw_only=True):
     weights_folder: str = ""
     inputs: tuple[InputValue, ...]
     static: bool = False
-    in_place: bool = False  # a KV cache of fixed size is written where it was read
     placement: Placement | None = None
     agreement: Agreement | None = None
     compiled: bool = False
@@ -66,7 +65,6 @@ class Job(Record, frozen=True, kw_only=True):
     stopping: StoppingRule
     timeout_s: float | None = None
     compile: bool = False  # load what the provider compiled beforehand
-    in_place: bool = False  # the artifact's own file has a KV cache of fixed size
     macs: int | None = None
     memory_predicted_bytes: int | None = None
     prepared: Prepared | None = None  # None: the artifact's own file, on the CPU provider

@@ -7,6 +7,7 @@ import msgspec
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import operators
+from edgeprof.measure.inputs import fixed_past
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import ChildTimeout, call
 from edgeprof.schema import Measurement, OperatorPass, OperatorReading, Reading, Request
@@ -55,7 +56,8 @@ def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
 
 def request_of(job: Job) -> Request:
     """What a child reads to run a job."""
-    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs, in_place=job.in_place)
+    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    pinned = given.static and bool(job.workload.past_tokens)
     return Request(
         model=given.model,
         weights_folder=given.weights_folder,
@@ -64,7 +66,7 @@ def request_of(job: Job) -> Request:
         inputs=given.inputs,
         stopping=job.stopping,
         nodes=given.nodes,
-        in_place=given.in_place,
+        in_place=pinned or bool(fixed_past(job.artifact.inputs)),
     )
 
 

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof import EdgeprofError, Run, load_run, profile
 from edgeprof.api.fixing import fix
+from edgeprof.api.targets import of_file
 from edgeprof.errors import ModelFileError, RunError, UnknownName, UsageError
 from edgeprof.process import silent
 from edgeprof.schema import Case, Machine, decode, encode
@@ -210,6 +211,8 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         profile(files[1:], seq=[5], **same)
     with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
         profile(files[1:], phase="prefill", **same)
+    (folder / "model.onnx").unlink()  # on a device, the graph and the weights it reads are enough
+    assert of_file(Path(files[1])).name == "gpt2-small-decode-2x6"
 
 
 # --- refused before anything is measured -----------------------------------------------------------------------

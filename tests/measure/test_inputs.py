@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.measure.inputs import bind, slots, takes_tokens, token_length
+from edgeprof.measure.inputs import bind, fixed_past, takes_tokens, token_length
 from edgeprof.schema import InputValue, TensorSpec
 
 
@@ -83,10 +83,10 @@ def cached(past: int | str, mask: int | str) -> list[TensorSpec]:
 
 
 def test_a_cache_of_fixed_size_has_a_mask_as_long_as_itself() -> None:
-    assert slots(cached(33, 33)) == 33
-    assert slots(cached(32, 33)) is None  # one that grows by a token, its shapes fixed
-    assert slots(GPT2) is None
-    assert slots(BERT) is None
+    assert fixed_past(cached(33, 33)) == 32
+    assert fixed_past(cached(32, 33)) == 0  # one that grows by a token, its shapes fixed
+    assert fixed_past(GPT2) == 0
+    assert fixed_past(BERT) == 0
     assert [value.shape[-2:] for value in bind(cached(33, 33), batch=1, tokens=1, past_tokens=32)] == [
         (1, 1),
         (1, 33),
