@@ -130,7 +130,8 @@ def _own_library(name: str, path: Path, options: Mapping[str, str]) -> Target:
         known.check(row, options)
         asked = target(row.name, library)
     else:
-        asked = Target(provider=name, runtime_name=name, library=library, preload=vulkan_loader())
+        # Whether its runs return before the device is done nobody knows: waiting for one that is done costs nothing.
+        asked = Target(provider=name, runtime_name=name, library=library, preload=vulkan_loader(), asynchronous=True)
     found = ask(replace(asked, options={**asked.options, **options}), any_kind=row is None)
     if found.target is None or not found.computes:
         raise EdgeprofError(f"{name} ({path}) computes nothing here: {found.reason}.", "See its documentation.")

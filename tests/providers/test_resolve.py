@@ -143,6 +143,7 @@ def library() -> Path:
 def test_a_library_of_ones_own_tells_what_it_drives(swiftshader: None, library: Path) -> None:
     (mine,) = resolve(["mine"], {"mine": library}, {"anything": "at all"})
     assert (mine.provider, mine.runtime_name, mine.library) == ("mine", "WebGpuExecutionProvider", str(library))
+    assert mine.asynchronous  # else a time would be that of handing work over, here a thousandth of the work
     assert mine.options == {"anything": "at all"}
     assert mine.kind == "CPU"  # SwiftShader says so of itself
 
