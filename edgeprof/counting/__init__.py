@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.reading import inputs, read
+from edgeprof.counting.reading import inputs, outputs, read
 from edgeprof.counting.records import GraphCosts, NodeCost
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["GraphCosts", "NodeCost", "count", "inputs", "read"]
+__all__ = ["GraphCosts", "NodeCost", "count", "inputs", "outputs", "read"]
 
 
 def count(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> GraphCosts:

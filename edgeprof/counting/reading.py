@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import TensorSpec
@@ -72,30 +72,70 @@ def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
     """What a run has to be given: graph inputs without an initializer. A dynamic dimension without a name is "".
 
     Raises:
-        ModelFileError: an input is no tensor, or the file does not say how many dimensions it has.
+        ModelFileError: the file does not say what an input is, or how many dimensions a tensor has.
     """
     given = {tensor.name for tensor in model.graph.initializer}
-    return tuple(_spec(value) for value in model.graph.input if value.name not in given)
+    return tuple(spec_of(value) for value in model.graph.input if value.name not in given)
 
 
-def _spec(value: Any) -> TensorSpec:
-    from onnx import helper
+def outputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
+    """What a run gives; an output whose dimensions the file does not state has none here."""
+    return tuple(spec_of(value, rank_required=False) for value in model.graph.output)
 
-    if not value.type.HasField("tensor_type"):
-        raise ModelFileError(f"Input '{value.name}' is not a tensor.", "edgeprof counts graphs of tensors.")
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        raise ModelFileError(
-            f"The file does not say how many dimensions input '{value.name}' has.",
-            "Save the model with the shapes of its inputs; dimensions may stay dynamic.",
-        )
-    if not tensor.elem_type:
+
+def spec_of(value: Any, *, rank_required: bool = True) -> TensorSpec:
+    """Name, element type and dimensions of a graph's input or output.
+
+    Raises:
+        ModelFileError: the file does not say what it is, or (`rank_required`) how many dimensions a tensor has.
+    """
+    kind, tensor = _tensor_in(value.type)
+    if rank_required and (tensor is None or not tensor.elem_type):
         raise ModelFileError(
             f"The file does not say what type of numbers input '{value.name}' takes.",
             "Save the model with the types of its inputs.",
         )
-    dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim)
-    return TensorSpec(name=value.name, dtype=helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims=dims)
+    if rank_required and kind == "tensor" and not tensor.HasField("shape"):
+        raise ModelFileError(
+            f"The file does not say how many dimensions input '{value.name}' has.",
+            "Save the model with the shapes of its inputs; dimensions may stay dynamic.",
+        )
+    return TensorSpec(
+        name=value.name,
+        dtype=dtype_name(tensor.elem_type) if tensor is not None and tensor.elem_type else "unknown",
+        dims=tuple(map(_dim, tensor.shape.dim)) if tensor is not None else (),
+        kind=kind,
+    )
+
+
+def _tensor_in(kind: Any) -> tuple[Literal["tensor", "sequence", "optional", "map"], Any]:
+    """How tensors are wrapped in a type, and the innermost type of tensor; None where there is none."""
+    match kind.WhichOneof("value"):
+        case "sequence_type":
+            return "sequence", _tensor_in(kind.sequence_type.elem_type)[1]
+        case "optional_type":
+            return "optional", _tensor_in(kind.optional_type.elem_type)[1]
+        case "map_type":
+            return "map", _tensor_in(kind.map_type.value_type)[1]
+        case "tensor_type":
+            return "tensor", kind.tensor_type
+        case "sparse_tensor_type":
+            return "tensor", kind.sparse_tensor_type
+    return "tensor", None
+
+
+def _dim(dim: Any) -> int | str:
+    """A size, or the symbol of a dynamic one; some converters write -1 for that."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param)
+
+
+def dtype_name(elem_type: int) -> str:
+    """ "float32", "bfloat16", "int4", "string": what numpy or ml_dtypes calls an ONNX element type."""
+    from onnx import TensorProto, helper
+
+    return "string" if elem_type == TensorProto.STRING else str(helper.tensor_dtype_to_np_dtype(elem_type).name)
 
 
 def attributes(node: Any) -> dict[str, Any]:

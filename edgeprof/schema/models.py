@@ -22,9 +22,12 @@ class Variant(Record, frozen=True, kw_only=True):
 
 
 class TensorSpec(Record, frozen=True, kw_only=True):
+    """An input or output of a graph; of a sequence, an optional or a map, `dtype` and `dims` are its elements'."""
+
     name: str
-    dtype: str  # numpy's name: "int64", "float32"
-    dims: tuple[int | str, ...]  # a fixed size, or the symbol of a dynamic one
+    dtype: str  # numpy's or ml_dtypes' name: "int64", "float32", "bfloat16", "int4"; "string"
+    dims: tuple[int | str, ...]  # a fixed size, or the symbol of a dynamic one; "" where that has no name
+    kind: Literal["tensor", "sequence", "optional", "map"] = "tensor"
 
 
 class Case(Record, frozen=True, kw_only=True):

@@ -123,10 +123,18 @@ def test_an_input_without_a_type_is_named() -> None:
         counting.inputs(with_inputs(untyped))
 
 
-def test_an_input_that_is_no_tensor_is_named() -> None:
-    sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
-    with pytest.raises(ModelFileError, match="Input 'x' is not a tensor"):
-        counting.inputs(with_inputs(sequence))
+def test_sequences_and_maps_are_told_by_their_elements() -> None:
+    sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, ["n", 2])
+    strings = value("s", [3], TensorProto.STRING)
+    brain = value("b", [-1, 4], TensorProto.BFLOAT16)
+    mapped = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    inputs = counting.inputs(with_inputs(sequence, strings, brain, helper.make_value_info("m", mapped)))
+    assert [(spec.name, spec.kind, spec.dtype, spec.dims) for spec in inputs] == [
+        ("x", "sequence", "float32", ("n", 2)),
+        ("s", "tensor", "string", (3,)),
+        ("b", "tensor", "bfloat16", ("", 4)),
+        ("m", "map", "float32", ()),
+    ]
 
 
 def test_strings_are_no_crash() -> None:
