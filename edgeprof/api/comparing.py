@@ -11,7 +11,7 @@ from edgeprof.analysis import why as analysis
 from edgeprof.api.profiling import profile
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.shaping import PhaseChoice, caches
-from edgeprof.api.targets import any_model, one_model, renamed, split
+from edgeprof.api.targets import any_model, name_of, one_model, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of
 from edgeprof.measure import inputs as measure_inputs
@@ -145,7 +145,7 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
 
 def _side(target: str, found: Run) -> Side:
     known = list(dict.fromkeys(Side(variant=point.variant, precision=point.precision) for point in found.points))
-    variant, precision = (Path(target).stem, "") if target.endswith(".onnx") else split(target)
+    variant, precision = (name_of(Path(target)), "") if target.endswith(".onnx") else split(target)
     match = [side for side in known if side.variant == variant and precision in ("", side.precision)]
     names = [f"{side.variant}:{side.precision}" for side in match or known]
     if not match:

@@ -10,6 +10,7 @@ from edgeprof import counting, store
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.counted import explained
 from edgeprof.api.shaping import caches, inputs_at
+from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
@@ -188,7 +189,7 @@ def _explain_file(
         values = inputs_at(specs, variant, case, dims=dims)
         tokens = case.tokens or measure_inputs.token_length(values) or 1
         return ledgers.of_graph(
-            artifact.name if artifact else path.name,
+            artifact.name if artifact else name_of(path),
             counting.count(model, {value.name: value.shape for value in values}),
             Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens),
             precision=artifact.precision if artifact else "as stored",

@@ -1,7 +1,10 @@
 """What a user may point at when something exported is wanted: names, artifact folders, any .onnx file."""
 
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,6 +15,14 @@ from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of
+
+PARTS = ("model", "decoder", "encoder", "with", "past", "merged")
+TREATMENTS = ("quantized", "optimized", "fp32", "fp16", "int8", "uint8", "int4", "q4", "q4f16", "q8", "bnb4")
+ROLES = frozenset((*PARTS, *TREATMENTS))
+"""Words of file names that tell a part or a precision of a model, and not which model it is."""
+
+CONTAINERS = ("", "onnx", "model", "models", "snapshots")
+"""Folders of which the same is true."""
 
 
 def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
@@ -86,7 +97,7 @@ def foreign(path: Path) -> Artifact:
     if not inputs:
         raise ModelFileError(f"{path} has no inputs.", "It cannot be profiled.")
     return Artifact(
-        name=path.stem,
+        name=name_of(path),
         path=str(path.absolute()),
         precision=graph.precision(model),
         sha256=sha256_of(path),
@@ -131,11 +142,61 @@ def _missing(name: str, wanted: str, there: Sequence[str]) -> UsageError:
     return UsageError(f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}")
 
 
+# --- names ---------------------------------------------------------------------------------------------
+
+
+def name_of(file: Path) -> str:
+    """What to call a model file: its stem, or the nearest folder with a name where the stem says nothing.
+
+    "bert.onnx" -> "bert"; "minilm/onnx/model_quantized.onnx" -> "minilm-quantized"; a file in the hub cache,
+    ".../models--owner--minilm/snapshots/<hash>/onnx/model.onnx" -> "minilm".
+    """
+    place = _place(file)
+    words = file.stem.split("_")
+    if "model" not in words or not ROLES.issuperset(words):
+        return file.stem
+    folder = next((part for part in place if not _says_nothing(part)), "")
+    role = "_".join(word for word in words if word != "model")
+    return "-".join(filter(None, (folder.split("--")[-1].strip(". "), role))) or file.stem
+
+
+def _place(file: Path) -> list[str]:
+    """The folders that a file lies in, the nearest first. Links stay: a hub cache's lead to names that are hashes."""
+    return [folder.name for folder in Path(os.path.normpath(file.absolute())).parents]
+
+
+def _says_nothing(folder: str) -> bool:
+    return folder in WEIGHT_BYTES or folder in CONTAINERS or re.fullmatch("[0-9a-f]{40}", folder) is not None
+
+
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:
-    """Two different files must not share a name in one run: later ones get a number."""
-    seen: dict[tuple[str, str], int] = {}
+    """Artifacts under names that differ in one run: those of one name and precision are told apart by their folders."""
+    groups: dict[tuple[str, str], list[Artifact]] = {}
+    for artifact in artifacts:
+        groups.setdefault((artifact.name, artifact.precision), []).append(artifact)
+    names: dict[int, str] = {}
+    for (name, _), group in groups.items():
+        prefixes = _distinguishing([_place(Path(artifact.path)) for artifact in group])
+        names.update({id(one): "-".join((*prefix, name)) for one, prefix in zip(group, prefixes, strict=True)})
+    return _numbered([replace(artifact, name=names[id(artifact)]) for artifact in artifacts])
+
+
+def _distinguishing(places: list[list[str]]) -> list[tuple[str, ...]]:
+    """For each place the folders that tell it from the others, the outermost first; as few as it takes."""
+    levels = [level for level in zip_longest(*places, fillvalue="") if len(set(level)) > 1]
+    for count in range(len(levels) + 1):
+        prefixes = [tuple(filter(None, reversed(parts))) for parts in zip(*levels[:count], strict=True)]
+        if len(set(prefixes)) == len(places):
+            return prefixes
+    return [()] * len(places)
+
+
+def _numbered(artifacts: list[Artifact]) -> list[Artifact]:
+    """The last resort for names that are still equal: later ones get a number."""
+    seen: Counter[tuple[str, str]] = Counter()
     result = []
     for artifact in artifacts:
-        number = seen[artifact.name, artifact.precision] = seen.get((artifact.name, artifact.precision), 0) + 1
+        seen[artifact.name, artifact.precision] += 1
+        number = seen[artifact.name, artifact.precision]
         result.append(artifact if number == 1 else replace(artifact, name=f"{artifact.name}-{number}"))
     return result

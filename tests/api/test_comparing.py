@@ -91,7 +91,7 @@ def test_two_files_of_one_name_are_two_sides(models: Path, tmp_path: Path) -> No
     other = Path(shutil.copytree(models / "bert-tiny/fp32", tmp_path / "other"))
     files = (models / "bert-tiny/fp32/model.onnx", other / "model.onnx")
     (found,) = why(*map(str, files), seq=[4], models=models, out=tmp_path, **{**QUICK, "rounds": 1})
-    assert [(side.variant, side.precision) for side in (found.a, found.b)] == [("model", "fp32"), ("model-2", "fp32")]
+    assert [(side.variant, side.precision) for side in (found.a, found.b)] == [("bert-tiny", "fp32"), ("other", "fp32")]
     assert [(place.phase, place.length) for place in found.places] == [("prefill", 4)]
 
 
