@@ -13,6 +13,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgeprof.errors import RunError, StorageError, UsageError
+from edgeprof.errors import EdgeprofError, RunError, StorageError, UsageError
+from edgeprof.locks import sole_writer
 from edgeprof.schema import (
     Artifact,
     KernelTime,
@@ -48,7 +50,13 @@ KERNELS_FILE = "kernels.jsonl"
 TABLE_FILE = "measurements.csv"
 MACHINE_FILE = "machine.json"
 
-Line = TypeVar("Line", Measurement, OperatorPass, KernelTime)
+LINES: dict[str, type[Measurement] | type[OperatorPass] | type[KernelTime]] = {
+    MEASUREMENTS_FILE: Measurement,
+    OPERATORS_FILE: OperatorPass,
+    KERNELS_FILE: KernelTime,
+}
+
+Line = TypeVar("Line", bound=Measurement | OperatorPass | KernelTime)
 
 _DISK_REFUSES = {
     errno.ENOSPC: "the disk is full",
@@ -59,7 +67,20 @@ _DISK_REFUSES = {
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a file of that name is in the way",
+    errno.ENAMETOOLONG: "the name is too long",
 }
+
+_UNREADABLE = {
+    errno.ENOENT: "there is no such file",
+    errno.EISDIR: "it is a folder",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ELOOP: "it is a link that leads to itself",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+_PARTIAL = ".partial-"
 
 
 @contextlib.contextmanager
@@ -70,10 +91,64 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as problem:
         part = f"the disk took only a part ({problem})"  # numpy, of a file that was cut off: without a number
         reason = _DISK_REFUSES.get(problem.errno or 0, problem.strerror or part)
-        place = next((part.parent for part in (path, *path.parents) if ".partial-" in part.name), path)
+        place = next((part.parent for part in (path, *path.parents) if _PARTIAL in part.name), path)
         raise StorageError(
             f"Cannot write {place}: {reason}.", "Free or choose another place (--out), then run the same command again."
         ) from problem
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path, error: type[EdgeprofError] = StorageError, next_step: str = "Check the path."
+) -> Iterator[None]:
+    """Turn whatever keeps a file from being read into an error that names the file and the reason.
+
+    A pipe or a device is refused before it is opened: it might never end.
+    """
+    try:
+        require_regular(path)
+        yield
+    except EOFError:
+        reason = "it is cut off"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except OSError as problem:
+        reason = _UNREADABLE.get(problem.errno or 0, problem.strerror or str(problem))
+    else:
+        return
+    raise error(f"{path} cannot be read: {reason}.", next_step)
+
+
+def require_regular(path: Path) -> None:
+    """Raise the OSError that tells why a path is no file that can be read to its end."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError as problem:  # a zero byte
+        raise OSError(0, "no file has such a name") from problem
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(0, "it is a pipe or a device, not a file")
+
+
+def read_bytes(path: Path, error: type[EdgeprofError] = StorageError, next_step: str = "Check the path.") -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        EdgeprofError: of the given class; it cannot be read.
+    """
+    with reading(path, error, next_step):
+        return path.read_bytes()
+
+
+def read_text(path: Path, error: type[EdgeprofError] = StorageError, next_step: str = "Check the path.") -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        EdgeprofError: of the given class; it cannot be read, or is something else.
+    """
+    with reading(path, error, next_step):
+        return path.read_text(encoding="utf-8")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -84,7 +159,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PARTIAL}")
         partial = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -102,40 +177,52 @@ def write_atomic(path: Path, data: bytes) -> None:
 def folder_in_progress(final: Path) -> Iterator[Path]:
     """A folder to fill, which takes its final name only when the block ends well.
 
-    What stood at the final name stays until then. A folder left by a killed process is swept by the next one.
+    What stood at the final name stays until then. One process at a time fills it, another waits; what a killed one left
+    is tidied up by the next.
 
     Raises:
         StorageError: the disk refused.
     """
-    with writing(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(final)
-        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-{os.getpid()}-"))
-        partial.chmod(0o755)
-    try:
-        yield partial
+    with contextlib.ExitStack() as held:
         with writing(final):
-            replaced = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
-            if final.exists():
-                final.rename(replaced)
-            partial.rename(final)
-            shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            held.enter_context(sole_writer(final, waiting=lambda _holder: None))
+            settle(final)
+            partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}{_PARTIAL}"))
+            partial.chmod(0o755)
+        try:
+            yield partial
+            with writing(final):
+                if final.exists():
+                    final.rename(_replaced(final))
+                partial.rename(final)
+        finally:
+            settle(final)
 
 
-def _sweep(final: Path) -> None:
-    pattern = re.compile(rf"\.{re.escape(final.name)}\.(partial|replaced)-(\d+)-")
-    for path in final.parent.iterdir():
-        match = pattern.match(path.name)
-        if match and not _alive(int(match[2])):
-            shutil.rmtree(path, ignore_errors=True)
+def settle(final: Path) -> None:
+    """Tidy up what a process left that was killed while it filled a folder; only for the `sole_writer` of it.
+
+    A folder that was just being replaced, and has lost its name, gets it back.
+    """
+    replaced = _replaced(final)
+    if replaced.is_dir() and not final.exists():
+        replaced.rename(final)
+    shutil.rmtree(replaced, ignore_errors=True)
+    _sweep(final.parent, f".{final.name}{_PARTIAL}")
 
 
-def _alive(pid: int) -> bool:
-    import psutil
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove what is unfinished in a folder."""
+    for path in folder.iterdir():
+        if path.name.startswith(prefix) and _PARTIAL in path.name:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
-    return psutil.pid_exists(pid)
+
+def _replaced(final: Path) -> Path:
+    return final.with_name(f".{final.name}.replaced")
 
 
 # --- keys ----------------------------------------------------------------------------------------------
@@ -192,29 +279,61 @@ def record_beside(file: Path) -> Artifact | None:
         RunError: the record is damaged.
     """
     folder = file.absolute().parent
-    return _record(folder) if (folder / ARTIFACT_FILE).is_file() else None
+    return _record(folder) if (folder / ARTIFACT_FILE).exists() else None
 
 
 def _record(folder: Path) -> Artifact:
     file = folder / ARTIFACT_FILE
-    return decode(file.read_bytes(), Artifact, str(file))
+    return decode(read_bytes(file, RunError), Artifact, str(file))
 
 
 def artifact_folders(root: Path) -> list[Path]:
     """All folders below `root` (or `root` itself) that hold an artifact, sorted."""
+    for replaced in (_replaced(root), *root.rglob(".*.replaced")):
+        _give_back(replaced)
     found = (file.parent for file in root.rglob(ARTIFACT_FILE))
     return sorted(
         folder for folder in found if not any(part.startswith(".") for part in folder.relative_to(root).parts)
     )
 
 
+def _give_back(replaced: Path) -> None:
+    """The name to a folder that a killed process was just replacing."""
+    final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(".replaced"))
+    if replaced.is_dir() and not final.exists():
+        with contextlib.suppress(RunError, OSError), sole_writer(final):  # else it is being replaced now, or read-only
+            settle(final)
+
+
 # --- runs ----------------------------------------------------------------------------------------------
 
 
 def run_folder(root: Path, name: str) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"'{name}' cannot name a run.", "Use letters, digits, dots, dashes and underscores.")
+    """Where the run of a name lies.
+
+    Raises:
+        UsageError: no folder can have that name.
+    """
+    require_name(name, "a run")
     return root / name
+
+
+LONGEST_NAME = 100
+
+
+def require_name(name: str, what: str) -> None:
+    """Refuse what cannot name a folder everywhere, or would lead out of the one it lies in.
+
+    Raises:
+        UsageError: it has other characters than letters, digits, dots, dashes and underscores, or too many.
+    """
+    if len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"'{name[:20]}...' cannot name {what}: it has {len(name):,} characters.",
+            f"Give --name {LONGEST_NAME} characters at most.",
+        )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"'{name}' cannot name {what}.", "Give --name letters, digits, dots, dashes, underscores.")
 
 
 def run_names(root: Path) -> list[str]:
@@ -223,32 +342,54 @@ def run_names(root: Path) -> list[str]:
     return [file.parent.name for file in files]
 
 
-def open_run(folder: Path, machine: Machine) -> list[Measurement]:
-    """Start a run, or take one up again: what it already holds comes back.
+@contextlib.contextmanager
+def run_in_progress(folder: Path, machine: Machine) -> Iterator[list[Measurement]]:
+    """Start a run, or take one up again, as its only writer: what it already holds comes back.
 
     Raises:
-        RunError: the run was made on another machine, or its records are damaged.
+        RunError: another process writes it, or `open_run` refuses it.
+        StorageError: the disk refused.
+    """
+    with contextlib.ExitStack() as held:
+        with writing(folder):
+            held.enter_context(sole_writer(folder))
+        yield open_run(folder, machine)
+
+
+def open_run(folder: Path, machine: Machine) -> list[Measurement]:
+    """What a run already holds; everything is looked at before anything is written.
+
+    Raises:
+        RunError: the run, or a line of it, was made on another machine, or its records are damaged.
     """
     file = folder / MACHINE_FILE
-    if file.exists():
-        known = decode(file.read_bytes(), Machine, str(file))
-        if known.machine_id != machine.machine_id:
-            raise RunError(
-                f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions.",
-                "Records of different machines are not mixed: choose another --name.",
-            )
-    else:
+    known = load_machine(folder) if file.exists() else None
+    if known and known.machine_id != machine.machine_id:
+        raise RunError(
+            f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions.",
+            "Records of different machines are not mixed: choose another --name.",
+        )
+    records = [_load(folder / name, kind) for name, kind in LINES.items()]
+    if {record.machine_id for lines in records for record in lines} - {machine.machine_id}:
+        raise RunError(
+            f"Run '{folder.name}' holds records of another machine.",
+            "Records of different machines are not mixed: choose another --name.",
+        )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, ".")
+    if not known:
         write_atomic(file, encode_pretty(machine))
-    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
+    for name in LINES:
         _mend_tail(folder / name)
-    return load_measurements(folder) if (folder / MEASUREMENTS_FILE).exists() else []
+    return _load(folder / MEASUREMENTS_FILE, Measurement)
 
 
 def _mend_tail(file: Path) -> None:
     """Drop the half line that a killed process may have left, so that the next record starts a line."""
     if not file.exists():
         return
-    data = file.read_bytes()
+    data = read_bytes(file, RunError)
     if data and not data.endswith(b"\n"):
         write_atomic(file, data[: data.rfind(b"\n") + 1])
 
@@ -285,7 +426,7 @@ def load_measurements(folder: Path) -> list[Measurement]:
         RunError: no such file, a damaged line, or lines of more than one machine.
     """
     file = folder / MEASUREMENTS_FILE
-    if not file.is_file():
+    if not file.exists():
         raise RunError(f"{folder} holds no {MEASUREMENTS_FILE}.", "Run: edgeprof profile --name " + folder.name)
     return _load(file, Measurement)
 
@@ -300,7 +441,7 @@ def load_kernels(folder: Path) -> list[KernelTime]:
 
 
 def _load(file: Path, kind: type[Line]) -> list[Line]:
-    data = file.read_bytes() if file.is_file() else b""
+    data = read_bytes(file, RunError) if file.exists() else b""
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     records = [decode(line, kind, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
     if len({record.machine_id for record in records}) > 1:
@@ -309,10 +450,13 @@ def _load(file: Path, kind: type[Line]) -> list[Line]:
 
 
 def load_machine(folder: Path) -> Machine:
+    """What a run was made on.
+
+    Raises:
+        RunError: there is no record of it, or a damaged one.
+    """
     file = folder / MACHINE_FILE
-    if not file.is_file():
-        raise RunError(f"{folder} holds no {MACHINE_FILE}.", "Copy the whole run folder, not only its measurements.")
-    return decode(file.read_bytes(), Machine, str(file))
+    return decode(read_bytes(file, RunError, "Copy the whole run folder."), Machine, str(file))
 
 
 def save_table(folder: Path, points: Iterable[Point]) -> Path:

@@ -2,9 +2,13 @@
 
 import csv
 import errno
+import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,19 +17,23 @@ import pytest
 from edgeprof import store
 from edgeprof.analysis import statistics
 from edgeprof.errors import RunError, StorageError, UsageError
+from edgeprof.locks import sole_writer
 from edgeprof.schema import (
     Artifact,
     Case,
     Check,
     GraphCount,
+    KernelTime,
     Left,
     Machine,
     Measurement,
+    OperatorPass,
     QuantReceipt,
     Reading,
     StageReceipt,
     TensorSpec,
     Variant,
+    base,
     decode,
     encode,
     encode_pretty,
@@ -73,6 +81,31 @@ MEASUREMENT = Measurement(
     macs=132_987_648,
     artifact_sha256="a" * 64,
     settings_key="k",
+    machine_id="m1",
+    started_at="2026-01-01T00:00:00+00:00",
+)
+OPERATORS = OperatorPass(
+    variant="gpt2",
+    precision="fp32",
+    provider="cpu",
+    phase="decode",
+    batch=1,
+    tokens=1,
+    past_tokens=16,
+    threads=2,
+    status="failed",
+    artifact_sha256="a" * 64,
+    settings_key="k",
+    machine_id="m1",
+    started_at="2026-01-01T00:00:00+00:00",
+)
+KERNEL = KernelTime(
+    precision="fp32",
+    tokens=128,
+    width=768,
+    threads=2,
+    round=0,
+    status="failed",
     machine_id="m1",
     started_at="2026-01-01T00:00:00+00:00",
 )
@@ -124,6 +157,51 @@ def test_records_come_back_from_json_as_they_were(record: Machine | Measurement 
 def test_a_record_that_does_not_fit_names_its_place_and_what_is_wrong() -> None:
     with pytest.raises(RunError, match=r"^here does not hold a valid Machine record \(.*machine_id"):
         decode(b"{}", Machine, "here")
+
+
+def test_what_a_newer_edgeprof_wrote_is_refused_by_name() -> None:
+    data = encode(msgspec.structs.replace(ARTIFACT, schema_version=7))
+    with pytest.raises(RunError) as error:
+        decode(data, Artifact, "here")
+    assert str(error.value) == (
+        "here was written by a newer edgeprof (schema 7; this one reads up to 1). Upgrade edgeprof."
+    )
+
+
+def test_what_an_older_edgeprof_wrote_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if schema 3 had come, after 2 had called a field otherwise, and 1 had not had it."""
+
+    def second(kind: str, fields: dict[str, object]) -> dict[str, object]:
+        return {**fields, "computer": "Cortex-A76"} if kind == "Machine" else fields
+
+    def third(kind: str, fields: dict[str, object]) -> dict[str, object]:
+        return {"cpu" if name == "computer" else name: value for name, value in fields.items()}
+
+    monkeypatch.setattr(base, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(base, "UPGRADES", {1: second, 2: third})
+    first = json.loads(encode(MACHINE))
+    del first["cpu"], first["schema_version"]  # which the very first records did not have
+    read = decode(json.dumps(first).encode(), Machine, "here")
+    assert read == msgspec.structs.replace(MACHINE, schema_version=3)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "Expecting value"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"machine_id": "m1", "machine_id": "m2"}', "says something twice"),
+        (b'{"machine_id": "\xff"}', "can't decode byte 0xff"),
+        (b'{"schema_version": "1"}', "`schema_version` is no version"),
+        (b'{"memory_bytes": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+        (encode(MACHINE).replace(b"8000000000", b"-1"), "`int` >= 0"),
+        (encode(MACHINE).replace(b"8000000000", b"NaN"), "malformed"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_no_other_error_leaves_the_reading_of_a_record(data: bytes, said: str) -> None:
+    with pytest.raises(RunError, match=f"^here does not hold a valid Machine record .*{re.escape(said)}"):
+        decode(data, Machine, "here")
 
 
 def test_records_cannot_be_changed() -> None:
@@ -199,14 +277,138 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
         "    (partial / 'half').touch(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "fp32")], check=False)
-    assert [path.name.startswith(".fp32.partial-") for path in tmp_path.iterdir()] == [True]
-    alive = tmp_path / f".fp32.partial-{os.getpid()}-x"
+    assert [path.name[:14] for path in sorted(tmp_path.iterdir())] == [".fp32.lock", ".fp32.partial-"]
     other = tmp_path / ".int8.partial-1-x"
-    for folder in (alive, other):
-        folder.mkdir()
+    other.mkdir()
     with store.folder_in_progress(tmp_path / "fp32"):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"fp32", alive.name, other.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"fp32", other.name}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "once and made again"])
+def test_a_kill_between_the_two_renames_loses_nothing(again: bool, tmp_path: Path) -> None:
+    """What stood at the name has left it, and what takes its place has not come."""
+    folder = tmp_path / "gpt2" / "fp32"
+    store.save_artifact(folder, ARTIFACT)
+    code = (
+        "import os, sys; from pathlib import Path; from edgeprof import store\n"
+        "with store.folder_in_progress(Path(sys.argv[1])) as partial:\n"
+        "    (partial / 'new').touch()\n"
+        "    rename = Path.rename\n"
+        "    Path.rename = lambda self, to: (rename(self, to), os.kill(os.getpid(), 9))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert not folder.exists()
+    if again:
+        with store.folder_in_progress(folder):
+            assert (folder / "artifact.json").is_file()
+    assert store.artifact_folders(tmp_path) == ([] if again else [folder])
+    assert [path.name for path in folder.parent.iterdir()] == ["fp32"]
+
+
+def test_an_interruption_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "fp32"
+    folder.mkdir()
+    (folder / "old").touch()
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        rename(self, target)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), store.folder_in_progress(folder):
+        monkeypatch.setattr(Path, "rename", interrupted)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["fp32", "fp32/old"]
+
+
+HOLD = (
+    "import sys; from pathlib import Path; from edgeprof.locks import sole_writer\n"
+    "with sole_writer(Path(sys.argv[1])):\n"
+    "    print('held', flush=True); sys.stdin.readline()"
+)
+
+
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_a_folder_has_one_writer_whose_lock_ends_with_it(how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdin
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=rf"{folder} is being written by process {other.pid}, since 2\d{{3}}-\d\d"):  # noqa: SIM117
+            with store.run_in_progress(folder, MACHINE):
+                pass
+        assert not folder.exists()
+        if how == "ends":
+            other.stdin.write("\n")
+            other.stdin.flush()
+        else:
+            other.kill()
+        other.wait()
+    with store.run_in_progress(folder, MACHINE) as recorded:
+        assert recorded == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_who_waits_for_a_folder_gets_it_when_the_other_has_ended(tmp_path: Path) -> None:
+    held: list[str] = []
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "fp32")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdin
+        other.stdout.readline()
+
+        def waiting(holder: str) -> None:
+            held.append(holder)
+            assert other.stdin
+            other.stdin.close()
+
+        with sole_writer(tmp_path / "fp32", waiting), sole_writer(tmp_path / "fp32"):
+            assert len(held) == 1
+            assert held[0].startswith(f"process {other.pid}, since ")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------
+
+
+def hidden(path: Path) -> None:
+    path.touch()
+    path.chmod(0)
+
+
+UNREADABLE = {
+    "there is no such file": lambda path: None,
+    "it is a folder": Path.mkdir,
+    "it is a pipe or a device, not a file": os.mkfifo,
+    "it is a link that leads to itself": lambda path: path.symlink_to(path),
+    "it is not UTF-8 text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "permission is denied": hidden,
+}
+
+
+@pytest.mark.parametrize(("reason", "make"), UNREADABLE.items(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_named_with_the_reason(reason: str, make: Callable[[Path], object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "file"
+        make(path)
+        as_anybody = os.geteuid() == 0 and make is hidden
+        if as_anybody:  # root may read everything
+            os.seteuid(65534)
+        try:
+            with pytest.raises(StorageError) as error:
+                store.read_text(path)
+        finally:
+            if as_anybody:
+                os.seteuid(0)
+        assert str(error.value) == f"{path} cannot be read: {reason}. Check the path."
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "a/../" * 2000])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(RunError, match=r"cannot be read: (no file has such a name|the name is too long)\."):
+        store.read_bytes(Path(name), RunError)
 
 
 # --- artifacts -------------------------------------------------------------------------------------------------
@@ -292,6 +494,34 @@ def test_records_of_several_machines_are_not_read_as_one_run(tmp_path: Path) -> 
     store.append_measurement(tmp_path, msgspec.structs.replace(MEASUREMENT, machine_id="m2"))
     with pytest.raises(RunError, match="mixes records of several machines"):
         store.load_measurements(tmp_path)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+OTHER = {
+    "machine.json": encode_pretty(msgspec.structs.replace(MACHINE, machine_id="m2")),
+    "measurements.jsonl": encode(msgspec.structs.replace(MEASUREMENT, machine_id="m2")) + b'\n{"half',
+    "operators.jsonl": encode(msgspec.structs.replace(OPERATORS, machine_id="m2")) + b"\n",
+    "kernels.jsonl": encode(msgspec.structs.replace(KERNEL, machine_id="m2")) + b"\n",
+}
+
+
+@pytest.mark.parametrize("foreign", OTHER)
+@pytest.mark.parametrize("own", ["nothing", "machine.json", "measurements.jsonl"])
+def test_a_run_with_anything_of_another_machine_is_refused_and_left_as_it_was(
+    own: str, foreign: str, tmp_path: Path
+) -> None:
+    if own != "nothing":
+        store.open_run(tmp_path, MACHINE)
+        store.append_measurement(tmp_path, MEASUREMENT)
+        (tmp_path / ({"machine.json", "measurements.jsonl"} - {own}).pop()).unlink()
+    (tmp_path / foreign).write_bytes(OTHER[foreign])
+    before = content(tmp_path)
+    with pytest.raises(RunError, match=r"another machine.*choose another --name"):
+        store.open_run(tmp_path, MACHINE)
+    assert content(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a b", "-x"])

@@ -266,7 +266,7 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Ex
         made = export_stage.export(variant, chosen, wish.logits, wish.opset, folder, source.name, progress)
         return optimize(simplify(made, progress), progress)
 
-    base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32)
+    base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32, progress)
     yield _outcome(source, _completed(base, wish, progress), stood, weights.note)
     expected = Path(base.path).with_name(REFERENCE_FILE)
     for order in wish.recipes:

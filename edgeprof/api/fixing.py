@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from edgeprof import store
+from edgeprof.api.making import alone
 from edgeprof.api.shaping import PhaseChoice, case_for
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Case, Phase, Record, Variant
+from edgeprof.schema import Artifact, Case, Phase, Record, StaticGraph, Variant
 from edgeprof.stages import fixed
 
 
@@ -64,12 +65,19 @@ def fix(artifact: Artifact, cases: Sequence[Case], force: bool, progress: Progre
     Raises:
         VerificationError: a graph does not compute what the artifact computes. Those made before it are kept.
     """
-    for case in cases:
-        if not force and fixed.standing(artifact, case):
-            continue
-        made = fixed.fix(artifact, case, progress)
-        others = (one for one in artifact.static if one.file != made.file)
-        static = tuple(sorted((*others, made), key=lambda one: (one.case.past_tokens, one.case.batch, one.case.tokens)))
-        artifact = msgspec.structs.replace(artifact, static=static)
-        store.save_artifact(Path(artifact.path).parent, artifact)
+    if not force and all(fixed.standing(artifact, case) for case in cases):
+        return artifact
+    folder = Path(artifact.path).parent
+    with alone(folder, progress):
+        artifact = msgspec.structs.replace(artifact, static=store.load_artifact(folder).static)
+        for case in cases:
+            if force or not fixed.standing(artifact, case):
+                artifact = _with(artifact, fixed.fix(artifact, case, progress))
+                store.save_artifact(folder, artifact)
     return artifact
+
+
+def _with(artifact: Artifact, made: StaticGraph) -> Artifact:
+    others = (one for one in artifact.static if one.file != made.file)
+    static = sorted((*others, made), key=lambda one: (one.case.past_tokens, one.case.batch, one.case.tokens))
+    return msgspec.structs.replace(artifact, static=tuple(static))

@@ -1,11 +1,14 @@
 """A folder that holds an artifact: made whole or not at all, and not made again while it is up to date."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from edgeprof.errors import RunError
+from edgeprof.locks import sole_writer
+from edgeprof.process import Progress
 from edgeprof.schema import Artifact
 from edgeprof.store import (
     ARTIFACT_FILE,
@@ -13,12 +16,18 @@ from edgeprof.store import (
     folder_in_progress,
     load_artifact,
     save_artifact,
+    settle,
     sha256_of,
+    writing,
 )
 
 
-def make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact]) -> tuple[Artifact, bool]:
+def make(
+    folder: Path, key: str, force: bool, build: Callable[[Path], Artifact], progress: Progress
+) -> tuple[Artifact, bool]:
     """The artifact of a folder, and whether it stood there already; else `build` fills a folder that takes its place.
+
+    While another process makes it, this one waits, and then finds it there.
 
     Args:
         key: equal exactly when the artifact would come out the same.
@@ -29,14 +38,32 @@ def make(folder: Path, key: str, force: bool, build: Callable[[Path], Artifact])
     found = None if force else standing(folder, key)
     if found:
         return found, True
-    with folder_in_progress(folder) as partial:
-        save_artifact(partial, _sealed(build(partial), key))
-    return load_artifact(folder), False
+    with alone(folder, progress):
+        settle(folder)
+        found = None if force else standing(folder, key)
+        if found:
+            return found, True
+        with folder_in_progress(folder) as partial:
+            save_artifact(partial, _sealed(build(partial), key))
+        return load_artifact(folder), False
+
+
+@contextlib.contextmanager
+def alone(folder: Path, progress: Progress) -> Iterator[None]:
+    """As the only process that changes a folder; others are waited for.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with contextlib.ExitStack() as held:
+        with writing(folder):
+            held.enter_context(sole_writer(folder, lambda holder: progress(f"waiting for {holder}", None)))
+        yield
 
 
 def standing(folder: Path, key: str) -> Artifact | None:
     """The artifact of a folder, if it is of that key."""
-    if not (folder / ARTIFACT_FILE).is_file():
+    if not (folder / ARTIFACT_FILE).exists():
         return None
     try:
         artifact = load_artifact(folder)

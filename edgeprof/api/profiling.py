@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+LONGEST_S = 1_000_000  # which is eleven days
+
+
 class Ask(Record, frozen=True, kw_only=True):
     """What is the same for all models of one run."""
 
@@ -104,6 +107,8 @@ def profile(
         RunError: a run of that name was made on another machine.
     """
     _require_positive(rounds=rounds, runs=runs, seq=min(seq, default=1), batch=min(batch, default=0))
+    _require_seconds(min_time=min_time_s, timeout=timeout_s)
+    folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
     ask = Ask(
         seq=tuple(sorted(set(seq))),
@@ -127,28 +132,34 @@ def profile(
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
     placing.require_some(jobs, precision)
-    folder = store.run_folder(out, name or _new_name(out))
-    done = [record for record in store.open_run(folder, machine) if _enough(record, require_placement)]
-    visits = plan(jobs, rounds, done)
     places = _Places(require_placement, progress)
-    try:
-        again: list[Visit] = []
-        for index, visit in enumerate(visits):
-            placed = places.of(visit, index / len(visits))
-            progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
-            record = measure(placed, machine.machine_id)
-            store.append_measurement(folder, record)
-            if disturbed(record):
-                again.append(visit)
-        for index, visit in enumerate(again):  # once more; the newer record of a visit is the one that counts
-            progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
-            store.append_measurement(folder, measure(places.of(visit, index / len(again)), machine.machine_id))
-        if ops:
-            _profile_operators(jobs, places, folder, machine.machine_id, progress)
-    finally:
-        if (folder / store.MEASUREMENTS_FILE).exists():
-            store.save_table(folder, statistics.points(store.load_measurements(folder)))
+    with store.run_in_progress(folder, machine) as recorded:
+        done = [record for record in recorded if _enough(record, require_placement)]
+        try:
+            _make(plan(jobs, rounds, done), rounds, places, folder, machine.machine_id, progress)
+            if ops:
+                _profile_operators(jobs, places, folder, machine.machine_id, progress)
+        finally:
+            if (folder / store.MEASUREMENTS_FILE).exists():
+                store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return load_run(folder)
+
+
+def _make(
+    visits: Sequence[Visit], rounds: int, places: _Places, folder: Path, machine_id: str, progress: Progress
+) -> None:
+    """Make visits, each on disk the moment it is over; those that other work disturbed once more, at the end."""
+    again: list[Visit] = []
+    for index, visit in enumerate(visits):
+        placed = places.of(visit, index / len(visits))
+        progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
+        record = measure(placed, machine_id)
+        store.append_measurement(folder, record)
+        if disturbed(record):
+            again.append(visit)
+    for index, visit in enumerate(again):  # the newer record of a visit is the one that counts
+        progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
+        store.append_measurement(folder, measure(places.of(visit, index / len(again)), machine_id))
 
 
 def _enough(record: Measurement, least_share: float) -> bool:
@@ -197,6 +208,15 @@ def _require_positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise UsageError(f"--{name} has to be at least 1, not {value}.", f"Leave --{name} out for its default.")
+
+
+def _require_seconds(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= LONGEST_S:  # neither what is not a number
+            option = name.replace("_", "-")
+            raise UsageError(
+                f"--{option} has to be 0 to {LONGEST_S:,} seconds, not {value:g}.", f"Example: --{option} 60"
+            )
 
 
 def _label(job: Job, number: int, rounds: int) -> str:

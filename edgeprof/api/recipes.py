@@ -112,7 +112,7 @@ def quantized(
         _require_accuracy(made, judging)
         return made
 
-    artifact, stood = make(home / order.precision, key, force, build)
+    artifact, stood = make(home / order.precision, key, force, build, progress)
     _require_accuracy(artifact, judging)
     return artifact, stood
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from edgeprof.schema.base import SCHEMA_VERSION, Record
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.models import QuantReceipt
 from edgeprof.schema.placing import CPU, Agreement, Placement, Target
 
@@ -57,17 +57,17 @@ class Reading(Record, frozen=True, kw_only=True):
     """What one measuring child saw. Seconds from a monotonic clock, bytes from the kernel."""
 
     providers_active: tuple[str, ...]
-    load_s: float
-    first_run_s: float
-    warmup_runs: int
-    latencies_s: tuple[float, ...]
-    memory_imports_bytes: int  # resident with interpreter and runtime loaded, no model
-    memory_loaded_bytes: int  # resident once the session exists; inputs (the KV cache!) come later
-    memory_loaded_file_bytes: int  # the part of it that maps files: the OS can take it back
-    memory_load_peak_bytes: int  # highest resident set up to here
-    memory_run_peak_bytes: int  # highest resident set of the runs, inputs included
-    memory_run_file_bytes: int | None = None  # files mapped after the runs: weights that they were first to touch
-    device_memory_bytes: int | None = None  # of the device, taken by this process, where provider or driver tell it
+    load_s: Seconds
+    first_run_s: Seconds
+    warmup_runs: Count
+    latencies_s: tuple[Seconds, ...]
+    memory_imports_bytes: Count  # resident with interpreter and runtime loaded, no model
+    memory_loaded_bytes: Count  # resident once the session exists; inputs (the KV cache!) come later
+    memory_loaded_file_bytes: Count  # the part of it that maps files: the OS can take it back
+    memory_load_peak_bytes: Count  # highest resident set up to here
+    memory_run_peak_bytes: Count  # highest resident set of the runs, inputs included
+    memory_run_file_bytes: Count | None = None  # files mapped after the runs: weights that they were first to touch
+    device_memory_bytes: Count | None = None  # of the device, taken by this process, where provider or driver tell it
     contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
 
 
@@ -78,28 +78,28 @@ class Measurement(Record, frozen=True, kw_only=True):
     variant: str
     family: str
     weights: str
-    params: int
+    params: Count
     precision: str
     provider: str
     phase: Phase
-    batch: int
-    tokens: int
-    past_tokens: int
-    threads: int
-    round: int
+    batch: Count
+    tokens: Count
+    past_tokens: Count
+    threads: Count
+    round: Count
     status: Status
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
-    macs: int | None = None
-    memory_predicted_bytes: int | None = None  # working memory, counted on the graph
+    macs: Count | None = None
+    memory_predicted_bytes: Count | None = None  # working memory, counted on the graph
     emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     device: str = ""  # as the runtime or the driver names it
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
     placement: Placement | None = None  # None: on the CPU provider, which runs everything
     agreement: Agreement | None = None  # with the CPU provider on the same file
     compiled: bool = False  # the session loaded what the provider had compiled beforehand (--compile)
-    compile_s: float | None = None  # how long that took, once
-    load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
+    compile_s: Seconds | None = None  # how long that took, once
+    load_plain_s: Seconds | None = None  # to load the graph itself; there when `compiled`
     stopping: StoppingRule | None = None  # None: written before it was recorded
     provider_options: dict[str, str] = {}  # what the provider was told
     provider_library: str = ""  # of a provider that edgeprof does not know by itself
@@ -113,8 +113,8 @@ class OperatorTime(Record, frozen=True, kw_only=True):
     """All nodes of one operator type in one run: the median over profiled runs of the sum of their times."""
 
     operator: str  # the runtime's name for it, without its domain
-    nodes: int
-    time_s: float
+    nodes: Count
+    time_s: Seconds
 
 
 class MatrixTime(Record, frozen=True, kw_only=True):
@@ -122,11 +122,11 @@ class MatrixTime(Record, frozen=True, kw_only=True):
 
     operator: str
     dtype: str  # of the first factor, as the runtime writes it: "float", "float16", "uint8"
-    inner: int  # columns of the first factor
-    columns: int  # of the result
+    inner: Count  # columns of the first factor
+    columns: Count  # of the result
     second: Literal["constant", "computed", "activation"]  # "computed": a matrix that was made anew in this run
-    nodes: int
-    time_s: float
+    nodes: Count
+    time_s: Seconds
 
 
 class OperatorReading(Record, frozen=True, kw_only=True):
@@ -134,8 +134,8 @@ class OperatorReading(Record, frozen=True, kw_only=True):
 
     operators: tuple[OperatorTime, ...]  # the longest time first
     matrices: tuple[MatrixTime, ...]
-    profiled_latencies_s: tuple[float, ...]
-    latencies_s: tuple[float, ...]  # of runs after the profiler was stopped
+    profiled_latencies_s: tuple[Seconds, ...]
+    latencies_s: tuple[Seconds, ...]  # of runs after the profiler was stopped
 
 
 class OperatorPass(Record, frozen=True, kw_only=True):
@@ -146,14 +146,14 @@ class OperatorPass(Record, frozen=True, kw_only=True):
     precision: str
     provider: str
     phase: Phase
-    batch: int
-    tokens: int
-    past_tokens: int
-    threads: int
+    batch: Count
+    tokens: Count
+    past_tokens: Count
+    threads: Count
     status: Status
     error: str = ""
     reading: OperatorReading | None = None  # there when status is "ok"
-    vocabulary: int | None = None  # columns of the logits, where the file says how many
+    vocabulary: Count | None = None  # columns of the logits, where the file says how many
     quantization: QuantReceipt | None = None  # of the artifact
     emulated: bool = False  # as Measurement's
     dispatch_only: bool = False  # a run returns before the device is done: times of operators are those of handing over
@@ -173,13 +173,13 @@ class KernelTime(Record, frozen=True, kw_only=True):
 
     schema_version: int = SCHEMA_VERSION
     precision: Literal["fp32", "int8"]
-    tokens: int  # rows of the first factor
-    width: int  # the second factor is width x width, and constant
-    threads: int
-    round: int
+    tokens: Count  # rows of the first factor
+    width: Count  # the second factor is width x width, and constant
+    threads: Count
+    round: Count
     status: Status
     error: str = ""
-    median_s: float | None = None
+    median_s: Seconds | None = None
     machine_id: str
     started_at: str
 
@@ -187,13 +187,14 @@ class KernelTime(Record, frozen=True, kw_only=True):
 class Machine(Record, frozen=True, kw_only=True):
     """Where a run was made. `machine_id` is a digest of what must agree for times to be comparable."""
 
+    schema_version: int = SCHEMA_VERSION
     machine_id: str
     cpu: str
     cpu_features: tuple[str, ...]
     architecture: str
-    cores_allowed: int
+    cores_allowed: Count
     governor: str  # "unknown" where the kernel does not tell
-    memory_bytes: int
-    memory_limit_bytes: int | None  # cgroup limit
+    memory_bytes: Count
+    memory_limit_bytes: Count | None  # cgroup limit
     os: str
     versions: dict[str, str]
