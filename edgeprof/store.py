@@ -50,13 +50,7 @@ KERNELS_FILE = "kernels.jsonl"
 TABLE_FILE = "measurements.csv"
 MACHINE_FILE = "machine.json"
 
-LINES: dict[str, type[Measurement] | type[OperatorPass] | type[KernelTime]] = {
-    MEASUREMENTS_FILE: Measurement,
-    OPERATORS_FILE: OperatorPass,
-    KERNELS_FILE: KernelTime,
-}
-
-Line = TypeVar("Line", bound=Measurement | OperatorPass | KernelTime)
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime)
 
 _DISK_REFUSES = {
     errno.ENOSPC: "the disk is full",
@@ -362,27 +356,21 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
     Raises:
         RunError: the run, or a line of it, was made on another machine, or its records are damaged.
     """
-    file = folder / MACHINE_FILE
-    known = load_machine(folder) if file.exists() else None
-    if known and known.machine_id != machine.machine_id:
+    held = load_records(folder)
+    if held.machine_ids - {machine.machine_id}:
+        where = f"{held.machine.cpu}, {held.machine.os}" if held.machine else "which one is not recorded"
         raise RunError(
-            f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions.",
-            "Records of different machines are not mixed: choose another --name.",
-        )
-    records = [_load(folder / name, kind) for name, kind in LINES.items()]
-    if {record.machine_id for lines in records for record in lines} - {machine.machine_id}:
-        raise RunError(
-            f"Run '{folder.name}' holds records of another machine.",
+            f"Run '{folder.name}' was measured on another machine ({where}) or other versions.",
             "Records of different machines are not mixed: choose another --name.",
         )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder, ".")
-    if not known:
-        write_atomic(file, encode_pretty(machine))
-    for name in LINES:
+    if not held.machine:
+        write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
         _mend_tail(folder / name)
-    return _load(folder / MEASUREMENTS_FILE, Measurement)
+    return list(held.measurements)
 
 
 def _mend_tail(file: Path) -> None:
@@ -417,6 +405,38 @@ def _append(file: Path, record: Record) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+class Records(Record, frozen=True, kw_only=True):
+    """All that a run holds; of one machine."""
+
+    machine: Machine | None  # None: only its measurements were copied
+    measurements: tuple[Measurement, ...]
+    operators: tuple[OperatorPass, ...]
+    kernels: tuple[KernelTime, ...]
+
+    @property
+    def machine_ids(self) -> set[str]:
+        lines = (self.measurements, self.operators, self.kernels)
+        of_lines = {line.machine_id for file in lines for line in file}
+        return of_lines | ({self.machine.machine_id} if self.machine else set())
+
+
+def load_records(folder: Path) -> Records:
+    """Everything that a run holds so far.
+
+    Raises:
+        RunError: a record is damaged, or they are not all of one machine.
+    """
+    records = Records(
+        machine=load_machine(folder) if (folder / MACHINE_FILE).exists() else None,
+        measurements=tuple(_load(folder / MEASUREMENTS_FILE, Measurement)),
+        operators=tuple(load_operators(folder)),
+        kernels=tuple(load_kernels(folder)),
+    )
+    if len(records.machine_ids) > 1:
+        raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
+    return records
 
 
 def load_measurements(folder: Path) -> list[Measurement]:

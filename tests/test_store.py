@@ -519,7 +519,7 @@ def test_a_run_with_anything_of_another_machine_is_refused_and_left_as_it_was(
         (tmp_path / ({"machine.json", "measurements.jsonl"} - {own}).pop()).unlink()
     (tmp_path / foreign).write_bytes(OTHER[foreign])
     before = content(tmp_path)
-    with pytest.raises(RunError, match=r"another machine.*choose another --name"):
+    with pytest.raises(RunError, match=r"another machine|several machines"):
         store.open_run(tmp_path, MACHINE)
     assert content(tmp_path) == before
 

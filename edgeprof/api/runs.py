@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import statistics
-from edgeprof.errors import UnknownName, UsageError
+from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record
 
 
@@ -34,14 +34,16 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         RunError: its records are damaged or do not belong together.
     """
     folder = _find(run, out)
-    measurements = store.load_measurements(folder)
+    held = store.load_records(folder)
+    if not held.measurements:
+        raise RunError(f"{folder} holds no {store.MEASUREMENTS_FILE} with records.", "Run: edgeprof profile --seq 512")
     return Run(
         folder=str(folder),
-        machine=store.load_machine(folder),
-        measurements=tuple(measurements),
-        points=tuple(statistics.points(measurements)),
-        operators=tuple(store.load_operators(folder)),
-        kernels=tuple(store.load_kernels(folder)),
+        machine=held.machine or Machine.unrecorded(held.measurements[0].machine_id),
+        measurements=held.measurements,
+        points=tuple(statistics.points(held.measurements)),
+        operators=held.operators,
+        kernels=held.kernels,
     )
 
 
@@ -53,6 +55,8 @@ def _find(run: str | Path | None, out: Path) -> Path:
         return out / names[-1]
     if Path(run).is_dir():
         return Path(run)
+    if Path(run).name == store.MEASUREMENTS_FILE and Path(run).is_file():
+        return Path(run).parent
     if str(run) not in names:
         raise UnknownName("run", str(run), names)
     return out / str(run)

@@ -30,6 +30,10 @@ def started(at: str) -> str:
 
 def machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
     """One row for each thing worth knowing of a machine."""
+    if not machine.cpu:
+        yield "CPU", f"a machine that is not recorded (no {store.MACHINE_FILE})"
+        yield "Machine id", machine.machine_id
+        return
     yield "CPU", f"{machine.cpu} ({machine.architecture})"
     if machine.cpu_features:
         yield "CPU features", ", ".join(machine.cpu_features)

@@ -198,3 +198,19 @@ class Machine(Record, frozen=True, kw_only=True):
     memory_limit_bytes: Count | None  # cgroup limit
     os: str
     versions: dict[str, str]
+
+    @classmethod
+    def unrecorded(cls, machine_id: str) -> "Machine":
+        """Of measurements that were copied without it: nothing is known but its id."""
+        return cls(
+            machine_id=machine_id,
+            cpu="",
+            cpu_features=(),
+            architecture="",
+            cores_allowed=0,
+            governor="unknown",
+            memory_bytes=0,
+            memory_limit_bytes=None,
+            os="",
+            versions={},
+        )

@@ -38,11 +38,30 @@ def test_no_runs_say_what_to_run(tmp_path: Path) -> None:
         write_report(out=tmp_path / "reports")
 
 
-@pytest.mark.parametrize("file", ["machine.json", "measurements.jsonl"])
-def test_a_run_without_one_of_its_files_is_refused(file: str, reports: Path) -> None:
-    (reports / "older" / file).unlink()
-    with pytest.raises(RunError, match=f"holds no {file}"):
-        load_run(reports / "older")
+def test_a_run_without_measurements_is_refused(reports: Path) -> None:
+    for damage in (Path.unlink, Path.touch):
+        damage(reports / "older" / "measurements.jsonl")
+        with pytest.raises(RunError, match=r"holds no measurements\.jsonl"):
+            load_run(reports / "older")
+
+
+def test_measurements_that_were_copied_alone_are_a_run(reports: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mailed" / "measurements.jsonl"
+    file.parent.mkdir()
+    shutil.copy(reports / "older" / "measurements.jsonl", file)
+    found = load_run(file)
+    assert found.points == load_run(reports / "older").points
+    assert load_run(file.parent).machine.machine_id == found.measurements[0].machine_id
+    page = write_report(file)
+    assert "not recorded (no machine.json)" in page.read_text()
+    assert "not recorded (no machine.json)" in page.with_name("report.md").read_text()
+
+
+def test_measurements_of_another_machine_than_the_one_beside_them_are_refused(reports: Path) -> None:
+    file = reports / "older" / "measurements.jsonl"
+    file.write_text(file.read_text().replace(load_run("older", out=reports).machine.machine_id, "other"))
+    with pytest.raises(RunError, match="mixes records of several machines"):
+        load_run("older", out=reports)
 
 
 def test_a_report_writes_the_table_again(reports: Path) -> None:
