@@ -356,17 +356,18 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
     Raises:
         RunError: the run, or a line of it, was made on another machine, or its records are damaged.
     """
+    apart = "Records of different machines are not mixed: choose another --name."
+    known = load_machine(folder) if (folder / MACHINE_FILE).exists() else None
+    if known and known.machine_id != machine.machine_id:
+        what = f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions."
+        raise RunError(what, apart)
     held = load_records(folder)
     if held.machine_ids - {machine.machine_id}:
-        where = f"{held.machine.cpu}, {held.machine.os}" if held.machine else "which one is not recorded"
-        raise RunError(
-            f"Run '{folder.name}' was measured on another machine ({where}) or other versions.",
-            "Records of different machines are not mixed: choose another --name.",
-        )
+        raise RunError(f"Run '{folder.name}' was measured on another machine, which is not recorded.", apart)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder, ".")
-    if not held.machine:
+    if not known:
         write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
     for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
         _mend_tail(folder / name)

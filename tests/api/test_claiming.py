@@ -26,12 +26,13 @@ def test_the_latest_run_with_enough_points_is_taken(tmp_path: Path) -> None:
         growing.write(tmp_path / "too-short", growing.visits(lengths=(16, 32, 64, 128))),
         growing.write(tmp_path / "one-model", growing.visits(["gpt2"])),
         growing.write(tmp_path / "damaged", growing.visits()),
-        growing.write(tmp_path / "half-copied", growing.visits()),
+        growing.write(tmp_path / "mixed", growing.visits()),
     ]
     for age, folder in enumerate(runs):
         os.utime(folder / store.MEASUREMENTS_FILE, (age, age))
     (tmp_path / "damaged" / store.MACHINE_FILE).write_text("{}")
-    (tmp_path / "half-copied" / store.MACHINE_FILE).unlink()
+    machine = tmp_path / "mixed" / store.MACHINE_FILE
+    machine.write_text(machine.read_text().replace(growing.MACHINE.machine_id, "another"))
     claim = of_length(check_claims(out=tmp_path))
     assert claim.run == str(tmp_path / "newer")
     assert claim.verdict == "confirmed"
