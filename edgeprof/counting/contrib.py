@@ -102,9 +102,13 @@ def _gather_blocks(found: Found, attributes: dict[str, Any]) -> Result:
     return [(scales.dtype, (*unpacked[:axis], *indices.shape, *unpacked[axis + 1 :]))]
 
 
-def packing(dtype: int, attributes: dict[str, Any]) -> int:
-    """Weights in one element of a block-quantized tensor: two of 4 bits in a byte, else one."""
-    return 8 // int(attributes.get("bits", 4)) if dtype == 2 else 1  # TensorProto.UINT8
+def packing(dtype: int, attributes: dict[str, Any], bits: str = "bits") -> int:
+    """Weights in one element of a block-quantized tensor: two of 4 bits in a byte, else one.
+
+    Args:
+        bits: the attribute that has the bits of a weight.
+    """
+    return 8 // int(attributes.get(bits, 4)) if dtype == 2 else 1  # TensorProto.UINT8
 
 
 def _embed_norm(found: Found, attributes: dict[str, Any]) -> Result:

@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import onnx
-
-    from edgeprof.counting.shapes import Tensor
+    from edgeprof.counting.flattening import Flat, Node
+    from edgeprof.counting.tensors import Tensor
 
 EIGHT_BITS = {2, 3}  # TensorProto: UINT8, INT8
 MOVING = {"Flatten", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -26,12 +25,12 @@ PRODUCTS = {"Gemm", "MatMul"}
 """On integers of 8 bits, whether their result is quantized or not."""
 
 
-def absorbed(graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> dict[str, int]:
+def absorbed(graph: Flat, tensors: Mapping[str, Tensor], constants: Collection[str]) -> dict[str, int]:
     """Tensors of real numbers that are never made, each with the index of the last node that would read it."""
     return _Absorbed(graph, tensors, constants).tensors_and_readers()
 
 
-def unpacked(graph: onnx.GraphProto, constants: Collection[str], never: Collection[str]) -> set[str]:
+def unpacked(graph: Flat, constants: Collection[str], never: Collection[str]) -> set[str]:
     """Those of `constants` that are made anew in every run: dequantized weights, and what is made of them.
 
     Args:
@@ -47,7 +46,7 @@ def unpacked(graph: onnx.GraphProto, constants: Collection[str], never: Collecti
 
 
 class _Absorbed:
-    def __init__(self, graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
+    def __init__(self, graph: Flat, tensors: Mapping[str, Tensor], constants: Collection[str]) -> None:
         self.graph, self.tensors, self.constants = graph, tensors, constants
         self.kept = {value.name for value in graph.output}
         self.readers: dict[str, list[int]] = {}
@@ -71,7 +70,7 @@ class _Absorbed:
                 found[result] = self.readers[result][0]
         return found
 
-    def _on_integers(self, node: onnx.NodeProto) -> bool:
+    def _on_integers(self, node: Node) -> bool:
         if node.op_type in MOVING:
             return node.input[0] in self.integers and self._is_quantized(node.output[0])
         if node.op_type not in ARITHMETIC | PRODUCTS or not all(name in self.integers for name in node.input if name):
@@ -80,13 +79,13 @@ class _Absorbed:
             return False
         return self._is_quantized(node.output[0]) or (node.op_type in PRODUCTS and not self._becomes_gemm(node))
 
-    def _unpacks_itself(self, node: onnx.NodeProto) -> bool:
+    def _unpacks_itself(self, node: Node) -> bool:
         """A product of real numbers with a quantized weight (MatMulNBits)."""
         if node.op_type != "MatMul" or self._becomes_gemm(node):
             return False
         return self.integers.get(node.input[1], "") in self.constants and node.input[0] not in self.constants
 
-    def _becomes_gemm(self, node: onnx.NodeProto) -> bool:
+    def _becomes_gemm(self, node: Node) -> bool:
         """A product of two matrices and the addition of a bias: joined before integers are looked for, to a Gemm whose
         bias is of real numbers, which is then computed on real numbers."""
         readers = self.readers.get(node.output[0], [])

@@ -11,14 +11,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import onnx
+    from edgeprof.counting.flattening import Flat
 
 CHAINS = (("MatMulInteger", "Cast", "Mul"), ("Add", "LayerNormalization"))
 GELU_PARTS = {"Add", "Div", "Erf", "Mul", "Pow", "Tanh"}
 GELU_NODES = 10  # the tanh form has nine
 
 
-def unmade(graph: onnx.GraphProto, constants: Collection[str]) -> dict[str, int]:
+def unmade(graph: Flat, constants: Collection[str]) -> dict[str, int]:
     """Each such tensor, with the index of the last of the nodes that become one."""
     readers: dict[str, list[int]] = {}
     for index, node in enumerate(graph.node):
@@ -30,9 +30,7 @@ def unmade(graph: onnx.GraphProto, constants: Collection[str]) -> dict[str, int]
     return {graph.node[index].output[0]: group[-1] for group in groups for index in group[:-1]}
 
 
-def _chain(
-    graph: onnx.GraphProto, first: int, chain: tuple[str, ...], readers: dict[str, list[int]], kept: set[str]
-) -> list[int]:
+def _chain(graph: Flat, first: int, chain: tuple[str, ...], readers: dict[str, list[int]], kept: set[str]) -> list[int]:
     """Indices of nodes of these types, each the only reader of the one before; empty where it is another chain."""
     indices = [first]
     for kind in chain:
@@ -49,7 +47,7 @@ def _chain(
 
 
 def _gelu(
-    graph: onnx.GraphProto, name: str, readers: dict[str, list[int]], kept: set[str], constants: Collection[str]
+    graph: Flat, name: str, readers: dict[str, list[int]], kept: set[str], constants: Collection[str]
 ) -> list[int]:
     """Indices of the elementwise nodes that make one value of `name` alone, by way of Erf or Tanh; else empty."""
     if len(readers[name]) < 2:
@@ -69,7 +67,7 @@ def _gelu(
     return []
 
 
-def _is_halved_first(graph: onnx.GraphProto, inside: list[int], constants: Collection[str]) -> bool:
+def _is_halved_first(graph: Flat, inside: list[int], constants: Collection[str]) -> bool:
     """x (0.5 (1 + erf)), as torch writes it for old operator sets, is not a form that onnxruntime knows."""
     nodes = [graph.node[index] for index in inside]
     curved = {node.output[0] for node in nodes if node.op_type in ("Erf", "Tanh")}

@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.reading import operator, reads
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
 if TYPE_CHECKING:
-    import onnx
-
-    from edgeprof.counting.shapes import Tensor
+    from edgeprof.counting.flattening import Flat, Node
+    from edgeprof.counting.tensors import Tensor
 
 ALWAYS = 2**62  # the last use of what belongs to the caller
 
 
 def peak(
-    graph: onnx.GraphProto,
+    graph: Flat,
     tensors: Mapping[str, Tensor],
     constants: Collection[str],
     fused: Mapping[str, int],
@@ -49,7 +47,7 @@ def peak(
 class _Buffers:
     def __init__(
         self,
-        graph: onnx.GraphProto,
+        graph: Flat,
         tensors: Mapping[str, Tensor],
         constants: Collection[str],
         fused: Mapping[str, int],
@@ -68,8 +66,8 @@ class _Buffers:
     def alive(self) -> int:
         return sum(self.size.values())
 
-    def make(self, index: int, node: onnx.NodeProto) -> None:
-        kind = operator(node)
+    def make(self, index: int, node: Node) -> None:
+        kind = node.operator
         for name in node.output:
             if not name or name in self.constants or name not in self.tensors or name in self.fused:
                 continue
@@ -85,7 +83,7 @@ class _Buffers:
             if self.last_use[name] == index:  # a view may have made it live longer
                 self.size.pop(name, None)
 
-    def _shared(self, kind: str, index: int, node: onnx.NodeProto, output: str) -> str:
+    def _shared(self, kind: str, index: int, node: Node, output: str) -> str:
         """The buffer that an output is written into, if it is one that is there already."""
         if kind in VIEWS:
             return self.buffer.get(node.input[0], "")
@@ -109,15 +107,15 @@ class _Buffers:
         self.expiring.setdefault(index, []).append(name)
 
 
-def last_uses(graph: onnx.GraphProto, fused: Mapping[str, int]) -> dict[str, int]:
+def last_uses(graph: Flat, fused: Mapping[str, int]) -> dict[str, int]:
     """Index of the last node that reads a tensor. Who reads a view reads what it shows; who reads for a fused node
     reads when that runs."""
     uses: dict[str, int] = {}
     for index in range(len(graph.node) - 1, -1, -1):
         node = graph.node[index]
         at = max((fused.get(name, index) for name in node.output), default=index)
-        if operator(node) in VIEWS and node.output:
+        if node.operator in VIEWS and node.output:
             at = max(at, uses.get(node.output[0], at))
-        for name in reads(node):
+        for name in node.input:
             uses[name] = max(uses.get(name, at), at)
     return uses

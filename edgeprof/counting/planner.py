@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeprof.counting.live import ALWAYS, last_uses
-from edgeprof.counting.reading import operator
 from edgeprof.counting.rules import IN_PLACE, VIEWS
 
 if TYPE_CHECKING:
-    import onnx
-
-    from edgeprof.counting.shapes import Tensor
+    from edgeprof.counting.flattening import Flat, Node
+    from edgeprof.counting.tensors import Tensor
 
 
 @dataclass(eq=False)
@@ -43,9 +41,7 @@ class Plan:
     buffers: list[Buffer] = field(default_factory=list)
 
 
-def plan(
-    graph: onnx.GraphProto, tensors: Mapping[str, Tensor], constants: Collection[str], fused: Mapping[str, int]
-) -> Plan:
+def plan(graph: Flat, tensors: Mapping[str, Tensor], constants: Collection[str], fused: Mapping[str, int]) -> Plan:
     """
     Args:
         constants: weights, and what is made of nothing but weights.
@@ -61,7 +57,7 @@ def plan(
 class _Planner:
     def __init__(
         self,
-        graph: onnx.GraphProto,
+        graph: Flat,
         tensors: Mapping[str, Tensor],
         constants: Collection[str],
         fused: Mapping[str, int],
@@ -75,8 +71,8 @@ class _Planner:
         self.at: dict[str, Buffer] = {}
         self.free: dict[Tensor, list[Buffer]] = {}
 
-    def place(self, index: int, node: onnx.NodeProto) -> None:
-        kind = operator(node)
+    def place(self, index: int, node: Node) -> None:
+        kind = node.operator
         for name in node.output:
             if name not in self.tensors or name in self.unplanned:
                 continue
@@ -87,7 +83,7 @@ class _Planner:
             buffer.output = buffer.output or name in self.outputs
             buffer.last = ALWAYS if buffer.output else max(buffer.last, self.uses.get(name, index))
 
-    def _choose(self, kind: str, index: int, node: onnx.NodeProto, name: str) -> Buffer:
+    def _choose(self, kind: str, index: int, node: Node, name: str) -> Buffer:
         tensor = self.tensors[name]
         if kind in VIEWS:
             return self.at[node.input[0]]
@@ -102,7 +98,7 @@ class _Planner:
         self.made.buffers.append(Buffer(tensor, index, index))
         return self.made.buffers[-1]
 
-    def release(self, index: int, node: onnx.NodeProto) -> None:
+    def release(self, index: int, node: Node) -> None:
         """What nobody needs after a node waits for a tensor of its shape."""
         touched = {id(held): held for name in (*node.input, *node.output) if (held := self.at.get(name))}
         for buffer in touched.values():

@@ -89,7 +89,7 @@ def spec_of(value: Any, *, rank_required: bool = True) -> TensorSpec:
     Raises:
         ModelFileError: the file does not say what it is, or (`rank_required`) how many dimensions a tensor has.
     """
-    kind, tensor = _tensor_in(value.type)
+    kind, tensor = tensor_in(value.type)
     if rank_required and (tensor is None or not tensor.elem_type):
         raise ModelFileError(
             f"The file does not say what type of numbers input '{value.name}' takes.",
@@ -108,15 +108,15 @@ def spec_of(value: Any, *, rank_required: bool = True) -> TensorSpec:
     )
 
 
-def _tensor_in(kind: Any) -> tuple[Literal["tensor", "sequence", "optional", "map"], Any]:
+def tensor_in(kind: Any) -> tuple[Literal["tensor", "sequence", "optional", "map"], Any]:
     """How tensors are wrapped in a type, and the innermost type of tensor; None where there is none."""
     match kind.WhichOneof("value"):
         case "sequence_type":
-            return "sequence", _tensor_in(kind.sequence_type.elem_type)[1]
+            return "sequence", tensor_in(kind.sequence_type.elem_type)[1]
         case "optional_type":
-            return "optional", _tensor_in(kind.optional_type.elem_type)[1]
+            return "optional", tensor_in(kind.optional_type.elem_type)[1]
         case "map_type":
-            return "map", _tensor_in(kind.map_type.value_type)[1]
+            return "map", tensor_in(kind.map_type.value_type)[1]
         case "tensor_type":
             return "tensor", kind.tensor_type
         case "sparse_tensor_type":

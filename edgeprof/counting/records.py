@@ -20,8 +20,10 @@ class GraphCosts(Record, frozen=True, kw_only=True):
 
     nodes: tuple[NodeCost, ...]
     uncounted: tuple[Uncounted, ...] = ()
+    problems: tuple[str, ...] = ()  # why it cannot run at these sizes, as far as shapes tell
     params: int  # elements of weight tensors, scales and zero points of quantization left out
     weights_bytes: int  # of all initializers, as stored
+    attended: int | None = None  # query positions that attention runs over; None: there is none, or it is not sized
     live_bytes: int  # the most tensors alive at once, graph inputs and outputs among them, weights not
     live_at: str  # the node that runs then
     working_bytes: int = 0  # what onnxruntime's CPU provider is predicted to hold beside weights, inputs included

@@ -68,6 +68,7 @@ class Heads:
     """Sizes of an attention: what its two matmuls do, and the scores between them."""
 
     def __init__(self, batch: int, heads: int, queries: int, keys: int, size: int, value_size: int) -> None:
+        self.queries = queries
         self.pairs = queries * keys
         self.scores = batch * heads * self.pairs
         self.macs = self.scores * (size + value_size)
@@ -229,8 +230,6 @@ MOVEMENT = {
     *(MS + name for name in ("BiasSplitGelu", "ExpandDims", "GatherND", "NhwcMaxPool", "RotaryEmbedding", "Trilu")),
 }
 
-CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
-
 WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | ELEMENTWISE | MOVEMENT
 """Operators that are known to multiply no matrices."""
 
@@ -257,9 +256,10 @@ QUANTIZATION: dict[str, tuple[int, ...]] = {
 
 OPERANDS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(LOOKUPS, (0,)),
-    **dict.fromkeys(PRODUCTS, (0, 1)),
-    "QLinearMatMul": (0, 3),
-    MS + "QGemm": (0, 3),
+    **dict.fromkeys((*PRODUCTS, *CONVOLUTIONS), (0, 1)),
+    **dict.fromkeys(RECURRENT, (1, 2)),
+    **dict.fromkeys(("QLinearMatMul", MS + "QGemm", "QLinearConv", MS + "QLinearConv"), (0, 3)),
+    **dict.fromkeys((MS + "Attention", MS + "QAttention"), (1,)),
 }
 """Inputs that are looked up or multiplied: the others are indices, biases, scales and zero points."""
 

@@ -1,97 +1,137 @@
 """The shape of every tensor of a graph at one shape of its inputs.
 
 Standard operators by onnx's own shape inference, one node at a time, so that it can be told what shape arithmetic has
-come to so far; operators of onnxruntime by a table of ours.
+come to so far; operators of onnxruntime by a table of ours. What control flow runs is decided on the way, and stands
+in the list of nodes (`flattening`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprof.counting import values
+from edgeprof.counting import control, flattening, values
 from edgeprof.counting.contrib import OUTPUTS, UNFIT, Rule
-from edgeprof.counting.reading import attributes, operator
+from edgeprof.counting.flattening import Flat, Node
+from edgeprof.counting.problems import misfit, problem
+from edgeprof.counting.reading import tensor_in
+from edgeprof.counting.tensors import Tensor
+from edgeprof.counting.weights import constant_tensor
+from edgeprof.process import Progress, silent
 
 if TYPE_CHECKING:
     import onnx
 
     from edgeprof.counting.values import Array
 
-BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+STANDARD, ML = "ai.onnx", "ai.onnx.ml"
+FLOAT, INT64 = 1, 7  # TensorProto
+INDICES = {6, 7}  # INT32, INT64
+EVERY = 1000  # nodes between two reports of progress
 
 
-class Tensor(NamedTuple):
-    """An element type of ONNX and a shape; None where it depends on data."""
-
-    dtype: int
-    shape: tuple[int, ...] | None
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape) if self.shape is not None else 0
-
-    @property
-    def nbytes(self) -> int:
-        return stored_bytes(self.dtype, self.size)
-
-
-def stored_bytes(dtype: int, elements: int) -> int:
-    from onnx import TensorProto, helper
-
-    bits = BITS.get(TensorProto.DataType.Name(dtype))
-    if bits:
-        return -(-elements * bits // 8)
-    return elements * int(helper.tensor_dtype_to_np_dtype(dtype).itemsize)
-
-
-def infer(model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def infer(
+    model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, Array] | None = None
+) -> dict[str, Tensor]:
     """Every tensor by name, initializers too. What could not be inferred is not there, or has no shape."""
-    return _Inference(model, inputs).run()
+    return Inference(model, inputs, known).tensors
 
 
 def evaluate(
-    model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], most: int
+    model: onnx.ModelProto,
+    inputs: Mapping[str, tuple[int, ...]],
+    most: int,
+    known: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Array]]:
     """As `infer`; and what those tensors hold that depend on sizes alone, of up to `most` elements each."""
-    inference = _Inference(model, inputs, most)
-    return inference.run(), inference.values
+    found = Inference(model, inputs, known, most)
+    return found.tensors, found.values
 
 
-class _Inference:
-    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], most: int = values.SMALL) -> None:
+class Inference:
+    """One pass over the nodes that run."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        inputs: Mapping[str, tuple[int, ...]],
+        known: Mapping[str, Array] | None = None,
+        most: int = values.MOST,
+        progress: Progress = silent,
+    ) -> None:
+        """
+        Args:
+            inputs: shapes of inputs; one that is not here has the shape that the file states.
+            known: what inputs hold, where that is known.
+            most: elements up to which values are computed.
+        """
         from onnx import helper
 
         self.model, self.most = model, most
         self.opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in model.opset_import]
-        self.versions = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+        self.versions = {one.domain if one.domain != STANDARD else "": one.version for one in model.opset_import}
         self.tensors: dict[str, Tensor] = {}
         self.types: dict[str, Any] = {}
         self.values: dict[str, Array] = {}
-        for tensor in model.graph.initializer:
-            self._add(tensor.name, Tensor(tensor.data_type, tuple(tensor.dims)))
-            self._know(tensor.name, tensor)
+        self.problems: dict[str, None] = {}
+        self.uncounted: list[tuple[str, str]] = []
+        self.flat = Flat([], model.graph.input, model.graph.output)
         for value in model.graph.input:
-            if value.name in inputs:
-                self._add(value.name, Tensor(value.type.tensor_type.elem_type, tuple(inputs[value.name])))
+            self._given(value, inputs, known or {})
+        total = len(model.graph.node)
+        for node in flattening.walk(model.graph, self._decide, self._hold):
+            if not len(self.flat.node) % EVERY and total:
+                progress("inferring shapes", min(len(self.flat.node) / total, 1.0))
+            self.flat.node.append(node)
+            self._infer(node)
 
-    def run(self) -> dict[str, Tensor]:
-        for node in self.model.graph.node:
-            if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-                self._constant(node)
-            elif rule := OUTPUTS.get(operator(node)):
-                self._contrib(node, rule)
-            elif node.domain in ("", "ai.onnx"):
-                self._standard(node)
-        return self.tensors
+    def _given(
+        self, value: onnx.ValueInfoProto, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, Array]
+    ) -> None:
+        kind, tensor = tensor_in(value.type)
+        if kind != "tensor":
+            self.types[value.name] = value.type
+        elif value.name in inputs and tensor is not None:
+            self._add(value.name, Tensor(tensor.elem_type, tuple(inputs[value.name])))
+        elif tensor is not None and tensor.elem_type:
+            self._add(value.name, Tensor(tensor.elem_type, _shape(tensor)))
+        if value.name in known:
+            self.values[value.name] = np.asarray(known[value.name])
 
-    def _contrib(self, node: onnx.NodeProto, rule: Rule) -> None:
+    def _hold(self, name: str, tensor: Any) -> None:
+        self.flat.stored[name] = tensor
+        if hasattr(tensor, "indices"):  # a sparse one is as large as what it stands for
+            self._add(name, Tensor(tensor.values.data_type, tuple(tensor.dims)))
+        else:
+            self._add(name, Tensor(tensor.data_type, tuple(tensor.dims)))
+            self._know(name, tensor)
+
+    def _decide(self, node: Node) -> flattening.Choice:
+        return control.choose(node, self.tensors, self.values)
+
+    def _infer(self, node: Node) -> None:
+        if node.reason:
+            self.uncounted.append((node.operator, node.reason))
+            self._declared(node)
+        elif node.operator == "Constant":
+            self._constant(node)
+        elif node.link:
+            self._link(node)
+        elif rule := OUTPUTS.get(node.operator):
+            self._by_table(node, rule)
+        elif "::" not in node.operator or node.operator.startswith(f"{ML}::"):
+            self._standard(node)
+        if found := problem(node, [self.tensors.get(name) for name in node.input], self.values):
+            self.problems[found] = None
+
+    def _by_table(self, node: Node, rule: Rule) -> None:
         found = [self.tensors.get(name) for name in node.input]
         try:
-            made = rule(found, attributes(node))
+            made = rule(found, node.attributes)
         except UNFIT:
             return  # what is not inferred is reported where it matters
         for name, tensor in zip(node.output, made, strict=False):
@@ -99,93 +139,130 @@ class _Inference:
                 self._add(name, Tensor(*tensor))
 
     def _add(self, name: str, tensor: Tensor) -> None:
-        from onnx import helper
-
         self.tensors[name] = tensor
-        self.types[name] = helper.make_tensor_type_proto(tensor.dtype, tensor.shape)
+        if tensor.dtype:
+            self.types[name] = _type(tensor)
 
     def _know(self, name: str, tensor: onnx.TensorProto) -> None:
         """Remember what a small tensor holds, if it lies in the file itself."""
         from onnx import TensorProto, numpy_helper
 
-        if tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= values.SMALL:
+        most = self.most if tensor.data_type in INDICES else values.SMALL
+        if tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= most:
             self.values[name] = numpy_helper.to_array(tensor)
 
-    def _constant(self, node: onnx.NodeProto) -> None:
-        from onnx import TensorProto, helper
+    def _constant(self, node: Node) -> None:
+        from onnx import TensorProto
 
-        (name, value), *_ = attributes(node).items()
-        array = None if isinstance(value, TensorProto) else np.asarray(value)
-        if array is None:
-            self._add(node.output[0], Tensor(value.data_type, tuple(value.dims)))
-            self._know(node.output[0], value)
-        elif array.dtype.kind in "if":
-            array = array.astype(np.float32 if name.startswith("value_float") else np.int64)
-            self._add(node.output[0], Tensor(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
-            self.values[node.output[0]] = array
+        tensor, _ = constant_tensor(node)
+        for name in node.output:
+            self._add(name, tensor)
+            for value in node.attributes.values():
+                if isinstance(value, TensorProto):
+                    self._know(name, value)
+                elif tensor.dtype in (FLOAT, INT64):
+                    self.values[name] = np.asarray(value, np.float32 if tensor.dtype == FLOAT else np.int64)
 
-    def _standard(self, node: onnx.NodeProto) -> None:
-        from onnx import defs, numpy_helper, shape_inference
+    # --- control flow ---
 
-        if not all(name in self.types for name in node.input if name):
+    def _declared(self, node: Node) -> None:
+        """Element types of what a node of control flow makes, where its bodies state them."""
+        for made in flattening.bodies(node).values():
+            skip = 1 if node.operator == flattening.LOOP else 0  # the condition stays inside
+            for value, name in zip(list(made.output)[skip:], node.output, strict=False):
+                kind, tensor = tensor_in(value.type)
+                if name and kind == "tensor" and tensor is not None and tensor.elem_type:
+                    self._add(name, Tensor(tensor.elem_type, None))
+
+    def _link(self, node: Node) -> None:
+        """Between a graph and a body: what goes in and comes out."""
+        made, missed = control.linked(node, self.tensors)
+        for name, tensor in made.items():
+            self._add(name, tensor)
+        for source, name in zip(node.input, node.output, strict=False):
+            if source in self.types:
+                self.types.setdefault(name, self.types[source])  # sequences and optionals too
+            if node.operator == "Identity" and source in self.values:
+                self.values[name] = self.values[source]
+        if missed:
+            self.uncounted.append((node.attributes["of"], missed))
+
+    # --- operators of the standard ---
+
+    def _standard(self, node: Node) -> None:
+        from onnx import checker, defs, numpy_helper, shape_inference
+
+        if node.proto is None or not all(name in self.types for name in node.input if name):
             return  # comes from a node that could not be inferred
-        known = {name: numpy_helper.from_array(self.values[name]) for name in node.input if name in self.values}
+        proto, domain = node.proto, ML if "::" in node.operator else ""
+        local = dict(zip(proto.input, node.input, strict=True))
+        held = {mine: self.values[name] for mine, name in local.items() if name in self.values}
         try:
-            schema = defs.get_schema(node.op_type, self.versions.get("ai.onnx", 0))
             found = shape_inference.infer_node_outputs(
-                schema,
-                node,
-                {name: self.types[name] for name in node.input if name},
-                known,
+                _schema(domain, proto.op_type, self.versions.get(domain, 0)),
+                proto,
+                {mine: self.types[name] for mine, name in local.items() if name},
+                {mine: numpy_helper.from_array(array) for mine, array in held.items() if array.size <= values.SMALL},
                 opset_imports=self.opsets,
                 ir_version=self.model.ir_version,
             )
-        except (defs.SchemaError, shape_inference.InferenceError, RuntimeError):
-            return  # what is not inferred is reported where it matters
-        for name, kind in found.items():
-            if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
-                self.types[name] = kind
-                self.tensors[name] = Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type))
+        except (defs.SchemaError, shape_inference.InferenceError, checker.ValidationError, RuntimeError) as failure:
+            self._failed(node, failure)
+            return
+        for mine, name in zip(proto.output, node.output, strict=True):
+            if name and mine in found:
+                self._add_type(name, found[mine])
         self._evaluate(node)
 
-    def _evaluate(self, node: onnx.NodeProto) -> None:
-        """Shape arithmetic: what a node makes of values that are known."""
-        from onnx import helper
+    def _add_type(self, name: str, kind: onnx.TypeProto) -> None:
+        self.types[name] = kind
+        if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
+            self.tensors[name] = Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type))
 
-        if node.op_type in ("Shape", "Size"):
+    def _failed(self, node: Node, failure: Exception) -> None:
+        """What is not inferred is reported where it matters; shapes that do not fit let no run succeed."""
+        found = [self.tensors.get(name) for name in node.input if name]
+        sized = all(one is not None and one.shape is not None for one in found)
+        if sized and "[ShapeInferenceError]" in str(failure):
+            self.problems[misfit(node, found)] = None
+
+    def _evaluate(self, node: Node) -> None:
+        """Shape arithmetic: what a node makes of values that are known."""
+        if node.operator in ("Shape", "Size"):
             self._measure(node)
             return
         arrays = [self.values.get(name) for name in node.input]
         if any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
             return
-        if node.op_type == "Cast":
+        if node.operator == "Cast":
             made: Sequence[Array | None] = [_cast(arrays[0], self.tensors[node.output[0]].dtype)]
         else:
-            options = {key: _plain(value) for key, value in attributes(node).items()}
-            if node.op_type == "Split" and len(node.output) > 1:
+            options = {key: _plain(value) for key, value in node.attributes.items()}
+            if node.operator == "Split" and len(node.output) > 1:
                 options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
-            made = values.compute(node.op_type, arrays, options, self.most)
+            made = values.compute(node.operator, arrays, options, self.most)
         for name, array in zip(node.output, made, strict=False):
             if name and array is not None:
                 self.values[name] = array
-                self._add(name, Tensor(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
+                self._add(name, Tensor(_dtype(array.dtype), array.shape))
 
-    def _measure(self, node: onnx.NodeProto) -> None:
+    def _measure(self, node: Node) -> None:
         tensor = self.tensors.get(node.input[0])
         if tensor is None or tensor.shape is None:
             return
-        if node.op_type == "Size":
+        if node.operator == "Size":
             self.values[node.output[0]] = np.asarray(tensor.size, np.int64)
             return
-        options = attributes(node)
+        options = node.attributes
         span = slice(options.get("start", 0), options.get("end"))
         self.values[node.output[0]] = np.asarray(tensor.shape[span], np.int64)
 
 
 def _shape(kind: Any) -> tuple[int, ...] | None:
-    if not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
+    if not kind.HasField("shape"):
         return None
-    return tuple(dim.dim_value for dim in kind.shape.dim)
+    sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return sizes if min(sizes, default=0) >= 0 else None
 
 
 def _cast(array: Array | None, dtype: int) -> Array | None:
@@ -199,3 +276,48 @@ def _plain(value: Any) -> Any:
     from onnx import TensorProto, numpy_helper
 
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+@cache
+def _dtype(kind: Any) -> int:
+    from onnx import helper
+
+    return helper.np_dtype_to_tensor_dtype(kind)
+
+
+@lru_cache(100_000)
+def _type(tensor: Tensor) -> Any:
+    from onnx import helper
+
+    return helper.make_tensor_type_proto(tensor.dtype, tensor.shape)
+
+
+@cache
+def _schema(domain: str, name: str, version: int) -> Any:
+    """What onnx knows of an operator in an operator set.
+
+    Where it infers nothing there, or does not know the operator yet (optimizers write new ones into files of an older
+    operator set), as it knows it in a later one.
+
+    Raises:
+        SchemaError: it does not know it at all.
+    """
+    from onnx import defs
+
+    known = _schemas().get((domain, name), [])
+    held = [one for one in known if one.since_version <= version][-1:]
+    later = [one for one in known if one.since_version > version]
+    chosen = next((one for one in (*held, *later) if one.has_type_and_shape_inference_function), None)
+    if chosen is None:
+        raise defs.SchemaError(f"onnx infers nothing of {name}")
+    return chosen
+
+
+@cache
+def _schemas() -> dict[tuple[str, str], list[Any]]:
+    from onnx import defs
+
+    found: dict[tuple[str, str], list[Any]] = {}
+    for schema in sorted(defs.get_all_schemas_with_history(), key=lambda one: one.since_version):
+        found.setdefault((schema.domain, schema.name), []).append(schema)
+    return found

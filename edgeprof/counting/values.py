@@ -13,6 +13,8 @@ Compute = Callable[..., Array | list[Array] | None]
 
 SMALL = 256
 """Elements up to which a tensor is taken for shape arithmetic."""
+MOST = 1 << 18
+"""Elements up to which values are computed: positions, which are looked up in tables."""
 
 
 def _list(values: Any) -> list[int]:

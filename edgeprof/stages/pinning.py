@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeprof.counting import shapes
+from edgeprof.counting.tensors import Tensor
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.stages import graph
 
@@ -73,7 +74,7 @@ def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
     _skip_what_changes_nothing(model, tensors)
 
 
-def _skip_what_changes_nothing(model: ir.Model, tensors: Mapping[str, shapes.Tensor]) -> None:
+def _skip_what_changes_nothing(model: ir.Model, tensors: Mapping[str, Tensor]) -> None:
     """Slices of all, reshapes to the same shape: with fixed sizes many are left, and not every provider has them."""
     for node in list(model.graph):
         if node.op_type not in ("Slice", "Reshape", "Expand") or node.outputs[0].is_graph_output():

@@ -382,7 +382,7 @@ def branch(operator: str) -> Any:
 def test_control_flow_is_named() -> None:
     feeds = {"x": f32(2, 3), "c": np.asarray(True)}
     model = graph(node("If", "c", then_branch=branch("Relu"), else_branch=branch("Neg")), feeds)
-    assert uncounted(model, feeds) == {"If": (1, "its subgraphs run as often as the data say")}
+    assert uncounted(model, feeds) == {"If": (1, "which branch the node 'y' runs depends on data")}
 
 
 def test_operators_nobody_knows_are_named_and_counted() -> None:

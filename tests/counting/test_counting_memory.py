@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 
 from edgeprof import counting
 from edgeprof.counting.arena import Arena, pattern_bytes, resident_bytes
+from edgeprof.counting.flattening import everything
 from edgeprof.counting.fusing import unmade
 from edgeprof.counting.live import ALWAYS
 from edgeprof.counting.planner import Buffer, Plan, plan
@@ -42,7 +43,8 @@ def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> Plan:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)])
     weights = {"w0", "w1", "w2", "w3"}
-    return plan(graph, infer(model, shapes), weights, unmade(graph, weights))
+    flat = everything(graph)
+    return plan(flat, infer(model, shapes), weights, unmade(flat, weights))
 
 
 def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:

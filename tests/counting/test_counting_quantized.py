@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from edgeprof import counting
 from edgeprof.counting.dequantizing import absorbed, unpacked
+from edgeprof.counting.flattening import everything
 from edgeprof.counting.shapes import infer
 
 VOCABULARY, WIDTH, INNER = 96, 64, 160
@@ -219,8 +220,9 @@ def taken(nodes: list[onnx.NodeProto], feeds: Arrays) -> tuple[dict[str, int], s
     """What is never made, with its last reader; and which weights are unpacked in every run."""
     made = graph(nodes, feeds, WEIGHTS, outputs=["y"])
     constants = {*WEIGHTS, "v"}
-    never = absorbed(made.graph, infer(made, shapes(feeds)), constants)
-    return never, unpacked(made.graph, constants, never)
+    flat = everything(made.graph)
+    never = absorbed(flat, infer(made, shapes(feeds)), constants)
+    return never, unpacked(flat, constants, never)
 
 
 def test_a_product_works_on_integers() -> None:

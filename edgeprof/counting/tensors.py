@@ -1,0 +1,38 @@
+"""An element type and a shape, and the bytes that takes."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+from typing import NamedTuple
+
+BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+
+
+class Tensor(NamedTuple):
+    """An element type of ONNX and a shape; None where it depends on data."""
+
+    dtype: int
+    shape: tuple[int, ...] | None
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape) if self.shape is not None else 0
+
+    @property
+    def nbytes(self) -> int:
+        return stored_bytes(self.dtype, self.size)
+
+
+def stored_bytes(dtype: int, elements: int) -> int:
+    return -(-elements * _bits(dtype) // 8)
+
+
+@cache
+def _bits(dtype: int) -> int:
+    """Of one element; of a string, a pointer's."""
+    from onnx import TensorProto, helper
+
+    if dtype == TensorProto.UNDEFINED:
+        return 0
+    return BITS.get(TensorProto.DataType.Name(dtype)) or 8 * int(helper.tensor_dtype_to_np_dtype(dtype).itemsize)

@@ -1,0 +1,224 @@
+"""What a file stores: which tensors are parameters, how many numbers they hold, and who uses them first.
+
+Parameters are stored tensors of numbers with more than one value, each once: initializers and Constant nodes, those of
+bodies and functions too. Sizes, indices, scales and zero points of quantized weights are none; of a sparse tensor the
+values that are stored count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+from edgeprof.counting import rules
+from edgeprof.counting.contrib import MS, packing
+from edgeprof.counting.dequantizing import EIGHT_BITS
+from edgeprof.counting.flattening import CONTROL_FLOW, Flat, Node
+from edgeprof.counting.tensors import Tensor
+
+NO_NUMBERS = {6, 7, 8, 9, 12, 13}  # TensorProto: INT32, INT64, STRING, BOOL, UINT32, UINT64
+INT64, FLOAT, STRING = 7, 1, 8
+
+
+class Weights:
+    """Stored tensors, what is made of nothing else, and the parameters that each holds."""
+
+    def __init__(self, flat: Flat) -> None:
+        """
+        Args:
+            flat: everything in the file (`flattening.everything`).
+        """
+        self.stored: dict[str, Tensor] = {}
+        self.made_of: dict[str, tuple[str, ...]] = {}  # constants -> what they are made of; stored ones of nothing
+        self._formats: set[str] = set()  # scales and zero points, and what they are made of
+        self._integers: set[str] = set()  # weights in integers of 32 bits: biases of quantized products
+        self._narrow: set[str] = set()  # constants of 8 bits, and what is made of them
+        self._table: dict[str, str] = {}  # rows that are looked up -> the table
+        self._real: set[str] = set()  # weights of 8 bits, or rows of them, made real: they are multiplied by scales
+        self._packed: dict[str, int] = {}  # numbers in tensors that hold several in an element
+        self._shared: dict[tuple[str, str], str] = {}  # Constants of functions that are called several times
+        for name, tensor in flat.stored.items():
+            self._hold(name, stored_tensor(tensor))
+        scales = {name for node in flat.node if node.operator == "DynamicQuantizeLinear" for name in node.output[1:]}
+        for node in flat.node:
+            self._trace(node, scales)
+        self.constants = set(self.made_of)
+        self.parameters = {name: self._elements(name) for name in self.stored}
+        self.total_bytes = sum(tensor.nbytes for tensor in self.stored.values())
+        self._only_formats: dict[str, bool] = {}
+        for name, parts in self.made_of.items():  # parts come before what is made of them
+            alone = all(self._only_formats.get(part, False) for part in parts)
+            self._only_formats[name] = alone if parts else name in self._formats
+
+    @property
+    def total(self) -> int:
+        return sum(self.parameters.values())
+
+    def is_weight(self, name: str) -> bool:
+        """Whether a tensor is made of nothing but weights, and is not only their scales."""
+        return not self._only_formats.get(name, True)
+
+    def operands(self, node: Node) -> list[str]:
+        """The operands of a product or table that are weights, or come from nothing else."""
+        names = [node.input[at] for at in rules.OPERANDS.get(node.operator, ()) if at < len(node.input)]
+        return [name for name in names if self.is_weight(name)]
+
+    def origins(self, name: str, but: Container[str] = ()) -> list[str]:
+        """The stored tensors that one is made of.
+
+        Args:
+            but: tensors that are passed over, with all that they are made of.
+        """
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            at = waiting.pop()
+            if at in self.made_of and at not in found and at not in but:
+                found[at] = None
+                waiting += self.made_of[at]
+        return list(found)
+
+    def values(self, name: str) -> int:
+        """Parameters in the tensors that one is made of."""
+        return sum(self.parameters.get(origin, 0) for origin in self.origins(name))
+
+    # --- following weights ---
+
+    def _hold(self, name: str, tensor: Tensor) -> None:
+        self.stored[name] = tensor
+        self.made_of[name] = ()
+        if tensor.dtype in EIGHT_BITS:
+            self._narrow.add(name)
+
+    def _trace(self, node: Node, scales: set[str]) -> None:
+        """Follow weights through nodes that have nothing but weights to work on, and see which are only formats."""
+        kind, used = node.operator, [name for name in node.input if name]
+        if kind == "Constant":
+            self._constant(node)
+            return
+        for position in rules.QUANTIZATION.get(kind, ()):
+            if position < len(node.input):
+                self._is_format(node.input[position])
+        for position, elements in _packed(node):
+            for origin in self.origins(node.input[position]):
+                if origin in self.stored:
+                    self._packed.setdefault(origin, elements(self.stored[origin]))
+        if kind == "DequantizeLinear" and used and used[0] in self.stored:
+            self._integers.add(used[0])
+        if kind == "Mul" and not scales.isdisjoint(used):  # the scale of the product of two quantized matrices
+            for name in used:
+                self._is_format(name)
+        self._trace_scales(node, used)
+        if kind not in CONTROL_FLOW and used and all(name in self.made_of for name in used):
+            self.made_of.update(dict.fromkeys((name for name in node.output if name), tuple(used)))
+            if not self._narrow.isdisjoint(used):
+                self._narrow.update(node.output)
+
+    def _constant(self, node: Node) -> None:
+        tensor, told = constant_tensor(node)
+        for name in node.output:
+            first = self._shared.setdefault(told, name) if told else name
+            if first == name:
+                self._hold(name, tensor)
+            else:
+                self.made_of[name] = (first,)
+
+    def _trace_scales(self, node: Node, used: list[str]) -> None:
+        """Integers that a Cast makes real and a Mul scales: what stands for a DequantizeLinear that would stay."""
+        if node.operator == "Gather" and used and used[0] in self.made_of:
+            self._table.update(dict.fromkeys(node.output, used[0]))
+        elif node.operator == "Cast" and used and self._table.get(used[0], used[0]) in self._narrow:
+            self._real.update(node.output)
+        elif node.operator == "Mul" and not self._real.isdisjoint(used):
+            for name in used:
+                if name not in self._real:
+                    self._is_format(name if name in self.made_of else self._table.get(name, ""))
+
+    def _is_format(self, name: str) -> None:
+        self._formats.update(self.origins(name, but=self._formats))
+
+    def _elements(self, name: str) -> int:
+        tensor = self.stored[name]
+        indices = tensor.dtype in NO_NUMBERS and name not in self._integers
+        if indices or name in self._formats or tensor.size <= 1:
+            return 0
+        return self._packed.get(name, tensor.size)
+
+
+class Claims:
+    """Whose weights they are: of the first node that uses them."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._claimed: set[str] = set()
+
+    def of(self, node: Node) -> tuple[int, int]:
+        """Parameters and bytes of the weights that a node is the first to use."""
+        if node.output and node.output[0] in self.weights.constants:
+            return 0, 0
+        return self._take(node.input)
+
+    def rest(self) -> tuple[int, int]:
+        """Of those that no node uses."""
+        return self._take(list(self.weights.stored))
+
+    def _take(self, names: Sequence[str]) -> tuple[int, int]:
+        params = nbytes = 0
+        for name in names:
+            if name in self._claimed or name not in self.weights.made_of:
+                continue
+            origins = self.weights.origins(name, but=self._claimed)
+            self._claimed.update(origins)
+            params += sum(self.weights.parameters.get(origin, 0) for origin in origins)
+            nbytes += sum(self.weights.stored[origin].nbytes for origin in origins if origin in self.weights.stored)
+        return params, nbytes
+
+
+PACKED: dict[str, tuple[tuple[int, ...], str]] = {
+    MS + "MatMulNBits": ((1,), "bits"),
+    MS + "MatMulBnb4": ((1,), "bits"),
+    MS + "GatherBlockQuantized": ((0,), "bits"),
+    MS + "QMoE": ((2, 5, 8), "expert_weight_bits"),
+}
+"""Inputs whose elements hold several numbers, and the attribute that has the bits of one."""
+
+
+def _packed(node: Node) -> list[tuple[int, Callable[[Tensor], int]]]:
+    """Inputs that are packed, and how many numbers a tensor then has."""
+    if node.operator not in PACKED:
+        return []
+    positions, bits = PACKED[node.operator]
+    options = node.attributes
+
+    def numbers(tensor: Tensor) -> int:
+        if "N" in options and "K" in options:  # blocks may be larger than what is left of a row
+            return int(options["N"]) * int(options["K"])
+        return tensor.size * packing(tensor.dtype, options, bits)
+
+    return [(at, numbers) for at in positions if at < len(node.input) and node.input[at]]
+
+
+def stored_tensor(tensor: Any) -> Tensor:
+    """Type and shape of an initializer; of a sparse one, the values that it stores."""
+    import onnx
+
+    if isinstance(tensor, onnx.SparseTensorProto):
+        tensor = tensor.values
+    return Tensor(tensor.data_type, tuple(tensor.dims))
+
+
+def constant_tensor(node: Node) -> tuple[Tensor, tuple[str, str] | None]:
+    """What a Constant node holds; and, in a function, the name that all its calls share."""
+    import onnx
+
+    for name, value in node.attributes.items():
+        if isinstance(value, onnx.TensorProto | onnx.SparseTensorProto):
+            dense = value if isinstance(value, onnx.TensorProto) else value.values
+            shared = (dense.doc_string, dense.name) if dense.doc_string.startswith(OF_FUNCTION) else None
+            return stored_tensor(value), shared
+        dtype = FLOAT if "float" in name else INT64 if "int" in name else STRING
+        return Tensor(dtype, (len(value),) if isinstance(value, list) else ()), None
+    return Tensor(0, None), None
+
+
+OF_FUNCTION = "constant of function "
