@@ -219,6 +219,28 @@ def _replaced(final: Path) -> Path:
     return final.with_name(f".{final.name}.replaced")
 
 
+# --- what files name -----------------------------------------------------------------------------------
+
+
+def within(folder: Path, name: str, holder: Path, error: type[EdgeprofError]) -> Path:
+    """The path that `holder` calls `name`, in `folder` or below it.
+
+    Links may stay in the folder, or lead where those of a hub cache do: from .../snapshots/... into .../blobs.
+
+    Raises:
+        error: it lies elsewhere; a file that came from elsewhere must not choose what is read here.
+    """
+    path, parts = folder / name, re.split(r"[/\\]", name)
+    downwards = not Path(name).is_absolute() and ".." not in parts and "\0" not in name and max(map(len, parts)) < 256
+    snapshots = [parent.parent for parent in path.absolute().parents if parent.name == "snapshots"]
+    roots = [os.path.realpath(root) for root in (folder, *(cache / "blobs" for cache in snapshots))]
+    if not downwards or not any(Path(os.path.realpath(path)).is_relative_to(root) for root in roots):
+        raise error(
+            f"{holder} names {name}, which does not lie in its folder.", "Get all files from where they were published."
+        )
+    return path
+
+
 # --- keys ----------------------------------------------------------------------------------------------
 
 
@@ -257,7 +279,9 @@ def load_artifact(folder: Path) -> Artifact:
         RunError: the record is damaged, or a file it names is missing or has another size.
     """
     artifact = _record(folder)
-    model = (folder / artifact.path).absolute()
+    model = within(folder, artifact.path, folder / ARTIFACT_FILE, RunError).absolute()
+    for graph in artifact.static:
+        within(folder, graph.file, folder / ARTIFACT_FILE, RunError)
     weights = model.with_name(model.name + ".data")
     if not model.is_file() or (artifact.data_bytes and not weights.is_file()):
         raise RunError(f"{folder} has lost its model files.", "Export it again with --force.")

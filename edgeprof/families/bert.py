@@ -5,6 +5,7 @@ Sizes: Devlin et al. 2019 (base, large); Turc et al. 2019, "Well-Read Students L
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ from edgeprof.families.base import (
     traceable_module,
 )
 from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
+from edgeprof.families.settings import MOST_LAYERS, SHARED, activation, epsilon, flag, only, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -74,6 +76,20 @@ class BERT(TransformersFamily):
         "hidden_act": "gelu",
         "tie_word_embeddings": True,
     }
+    settings = {  # noqa: RUF012
+        **SHARED,
+        "num_hidden_layers": size(most=MOST_LAYERS),
+        "hidden_size": size(),
+        "num_attention_heads": size(),
+        "intermediate_size": size(),
+        "vocab_size": size(),
+        "max_position_embeddings": size(),
+        "type_vocab_size": size(),
+        "hidden_act": activation(),
+        "layer_norm_eps": epsilon(),
+        "position_embedding_type": only('"absolute"', "absolute"),
+        "tie_word_embeddings": flag(),
+    }
     variants = (
         _small("bert-tiny", 2, 128),
         _small("bert-mini", 4, 256),
@@ -83,6 +99,12 @@ class BERT(TransformersFamily):
         _row("bert-large", 24, 1024, "google-bert/bert-large-uncased"),
     )
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
+
+    def require_consistent(self, variant: Variant, file: Path) -> None:
+        super().require_consistent(variant, file)
+        padding, vocabulary = variant.config.get("pad_token_id", 0), self.value(variant, "vocab_size")
+        if padding >= vocabulary:
+            raise refusal(file, "pad_token_id", padding, f"Allowed is a token below vocab_size, {vocabulary:,}.")
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(

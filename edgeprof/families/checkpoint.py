@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import TRANSFORMERS
+from edgeprof.families import TRANSFORMERS, settings
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Variant
+from edgeprof.store import within
 
 CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -19,19 +20,22 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
     """The variant that a folder holds, and the folder its encoder lies in.
 
     Raises:
-        CheckpointError: no readable config.json, an architecture edgeprof does not know, or no safetensors weights.
+        CheckpointError: no readable config.json, a setting out of its range, an architecture that edgeprof does not
+            know, no safetensors weights, or a file that leads out of the folder.
     """
     folder = _encoder_folder(folder)
-    config = _config(folder)
-    family = _family(config, folder)
-    task = _task(family, config, folder)
+    written = _config(folder)
+    family = _family(written, folder)
+    task = _task(family, written, folder)
+    config = settings.read(_labelled(written), family.settings, family.aliases, folder / CONFIG_FILE)
     if task.name == "base" and not any("pooler." in tensor for tensor in tensor_names(folder)):
         task = next((other for other in family.tasks if other.name == "encoder"), task)
-    settings = {**family.defaults, **config}
-    max_tokens = next((settings[limit] for limit in LIMITS if limit in settings), None)
+    whole = {**family.defaults, **config}
+    max_tokens = next((whole[limit] for limit in LIMITS if limit in whole), None)
     variant = Variant(
         name=name, family=family.name, task=task.name, config=config, max_tokens=max_tokens, source=str(folder)
     )
+    family.require_consistent(variant, folder / CONFIG_FILE)
     return variant, folder
 
 
@@ -45,7 +49,7 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        return [folder / shard for shard in _shards(index)]
+        return _shards(index)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
     if pickles:
         raise CheckpointError(
@@ -55,15 +59,16 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder} holds no weights.", "Expected model.safetensors beside config.json.")
 
 
-def _shards(index: Path) -> list[str]:
+def _shards(index: Path) -> list[Path]:
     match _json(index):
-        case {"weight_map": {**shard_of_tensor}}:
-            shards = sorted({str(shard) for shard in shard_of_tensor.values()})
+        case {"weight_map": {**shard_of_tensor}} if shard_of_tensor:
+            names = sorted({str(shard) for shard in shard_of_tensor.values()})
         case _:
             raise CheckpointError(f"{index} names no weight files.", "Download it again.")
+    shards = [within(index.parent, name, index, CheckpointError) for name in names]
     for shard in shards:
-        if not (index.parent / shard).is_file():
-            raise CheckpointError(f"{index.parent} lacks {shard}, which its index names.", "Download it again.")
+        if not shard.is_file():
+            raise CheckpointError(f"{index.parent} lacks {shard.name}, which its index names.", "Download it again.")
     return shards
 
 
@@ -77,9 +82,12 @@ def tensor_names(folder: Path) -> list[str]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             try:
-                names += json.loads(file.read(min(length, path.stat().st_size)))
-            except ValueError as problem:
+                header = json.loads(file.read(min(length, path.stat().st_size)))
+            except (ValueError, RecursionError) as problem:
                 raise CheckpointError(f"{path} is not a safetensors file.", "Download it again.") from problem
+        if not isinstance(header, dict):
+            raise CheckpointError(f"{path} is not a safetensors file.", "Download it again.")
+        names += header
     return [name for name in names if name != "__metadata__"]
 
 
@@ -90,7 +98,7 @@ def _encoder_folder(folder: Path) -> Path:
         return folder
     match _json(modules):
         case [{"path": str(path)}, *_]:
-            return folder / path
+            return within(folder, path, modules, CheckpointError)
         case _:
             raise CheckpointError(f"{modules} does not say where the encoder lies.", "Give the encoder's own folder.")
 
@@ -109,9 +117,15 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
-    except ValueError as problem:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
         raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
+
+
+def _labelled(config: dict[str, Any]) -> dict[str, Any]:
+    """With the number of classes as `transformers` reads it: of the label table where there is one."""
+    table = config.get("id2label")
+    return {**config, "num_labels": len(table)} if isinstance(table, dict) and table else config
 
 
 def _family(config: dict[str, Any], folder: Path) -> TransformersFamily:
@@ -125,9 +139,13 @@ def _family(config: dict[str, Any], folder: Path) -> TransformersFamily:
 
 
 def _task(family: TransformersFamily, config: dict[str, Any], folder: Path) -> Task:
-    architecture = (config.get("architectures") or [None])[0]
-    if architecture is None:
-        return next(task for task in family.tasks if task.name == "base")
+    match config.get("architectures"):
+        case None | []:
+            return next(task for task in family.tasks if task.name == "base")
+        case [str(architecture), *_]:
+            pass
+        case other:
+            raise settings.refusal(folder / CONFIG_FILE, "architectures", other, "Allowed is a list of names.")
     for task in family.tasks:
         if task.architecture == architecture:
             return task

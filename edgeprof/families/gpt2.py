@@ -25,6 +25,7 @@ from edgeprof.families.base import (
     traceable_module,
 )
 from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
+from edgeprof.families.settings import MOST_LAYERS, SHARED, activation, epsilon, flag, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -59,6 +60,7 @@ GPT3 = (
 class GPT2(TransformersFamily):
     name = "gpt2"
     model_type = "gpt2"
+    heads_key = "n_head"
     activation_key = "activation_function"
     tasks = (
         Task(name="causal-lm", architecture="GPT2LMHeadModel", outputs=("logits",)),
@@ -79,6 +81,26 @@ class GPT2(TransformersFamily):
         "vocab_size": 50257,
         "activation_function": "gelu_new",
         "tie_word_embeddings": True,
+    }
+    settings = {  # noqa: RUF012
+        **SHARED,
+        "n_layer": size(most=MOST_LAYERS),
+        "n_embd": size(),
+        "n_head": size(),
+        "n_inner": size(optional=True),
+        "n_positions": size(),
+        "vocab_size": size(),
+        "activation_function": activation(),
+        "layer_norm_epsilon": epsilon(),
+        "scale_attn_weights": flag(),
+        "scale_attn_by_inverse_layer_idx": flag(),
+        "tie_word_embeddings": flag(),
+    }
+    aliases = {  # noqa: RUF012
+        "num_hidden_layers": "n_layer",
+        "hidden_size": "n_embd",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
     }
     variants = (
         _row("gpt2", 12, 768, 12),

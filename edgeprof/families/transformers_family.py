@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgeprof.errors import CheckpointError
 from edgeprof.families.base import Family
+from edgeprof.families.settings import Setting
 from edgeprof.schema import Record, Variant
 
 if TYPE_CHECKING:
     import torch
+
+ATTENTION = "sdpa"
+"""The implementation that is traced; a config.json has no say in it."""
 
 
 class Task(Record, frozen=True, kw_only=True):
@@ -20,18 +27,25 @@ class Task(Record, frozen=True, kw_only=True):
 
 
 class TransformersFamily(Family):
-    """Its variants' `config` and its `defaults` have the keys of a config.json."""
+    """Its variants' `config`, its `defaults` and its `settings` have the keys of a config.json."""
 
     model_type: ClassVar[str]  # `transformers`' word for it in config.json
     tasks: ClassVar[tuple[Task, ...]]
+    settings: ClassVar[Mapping[str, Setting]]  # all that is taken from a config.json
+    aliases: ClassVar[Mapping[str, str]] = {}  # other names that `transformers` knows for them
+    heads_key: ClassVar[str] = "num_attention_heads"
     activation_key: ClassVar[str] = "hidden_act"  # where config.json tells the activation function of the MLP
 
     def build(self, variant: Variant) -> torch.nn.Module:
+        model: torch.nn.Module = self.model_class(variant)(self.model_config(variant), **self.model_options(variant))
+        return model
+
+    def model_config(self, variant: Variant) -> Any:
+        """The configuration in `transformers`' own class."""
         import transformers
 
-        config = transformers.AutoConfig.for_model(**{**variant.config, "model_type": self.model_type})
-        model: torch.nn.Module = self.model_class(variant)(config, **self.model_options(variant))
-        return model
+        own = {"model_type": self.model_type, "attn_implementation": ATTENTION}
+        return transformers.AutoConfig.for_model(**{**variant.config, **own})
 
     def model_class(self, variant: Variant) -> Any:
         """The class of `transformers` that computes it."""
@@ -45,6 +59,19 @@ class TransformersFamily(Family):
 
     def activation(self, variant: Variant) -> str:
         return str(self.value(variant, self.activation_key))
+
+    def require_consistent(self, variant: Variant, file: Path) -> None:
+        """Refuse settings that are each possible and not possible together; `file` is where they were read.
+
+        Raises:
+            CheckpointError: names the keys and what they have to be.
+        """
+        summary = self.summary(variant)
+        if summary.heads and summary.width % summary.heads:
+            raise CheckpointError(
+                f"{file} divides a width of {summary.width:,} among {summary.heads:,} heads ({self.heads_key}).",
+                "Allowed is a number of heads that divides the width.",
+            )
 
     def task(self, variant: Variant) -> Task:
         return next(task for task in self.tasks if task.name == variant.task)

@@ -6,12 +6,14 @@ Sizes: Dosovitskiy et al. 2021 (base, large, huge); Touvron et al. 2021, DeiT (t
 from __future__ import annotations
 
 from math import isqrt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgeprof.families.base import BATCH, Arrays, Component, Summary, real, row, traceable_module
 from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.settings import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -59,6 +61,21 @@ class ViT(TransformersFamily):
         "hidden_act": "gelu",
         "qkv_bias": True,
     }
+    settings = {  # noqa: RUF012
+        **SHARED,
+        "num_hidden_layers": size(most=MOST_LAYERS),
+        "hidden_size": size(),
+        "num_attention_heads": size(),
+        "intermediate_size": size(),
+        "image_size": size(),
+        "patch_size": size(),
+        "num_channels": size(),
+        "hidden_act": activation(),
+        "layer_norm_eps": epsilon(),
+        "qkv_bias": flag(),
+        "pooler_act": activation(),
+        "pooler_output_size": size(optional=True),
+    }
     variants = (
         _row("vit-tiny", 12, 192, 3, "WinKawaks/vit-tiny-patch16-224"),
         _row("vit-small", 12, 384, 6, "WinKawaks/vit-small-patch16-224"),
@@ -72,6 +89,14 @@ class ViT(TransformersFamily):
         Case(batch=3, tokens=1 + 2 * 3),
         Case(batch=1, tokens=1 + 14 * 14),
     )
+
+    def require_consistent(self, variant: Variant, file: Path) -> None:
+        super().require_consistent(variant, file)
+        patch, image, width = (self.value(variant, key) for key in ("patch_size", "image_size", "hidden_size"))
+        if patch > image:
+            raise refusal(file, "patch_size", patch, f"Allowed is at most image_size, {image:,}.")
+        if (pooled := variant.config.get("pooler_output_size", width)) != width:
+            raise refusal(file, "pooler_output_size", pooled, f"Allowed is hidden_size, {width:,}.")
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, said
-from edgeprof.families import family_of
+from edgeprof.families import checkpoint, family_of
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
@@ -142,6 +142,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
 
 
 def _load(family: TransformersFamily, variant: Variant, folder: str) -> Any:
+    """`transformers` gets tensors and a configuration, never the folder: it would follow what files there name."""
     import torch
     import transformers
     from safetensors import SafetensorError
@@ -149,9 +150,10 @@ def _load(family: TransformersFamily, variant: Variant, folder: str) -> Any:
     transformers.utils.logging.set_verbosity_error()
     try:
         model, info = family.model_class(variant).from_pretrained(
-            folder,
+            None,
+            config=family.model_config(variant),
+            state_dict=_tensors(Path(folder)),
             dtype=torch.float32,
-            use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
@@ -168,6 +170,28 @@ def _load(family: TransformersFamily, variant: Variant, folder: str) -> Any:
         if re.search(r"\.\d+\.", name) and not name.endswith(MASK_BUFFERS):  # a head of another task may be left out
             raise _misfit(f"Tensor {name} of {folder} has no place in the model that config.json asks for.")
     return model
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint, mapped from its files.
+
+    Raises:
+        CheckpointError: weights are stored as integers, which mean nothing without the tool that quantized them.
+    """
+    from safetensors import safe_open
+
+    tensors: dict[str, torch.Tensor] = {}
+    for file in checkpoint.weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118  (no mapping)
+    for name, tensor in tensors.items():
+        if name.endswith(".weight") and (not tensor.is_floating_point() or tensor.itemsize == 1):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"Tensor {name} of {folder} is stored as {kind}: the checkpoint is quantized.",
+                "Export the unquantized checkpoint, with --precision for a smaller file.",
+            )
+    return tensors
 
 
 def _misfit(what: str) -> CheckpointError:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small
+from hostile import CONFIG as HOSTILE
 from onnx_files import run
 
 from edgeprof.errors import CheckpointError
@@ -106,6 +107,60 @@ def test_code_that_a_checkpoint_brings_is_never_run(tmp_path: Path) -> None:
     code = f"from pathlib import Path\nPath({str(trace)!r}).touch()\nclass Model: pass\nclass Config: pass\n"
     (folder / "modeling_mine.py").write_text(code)
     names = {"AutoModel": "modeling_mine.Model", "AutoConfig": "modeling_mine.Config"}
-    exported(folder, tmp_path, auto_map=names)
+    exported(folder, tmp_path, auto_map=names, trust_remote_code=True)
     assert (tmp_path / "model.onnx").exists()
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(("family", "task"), [("gpt2", "causal-lm"), ("bert", "base"), ("vit", "image-classification")])
+def test_a_checkpoint_cannot_choose_what_is_loaded(
+    family: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub answers nobody, and neither kernels, quantizers, adapters nor generation settings are asked for."""
+    import socket
+
+    import torch
+    from transformers.integrations import hub_kernels
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the network or the kernels loader was reached")
+
+    folder = small.checkpoint(tmp_path / "made", family, task)
+    variant, _ = checkpoint.read(folder, "small")
+    expected = export.build(variant, Weights(folder=str(folder)))
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **HOSTILE}))
+    for name, content in BESIDE.items():
+        (folder / name).write_text(json.dumps(content))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(hub_kernels, "load_and_register_attn_kernel", refused)
+    monkeypatch.setattr(hub_kernels, "lazy_load_kernel", refused)
+    built = export.build(checkpoint.read(folder, "small")[0], Weights(folder=str(folder)))
+    assert built.config._attn_implementation == "sdpa"
+    assert not hasattr(built.config, "quantization_config")
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, built.state_dict()[name]), name
+
+
+BESIDE: dict[str, Any] = {
+    "adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "owner/name"},
+    "generation_config.json": {"custom_generate": "owner/name", "max_length": "many"},
+    "preprocessor_config.json": {"auto_map": {"AutoImageProcessor": "owner/name--code.Processor"}},
+    "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["owner/name--code.Tokenizer", None]}},
+    "processor_config.json": {"processor_class": "owner/name"},
+}
+"""Files in which `transformers` follows names."""
+
+
+def test_weights_of_integers_are_named_as_quantized(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = small.checkpoint(tmp_path / "made", "bert", "base")
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("query.weight"))
+    save_file({**tensors, name: tensors[name].to(torch.int8)}, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=rf"Tensor {name} of \S+ is stored as int8: the checkpoint is quantized"):
+        exported(folder, tmp_path)
