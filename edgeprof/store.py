@@ -35,6 +35,7 @@ from edgeprof.schema import (
     encode,
     encode_pretty,
 )
+from edgeprof.text import visible
 
 MODELS = Path("models")
 REPORTS = Path("reports")
@@ -279,9 +280,7 @@ def load_artifact(folder: Path) -> Artifact:
         RunError: the record is damaged, or a file it names is missing or has another size.
     """
     artifact = _record(folder)
-    model = within(folder, artifact.path, folder / ARTIFACT_FILE, RunError).absolute()
-    for graph in artifact.static:
-        within(folder, graph.file, folder / ARTIFACT_FILE, RunError)
+    model = (folder / artifact.path).absolute()
     weights = model.with_name(model.name + ".data")
     if not model.is_file() or (artifact.data_bytes and not weights.is_file()):
         raise RunError(f"{folder} has lost its model files.", "Export it again with --force.")
@@ -302,7 +301,10 @@ def record_beside(file: Path) -> Artifact | None:
 
 def _record(folder: Path) -> Artifact:
     file = folder / ARTIFACT_FILE
-    return decode(read_bytes(file, RunError), Artifact, str(file))
+    artifact = decode(read_bytes(file, RunError), Artifact, str(file))
+    for name in (artifact.path, *(graph.file for graph in artifact.static)):
+        within(folder, name, file, RunError)
+    return artifact
 
 
 def artifact_folders(root: Path) -> list[Path]:
@@ -505,10 +507,17 @@ def load_machine(folder: Path) -> Machine:
 
 
 def save_table(folder: Path, points: Iterable[Point]) -> Path:
-    """Write measurements.csv: a row per point, missing values empty."""
+    """Write measurements.csv: a row per point, missing values empty, texts that no spreadsheet takes for a formula."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(Point.__struct_fields__)
-    rows.writerows(["" if value is None else value for value in msgspec.structs.astuple(point)] for point in points)
+    rows.writerows(map(_cell, msgspec.structs.astuple(point)) for point in points)
     write_atomic(folder / TABLE_FILE, text.getvalue().encode())
     return folder / TABLE_FILE
+
+
+def _cell(value: Any) -> Any:
+    """Names come from files of others: a spreadsheet would compute what begins like a formula."""
+    if isinstance(value, str):
+        return f"'{visible(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else visible(value)
+    return "" if value is None else value

@@ -48,3 +48,8 @@ def percent(share: float) -> str:
 def ratio(value: float) -> str:
     """As many digits as a ratio of two medians can bear: 0.87x, 1.13x, 4.1x, 41x."""
     return f"{number(value, 3 if 1 <= value < 2 else 2)}x"
+
+
+def counted(number_of: int, what: str, many: str = "") -> str:
+    """A number and what it is of: "1 token", "1,024 tokens", "2 matrices" of ("matrix", "matrices")."""
+    return f"{number_of:,} {what if number_of == 1 else many or what + 's'}"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,6 +32,7 @@ from edgeprof.schema import (
     QuantReceipt,
     Reading,
     StageReceipt,
+    StaticGraph,
     TensorSpec,
     Variant,
     base,
@@ -439,6 +441,20 @@ def test_an_artifact_whose_weights_are_not_there_is_refused(data: bytes | None, 
         store.load_artifact(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "linked.onnx"])
+@pytest.mark.parametrize("static", [False, True])
+def test_a_record_names_no_file_outside_of_its_folder(name: str, static: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "fp32"
+    graph = StaticGraph(file=name, case=Case(batch=1, tokens=4), max_abs_error=0, sha256="", key="")
+    changes: dict[str, Any] = {"static": (graph,), "path": "model.onnx"} if static else {"path": name}
+    store.write_atomic(folder / "artifact.json", encode_pretty(msgspec.structs.replace(ARTIFACT, **changes)))
+    for file in (tmp_path / "model.onnx", folder / "model.onnx"):
+        file.touch()
+    (folder / "linked.onnx").symlink_to("../model.onnx")
+    with pytest.raises(RunError, match=rf"artifact\.json names {name}, which does not lie in its folder"):
+        store.load_artifact(folder)
+
+
 def test_keys_are_equal_exactly_when_the_parts_are() -> None:
     assert store.content_key({"a": 1, "b": 2}) == store.content_key({"b": 2, "a": 1})
     assert store.content_key("ab", "c") != store.content_key("a", "bc")
@@ -556,3 +572,24 @@ def test_the_table_has_the_documented_columns_first_and_in_order(tmp_path: Path)
     assert float(row["latency_median_s"]) == pytest.approx(0.2)
     empty = dict(zip(header, broken, strict=True))
     assert (empty["status"], empty["latency_median_s"], empty["error"]) == ("failed", "", "why")
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\\t=1"),
+        ("\r=1", "'\\r=1"),
+        ("a\n=b\x1b[2J", "a\\n=b\\x1b[2J"),
+        ("bert-base", "bert-base"),
+    ],
+)
+def test_a_name_is_no_formula_and_no_row_in_a_spreadsheet(name: str, cell: str, tmp_path: Path) -> None:
+    (point,) = statistics.points([msgspec.structs.replace(MEASUREMENT, variant=name)])
+    file = store.save_table(tmp_path, [msgspec.structs.replace(point, max_rel_error=-0.5)])
+    with file.open(newline="") as opened:
+        (row,) = csv.DictReader(opened)
+    assert (row["variant"], row["max_rel_error"]) == (cell, "-0.5")

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from edgeprof.errors import EdgeprofError, UsageError
+from edgeprof.text import visible
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -47,5 +48,5 @@ def _run() -> int:
 def _fail(problem: BaseException, sentence: str, code: int) -> None:
     if os.environ.get("EDGEPROF_DEBUG"):
         raise problem
-    print(f"edgeprof: {sentence}", file=sys.stderr)
+    print(f"edgeprof: {visible(sentence)}", file=sys.stderr)
     sys.exit(code)

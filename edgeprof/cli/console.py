@@ -1,17 +1,24 @@
-"""How things are shown: one table, one progress bar, one way to print JSON."""
+"""How things are shown: one table, one progress bar, one way to print JSON.
+
+Whatever is shown passes through `visible`: only line breaks around a line are edgeprof's own.
+"""
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.process import Progress
+from edgeprof.text import told_apart, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 WIDEST_TABLE = 1000
+WIDEST_NAME = 60
+"""In the first column of a table; the whole name is in the records."""
 
 
 def out() -> "Console":
@@ -24,24 +31,38 @@ def show_line(*parts: str | tuple[str, str]) -> None:
     """Print one line; a part may be (text, style)."""
     from rich.text import Text
 
-    out().print(Text.assemble(*parts))
+    styled = ((part, "") if isinstance(part, str) else part for part in parts)
+    out().print(Text.assemble(*((_line(text), style) for text, style in styled)))
+
+
+def _line(text: str) -> str:
+    breaks = len(text) - len(text.lstrip("\n"))
+    within = text.strip("\n")
+    return text[:breaks] + visible(within) + text[breaks + len(within) :]
 
 
 def show_json(value: Any) -> None:
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    print("\n".join("".join(one if one.isprintable() else _in_json(one) for one in line) for line in text.split("\n")))
+
+
+def _in_json(character: str) -> str:
+    """The same character to every reader of JSON."""
+    return json.dumps(character)[1:-1]
 
 
 def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """`columns` are (heading, "left" | "right")."""
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=visible(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading, side in columns:
-        table.add_column(heading, justify="right" if side == "right" else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+        table.add_column(visible(heading), justify="right" if side == "right" else "left", no_wrap=True)
+    brief = told_apart([visible(row[0]) for row in rows], WIDEST_NAME)
+    for first, *cells in rows:
+        table.add_row(brief[visible(first)], *map(visible, cells))
     console = out()
     needed = console.measure(table, options=console.options.update(max_width=WIDEST_TABLE)).maximum
     console.width = max(console.width, needed)  # a narrow terminal wraps a row; nothing is cut off
@@ -70,6 +91,6 @@ def progress_bar(*, still: bool = False) -> Iterator[Progress]:
         task = bar.add_task("starting", total=1.0)
 
         def tell(doing: str, share: float | None) -> None:
-            bar.update(task, description=doing, completed=share, refresh=still)
+            bar.update(task, description=visible(doing), completed=share, refresh=still)
 
         yield tell

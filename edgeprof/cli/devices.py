@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from edgeprof.schema import Device
+from edgeprof.text import visible
 
 WIDE = 160
 """Columns of a terminal from which on shapes, precisions and versions are shown, too."""
@@ -31,7 +32,7 @@ def devices(
         _show(found)
     mixture = wheels.overlaid(wheels.installed())
     if mixture:
-        typer.echo(f"edgeprof: {mixture}", err=True)
+        typer.echo(f"edgeprof: {visible(mixture)}", err=True)
 
 
 def _show(found: list[Device]) -> None:

@@ -13,7 +13,7 @@ def report(
     json: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
 ) -> None:
     """Draw the figures of a run and write its pages: index.html and report.md."""
-    from edgeprof import api
+    from edgeprof import api, units
     from edgeprof.cli import console
 
     with console.progress_bar() as progress:
@@ -22,6 +22,7 @@ def report(
     if json:
         console.show_json({"page": str(page), "markdown": str(page.with_name("report.md")), "figures": figures})
     else:
-        console.show_line(f"{page}\n{len(figures)} figures in {page.parent / 'figures'}")
+        console.show_line(str(page))
+        console.show_line(f"{units.counted(len(figures), 'figure')} in {page.parent / 'figures'}")
     if open:
         typer.launch(str(page.absolute()))

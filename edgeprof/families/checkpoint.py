@@ -8,7 +8,7 @@ from edgeprof.errors import CheckpointError
 from edgeprof.families import TRANSFORMERS, settings
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Variant
-from edgeprof.store import within
+from edgeprof.store import read_bytes, within
 
 CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -117,7 +117,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path, CheckpointError))
     except (ValueError, RecursionError) as problem:
         raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
 

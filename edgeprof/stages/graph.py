@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import GraphCount, TensorSpec
-from edgeprof.store import WEIGHTS_FILE, writing
+from edgeprof.store import WEIGHTS_FILE, within, writing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,13 +23,14 @@ def load(path: Path) -> ir.Model:
     """Read a graph; its external data is mapped, not read.
 
     Raises:
-        ModelFileError: no such file, or not a readable one, or not an ONNX file.
+        ModelFileError: no such file, or not a readable one, or not an ONNX file, or one that keeps data elsewhere than
+            in its folder.
     """
     import onnx_ir as ir
     from google.protobuf.message import DecodeError
 
     try:
-        return ir.load(path)
+        model = ir.load(path)
     except FileNotFoundError as problem:
         raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
     except OSError as problem:
@@ -36,6 +39,9 @@ def load(path: Path) -> ir.Model:
         raise ModelFileError(
             f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
         ) from problem
+    for location in {str(tensor.location) for tensor in _external(model)}:
+        within(path.parent, location, path, ModelFileError)
+    return model
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -108,12 +114,7 @@ def require_external_data(model: ir.Model, path: Path) -> None:
     Raises:
         ModelFileError: a data file is missing, or ends before a tensor does.
     """
-    import onnx_ir as ir
-
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
+    for tensor in _external(model):
         file = Path(tensor.path)
         if not file.is_file():
             raise ModelFileError(
@@ -121,6 +122,20 @@ def require_external_data(model: ir.Model, path: Path) -> None:
             )
         if file.stat().st_size < (tensor.offset or 0) + (tensor.length or 0):
             raise ModelFileError(f"{file} is shorter than {path.name} says.", "It was cut off: copy it again.")
+
+
+def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """Tensors in files of their own: initializers and attributes, of subgraphs and functions too."""
+    import onnx_ir as ir
+
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+    for node in chain(model.graph.all_nodes(), *(function.all_nodes() for function in model.functions.values())):
+        for attribute in node.attributes.values():
+            if isinstance(attribute, ir.Attr) and isinstance(attribute.value, ir.ExternalTensor):
+                yield attribute.value
 
 
 def opset(model: ir.Model) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_files import run
 
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import TensorSpec
@@ -65,3 +66,50 @@ def test_what_is_no_onnx_file_is_refused(data: bytes, tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError):
         graph.load(tmp_path)
+
+
+# --- data in files of their own --------------------------------------------------------------------------------
+
+
+def keeping(path: Path, location: str, *, inner: bool = False) -> Path:
+    """A product with 8 x 8 ones that lie at `location`; in a branch of an If where `inner`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[8, 8], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, "offset": "0", "length": "256"}.items():
+        data.external_data.add(key=key, value=value)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 8]) for name in "xy")
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    if inner:
+        branch = helper.make_graph([product], "branch", [], [y], [data])
+        flag = helper.make_tensor_value_info("flag", TensorProto.BOOL, [])
+        node = helper.make_node("If", ["flag"], ["y"], then_branch=branch, else_branch=branch)
+        made = helper.make_graph([node], "g", [x, flag], [y])
+    else:
+        made = helper.make_graph([product], "g", [x], [y], [data])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("location", ["../out.bin", "/etc/passwd", "linked.bin", "sub/../../out.bin"])
+def test_data_outside_of_the_folder_is_refused(location: str, inner: bool, tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_bytes(np.ones((8, 8), np.float32).tobytes())
+    file = keeping(tmp_path / "in" / "m.onnx", location, inner=inner)
+    (file.parent / "linked.bin").symlink_to("../out.bin")
+    with pytest.raises(ModelFileError, match=rf"m\.onnx names {location}, which does not lie in its folder"):
+        graph.load(file)
+
+
+def test_data_that_a_hub_cache_links_to_is_read(tmp_path: Path) -> None:
+    """In a snapshot both the graph and its data are links to blobs, and have their names there only."""
+    cache = tmp_path / "models--acme--mini"
+    file = keeping(cache / "blobs" / ("a" * 64), "model.onnx_data")
+    (cache / "blobs" / ("b" * 64)).write_bytes(np.ones((8, 8), np.float32).tobytes())
+    snapshot = cache / "snapshots" / "c0ffee" / "onnx"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.onnx").symlink_to(f"../../../blobs/{file.name}")
+    (snapshot / "model.onnx_data").symlink_to("../../../blobs/" + "b" * 64)
+    loaded = graph.load(snapshot / "model.onnx")
+    graph.require_external_data(loaded, snapshot / "model.onnx")
+    assert run(snapshot / "model.onnx", {"x": np.ones((2, 8), np.float32)})["y"].tolist() == [[8.0] * 8] * 2

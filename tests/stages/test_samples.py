@@ -391,7 +391,18 @@ def test_images_are_normalized_as_the_checkpoint_says(tmp_path: Path, target: Pa
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[1]", '{"image_mean": "grey"}', '{"resample": 99}', '{"image_mean": [1, 2]}', '{"image_std": 0}']
+    "content",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"image_mean": "grey"}',
+        '{"resample": 99}',
+        '{"resample": 1e400}',
+        '{"rescale_factor": NaN}',
+        '{"image_mean": [1, 2]}',
+        '{"image_std": 0}',
+    ],
 )
 def test_a_preprocessor_that_cannot_be_used_is_one_sentence(content: str, tmp_path: Path, target: Path) -> None:
     picture(tmp_path / "photos" / "a.png", (0, 0, 0))

@@ -73,12 +73,12 @@ def processor(folder: Path | None, channels: int) -> Processor:
         config = json.loads(file.read_text())
         scaled, normal = config.get("do_rescale", True), config.get("do_normalize", True)
         return Processor(
-            scale=float(config.get("rescale_factor", 1 / 255)) if scaled else 1.0,
+            scale=_of_channels(config.get("rescale_factor", 1 / 255), 1)[0] if scaled else 1.0,
             mean=_of_channels(config.get("image_mean", 0.5), channels) if normal else (0.0,),
             std=_of_channels(config.get("image_std", 0.5), channels, least=0) if normal else (1.0,),
             resample=Image.Resampling(int(config.get("resample", BILINEAR))),
         )
-    except (ValueError, TypeError, AttributeError) as problem:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
         raise CheckpointError(f"{file} cannot be used: {said(problem)}.", "Download it again.") from problem
 
 
