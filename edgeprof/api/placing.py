@@ -105,7 +105,12 @@ def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
 def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
     given = job.prepared
     assert given is not None
-    asked = PlacingRequest(request=request_of(job), precision=job.artifact.precision, written_out=written_out)
+    asked = PlacingRequest(
+        request=request_of(job),
+        original=request_of(replace(job, prepared=None, target=CPU)),
+        precision=job.artifact.precision,
+        written_out=written_out,
+    )
     try:
         found = process.call("edgeprof.measure.placing", asked, PlacingReading, timeout_s=job.timeout_s)
     except process.ChildTimeout:

@@ -1,6 +1,8 @@
 """How far a provider's outputs may be from the CPU provider's, and how far they are.
 
-Both run the same file, so that what a recipe costs is in neither: what is left are the provider's own roundings.
+The CPU provider runs the artifact as it is, the other one the graph that was made of it for this provider. Both have the
+weights of the same recipe, whose cost is in neither: what is left are the provider's own roundings, and what writing the
+graph out or fixing its shapes would have changed.
 
 The limit is for the largest difference over the largest value of the same output. What was seen within it and beyond
 on Qualcomm's emulator (QNN 2.7; encoders of 4 and 6 blocks, ViT of 12, decoder of 2, with random and trained weights):
@@ -16,7 +18,7 @@ which a few values are far larger than the rest. In fp32 proper (WebGPU on Swift
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.schema import Agreement, Kind, Target
@@ -41,16 +43,21 @@ ROUNDED_TO: dict[str, float] = {
 NO_NUMBER = sys.float_info.max
 """The difference where one side has no number: JSON knows no infinity."""
 
+NOTHING_ALIKE = (NO_NUMBER, NO_NUMBER, 0.0)
+IDENTICAL = (0.0, 0.0, 1.0)
+
 
 def tolerance(target: Target, precision: str) -> float:
     return max(COMPUTED_IN[target.kind], ROUNDED_TO.get(precision, 0.0))
 
 
-def agreement(
-    outputs: "Mapping[str, NDArray[Any]]", expected: "Mapping[str, NDArray[Any]]", target: Target, precision: str
-) -> Agreement:
-    """Of outputs by name, of which there is one at least; the worst one decides."""
-    found = {name: _difference(outputs[name], expected[name]) for name in expected}
+def agreement(outputs: Mapping[str, Any], expected: Mapping[str, Any], target: Target, precision: str) -> Agreement:
+    """Of outputs by name, of which there is one at least; the worst one decides.
+
+    Args:
+        outputs, expected: arrays, lists of them (sequences) or dicts (maps).
+    """
+    found = {name: difference(outputs[name], expected[name]) for name in expected}
     worst = max(found, key=lambda name: found[name][1])
     return Agreement(
         max_abs_error=max(absolute for absolute, _, _ in found.values()),
@@ -61,29 +68,56 @@ def agreement(
     )
 
 
+def difference(output: Any, expected: Any) -> tuple[float, float, float]:
+    """Largest difference, the same over the largest value, and the cosine; of a sequence's tensors the worst."""
+    ours, theirs = list(_tensors(output)), list(_tensors(expected))
+    if len(ours) != len(theirs):
+        return NOTHING_ALIKE
+    found = [_difference(*pair) for pair in zip(ours, theirs, strict=True)]
+    absolute, relative, cosines = zip(*found, strict=True) if found else ((0.0,), (0.0,), (1.0,))
+    return max(absolute), max(relative), min(cosines)
+
+
+def _tensors(value: Any) -> "Iterator[NDArray[Any]]":
+    """What a tensor, a sequence or a map holds. An optional value that is not there holds nothing."""
+    import numpy as np
+
+    if isinstance(value, dict):
+        yield np.asarray(list(value))
+        yield np.asarray(list(value.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _tensors(one)
+    elif value is not None:
+        yield np.asarray(value)
+
+
 def _difference(output: "NDArray[Any]", expected: "NDArray[Any]") -> tuple[float, float, float]:
-    """Largest difference, the same over the largest value, and the cosine between two arrays."""
     import numpy as np
 
     if output.shape != expected.shape:
-        return NO_NUMBER, NO_NUMBER, 0.0
-    ours, theirs = (array.astype(np.float64).ravel() for array in (output, expected))
-    same = ours == theirs  # minus infinity too, in masks
-    ours, theirs = ours[~same], theirs[~same]
-    if not ours.size:
-        return 0.0, 0.0, 1.0
-    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return NO_NUMBER, NO_NUMBER, 0.0
-    absolute = float(np.abs(ours - theirs).max())
-    largest = float(np.abs(_finite(expected)).max(initial=0.0))
-    return absolute, absolute / largest if largest else NO_NUMBER, _cosine(_finite(output), _finite(expected))
+        return NOTHING_ALIKE
+    if expected.dtype.kind in "OSU":
+        return IDENTICAL if (output == expected).all() else NOTHING_ALIKE
+    ours, theirs = _numbers(output), _numbers(expected)
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))  # minus infinity too, in masks
+    apart, from_ = ours[~same], theirs[~same]
+    if not apart.size:
+        return IDENTICAL
+    if not (np.isfinite(apart).all() and np.isfinite(from_).all()):
+        return NOTHING_ALIKE
+    absolute = float(np.abs(apart - from_).max())
+    ours, theirs = (np.where(np.isfinite(values), values, 0.0) for values in (ours, theirs))
+    largest = float(np.abs(theirs).max())
+    return absolute, absolute / largest if largest else NO_NUMBER, _cosine(ours, theirs)
 
 
-def _finite(array: "NDArray[Any]") -> "NDArray[Any]":
+def _numbers(array: "NDArray[Any]") -> "NDArray[Any]":
+    """All values in double precision; a complex number is two."""
     import numpy as np
 
-    flat = array.astype(np.float64).ravel()
-    return np.where(np.isfinite(flat), flat, 0.0)
+    flat = array.ravel()
+    return flat.astype(np.complex128).view(np.float64) if flat.dtype.kind == "c" else flat.astype(np.float64)
 
 
 def _cosine(a: "NDArray[Any]", b: "NDArray[Any]") -> float:

@@ -1,10 +1,15 @@
-"""Inputs and outputs where a run finds them: made beforehand, in the device's own memory where it has one."""
+"""Inputs and outputs where a run finds them: made beforehand, in the device's own memory where it has one.
 
-from collections.abc import Callable
+Strings, sequences and optional values cannot be bound (onnxruntime 1.32). A graph that takes one of them is given its
+inputs anew in every run, as `InferenceSession.run` does it, and its outputs are copied: no device of such a graph is
+known.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.measure import pace, tensors
+from edgeprof.measure import ort_values, pace, tensors
 from edgeprof.schema import CPU, InputValue, Target
 
 if TYPE_CHECKING:
@@ -24,25 +29,35 @@ class Binding:
     has memory of its own gets its inputs before the first run and its outputs after it, so that nothing crosses over.
     """
 
-    def __init__(self, session: "InferenceSession", target: Target, inputs: tuple[InputValue, ...]) -> None:
+    def __init__(
+        self,
+        session: "InferenceSession",
+        target: Target,
+        inputs: Sequence[InputValue],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`given`: arrays by name that take the place of values to be made."""
         self.session = session
         self.target = target
         self.bound: IOBinding = session.io_binding()
-        self.inputs = self._bind_inputs(inputs)
+        self.inputs: dict[str, OrtValue] = {}
+        self.fed: dict[str, Any] = {}
+        self.left: list[Any] = []  # outputs of the last run, where they are not bound
+        kinds = {value.name: value.type for value in session.get_inputs()}
+        for value in inputs:
+            made = given[value.name] if given and value.name in given else tensors.make(value)
+            if ort_values.bindable(kinds.get(value.name, "")):
+                self._bind_input(value.name, made)
+            else:
+                self.fed[value.name] = made
         self.bind_outputs()
 
-    def _bind_inputs(self, inputs: tuple[InputValue, ...]) -> "dict[str, OrtValue]":
-        from onnxruntime import OrtValue
-
-        places = _places(self.session, self.target, "input")
-        values = {}
-        for value in inputs:
-            made = OrtValue.ortvalue_from_numpy(tensors.make(value))
-            if place := places.get(value.name):
-                made = self._moved(made, place)
-            self.bound.bind_ortvalue_input(value.name, made)
-            values[value.name] = made
-        return values
+    def _bind_input(self, name: str, made: Any) -> None:
+        value = ort_values.from_array(made)
+        if place := _places(self.session, self.target, "input").get(name):
+            value = self._moved(value, place)
+        self.bound.bind_ortvalue_input(name, value)
+        self.inputs[name] = value
 
     def bind_outputs(self) -> None:
         """Let the next run allocate them, in memory of the host."""
@@ -56,7 +71,7 @@ class Binding:
             in_place: a KV cache of fixed size is written where it was read.
         """
         places = _places(self.session, self.target, "output")
-        if not places and not in_place:
+        if self.fed or not (places or in_place):
             return
         made = self.bound.get_outputs()
         for output, value in zip(self.session.get_outputs(), made, strict=True):
@@ -67,17 +82,39 @@ class Binding:
                 self.bound.bind_ortvalue_output(output.name, self._empty(value, place))
 
     def run(self) -> None:
-        self.session.run_with_iobinding(self.bound)
+        self._run_once()()
+
+    def _run_once(self) -> pace.Run:
+        if not self.fed:
+            return partial(self.session.run_with_iobinding, self.bound)  # nothing of ours in the timed loop
+        feeds = {**self.inputs, **self.fed}
+
+        def feed() -> None:
+            self.left = self.session.run(None, feeds)
+
+        return feed
+
+    def outputs(self) -> dict[str, Any]:
+        """What the last run left, by name, on the host: an array, a list for a sequence, or a dict for a map."""
+        made = self.left if self.fed else self._copied()
+        return dict(zip([output.name for output in self.session.get_outputs()], made, strict=True))
+
+    def _copied(self) -> list[Any]:
+        values = self.bound.get_outputs()
+        if any(map(ort_values.described, values)):
+            return [ort_values.to_array(value) for value in values]
+        copied: list[Any] = self.bound.copy_outputs_to_cpu()
+        return copied
 
     def wait(self) -> None:
         """Until the device is done with the last run."""
-        if self.target.asynchronous:
+        if self.target.asynchronous and not self.fed:
             self._fence()()
 
     def runner(self) -> pace.Run:
         """One run that has ended when it returns: a device that works on its own is waited for."""
-        run = partial(self.session.run_with_iobinding, self.bound)  # nothing of ours in the timed loop
-        if not self.target.asynchronous:
+        run = self._run_once()
+        if not self.target.asynchronous or self.fed:
             return run
         wait = self._fence()
 

@@ -1,12 +1,12 @@
 """The placing child: where a model's nodes go, and whether the result is right (`python -m edgeprof.measure.placing`).
 
-Apart from all timed visits: it logs and profiles, and afterwards runs the same file on the CPU provider. Its exit, not
-its time, tells of a provider that crashes.
+Apart from all timed visits: it logs and profiles, and afterwards runs the original file on the CPU provider, at the same
+inputs. Its exit, not its time, tells of a provider that crashes.
 """
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from edgeprof import counting
 from edgeprof.errors import EdgeprofError
+from edgeprof.measure import tensors
 from edgeprof.measure.agreeing import agreement
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.operators import NODE_END, last_runs
@@ -21,16 +22,16 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers import heard, placement
 from edgeprof.providers.placement import Node
 from edgeprof.providers.session import open_request
-from edgeprof.schema import CPU, Agreement, Placement, Record, Request
+from edgeprof.schema import CPU, Agreement, InputValue, Placement, Record, Request
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
 
 class PlacingRequest(Record, frozen=True, kw_only=True):
     request: Request
+    original: Request  # of the file that the graph for the provider was made from, on the CPU provider
     precision: str  # of the artifact: what the outputs may differ by
     written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
 
@@ -55,33 +56,46 @@ def place(asked: PlacingRequest, _progress: Progress) -> PlacingReading:
         session = open_request(request, profile=str(Path(folder) / "run"), record_assignment=True, verbose=True)
         load_s = time.perf_counter() - start
         nodes, said = placement.assigned(session), heard.since(moment)
-        outputs: dict[str, NDArray[Any]] = {}
+        outputs: dict[str, Any] = {}
         ran: list[Node] = []
         if any(node.provider == request.target.runtime_name for node in nodes):
-            outputs = run(session, request)
+            outputs = run(session, request, held(request.inputs, asked.original.inputs))
             ran = ran_in(Path(session.end_profiling()).read_bytes())
         del session
-        agreed = compare(outputs, request, asked.precision) if outputs else None
+        agreed = compare(outputs, asked) if outputs else None
     found = placement.placement(request.target, nodes, ran, macs(model, request), said, asked.written_out)
     problem = next(iter(heard.errors(said)), "") if not found.placed[0].nodes else ""
     return PlacingReading(placement=found, agreement=agreed, load_s=load_s, problem=problem)
 
 
-def run(session: "InferenceSession", request: Request) -> "dict[str, NDArray[Any]]":
+def held(inputs: Sequence[InputValue], growing: Sequence[InputValue]) -> dict[str, Any]:
+    """The original's values in the shapes that a graph of one shape takes: what is cached comes first, then zeros."""
+    import numpy as np
+
+    originals, made = {value.name: value for value in growing}, {}
+    for value in inputs:
+        original = originals[value.name]
+        if value.shape != original.shape:
+            smaller = tensors.make(original)
+            made[value.name] = np.zeros(value.shape, smaller.dtype)
+            made[value.name][tuple(map(slice, original.shape))] = smaller
+    return made
+
+
+def run(session: "InferenceSession", request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of a run as it is timed: the second, into memory that the first one left."""
     try:
-        binding = Binding(session, request.target, request.inputs)
+        binding = Binding(session, request.target, request.inputs, given)
         binding.run()
         binding.settle(request.in_place)
         binding.run()
-        made = binding.bound.copy_outputs_to_cpu()
+        return binding.outputs()
     except (EdgeprofError, MemoryError):
         raise
     except Exception as problem:  # onnxruntime's errors share no base class
         raise EdgeprofError(
             f"{request.target.provider} cannot run {request.model}: {heard.reason(problem)}."
         ) from problem
-    return dict(zip([output.name for output in session.get_outputs()], made, strict=True))
 
 
 def ran_in(profile: bytes) -> list[Node]:
@@ -108,17 +122,15 @@ def macs(model: "onnx.ModelProto", request: Request) -> dict[str, int] | None:
     return None if costs.uncounted else {node.name: node.macs for node in costs.nodes}
 
 
-def compare(outputs: "Mapping[str, NDArray[Any]]", request: Request, precision: str) -> Agreement | None:
-    """With the CPU provider's outputs of the same file on the same inputs."""
+def compare(outputs: Mapping[str, Any], asked: PlacingRequest) -> Agreement | None:
+    """With what the CPU provider makes of the original file."""
     try:
-        session = open_request(replace(request, target=CPU))
-        binding = Binding(session, CPU, request.inputs)
+        binding = Binding(open_request(asked.original), CPU, asked.original.inputs)
         binding.run()
-        made = binding.bound.copy_outputs_to_cpu()
+        expected = binding.outputs()
     except Exception:  # noqa: BLE001  (the CPU provider lacks an operator or a type: then there is nothing to compare)
         return None
-    names = [output.name for output in session.get_outputs()]
-    return agreement(outputs, dict(zip(names, made, strict=True)), request.target, precision)
+    return agreement(outputs, expected, asked.request.target, asked.precision)
 
 
 if __name__ == "__main__":

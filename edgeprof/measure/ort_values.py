@@ -1,0 +1,81 @@
+"""Arrays as onnxruntime's values and back, also of element types that numpy or onnxruntime's Python lacks.
+
+Such types are those of `ml_dtypes`. They go in and come out by their bits; types of 4 and 2 bits lie packed in memory,
+the first in the lowest bits, as ONNX has them.
+"""
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnxruntime import OrtValue
+
+ELEMENT_TYPES = {
+    "bfloat16": 16,
+    "float8_e4m3fn": 17,
+    "float8_e4m3fnuz": 18,
+    "float8_e5m2": 19,
+    "float8_e5m2fnuz": 20,
+    "uint4": 21,
+    "int4": 22,
+    "float4_e2m1fn": 23,
+    "float8_e8m0fnu": 24,
+    "uint2": 25,
+    "int2": 26,
+}
+"""ONNX's numbers (TensorProto.DataType) for element types that numpy lacks, by the names of `ml_dtypes`."""
+
+BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
+"""Of types that are smaller than a byte."""
+
+_NAMES = {number: name for name, number in ELEMENT_TYPES.items()}
+
+
+def bindable(kind: str) -> bool:
+    """Whether I/O binding takes an input of this type, in onnxruntime's words.
+
+    onnxruntime 1.32 refuses the rest: "Only binding non-string Tensors is currently supported".
+    """
+    return kind.startswith("tensor(") and kind != "tensor(string)"
+
+
+def from_array(array: "NDArray[Any]") -> "OrtValue":
+    """A tensor on the host; the memory of the array, which the value keeps."""
+    import numpy as np
+    from onnxruntime import OrtValue
+
+    number = ELEMENT_TYPES.get(array.dtype.name)
+    if number is None:
+        return OrtValue.ortvalue_from_numpy(array)
+    codes = array.view(np.uint16 if array.itemsize == 2 else np.uint8)
+    if bits := BITS.get(array.dtype.name):
+        # onnxruntime takes the shape from the array: it has room for all, and the first bytes hold the packed values.
+        packed = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
+        codes = np.zeros_like(codes)
+        values = np.packbits(packed, bitorder="little")
+        codes.reshape(-1)[: values.size] = values
+    return OrtValue.ortvalue_from_numpy_with_onnx_type(codes, number)
+
+
+def to_array(value: "OrtValue") -> "NDArray[Any]":
+    """A copy of a tensor on the host."""
+    import ml_dtypes
+    import numpy as np
+
+    name = _NAMES.get(value.element_type())
+    if name is None:
+        array: NDArray[Any] = value.numpy()
+        return array
+    memory = np.frombuffer(ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes()), np.uint8)
+    if bits := BITS.get(name):
+        size = int(np.prod(value.shape()))
+        memory = np.packbits(
+            np.unpackbits(memory, count=size * bits, bitorder="little").reshape(size, bits), axis=1, bitorder="little"
+        )
+    return memory.view(getattr(ml_dtypes, name)).reshape(value.shape())
+
+
+def described(value: "OrtValue") -> bool:
+    """Whether a value is a tensor of a type that onnxruntime's Python cannot hand over as an array."""
+    return bool(value.is_tensor()) and value.element_type() in _NAMES
