@@ -55,9 +55,10 @@ def _clip(data: Array, low: Any = None, high: Any = None, **old: float) -> Array
 
 def _reduce(function: Callable[..., Any]) -> Compute:
     def compute(data: Array, axes: Array | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Array:
-        if axes is None and noop_with_empty_axes:
+        which = None if axes is None else tuple(_list(axes))
+        if not which and noop_with_empty_axes:
             return data
-        return np.asarray(function(data, axis=None if axes is None else tuple(_list(axes)), keepdims=bool(keepdims)))
+        return np.asarray(function(data, axis=which or None, keepdims=bool(keepdims)))
 
     return compute
 

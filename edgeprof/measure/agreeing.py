@@ -1,8 +1,8 @@
 """How far a provider's outputs may be from the CPU provider's, and how far they are.
 
-The CPU provider runs the artifact as it is, the other one the graph that was made of it for this provider. Both have the
-weights of the same recipe, whose cost is in neither: what is left are the provider's own roundings, and what writing the
-graph out or fixing its shapes would have changed.
+The CPU provider runs the artifact as it is, the other one the graph that was made of it for this provider. Both have
+the weights of the same recipe, whose cost is in neither: what is left are the provider's own roundings, and whatever
+fixing shapes and writing operators out would have changed.
 
 The limit is for the largest difference over the largest value of the same output. What was seen within it and beyond
 on Qualcomm's emulator (QNN 2.7; encoders of 4 and 6 blocks, ViT of 12, decoder of 2, with random and trained weights):

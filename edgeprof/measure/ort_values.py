@@ -48,7 +48,7 @@ def from_array(array: "NDArray[Any]") -> "OrtValue":
     number = ELEMENT_TYPES.get(array.dtype.name)
     if number is None:
         return OrtValue.ortvalue_from_numpy(array)
-    codes = array.view(np.uint16 if array.itemsize == 2 else np.uint8)
+    codes: NDArray[Any] = array.view(np.uint16 if array.itemsize == 2 else np.uint8)
     if bits := BITS.get(array.dtype.name):
         # onnxruntime takes the shape from the array: it has room for all, and the first bytes hold the packed values.
         packed = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
@@ -64,8 +64,9 @@ def to_array(value: "OrtValue") -> "NDArray[Any]":
     import numpy as np
 
     name = _NAMES.get(value.element_type())
+    array: NDArray[Any]
     if name is None:
-        array: NDArray[Any] = value.numpy()
+        array = value.numpy()
         return array
     memory = np.frombuffer(ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes()), np.uint8)
     if bits := BITS.get(name):
@@ -73,7 +74,8 @@ def to_array(value: "OrtValue") -> "NDArray[Any]":
         memory = np.packbits(
             np.unpackbits(memory, count=size * bits, bitorder="little").reshape(size, bits), axis=1, bitorder="little"
         )
-    return memory.view(getattr(ml_dtypes, name)).reshape(value.shape())
+    array = memory.view(getattr(ml_dtypes, name)).reshape(value.shape())
+    return array
 
 
 def described(value: "OrtValue") -> bool:

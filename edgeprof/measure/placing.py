@@ -1,7 +1,7 @@
 """The placing child: where a model's nodes go, and whether the result is right (`python -m edgeprof.measure.placing`).
 
-Apart from all timed visits: it logs and profiles, and afterwards runs the original file on the CPU provider, at the same
-inputs. Its exit, not its time, tells of a provider that crashes.
+Apart from all timed visits: it logs and profiles, and afterwards runs the original file on the CPU provider, at the
+same inputs. Its exit, not its time, tells of a provider that crashes.
 """
 
 import tempfile

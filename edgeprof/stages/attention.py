@@ -3,10 +3,12 @@
     scores = (Q x scale) x K^T, masked;  Y = softmax(scores) x V
 
 Source: the function of `Attention` in the ONNX operator documentation, operator sets 23 and 24. Its inputs and outputs
-are [batch, heads, tokens, width] or [batch, tokens, heads x width]; a boolean mask is true where a query may look.
-Queries are scaled, and not scores: those are more numbers, and may leave the range of fp16 before they are scaled.
+are [batch, heads, tokens, width] or [batch, tokens, heads x width]; a boolean mask is true where a query may look, any
+other is added to the scores, in their type. Queries are scaled, and not scores: those are more numbers, and may leave
+the range of fp16 before they are scaled.
 
-Where a query may look at nothing, the result means nothing: the mean of all values here, zero in onnxruntime.
+A query that may look at nothing gets zeros, as onnxruntime 1.32 has it: where a boolean mask is false for all keys, or
+one that is added has the lowest number of its type, or minus infinity.
 """
 
 from __future__ import annotations
@@ -32,21 +34,22 @@ MASKED_IN_RANGE = -100.0
 PLAIN = ("scale", "is_causal", "q_num_heads", "kv_num_heads", "softmax_precision", "softcap", "qk_matmul_output_mode")
 
 
-def write_out(model: ir.Model, masked: float = MASKED) -> int:
+def write_out(model: ir.Model, masked: float = MASKED, *, empty_rows: bool = False) -> int:
     """Replace every Attention of the standard domain; how many there were.
 
     Args:
         masked: the score that stands for "may not look".
+        empty_rows: queries that may look at nothing get zeros, too; otherwise some number, for an operator less.
 
     Raises:
         EdgeprofError: one of them uses what is not written out here: the message names it.
     """
     found = [node for node in model.graph if node.op_type == ATTENTION and node.domain in ("", "ai.onnx")]
     _require_described(model, found)
-    limited: dict[ir.Value, ir.Value] = {}
+    masks = _Masks(masked, empty_rows)
     for node in found:
         _require_known(node)
-        _replace(model, node, masked, limited)
+        _replace(model, node, masks)
     return len(found)
 
 
@@ -70,6 +73,7 @@ def _require_known(node: ir.Node) -> None:
         *(f"attribute {name}" for name in node.attributes if name not in PLAIN),
         *(["softcap"] if node.attributes.get_float("softcap", 0.0) else []),
         *(["nonpad_kv_seqlen"] if len(node.inputs) > 6 and node.inputs[6] is not None else []),
+        *(["a mask of whole numbers beside a causal one"] if _adds_whole_numbers(node) else []),
         *(["its matrix of scores as an output"] if len(node.outputs) > 3 and _wanted(node.outputs[3]) else []),
     ]
     if used:
@@ -77,6 +81,14 @@ def _require_known(node: ir.Node) -> None:
             f"{_called(node)} uses {used[0]}, which edgeprof cannot write out in other operators.",
             "Take a provider that has the operator, or export with attention in smaller operators.",
         )
+
+
+def _adds_whole_numbers(node: ir.Node) -> bool:
+    """To causal scores, which onnxruntime 1.32 gets wrong, so that nothing could be equal to it."""
+    mask = node.inputs[3] if len(node.inputs) > 3 else None
+    if mask is None or mask.dtype is None or not node.attributes.get_int("is_causal", 0):
+        return False
+    return mask.dtype.is_integer()
 
 
 def _called(node: ir.Node) -> str:
@@ -87,8 +99,7 @@ def _wanted(output: ir.Value) -> bool:
     return bool(output.uses()) or output.is_graph_output()
 
 
-def _replace(model: ir.Model, node: ir.Node, masked: float, limited: dict[ir.Value, ir.Value]) -> None:
-    """`limited` holds additive masks by what they were made of: layers share them."""
+def _replace(model: ir.Model, node: ir.Node, masks: _Masks) -> None:
     import onnx_ir as ir
 
     steps = _Steps(model, node)
@@ -104,29 +115,23 @@ def _replace(model: ir.Model, node: ir.Node, masked: float, limited: dict[ir.Val
             steps.apart(part, count, name)
             for part, count, name in ((query, heads, "q"), (key, kv_heads, "k"), (value, kv_heads, "v"))
         )
+    groups = heads // kv_heads if joined else _groups(node, query, key)
     if past[0] is not None and past[1] is not None:
         key = steps.add("Concat", "present_key", [past[0], key], axis=2)
         value = steps.add("Concat", "present_value", [past[1], value], axis=2)
     for output, present in zip(node.outputs[1:3], (key, value), strict=False):
         if _wanted(output):
             graph.stand_in(output, present)
-    groups = heads // kv_heads if joined else _groups(query, key)
     if groups > 1:
         key, value = steps.repeated(key, groups, "k"), steps.repeated(value, groups, "v")
     dtype = query.dtype or ir.DataType.FLOAT
     query = steps.add("Mul", "q_scaled", [query, steps.number(scale, dtype, "scale")])
     turned = steps.add("Transpose", "k_turned", [key], perm=[0, 1, 3, 2])
     scores = steps.add("MatMul", "scores", [query, turned])
-    if node.attributes.get_int("is_causal", 0):
-        scores = steps.masked(scores, steps.causal(query, key, bool(past[0])), masked, dtype, "causal")
-    if mask is not None and mask.dtype == ir.DataType.BOOL:
-        scores = steps.masked(scores, mask, masked, dtype, "mask")
-    elif mask is not None:
-        if mask not in limited:
-            limited[mask] = steps.limited(mask, masked)
-        scores = steps.add("Add", "masked", [scores, limited[mask]])
+    causal = steps.causal(query, key, bool(past[0])) if node.attributes.get_int("is_causal", 0) else None
+    scores = masks.applied(steps, scores, causal, mask)
     weights = steps.add("Softmax", "weights", [scores], axis=-1)
-    result = steps.add("MatMul", "mixed", [weights, value])
+    result = masks.emptied(steps, steps.add("MatMul", "mixed", [weights, value]), causal, mask)
     if joined:
         result = steps.together(result)
     model.graph.insert_before(node, steps.nodes)
@@ -148,10 +153,67 @@ def _scale(node: ir.Node, query: ir.Value, heads: int) -> float:
     return float(1 / np.sqrt(width // heads))
 
 
-def _groups(query: ir.Value, key: ir.Value) -> int:
+def _groups(node: ir.Node, query: ir.Value, key: ir.Value) -> int:
     """Heads of queries that share one head of keys."""
     heads, kv_heads = (part.shape[1] if part.shape is not None else None for part in (query, key))
-    return heads // kv_heads if isinstance(heads, int) and isinstance(kv_heads, int) else 1
+    if heads == kv_heads:
+        return 1
+    if isinstance(heads, int) and isinstance(kv_heads, int):
+        return heads // kv_heads
+    raise EdgeprofError(
+        f"{_called(node)} has a number of heads that the file does not tell.",
+        "Save the model with the shapes of its tensors.",
+    )
+
+
+class _Masks:
+    """What masks do to scores. What is made of a mask is made once: layers share it."""
+
+    def __init__(self, masked: float, empty_rows: bool) -> None:
+        self.masked, self.empty_rows = masked, empty_rows
+        self.added: dict[ir.Value, ir.Value] = {}
+        self.rows: dict[tuple[ir.Value, bool], ir.Value] = {}
+
+    def applied(self, steps: _Steps, scores: ir.Value, causal: ir.Value | None, mask: ir.Value | None) -> ir.Value:
+        import onnx_ir as ir
+
+        dtype = scores.dtype or ir.DataType.FLOAT
+        for name, seen in (("causal", causal), ("mask", mask)):
+            if seen is None:
+                continue
+            if seen.dtype == ir.DataType.BOOL:
+                number = steps.number(self.masked, dtype, f"{name}_masked")
+                scores = steps.add("Where", f"{name}_applied", [seen, scores, number])
+                continue
+            if seen not in self.added:
+                # Without infinities: their sums would be no numbers.
+                in_type = steps.cast(seen, dtype, "mask_in_type")
+                lowest = steps.number(self.masked, dtype, "mask_lowest")
+                self.added[seen] = steps.add("Clip", "mask_limited", [in_type, lowest])
+            scores = steps.add("Add", "masked", [scores, self.added[seen]])
+        return scores
+
+    def emptied(self, steps: _Steps, result: ir.Value, causal: ir.Value | None, mask: ir.Value | None) -> ir.Value:
+        """With zeros for queries that may look at nothing; a causal mask alone has none."""
+        import onnx_ir as ir
+
+        if mask is None or not self.empty_rows:
+            return result
+        dtype, key = result.dtype or ir.DataType.FLOAT, (mask, causal is not None)
+        if key not in self.rows:
+            seen = mask
+            if mask.dtype != ir.DataType.BOOL:
+                lowest = steps.number(float(np.asarray(dtype.min, dtype.numpy())), dtype, "lowest")
+                seen = steps.add("Greater", "mask_seen", [steps.cast(mask, dtype, "mask_numbers"), lowest])
+            if causal is not None:
+                seen = steps.add("And", "seen", [seen, causal])
+            any_key = steps.add(
+                "ReduceMax",
+                "any_key",
+                [steps.cast(seen, ir.DataType.FLOAT, "seen_number"), steps.constant(np.array([-1]), "keys")],
+            )
+            self.rows[key] = steps.cast(any_key, ir.DataType.BOOL, "row")
+        return steps.add("Where", "y_rows", [self.rows[key], result, steps.number(0.0, dtype, "nothing")])
 
 
 class _Steps:
@@ -166,7 +228,7 @@ class _Steps:
 
         made = ir.node(operator, inputs, attributes, name=f"{self.prefix}/{name}")
         made.outputs[0].name = f"{self.prefix}/{name}"
-        known = {"Shape": ir.DataType.INT64, "LessOrEqual": ir.DataType.BOOL}
+        known = {"Shape": ir.DataType.INT64, "LessOrEqual": ir.DataType.BOOL, "Greater": ir.DataType.BOOL}
         dtype = known.get(operator, inputs[-1].dtype if operator == "Where" else inputs[0].dtype)
         made.outputs[0].type = ir.TensorType(dtype) if dtype is not None else None
         self.nodes.append(made)
@@ -199,15 +261,14 @@ class _Steps:
         single = self.add("Unsqueeze", f"{name}_single", [part, self.constant(np.array([2]), f"{name}_axis")])
         return self.add("Reshape", f"{name}_repeated", [self.add("Expand", f"{name}_spread", [single, wide]), many])
 
-    def masked(self, scores: ir.Value, mask: ir.Value, masked: float, dtype: ir.DataType, name: str) -> ir.Value:
-        return self.add("Where", f"{name}_applied", [mask, scores, self.number(masked, dtype, f"{name}_masked")])
-
-    def limited(self, mask: ir.Value, masked: float) -> ir.Value:
-        """A mask that is added to scores, without infinities: their sums would be no numbers."""
+    def cast(self, value: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
         import onnx_ir as ir
 
-        lowest = self.number(masked, mask.dtype or ir.DataType.FLOAT, "mask_lowest")
-        return self.add("Clip", "mask_limited", [mask, lowest])
+        if value.dtype == dtype:
+            return value
+        made = self.add("Cast", name, [value], to=dtype)
+        made.type = ir.TensorType(dtype)
+        return made
 
     def causal(self, query: ir.Value, key: ir.Value, after_past: bool) -> ir.Value:
         """[tokens, total], true up to the diagonal; with a past, the last query sees all keys."""

@@ -154,10 +154,26 @@ def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
     )
 
 
+def fix_weights(model: ir.Model) -> None:
+    """Take weights off the inputs, among which old files list them: from IR version 4 on those could be replaced."""
+    for value in [value for value in model.graph.inputs if value.name in model.graph.initializers]:
+        model.graph.inputs.remove(value)
+    model.ir_version = max(model.ir_version, 4)
+
+
+def name_apart(model: ir.Model) -> None:
+    """Give every value and node a name of its own; inputs and outputs keep theirs."""
+    import onnx_ir.passes.common as passes
+
+    passes.NameFixPass()(model)
+
+
 def constant(model: ir.Model, name: str, array: object) -> ir.Value:
-    """A new initializer."""
+    """A new initializer, under this name or one like it."""
     import onnx_ir as ir
 
+    while name in model.graph.initializers:
+        name += "+"
     tensor = ir.Tensor(array, name=name)  # type: ignore[type-var]
     value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
     model.graph.register_initializer(value)

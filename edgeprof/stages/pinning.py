@@ -5,14 +5,15 @@ Only the graph is changed. Weights are neither read nor copied: the result refer
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeprof.counting import shapes
 from edgeprof.counting.tensors import Tensor
-from edgeprof.errors import EdgeprofError, UsageError
+from edgeprof.errors import UsageError
 from edgeprof.stages import graph
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 FOLDED = 1 << 22
 """Elements up to which what depends on sizes alone is made beforehand: a causal mask of 2,048 tokens."""
 
+FOLDED_BYTES = 1 << 28
+"""Of all constants that are made so, together: a graph file holds 2 GB at most."""
+
 PAST = "past"
 """How the names of a KV cache begin among inputs, as everybody writes them."""
+
+CACHE_RANK, TOKENS = 4, 2
+"""Dimensions of a cache, and the one along which it grows."""
 
 POSITIONS = "position_ids"
 HANDED_ON = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
@@ -39,20 +46,36 @@ def pin(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
         sizes: the shape of every input, in a run with a cache that grows.
 
     Raises:
-        UsageError: several new tokens follow a past, or nothing tells where they belong.
+        UsageError: an input is no tensor; several new tokens follow a past, or nothing tells where they belong.
     """
+    _require_tensors(model, sizes)
+    graph.fix_weights(model)
     _fold(model, sizes)
-    caches = _caches(model)
+    caches = _caches(model, sizes)
     physical = dict(sizes)
     if caches:
-        extended = [(past, concat) for past, concat in caches if sizes[past.name or ""][_axis(concat)]]
+        extended = [(past, concat) for past, concat in caches if sizes[past.name or ""][TOKENS]]
         for past, concat in caches:
             if (past, concat) not in extended:
                 _replace(model, concat, concat.inputs[1])
         if extended:
             physical |= _hold(model, extended, sizes)
     _remove_unused(model)
+    graph.name_apart(model)
     _name_shapes(model, physical)
+
+
+def _require_tensors(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    import onnx_ir as ir
+
+    for value in model.graph.inputs:
+        if value.name in model.graph.initializers:
+            continue
+        if not isinstance(value.type, ir.TensorType) or value.name not in sizes:
+            raise UsageError(
+                f"Input '{value.name}' is no tensor of a fixed shape, and a static graph takes nothing else.",
+                "Profile it on a provider that takes dynamic shapes.",
+            )
 
 
 def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
@@ -60,31 +83,57 @@ def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
     import onnx_ir as ir
 
     tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED)
-    main = model.graph
+    main, made, left = model.graph, dict[tuple[str, tuple[int, ...], bytes], ir.Value](), FOLDED_BYTES
     for node in list(main):
-        if not node.outputs or not all(output.name in values for output in node.outputs if output.name):
+        outputs = [output for output in node.outputs if output.name]
+        if not outputs or not all(_foldable(output, values.get(output.name or "")) for output in outputs):
             continue
-        if any(output.is_graph_output() for output in node.outputs):
-            continue
-        for output in node.outputs:
-            if output.name and output.uses():
-                array = np.ascontiguousarray(values[output.name])
-                output.replace_all_uses_with(graph.constant(model, f"{output.name}/folded", array))
+        arrays = [np.asarray(values[output.name or ""], order="C") for output in outputs]  # a scalar stays one
+        left -= sum(array.nbytes for array in arrays)
+        if left < 0:
+            break
+        for output, array in zip(outputs, arrays, strict=True):
+            key = (array.dtype.name, array.shape, hashlib.sha256(array.data).digest())
+            if key not in made:
+                made[key] = graph.constant(model, f"{output.name}/folded", array)
+            output.replace_all_uses_with(made[key])
         main.remove(node, safe=True)
-    _skip_what_changes_nothing(model, tensors)
+    _skip_what_changes_nothing(model, tensors, values)
 
 
-def _skip_what_changes_nothing(model: ir.Model, tensors: Mapping[str, Tensor]) -> None:
+def _foldable(output: ir.Value, array: Any) -> bool:
+    """Whether a constant may stand for it, and numpy computes with such numbers as onnxruntime does.
+
+    Strings stay, and types of 8 bits and fewer that numpy lacks, to which numbers are rounded in several ways.
+    """
+    return (
+        array is not None and not output.is_graph_output() and array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1
+    )
+
+
+def _skip_what_changes_nothing(
+    model: ir.Model, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+) -> None:
     """Slices of all, reshapes to the same shape: with fixed sizes many are left, and not every provider has them."""
     for node in list(model.graph):
-        if node.op_type not in ("Slice", "Reshape", "Expand") or node.outputs[0].is_graph_output():
+        source = _stands_for(node, values)
+        if source is None or node.outputs[0].is_graph_output():
             continue
-        source = node.inputs[0]
-        before, after = (tensors.get(value.name or "") if value else None for value in (source, node.outputs[0]))
-        if source is None or before is None or after is None or before.shape is None:
-            continue
-        if before.shape == after.shape and not _reverses(node):
+        before, after = (tensors.get(value.name or "") for value in (source, node.outputs[0]))
+        if before is not None and after is not None and before.shape is not None and before.shape == after.shape:
             _replace(model, node, source)
+
+
+def _stands_for(node: ir.Node, values: Mapping[str, Any]) -> ir.Value | None:
+    """The input that an operator hands on as it is, if its shape stays the same; None of all others."""
+    if node.domain:
+        return None
+    if node.op_type == "Where":
+        chosen = values.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
+        return node.inputs[1] if chosen is not None and chosen.size and chosen.all() else None
+    if node.op_type in ("Slice", "Reshape", "Expand") and not _reverses(node):
+        return node.inputs[0]
+    return None
 
 
 def _reverses(node: ir.Node) -> bool:
@@ -98,24 +147,28 @@ def _reverses(node: ir.Node) -> bool:
 # --- the KV cache ------------------------------------------------------------------------------------------
 
 
-def _caches(model: ir.Model) -> list[tuple[ir.Value, ir.Node]]:
-    """Caches among the inputs, and the Concat that extends each of them."""
+def _caches(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> list[tuple[ir.Value, ir.Node]]:
+    """Caches among the inputs, and the Concat that extends each of them along its tokens.
+
+    [batch, heads, tokens, width] is the one layout that is written in place. What is called past and joined otherwise
+    stays as it is: its sizes are fixed like all others.
+    """
     found = []
     for node in model.graph:
-        if node.op_type != "Concat" or len(node.inputs) != 2:
+        if node.op_type != "Concat" or node.domain or len(node.inputs) != 2 or node.inputs[1] is None:
             continue
         past = node.inputs[0]
         while past is not None and (producer := past.producer()) is not None and producer.op_type in HANDED_ON:
             past = producer.inputs[0]
-        if past is not None and past.is_graph_input() and (past.name or "").startswith(PAST):
+        if past is None or not past.is_graph_input() or not (past.name or "").startswith(PAST):
+            continue
+        if len(sizes[past.name or ""]) == CACHE_RANK and _axis(node) == TOKENS:
             found.append((past, node))
     return found
 
 
 def _axis(concat: ir.Node) -> int:
-    """Of the cache, along which it grows: its last but one of four in every layout known here."""
-    axis = concat.attributes["axis"].as_int()
-    return axis + 4 if axis < 0 else axis
+    return concat.attributes["axis"].as_int() % CACHE_RANK
 
 
 def _hold(
@@ -134,11 +187,7 @@ def _hold(
         raise UsageError(
             "A cache of fixed size takes one new token a step.", "Ask for decode, or for prefill without a past."
         )
-    past, concat = caches[0]
-    axis = _axis(concat)
-    if axis != 2:
-        raise EdgeprofError(f"The KV cache '{past.name}' grows along axis {axis}, and not along its tokens.")
-    slots = sizes[past.name or ""][axis] + 1
+    slots = sizes[caches[0][0].name or ""][TOKENS] + 1
     chosen, held = _slot(model, positions, slots), dict[str, tuple[int, ...]]()
     for value, node in caches:
         written = ir.node("Where", [chosen, node.inputs[1], node.inputs[0]], name=f"{node.name}/written")
@@ -146,7 +195,7 @@ def _hold(
         model.graph.insert_before(node, written)
         _replace(model, node, written.outputs[0])
         shape = sizes[value.name or ""]
-        held[value.name or ""] = (*shape[:axis], slots, *shape[axis + 1 :])
+        held[value.name or ""] = (*shape[:TOKENS], slots, *shape[TOKENS + 1 :])
     return held
 
 
@@ -198,7 +247,7 @@ def _name_shapes(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
     for value in model.graph.inputs:
         value.shape = ir.Shape(sizes[value.name or ""])
     tensors = shapes.infer(ir.to_proto(model), sizes)
-    for node in model.graph.all_nodes():
+    for node in model.graph:  # within control flow shapes may change from one round to the next
         for value in node.outputs:
             found = tensors.get(value.name or "")
             if found is not None and found.shape is not None:

@@ -86,7 +86,7 @@ def _adapt(model: ir.Model, target: Target, shapes: Mapping[str, tuple[int, ...]
     if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
         raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
     if attention.ATTENTION in target.lacks:
-        attention.write_out(model)
+        attention.write_out(model, empty_rows=True)
     if target.static:
         pinning.pin(model, shapes)
 

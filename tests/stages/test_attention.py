@@ -31,9 +31,9 @@ def model(feeds: Arrays, outputs: tuple[str, ...] = ("y",), opset: int = 24, **a
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def written_out(source: onnx.ModelProto, count: int = 1) -> onnx.ModelProto:
+def written_out(source: onnx.ModelProto, count: int = 1, **options: Any) -> onnx.ModelProto:
     changed = ir.from_proto(source)
-    assert attention.write_out(changed) == count
+    assert attention.write_out(changed, **options) == count
     proto: onnx.ModelProto = ir.to_proto(changed)
     assert "Attention" not in {node.op_type for node in proto.graph.node}
     return proto
@@ -62,12 +62,25 @@ FORMS: dict[str, tuple[Arrays, tuple[str, ...], Arrays]] = {
     "boolean mask": ({**QKV, "mask": LOOK}, ("y",), {"scale": 0.3}),
     "mask that is added": ({**QKV, "mask": normal(5, 7)}, ("y",), {}),
     "mask with minus infinity": ({**QKV, "mask": np.where(LOOK, 0, -np.inf).astype(np.float32)}, ("y",), {}),
+    "mask of whole numbers": ({**QKV, "mask": LOOK.astype(np.int32)}, ("y",), {}),
+    "mask of single bytes": ({**QKV, "mask": np.where(LOOK, 0, -100).astype(np.int8)}, ("y",), {}),
     "causal": (EQUAL, ("y",), {"is_causal": 1}),
     "causal, more keys": (QKV, ("y",), {"is_causal": 1}),
     "causal and a mask": ({**QKV, "mask": LOOK}, ("y",), {"is_causal": 1}),
     "past": ({**EQUAL, **PAST, "mask": LOOK}, PRESENT, {}),
     "causal past": ({**EQUAL, **PAST}, PRESENT, {"is_causal": 1}),
     "shared keys": ({**QKV, "k": normal(2, 2, 7, 8), "v": normal(2, 2, 7, 6)}, ("y",), {}),
+    "shared keys after a past": (
+        {
+            **EQUAL,
+            "k": normal(2, 2, 5, 8),
+            "v": normal(2, 2, 5, 6),
+            "past_k": normal(2, 2, 2, 8),
+            "past_v": normal(2, 2, 2, 6),
+        },
+        PRESENT,
+        {"is_causal": 1},
+    ),
     "heads side by side": (JOINED, ("y",), {"q_num_heads": 4, "kv_num_heads": 4}),
     "shared keys side by side": (
         {**JOINED, "k": normal(2, 7, 16), "v": normal(2, 7, 12), "mask": LOOK},
@@ -86,7 +99,7 @@ FORMS: dict[str, tuple[Arrays, tuple[str, ...], Arrays]] = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_it_computes_what_onnxruntime_computes(form: str, dtype: Any) -> None:
     made, outputs, attributes = FORMS[form]
-    feeds = {name: array if array.dtype == bool else array.astype(dtype) for name, array in made.items()}
+    feeds = {name: array.astype(dtype) if array.dtype == np.float32 else array for name, array in made.items()}
     source = model(feeds, outputs, **attributes)
     allowed = 1e-6 if dtype == np.float32 else 2e-3
     for found, expected in zip(run(written_out(source), feeds), run(source, feeds), strict=True):
@@ -114,6 +127,32 @@ def test_what_may_look_at_nothing_gets_a_number() -> None:
             assert np.abs(found - QKV["v"].mean(axis=2, keepdims=True)).max() < 2e-3
 
 
+NOBODY = LOOK.copy()
+NOBODY[0, 0, 3] = NOBODY[1, 0, 0] = False
+ADDED = {"-inf": -np.inf, "lowest": np.finfo(np.float32).min}
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("form", ["boolean", "for all", "-inf", "lowest"])
+def test_what_may_look_at_nothing_gets_zeros(form: str, causal: int) -> None:
+    """Row 3 of the first sequence and row 0 of the second; by a causal mask too, which leaves row 0 only key 0."""
+    mask = np.where(NOBODY, 0, ADDED[form]).astype(np.float32) if form in ADDED else NOBODY
+    feeds = {**QKV, "mask": mask[0, 0] if form == "for all" else mask}
+    source = model(feeds, is_causal=causal)
+    (found,), (expected,) = run(written_out(source, empty_rows=True), feeds), run(source, feeds)
+    assert (found[0, :, 3] == 0).all()
+    assert (expected[0, :, 3] == 0).all()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_value_that_nobody_looks_at_may_be_no_number() -> None:
+    hidden = np.ones((5, 7), bool)
+    hidden[2] = False
+    feeds = {**QKV, "mask": hidden, "v": np.where(np.arange(7)[:, None] == 4, np.nan, QKV["v"]).astype(np.float32)}
+    (found,) = run(written_out(model(feeds), empty_rows=True), feeds)
+    assert (found[:, :, 2] == 0).all()
+
+
 def test_scores_beyond_fp16_do_not_overflow() -> None:
     """A product of 8 x 100 x 100 = 80,000 is beyond fp16; a quarter of it is not."""
     feeds = {name: np.full((1, 1, 2, 8), number, np.float16) for name, number in (("q", 100), ("k", 100), ("v", 3))}
@@ -131,6 +170,13 @@ def test_scores_beyond_fp16_do_not_overflow() -> None:
 def test_what_is_not_written_out_is_named(outputs: tuple[str, ...], attributes: Arrays, named: str) -> None:
     with pytest.raises(EdgeprofError, match=f"Attention 'attention' uses .*{named}"):
         attention.write_out(ir.from_proto(model(QKV, outputs, **attributes)))
+
+
+def test_whole_numbers_beside_a_causal_mask_are_refused() -> None:
+    """onnxruntime 1.32 gives something else than scores with both masks."""
+    feeds = {**QKV, "mask": LOOK.astype(np.int32)}
+    with pytest.raises(EdgeprofError, match="uses a mask of whole numbers beside a causal one"):
+        attention.write_out(ir.from_proto(model(feeds, is_causal=1)))
 
 
 def test_two_without_names_in_a_file_that_tells_no_shapes() -> None:
