@@ -12,10 +12,13 @@ import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeprof import process
 from edgeprof.api.placing import misfit, prepared
 from edgeprof.errors import EdgeprofError
+from edgeprof.measure import tensors
+from edgeprof.measure.placing import PlacingReading, PlacingRequest, held
 from edgeprof.measure.schedule import Job, Prepared, Visit
-from edgeprof.measure.visit import measure, measure_operators
+from edgeprof.measure.visit import measure, measure_operators, request_of
 from edgeprof.providers.table import here, target
 from edgeprof.schema import (
     CPU,
@@ -169,6 +172,30 @@ def test_a_result_outside_tolerance_is_seen(gain: int, within: bool, tmp_path: P
     assert found.agreement
     assert (found.agreement.tolerance, found.agreement.within) == (0.15, within)
     assert (found.agreement.max_rel_error > 0.3) is not within
+
+
+@qnn_only
+def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> None:
+    """A graph made for the provider that computes something else: -|x| and not |x|."""
+    original = job(chain(tmp_path / "original.onnx", "Abs"), CPU)
+    wrong = replace(original, target=target("qnn"))
+    wrong = replace(
+        wrong, prepared=Prepared(model=str(chain(tmp_path / "wrong.onnx", "Abs", "Neg")), inputs=wrong.inputs)
+    )
+    asked = PlacingRequest(request=request_of(wrong), original=request_of(original), precision="fp32")
+    found = process.call("edgeprof.measure.placing", asked, PlacingReading)
+    assert found.agreement
+    assert found.agreement.max_rel_error == pytest.approx(2, abs=0.01)
+
+
+def test_a_cache_of_fixed_size_holds_what_the_growing_one_holds() -> None:
+    """Two tokens in three slots."""
+    growing = InputValue(name="past.0", dtype="float32", shape=(1, 2, 2, 4), fill="normal")
+    ids = InputValue(name="input_ids", dtype="int64", shape=(1, 1), fill="zeros")
+    made = held([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
+    assert list(made) == ["past.0"]
+    np.testing.assert_array_equal(made["past.0"][:, :, :2], tensors.make(growing))
+    assert (made["past.0"][:, :, 2] == 0).all()
 
 
 def steep(file: Path, gain: int) -> Path:

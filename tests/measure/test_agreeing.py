@@ -2,6 +2,7 @@
 
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -63,3 +64,30 @@ def test_what_is_allowed(kind: Kind, precision: str, limit: float) -> None:
 
 def test_every_recipe_has_a_tolerance() -> None:
     assert {recipe.name for recipe in RECIPES} - {FP32} <= set(ROUNDED_TO)
+
+
+def test_a_sequence_agrees_element_by_element() -> None:
+    expected = {"layers": [np.array([1.0, 2.0]), np.array([4.0])]}
+    off = {"layers": [np.array([1.0, 2.0]), np.array([3.0])]}
+    assert agreement(expected, expected, on("CPU"), "fp32").within
+    assert agreement(off, expected, on("CPU"), "fp32").max_rel_error == 0.25
+    assert not agreement({"layers": expected["layers"][:1]}, expected, on("NPU"), "a8w8").within
+
+
+def test_maps_and_strings_agree_if_they_are_the_same() -> None:
+    expected = {"label": np.array(["cat"], object), "scores": [{"cat": 0.75, "dog": 0.25}]}
+    other = {"label": np.array(["cat"], object), "scores": [{"cat": 0.75, "cow": 0.25}]}
+    assert agreement(expected, expected, on("CPU"), "fp32").within
+    assert agreement(other, expected, on("NPU"), "a8w8").output == "scores"
+    assert not agreement(other, expected, on("NPU"), "a8w8").within
+
+
+def test_what_is_no_number_on_both_sides_is_the_same() -> None:
+    both = {"y": np.array([np.nan, 1.0])}
+    assert agreement(both, both, on("CPU"), "fp32").within
+
+
+def test_numbers_of_types_that_numpy_lacks_are_compared() -> None:
+    expected = {"y": np.array([1, 2]).astype(ml_dtypes.bfloat16), "z": np.array([7, -8]).astype(ml_dtypes.int4)}
+    off = {**expected, "y": np.array([1, 1.5]).astype(ml_dtypes.bfloat16)}
+    assert agreement(off, expected, on("CPU"), "fp32").max_rel_error == 0.25

@@ -1,7 +1,9 @@
 """Inputs and outputs of a session: written where they were before, and a cache where it was read."""
 
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -74,3 +76,79 @@ def test_the_runs_to_come_write_where_the_first_did(toy: Path) -> None:
     run()
     (last,) = binding.bound.get_outputs()
     assert (count, last.data_ptr()) == (2, first.data_ptr())
+
+
+# --- types that numpy lacks, and what is no tensor ------------------------------------------------------------
+
+
+def identity(file: Path, kind: int, shape: list[int]) -> Path:
+    return save(
+        file,
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, shape)],
+        opset=21,
+    )
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_a_type_that_numpy_lacks_goes_in_and_comes_out_as_it_is(kind: str, tmp_path: Path) -> None:
+    values = np.array([[0.5, -3, 0.015625, 1.75, -0.0]]).astype(getattr(ml_dtypes, kind))
+    number = getattr(TensorProto, kind.upper().replace("_", ""))
+    binding = given(identity(tmp_path / "same.onnx", number, [1, 5]), "x", values)
+    np.testing.assert_array_equal(binding.outputs()["y"].view(np.uint8), values.view(np.uint8))
+    assert binding.outputs()["y"].dtype == values.dtype
+
+
+@pytest.mark.parametrize(("kind", "values"), [("int4", [[-8, 7, 0, -1, 3]]), ("uint4", [[15, 0, 7, 8, 1]])])
+def test_four_bits_are_packed(kind: str, values: list[list[int]], tmp_path: Path) -> None:
+    """Five values in three bytes; DequantizeLinear reads them."""
+    file = save(
+        tmp_path / "packed.onnx",
+        [helper.make_node("DequantizeLinear", ["x", "scale"], ["y"])],
+        [helper.make_tensor_value_info("x", getattr(TensorProto, kind.upper()), [1, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])],
+        [numpy_helper.from_array(np.array(0.5, np.float32), "scale")],
+        opset=21,
+    )
+    binding = given(file, "x", np.array(values).astype(getattr(ml_dtypes, kind)))
+    np.testing.assert_array_equal(binding.outputs()["y"], np.array(values) / 2)
+
+
+def test_strings_are_fed_in_every_run(tmp_path: Path) -> None:
+    """They cannot be bound; what comes out is what `run` gives, also from the second run on."""
+    words = np.array([["edge", "", "ö"]])
+    binding = given(identity(tmp_path / "same.onnx", TensorProto.STRING, [1, 3]), "x", words)
+    run, runs = binding.warm_up(lambda run: [run(), run()].count(None))
+    run()
+    assert runs == 2
+    assert binding.outputs()["y"].tolist() == words.tolist()
+
+
+def test_a_sequence_is_fed_and_a_sequence_comes_out(tmp_path: Path) -> None:
+    parts = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
+    file = save(
+        tmp_path / "parts.onnx",
+        [
+            helper.make_node("SequenceAt", ["x", "last"], ["y"]),
+            helper.make_node("SequenceErase", ["x", "last"], ["rest"]),
+        ],
+        [parts],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+            helper.make_tensor_sequence_value_info("rest", TensorProto.FLOAT, None),
+        ],
+        [numpy_helper.from_array(np.array(-1), "last")],
+    )
+    found = given(file, "x", [np.ones(2, np.float32), np.zeros((1, 3), np.float32)]).outputs()
+    assert found["y"].tolist() == [[0, 0, 0]]
+    assert [part.tolist() for part in found["rest"]] == [[1, 1]]
+
+
+def given(file: Path, name: str, values: Any) -> Binding:
+    """After one run with these values."""
+    placeholder = InputValue(name=name, dtype="float32", shape=(), fill="zeros")
+    binding = Binding(open_session(str(file)), CPU, (placeholder,), {name: values})
+    binding.run()
+    binding.settle()
+    return binding
