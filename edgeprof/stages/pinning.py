@@ -111,9 +111,7 @@ def _foldable(output: ir.Value, array: Any) -> bool:
     )
 
 
-def _skip_what_changes_nothing(
-    model: ir.Model, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
-) -> None:
+def _skip_what_changes_nothing(model: ir.Model, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Slices of all, reshapes to the same shape: with fixed sizes many are left, and not every provider has them."""
     for node in list(model.graph):
         source = _stands_for(node, values)
