@@ -1,6 +1,6 @@
 """What an ONNX graph costs, node by node: shapes, multiply-accumulates, live bytes. No weight is read, no torch needed.
 
-reading     opening a graph without its weights; what it has to be given
+reading     opening a graph without its weights; what it has to be given; `opening` what to say of what is none
 flattening  one list of nodes, with what control flow runs; `control` decides which branch, and how often
 shapes      the shape of every tensor; `values` does the shape arithmetic, `contrib` knows onnxruntime's operators
 problems    why a node cannot run at these sizes
@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.reading import inputs, outputs, read
+from edgeprof.counting.opening import well_formed
+from edgeprof.counting.reading import inlined, inputs, outputs, read
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.process import Progress, silent
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["GraphCosts", "NodeCost", "count", "inputs", "outputs", "parameters", "precision", "read", "weights_bytes"]
 
 
+@well_formed()
 def count(
     model: onnx.ModelProto,
     shapes: Mapping[str, tuple[int, ...]],
@@ -49,9 +51,10 @@ def count(
     """
     from edgeprof.counting.counter import Counter
 
-    return Counter(model, shapes, values, progress).costs()
+    return Counter(inlined(model), shapes, values, progress).costs()
 
 
+@well_formed()
 def parameters(model: onnx.ModelProto) -> int:
     """Numbers in all stored tensors of more than one value, each once: see `counting.weights`.
 
@@ -61,6 +64,7 @@ def parameters(model: onnx.ModelProto) -> int:
     return _weights(model).total
 
 
+@well_formed()
 def weights_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all stored tensors, as stored.
 
@@ -70,6 +74,7 @@ def weights_bytes(model: onnx.ModelProto) -> int:
     return _weights(model).total_bytes
 
 
+@well_formed()
 def precision(model: onnx.ModelProto) -> str:
     """What most of the weights are multiplied as: "fp32", "fp16", "bf16", "int8", "int4", "a16w8", ...
 
@@ -78,11 +83,11 @@ def precision(model: onnx.ModelProto) -> str:
     """
     from edgeprof.counting.product_precision import precision as of_products
 
-    return of_products(model)
+    return of_products(inlined(model))
 
 
 def _weights(model: onnx.ModelProto) -> Weights:
     from edgeprof.counting.flattening import everything
     from edgeprof.counting.weights import Weights
 
-    return Weights(everything(model.graph))
+    return Weights(everything(inlined(model).graph))

@@ -16,8 +16,8 @@ Found = Sequence[Any]  # the tensors of a node's inputs, None where one is missi
 Result = list[tuple[int, tuple[int, ...] | None] | None]
 Rule = Callable[[Found, dict[str, Any]], Result]
 
-UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""What a rule raises at a node that lacks inputs, attributes or shapes, or whose shapes do not fit together."""
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a rule raises at a node that lacks inputs, attributes or shapes, or whose sizes do not fit together."""
 
 
 def _known(*tensors: Any) -> bool:
@@ -108,7 +108,7 @@ def packing(dtype: int, attributes: dict[str, Any], bits: str = "bits") -> int:
     Args:
         bits: the attribute that has the bits of a weight.
     """
-    return 8 // int(attributes.get(bits, 4)) if dtype == 2 else 1  # TensorProto.UINT8
+    return 8 // int(attributes.get(bits) or 4) if dtype == 2 else 1  # TensorProto.UINT8
 
 
 def _embed_norm(found: Found, attributes: dict[str, Any]) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from edgeprof.counting.contrib import UNFIT
 from edgeprof.counting.flattening import IF, LOOP, SCAN, SCANNED, STACKED, STATE, Choice, Node, bodies
 from edgeprof.counting.reading import attributes
 from edgeprof.counting.tensors import Tensor
@@ -19,6 +20,16 @@ BOOL, INT64 = 9, 7  # TensorProto
 
 def choose(node: Node, tensors: Mapping[str, Tensor], values: Mapping[str, Array]) -> Choice:
     """Which bodies a node runs and how often, or why that cannot be told."""
+    try:
+        choice = _choice(node, tensors, values)
+    except UNFIT:
+        choice = Choice(("",))
+    if not choice.reason and not bodies(node).keys() >= set(choice.bodies):
+        return Choice(reason=f"{named(node)} is malformed")
+    return choice
+
+
+def _choice(node: Node, tensors: Mapping[str, Tensor], values: Mapping[str, Array]) -> Choice:
     if node.operator == IF:
         return _branch(node, values)
     if node.operator == LOOP:

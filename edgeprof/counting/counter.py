@@ -15,6 +15,7 @@ from edgeprof.counting.shapes import Inference
 from edgeprof.counting.tensors import Tensor
 from edgeprof.counting.weights import Claims, Weights
 from edgeprof.counting.workspace import WORKSPACES, workspace
+from edgeprof.errors import ModelFileError
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Uncounted
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FLOAT16 = 10  # TensorProto.FLOAT16
 UNUSED = "unused weights"
+LARGEST = 2**63 - 1  # what a record holds
 
 
 class Counter:
@@ -56,7 +58,7 @@ class Counter:
         tensors = self._as_computed()
         most, at = live.peak(self.graph, tensors, loaded, fused, workspaces)
         planned = planner.plan(self.graph, tensors, loaded, fused)
-        return GraphCosts(
+        costs = GraphCosts(
             nodes=tuple(nodes),
             uncounted=tuple(
                 Uncounted(operator=name, count=count, reason=reason) for (name, reason), count in self.uncounted.items()
@@ -70,6 +72,9 @@ class Counter:
             working_bytes=arena.resident_bytes(planned, workspaces),
             unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
         )
+        if max(costs.macs, costs.params, costs.live_bytes, costs.working_bytes) > LARGEST:
+            raise ModelFileError("The sizes in the graph are larger than any machine holds.", "Check its shapes.")
+        return costs
 
     def _as_computed(self) -> dict[str, Tensor]:
         """Tensors in the types in which they are made. onnxruntime's CPU provider has few kernels for fp16 on x86, and

@@ -132,7 +132,8 @@ class _Walk:
             self.hold(scope(name), tensor)
         for index, proto in enumerate(graph.node):
             kind, name = operator(proto), str(proto.name)
-            node = Node(kind, name, scope.all(proto.input), scope.all(proto.output), proto, times)
+            made = scope.all(proto.output) or ("",)  # a node that makes nothing is malformed, and counts as one
+            node = Node(kind, name, scope.all(proto.input), made, proto, times)
             if kind in CONTROL_FLOW:
                 yield from self._control(node, scope, f"{scope.prefix}{name or kind}.{index}/")
             else:

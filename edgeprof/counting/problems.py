@@ -17,8 +17,10 @@ Found = Sequence[Tensor | None]
 
 def misfit(node: Node, ins: Found) -> str:
     """What is said of a node whose inputs do not fit together."""
-    shapes = " and ".join(str(list(tensor.shape)) for tensor in ins if tensor is not None and tensor.shape is not None)
-    return f"{node.label} gets {shapes}, which do not fit together"
+    shapes = [str(list(tensor.shape)) for tensor in ins if tensor is not None and tensor.shape is not None]
+    if len(shapes) < 2:
+        return f"{node.label} does not take {' '.join(shapes) or 'its inputs'}"
+    return f"{node.label} gets {', '.join(shapes[:-1])} and {shapes[-1]}, which do not fit together"
 
 
 def problem(node: Node, ins: Found, values: Mapping[str, Array]) -> str:

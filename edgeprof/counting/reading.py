@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeprof.counting.opening import opening, well_formed
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import TensorSpec
 
@@ -13,33 +15,81 @@ if TYPE_CHECKING:
     import onnx
 
 
+MOST_NODES = 1_000_000
+"""Nodes that local functions may become where they are called."""
+OF_FUNCTION = "constant of the function "
+"""How the text of a constant begins that all calls of a function share."""
+
+
 def read(path: Path) -> onnx.ModelProto:
     """The graph of a file, local functions inlined; external data is not opened, and may be missing.
 
     Raises:
-        ModelFileError: no such file, or not a readable one, or not an ONNX file.
+        ModelFileError: no such file, or not a readable one, or not an ONNX file; or its functions call themselves, or
+            become too many nodes.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
+    with opening(path):
         model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the file is called
-    except FileNotFoundError as problem:
-        raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
-    except OSError as problem:
-        raise ModelFileError(f"{path} cannot be read: {problem.strerror}.", "Check the path.") from problem
-    except (DecodeError, ValueError) as problem:
-        raise ModelFileError(
-            f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
-        ) from problem
-    if not model.graph.node and not model.graph.output:
-        raise ModelFileError(f"{path} is not an ONNX file, or an empty one.", "Check the path.")
-    if model.functions:
-        from onnx import inliner
-
-        model = inliner.inline_local_functions(model)
-    _sort(model.graph)
+        if not model.graph.node and not model.graph.output:
+            raise ModelFileError(f"{path} is not an ONNX file, or an empty one.", "Check the path.")
+        model = inlined(model)
+        for graph in (model.graph, *(inner for node in model.graph.node for inner in subgraphs(node))):
+            _sort(graph)
     return model
+
+
+def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model without local functions: the same one if it has none.
+
+    Raises:
+        ModelFileError: a function calls itself, or there would be more than `MOST_NODES` nodes.
+    """
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    _require_few(model)
+    for function in model.functions:
+        for node in function.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.type == attribute.TENSOR:
+                    attribute.t.doc_string = f"{OF_FUNCTION}{function.domain}::{function.name}"
+                    attribute.t.name = node.output[0]
+    return inliner.inline_local_functions(model)
+
+
+def _require_few(model: onnx.ModelProto) -> None:
+    functions = {(one.domain, one.name): one for one in model.functions}
+    calls = {key: _calls(one.node, functions) for key, one in functions.items()}
+    try:
+        order = list(TopologicalSorter(calls).static_order())
+    except CycleError as problem:
+        raise ModelFileError(
+            f"The local function '{problem.args[1][0][1]}' calls itself.", "Export the model without functions."
+        ) from problem
+    sizes: dict[tuple[str, str], int] = {}
+    for key in order:
+        sizes[key] = len(functions[key].node) + sum(sizes[called] for called in calls[key])
+        if sizes[key] > MOST_NODES:
+            raise ModelFileError(
+                f"The local function '{key[1]}' becomes more than {MOST_NODES:,} nodes where it is called.",
+                "Export the model without functions.",
+            )
+    total = len(model.graph.node) + sum(sizes[called] for called in _calls(model.graph.node, functions))
+    if total > MOST_NODES:
+        raise ModelFileError(
+            f"The local functions of the model become {total:,} nodes, and at most {MOST_NODES:,} are counted.",
+            "Export the model without functions.",
+        )
+
+
+def _calls(nodes: Iterable[Any], functions: Container[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The functions that nodes call, those of subgraphs included; one that is called twice is there twice."""
+    inside = (inner for node in nodes for graph in subgraphs(node) for inner in graph.node)
+    called = ((node.domain, node.op_type) for node in (*nodes, *inside))
+    return [key for key in called if key in functions]
 
 
 def _sort(graph: onnx.GraphProto) -> None:
@@ -48,7 +98,10 @@ def _sort(graph: onnx.GraphProto) -> None:
     A node that stands too late comes right before the first that reads from it. A graph with a circle stays as it is.
     """
     maker = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    wanted = {index: {maker[name] for name in reads(node) if name in maker} for index, node in enumerate(graph.node)}
+    wanted = {
+        index: sorted({maker[name] for name in reads(node) if name in maker}, reverse=True)
+        for index, node in enumerate(graph.node)
+    }
     if all(max(before, default=-1) < index for index, before in wanted.items()):
         return
     try:
@@ -59,7 +112,7 @@ def _sort(graph: onnx.GraphProto) -> None:
     for index in wanted:
         waiting = [index]
         while waiting:
-            missing = sorted(wanted[waiting[-1]] - placed.keys(), reverse=True)
+            missing = [before for before in wanted[waiting[-1]] if before not in placed]
             waiting += missing
             if not missing:
                 placed[waiting.pop()] = None
@@ -68,6 +121,7 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
+@well_formed()
 def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
     """What a run has to be given: graph inputs without an initializer. A dynamic dimension without a name is "".
 
@@ -78,6 +132,7 @@ def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
     return tuple(spec_of(value) for value in model.graph.input if value.name not in given)
 
 
+@well_formed()
 def outputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
     """What a run gives; an output whose dimensions the file does not state has none here."""
     return tuple(spec_of(value, rank_required=False) for value in model.graph.output)

@@ -114,6 +114,20 @@ class Inference:
         return control.choose(node, self.tensors, self.values)
 
     def _infer(self, node: Node) -> None:
+        """What is not inferred is reported where it matters: a node may break any rule of its operator."""
+        from onnx import checker, defs, shape_inference
+
+        try:
+            self._dispatch(node)
+            found = problem(node, [self.tensors.get(name) for name in node.input], self.values)
+        except (defs.SchemaError, shape_inference.InferenceError, checker.ValidationError) as failure:
+            found = self._misfit(node, failure)
+        except (RuntimeError, *UNFIT):
+            return
+        if found:
+            self.problems[found] = None
+
+    def _dispatch(self, node: Node) -> None:
         if node.reason:
             self.uncounted.append((node.operator, node.reason))
             self._declared(node)
@@ -125,15 +139,9 @@ class Inference:
             self._by_table(node, rule)
         elif "::" not in node.operator or node.operator.startswith(f"{ML}::"):
             self._standard(node)
-        if found := problem(node, [self.tensors.get(name) for name in node.input], self.values):
-            self.problems[found] = None
 
     def _by_table(self, node: Node, rule: Rule) -> None:
-        found = [self.tensors.get(name) for name in node.input]
-        try:
-            made = rule(found, node.attributes)
-        except UNFIT:
-            return  # what is not inferred is reported where it matters
+        made = rule([self.tensors.get(name) for name in node.input], node.attributes)
         for name, tensor in zip(node.output, made, strict=False):
             if name and tensor is not None:
                 self._add(name, Tensor(*tensor))
@@ -190,25 +198,21 @@ class Inference:
     # --- operators of the standard ---
 
     def _standard(self, node: Node) -> None:
-        from onnx import checker, defs, numpy_helper, shape_inference
+        from onnx import numpy_helper, shape_inference
 
         if node.proto is None or not all(name in self.types for name in node.input if name):
             return  # comes from a node that could not be inferred
         proto, domain = node.proto, ML if "::" in node.operator else ""
         local = dict(zip(proto.input, node.input, strict=True))
         held = {mine: self.values[name] for mine, name in local.items() if name in self.values}
-        try:
-            found = shape_inference.infer_node_outputs(
-                _schema(domain, proto.op_type, self.versions.get(domain, 0)),
-                proto,
-                {mine: self.types[name] for mine, name in local.items() if name},
-                {mine: numpy_helper.from_array(array) for mine, array in held.items() if array.size <= values.SMALL},
-                opset_imports=self.opsets,
-                ir_version=self.model.ir_version,
-            )
-        except (defs.SchemaError, shape_inference.InferenceError, checker.ValidationError, RuntimeError) as failure:
-            self._failed(node, failure)
-            return
+        found = shape_inference.infer_node_outputs(
+            _schema(domain, proto.op_type, self.versions.get(domain, 0)),
+            proto,
+            {mine: self.types[name] for mine, name in local.items() if name},
+            {mine: numpy_helper.from_array(array) for mine, array in held.items() if array.size <= values.SMALL},
+            opset_imports=self.opsets,
+            ir_version=self.model.ir_version,
+        )
         for mine, name in zip(proto.output, node.output, strict=True):
             if name and mine in found:
                 self._add_type(name, found[mine])
@@ -219,12 +223,11 @@ class Inference:
         if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
             self.tensors[name] = Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type))
 
-    def _failed(self, node: Node, failure: Exception) -> None:
-        """What is not inferred is reported where it matters; shapes that do not fit let no run succeed."""
+    def _misfit(self, node: Node, failure: Exception) -> str:
+        """Shapes that onnx refuses let no run succeed."""
         found = [self.tensors.get(name) for name in node.input if name]
         sized = all(one is not None and one.shape is not None for one in found)
-        if sized and "[ShapeInferenceError]" in str(failure):
-            self.problems[misfit(node, found)] = None
+        return misfit(node, found) if sized and "[ShapeInferenceError]" in str(failure) else ""
 
     def _evaluate(self, node: Node) -> None:
         """Shape arithmetic: what a node makes of values that are known."""

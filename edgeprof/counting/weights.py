@@ -14,6 +14,7 @@ from edgeprof.counting import rules
 from edgeprof.counting.contrib import MS, packing
 from edgeprof.counting.dequantizing import EIGHT_BITS
 from edgeprof.counting.flattening import CONTROL_FLOW, Flat, Node
+from edgeprof.counting.reading import OF_FUNCTION
 from edgeprof.counting.tensors import Tensor
 
 NO_NUMBERS = {6, 7, 8, 9, 12, 13}  # TensorProto: INT32, INT64, STRING, BOOL, UINT32, UINT64
@@ -219,6 +220,3 @@ def constant_tensor(node: Node) -> tuple[Tensor, tuple[str, str] | None]:
         dtype = FLOAT if "float" in name else INT64 if "int" in name else STRING
         return Tensor(dtype, (len(value),) if isinstance(value, list) else ()), None
     return Tensor(0, None), None
-
-
-OF_FUNCTION = "constant of function "

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprof.counting.opening import opening, require_content
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing
@@ -27,21 +28,26 @@ def load(path: Path) -> ir.Model:
             in its folder.
     """
     import onnx_ir as ir
-    from google.protobuf.message import DecodeError
 
-    try:
+    with opening(path):
         model = ir.load(path)
-    except FileNotFoundError as problem:
-        raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
-    except OSError as problem:
-        raise ModelFileError(f"{path} cannot be read: {problem.strerror}.", "Check the path.") from problem
-    except (DecodeError, ValueError, TypeError, KeyError) as problem:
-        raise ModelFileError(
-            f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
-        ) from problem
     for location in {str(tensor.location) for tensor in _external(model)}:
         within(path.parent, location, path, ModelFileError)
+    _follow_links(model)
     return model
+
+
+def _follow_links(model: ir.Model) -> None:
+    """Read weights where they really lie: a hub's cache keeps both files as links to one folder, under other names,
+    and onnx_ir follows no link out of the model's own folder."""
+    import onnx_ir as ir
+
+    for value in (value for graph in model.graphs() for value in graph.initializers.values()):
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path).is_symlink():
+            file = Path(tensor.path).resolve()
+            place = (file.name, tensor.offset, tensor.length, tensor.dtype)
+            value.const_value = ir.ExternalTensor(*place, shape=tensor.shape, name=tensor.name, base_dir=file.parent)
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -112,7 +118,7 @@ def require_external_data(model: ir.Model, path: Path) -> None:
     """Refuse a graph whose weights are not all there.
 
     Raises:
-        ModelFileError: a data file is missing, or ends before a tensor does.
+        ModelFileError: a data file is missing, or a Git LFS pointer, or ends before a tensor does.
     """
     for tensor in _external(model):
         file = Path(tensor.path)
@@ -120,6 +126,7 @@ def require_external_data(model: ir.Model, path: Path) -> None:
             raise ModelFileError(
                 f"{path} keeps its weights in {file.name}, which is not beside it.", "Copy both files."
             )
+        require_content(file)
         if file.stat().st_size < (tensor.offset or 0) + (tensor.length or 0):
             raise ModelFileError(f"{file} is shorter than {path.name} says.", "It was cut off: copy it again.")
 
@@ -139,7 +146,7 @@ def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
 
 
 def opset(model: ir.Model) -> int:
-    return model.opset_imports.get("", 0)
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
 
 
 def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:

@@ -1,0 +1,63 @@
+"""Files and graphs that are not what they should be: one sentence, whatever a library makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeprof.errors import EdgeprofError, ModelFileError, said
+
+POINTER = b"version https://git-lfs"
+POINTER_BYTES = 1024  # at most: the specification of Git LFS
+
+
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file that is read inside.
+
+    Raises:
+        ModelFileError: no such file, not a readable one, a Git LFS pointer, or not an ONNX file.
+    """
+    try:
+        require_content(path)
+        yield
+    except EdgeprofError:
+        raise
+    except FileNotFoundError as problem:
+        raise ModelFileError(f"There is no file {path}.", "Check the path.") from problem
+    except OSError as problem:
+        raise ModelFileError(f"{path} cannot be read: {problem.strerror}.", "Check the path.") from problem
+    except Exception as problem:  # protobuf, onnx and onnx_ir have an error class each, and raise Python's own too
+        raise ModelFileError(
+            f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
+        ) from problem
+
+
+def require_content(path: Path) -> None:
+    """
+    Raises:
+        ModelFileError: the file is a Git LFS pointer.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER and path.stat().st_size <= POINTER_BYTES:
+            raise ModelFileError(f"{path} is a Git LFS pointer, and not the file itself.", "Run: git lfs pull")
+
+
+@contextlib.contextmanager
+def well_formed() -> Iterator[None]:
+    """Let nothing but an EdgeprofError out: graphs may break any rule, and libraries answer that with any exception.
+
+    Raises:
+        ModelFileError: something inside failed.
+    """
+    try:
+        yield
+    except EdgeprofError:
+        raise
+    except Exception as problem:
+        raise ModelFileError(
+            f"The graph is malformed ({type(problem).__name__}: {said(problem)}).",
+            "Run onnx.checker.check_model on it, and export it again.",
+        ) from problem
