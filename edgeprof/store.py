@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from edgeprof.errors import EdgeprofError, RunError, StorageError, UsageError
 from edgeprof.locks import sole_writer
 from edgeprof.schema import (
     Artifact,
+    FileState,
     KernelTime,
     Machine,
     Measurement,
@@ -246,8 +247,36 @@ def within(folder: Path, name: str, holder: Path, error: type[EdgeprofError]) ->
 
 
 def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Sequence[Path]) -> str:
+    """One digest of several files; of a single one its own."""
+    digests = [sha256_of(path) for path in paths]
+    return digests[0] if len(digests) == 1 else content_key(digests) if digests else ""
+
+
+def state_of(path: Path) -> FileState:
+    """What changes when a file is written to or replaced.
+
+    Raises:
+        RunError: there is no such file any more.
+    """
+    with reading(path, RunError):
+        found = path.stat()
+        return FileState(path=str(path), size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+
+
+def require_unchanged(files: Sequence[FileState]) -> None:
+    """See that files are still what they were.
+
+    Raises:
+        RunError: one was written to, replaced or removed.
+    """
+    for file in files:
+        if state_of(Path(file.path)) != file:
+            raise RunError(f"{file.path} was changed or replaced while it was measured.", "Run the command again.")
 
 
 def content_key(*parts: Any) -> str:

@@ -17,7 +17,7 @@ from edgeprof.api import placing
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.shaping import PhaseChoice, caches, case_for, inputs_at
 from edgeprof.api.targets import any_model, renamed
-from edgeprof.errors import UsageError
+from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.measure import inputs as measure_inputs
 from edgeprof.measure import kernels
@@ -26,7 +26,8 @@ from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, pla
 from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
 from edgeprof.providers.resolve import resolve
-from edgeprof.schema import CPU, Artifact, Case, Measurement, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.schema import CPU, Artifact, Case, FileState, Measurement, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.stages.graph import data_files, load
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -232,11 +233,12 @@ def _point_label(job: Job) -> str:
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
     graph = counting.read(Path(artifact.path))
+    files = _files(artifact, ask)
     jobs: dict[tuple[str, Workload], Job] = {}
     for phase in _phases(artifact, ask.phase):
         for length in ask.seq or (0,):
             for batch in ask.batch:
-                job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
+                job = _job(artifact, graph, files, _case(artifact, phase, length, batch, ask), phase, ask)
                 for target in ask.targets:  # two lengths may mean the same image
                     jobs.setdefault((target.provider, job.workload), _on(job, target))
     return list(jobs.values())
@@ -273,7 +275,29 @@ def _case(artifact: Artifact, phase: Phase, length: int, batch: int, ask: Ask) -
     return case_for(artifact.name, variant, phase, batch, length)
 
 
-def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: Ask) -> Job:
+def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
+    """The files that are measured, as they are now.
+
+    Raises:
+        RunError: the model is not the one that its record describes, so that its measurements would not be of it.
+    """
+    path = Path(artifact.path)
+    data = data_files(load(path))
+    files = tuple(map(store.state_of, (path, *data, *ask.files.values())))
+    for kind, digest, found in (
+        ("graph", artifact.sha256, store.sha256_of(path)),
+        ("weights", artifact.data_sha256, store.sha256_of_all(data)),
+    ):
+        if found != digest:
+            what = f"{path} was changed after it was made: its {kind} have another digest than its record says."
+            raise RunError(what, "Make it again with --force.")
+    store.require_unchanged(files)
+    return files
+
+
+def _job(
+    artifact: Artifact, graph: ModelProto, files: tuple[FileState, ...], case: Case, phase: Phase, ask: Ask
+) -> Job:
     """A point on the first provider, with what is counted of it beforehand."""
     variant = artifact.variant
     values = inputs_at(artifact.inputs, variant, case, dims=ask.dims, files=ask.files)
@@ -291,6 +315,7 @@ def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: A
         workload=workload,
         target=ask.targets[0],
         inputs=values,
+        files=files,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         compile=ask.compile,

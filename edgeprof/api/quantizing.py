@@ -18,7 +18,7 @@ from edgeprof.schema import Artifact, Case
 from edgeprof.stages import baseline
 from edgeprof.stages.quantize import FP32, Settings
 from edgeprof.stages.samples import COUNT
-from edgeprof.store import MODELS, REFERENCE_FILE
+from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
 CASES = (Case(batch=1, tokens=16), Case(batch=2, tokens=5), Case(batch=1, tokens=1, past_tokens=7))
 """Shapes at which a file from elsewhere is compared with itself, as far as it takes them."""
@@ -69,7 +69,7 @@ def quantize(
         home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
         with _referenced(base, step) as reference:
             for order in orders:
-                key = key_of(base.key or base.sha256, order, judging)
+                key = key_of(base.key or content_key(base.sha256, base.data_sha256), order, judging)
                 made, stood = quantized(base, reference, order, judging, home, key, force, step)
                 done.append(Export(target=target, precision=order.precision, artifact=made, up_to_date=stood))
                 if save_optimized:

@@ -14,7 +14,7 @@ from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
 from edgeprof.stages import graph
-from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of
+from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of, sha256_of_all
 
 PARTS = ("model", "decoder", "encoder", "with", "past", "merged")
 TREATMENTS = ("quantized", "optimized", "fp32", "fp16", "int8", "uint8", "int4", "q4", "q4f16", "q8", "bnb4")
@@ -101,6 +101,7 @@ def foreign(path: Path) -> Artifact:
         path=str(path.absolute()),
         precision=graph.precision(model),
         sha256=sha256_of(path),
+        data_sha256=sha256_of_all(graph.data_files(model)),
         params=graph.params(model),
         weights="file",
         opset=graph.opset(model),

@@ -18,6 +18,7 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers import heard, placement
 from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Reading, Request
+from edgeprof.store import require_unchanged
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -42,6 +43,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     session = open_request(request, record_assignment=request.target.runtime_name != CPU.runtime_name)
     load_ns = time.perf_counter_ns() - start
     loaded = memory.read()
+    require_unchanged(request.files)
     require_share(session, request)
     try:
         binding = Binding(session, request.target, request.inputs)
@@ -64,6 +66,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         ) from problem
     after = memory.read()
     device_bytes = device_memory.taken(request.target)
+    require_unchanged(request.files)
     refuse_company()
     # Where the peak could not be reset and loading was higher, what is resident now is the best that is known.
     known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes

@@ -24,6 +24,7 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers import heard
 from edgeprof.providers.session import open_request
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
+from edgeprof.store import require_unchanged
 
 # The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
 STOPPING = StoppingRule(min_runs=20, min_time_s=0.0, max_time_s=10.0)
@@ -82,6 +83,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
                 f"onnxruntime cannot run {request.model}: {heard.reason(problem)}.", "See that its inputs fit."
             ) from problem
         runs = last_runs(file.read_bytes(), len(profiled_s))
+    require_unchanged(request.files)
     refuse_company()
     return OperatorReading(
         operators=operator_times(runs),

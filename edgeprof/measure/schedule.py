@@ -13,6 +13,7 @@ from edgeprof.schema import (
     CPU,
     Agreement,
     Artifact,
+    FileState,
     InputValue,
     Measurement,
     OperatorPass,
@@ -62,6 +63,7 @@ class Job(Record, frozen=True, kw_only=True):
     workload: Workload
     target: Target = CPU
     inputs: tuple[InputValue, ...]
+    files: tuple[FileState, ...] = ()  # of the artifact and its inputs, as they were when digests were taken
     stopping: StoppingRule
     timeout_s: float | None = None
     compile: bool = False  # load what the provider compiled beforehand

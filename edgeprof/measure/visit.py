@@ -64,6 +64,7 @@ def request_of(job: Job) -> Request:
         target=job.target,
         threads=job.workload.threads,
         inputs=given.inputs,
+        files=job.files,
         stopping=job.stopping,
         nodes=given.nodes,
         in_place=pinned or bool(fixed_past(job.artifact.inputs)),

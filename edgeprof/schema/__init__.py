@@ -49,6 +49,7 @@ from edgeprof.schema.models import (
 )
 from edgeprof.schema.placing import CPU, Agreement, Device, Kind, LeftOperator, Placed, Placement, Target
 from edgeprof.schema.runs import (
+    FileState,
     Fill,
     InputValue,
     KernelTime,
@@ -84,6 +85,7 @@ __all__ = [
     "Curve",
     "Device",
     "Explanation",
+    "FileState",
     "Fill",
     "Findings",
     "Fusion",

@@ -40,6 +40,15 @@ class Workload(Record, frozen=True, kw_only=True):
     threads: int
 
 
+class FileState(Record, frozen=True, kw_only=True):
+    """A file as it was found: what changes when it is written to or replaced."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
 class Request(Record, frozen=True, kw_only=True):
     """What one measuring child reads."""
 
@@ -48,6 +57,7 @@ class Request(Record, frozen=True, kw_only=True):
     target: Target = CPU
     threads: int
     inputs: tuple[InputValue, ...]
+    files: tuple[FileState, ...] = ()  # that must stay as they are until the end
     stopping: StoppingRule
     nodes: int = 0  # that the provider has by its placement; 0: not known
     in_place: bool = False  # a KV cache of fixed size is written where it was read

@@ -145,6 +145,11 @@ def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
                 yield attribute.value
 
 
+def data_files(model: ir.Model) -> list[Path]:
+    """The files that hold the weights of a graph, apart from itself."""
+    return sorted({Path(tensor.path) for tensor in _external(model)})
+
+
 def opset(model: ir.Model) -> int:
     return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
 

@@ -109,6 +109,31 @@ def test_records_of_another_machine_are_not_mixed_in(models: Path, tmp_path: Pat
     assert (Path(run.folder) / "measurements.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(("file", "part"), [("model.onnx", "graph"), ("model.onnx.data", "weights")])
+def test_a_model_that_is_not_what_its_record_says_is_not_measured(
+    file: str, part: str, models: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "bert")
+    with (tmp_path / "bert" / file).open("r+b") as opened:  # the name of what made the graph; a weight
+        opened.seek(5 if part == "graph" else 0)
+        byte = opened.read(1)[0]
+        opened.seek(-1, 1)
+        opened.write(bytes([byte ^ 1]))
+    with pytest.raises(RunError, match=f"its {part} have another digest than its record says"):
+        profile([str(tmp_path / "bert")], seq=[4], out=tmp_path / "reports", **QUICK)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_file_from_elsewhere_whose_weights_were_replaced_is_another_model(tmp_path: Path) -> None:
+    model = save(tmp_path / "one.onnx", ["batch_size", "sequence_length", 8])
+    onnx.save(onnx.load(model), model, save_as_external_data=True, location="one.data", size_threshold=0)
+    asked = {"seq": [4], "name": "run", "out": tmp_path / "reports", **QUICK}
+    first = profile([str(model)], **asked)
+    (tmp_path / "one.data").write_bytes(np.zeros((8, 8), np.float32).tobytes())
+    second = profile([str(model)], **asked)
+    assert len(second.measurements) == 2 * len(first.measurements) > 0
+
+
 # --- files from elsewhere --------------------------------------------------------------------------------------
 
 

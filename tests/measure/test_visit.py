@@ -17,7 +17,8 @@ from toys import ENDLESS, make_job, save_matmuls, x
 
 from edgeprof.measure.schedule import Job, Visit
 from edgeprof.measure.visit import measure
-from edgeprof.schema import Measurement, decode, encode
+from edgeprof.schema import Measurement, StoppingRule, decode, encode
+from edgeprof.store import state_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,46 @@ def test_more_memory_than_there_is(tmp_path: Path) -> None:
     record = visit(make_job(model, (x(1, 2**42, 8),)))
     assert record.status == "failed"
     assert "MemoryError" in record.error
+
+
+def overwritten(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"")
+    os.utime(file, ns=(0, 0))
+
+
+def replaced(file: Path) -> None:
+    file.with_suffix(".new").write_bytes(file.read_bytes())
+    file.with_suffix(".new").replace(file)
+
+
+CHANGES = {"overwritten": overwritten, "replaced": replaced, "removed": Path.unlink}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_was_changed_since_it_was_asked_for_is_not_measured(
+    change: Callable[[Path], object], toy: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.touch()
+    files = (state_of(toy), state_of(weights))
+    assert visit(make_job(toy, (x(1, 2, 8),), files=files)).status == "ok"
+    change(weights)
+    record = visit(make_job(toy, (x(1, 2, 8),), files=files))
+    assert (record.status, record.reading) == ("failed", None)
+    assert str(weights) in record.error
+
+
+def test_a_file_that_is_replaced_during_a_visit_makes_it_fail(toy: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(toy.read_bytes())
+    stopping = StoppingRule(min_runs=3, min_time_s=3.0)
+    replacer = threading.Thread(target=lambda: (measuring_child(os.getpid()), replaced(model)))
+    replacer.start()
+    record = visit(make_job(model, (x(1, 2, 8),), stopping, files=(state_of(model),)))
+    replacer.join()
+    assert (record.status, record.reading) == ("failed", None)
+    assert record.error == f"{model} was changed or replaced while it was measured. Run the command again."
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
