@@ -34,6 +34,8 @@ _START = (
     "runpy.run_module(sys.argv[2], run_name='__main__', alter_sys=True)"
 )
 
+_living: set["subprocess.Popen[bytes]"] = set()
+
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -90,6 +92,7 @@ def call(
             stderr=last_words,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
+        _living.add(child)
         timed_out = threading.Event()
 
         def give_up() -> None:
@@ -108,6 +111,7 @@ def call(
                 watch.cancel()
             child.kill()
             child.wait()
+            _living.discard(child)
             for stream in (child.stdin, child.stdout):
                 with contextlib.suppress(OSError):
                     stream and stream.close()
@@ -116,6 +120,12 @@ def call(
         if timed_out.is_set():
             raise ChildTimeout(f"No answer within {timeout_s:g} s.", "Raise --timeout, or ask for less.")
         raise ChildError(_epitaph(code, last_words), "Set EDGEPROF_DEBUG=1 to see all it printed.")
+
+
+def end_children() -> None:
+    """Kill all children of `call`, of whatever thread; each call then ends with a ChildError."""
+    for child in list(_living):
+        child.kill()
 
 
 def _converse(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:

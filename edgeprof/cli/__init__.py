@@ -1,23 +1,30 @@
 """The command line. The only place that prints, prompts or exits; a verb is a file, a parse and one library call."""
 
+import contextlib
 import os
 import sys
 from typing import Any
 
+from edgeprof.cli import signals
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.text import visible
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED = 130  # 128 + SIGINT, as typer counts too
 
 
 def main() -> None:
-    """Run the command of `sys.argv` and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command of `sys.argv` and exit: 0 done, 1 failed, 2 wrong usage, 130, 143 or 129 ended by a signal."""
+    signals.listen()
     try:
         code = _run()
+        sys.stdout.flush()
     except EdgeprofError as problem:
         _fail(problem, str(problem), problem.exit_code)
     except KeyboardInterrupt as problem:
-        _fail(problem, "Interrupted; what was finished is on disk.", INTERRUPTED)
+        _fail(problem, signals.sentence(), signals.code())
+    except BrokenPipeError:  # nobody reads on, as of `edgeprof models --json | head`; typer also ends with 1 then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as problem:  # noqa: BLE001  (a user gets a sentence, whatever happens)
         what = f"edgeprof met an error it does not know ({type(problem).__name__}: {problem})."
         _fail(problem, f"{what} Set EDGEPROF_DEBUG=1 to see where.", 1)
@@ -48,5 +55,6 @@ def _run() -> int:
 def _fail(problem: BaseException, sentence: str, code: int) -> None:
     if os.environ.get("EDGEPROF_DEBUG"):
         raise problem
-    print(f"edgeprof: {visible(sentence)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(f"edgeprof: {visible(sentence)}", file=sys.stderr, flush=True)
     sys.exit(code)

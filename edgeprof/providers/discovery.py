@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def ask(asked: Target, *, any_kind: bool = False, timeout_s: float = TIMEOUT_S) 
 def _ask_all(timeout_s: float) -> tuple[list[Device], bool]:
     """Devices in the order of the table, and whether all of them answered."""
     there = wheels.installed()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool, _abandoned_when_interrupted(pool):
 
         def start(row: Provider) -> "Future[Found]":
             return pool.submit(ask, target(row.name), timeout_s=timeout_s)
@@ -76,6 +76,15 @@ def _ask_all(timeout_s: float) -> tuple[list[Device], bool]:
         found = {name: future.result() for name, future in asked.items()}
     whole = not any(one.timed_out for one in found.values())
     return [_device(row, found.get(row.name), there) for row in PROVIDERS], whole
+
+
+@contextlib.contextmanager
+def _abandoned_when_interrupted(pool: ThreadPoolExecutor) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Device:

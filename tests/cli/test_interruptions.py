@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command import Command, command_line
 
@@ -82,19 +83,72 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert file.read_bytes() == complete
 
 
-def test_a_run_that_was_interrupted_has_all_its_files(profiling: tuple[object, ...], tmp_path: Path) -> None:
+ENDED = [
+    (signal.SIGINT, 130, "Interrupted"),
+    (signal.SIGTERM, 143, "Terminated"),
+    (signal.SIGHUP, 129, "Hung up"),
+]
+
+
+@pytest.mark.parametrize(("how", "exit_code", "word"), ENDED, ids=[word for _, _, word in ENDED])
+def test_a_run_that_was_interrupted_has_all_its_files(
+    how: signal.Signals, exit_code: int, word: str, profiling: tuple[object, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "reports" / "run"
     running = start(tmp_path, *profiling)
     wait_until(lambda: lines_in(folder / "measurements.jsonl") >= 3, running)
-    code, said = finish(running, signal.SIGINT)
-    assert code == 130
-    assert said.strip().splitlines()[-1] == "edgeprof: Interrupted; what was finished is on disk."
-    assert "Traceback" not in said
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.send_signal(how)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == exit_code
+    assert said.splitlines() == [f"edgeprof: {word}; what was finished is on disk."]
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     measured = {(r["precision"], r["tokens"]) for r in records(folder / "measurements.jsonl")}
     with (folder / "measurements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["precision"], int(row["tokens"])) for row in rows} == measured
     assert {row["status"] for row in rows} == {"ok"}
+    assert [path.name for path in folder.parent.iterdir()] == ["run"]
+
+
+def test_a_command_that_waits_for_several_children_ends_at_once(tmp_path: Path) -> None:
+    running = start(tmp_path, "devices", "--refresh")
+    wait_until(lambda: len(psutil.Process(running.pid).children()) > 0, running)
+    children = psutil.Process(running.pid).children()
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (143, "edgeprof: Terminated; what was finished is on disk.\n")
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+def test_a_command_that_was_started_with_nohup_goes_on(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        ["nohup", *map(str, command_line("devices", "--refresh"))], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: len(psutil.Process(running.pid).children()) > 0, running)
+    running.send_signal(signal.SIGHUP)
+    running.communicate(timeout=120)
+    assert running.returncode == 0
+
+
+def test_two_runs_of_one_name_do_not_mix(profiling: tuple[object, ...], edgeprof: Command, tmp_path: Path) -> None:
+    file = tmp_path / "reports" / "run" / "measurements.jsonl"
+    running = start(tmp_path, *profiling)
+    wait_until(lambda: lines_in(file) >= 1, running)
+    ran = edgeprof(*profiling)
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = ran.sentences
+    assert f"reports/run is being written by process {running.pid}, since " in said
+    running.communicate(timeout=120)
+    assert running.returncode == 0
+    assert len(records(file)) == 8
+
+
+def test_two_exports_of_one_target_make_it_once(tmp_path: Path) -> None:
+    both = [start(tmp_path, "export", "bert-tiny", "--weights", "random", "--json") for _ in range(2)]
+    outcomes = [json.loads(running.communicate(timeout=300)[0])[0]["up_to_date"] for running in both]
+    assert sorted(outcomes) == [False, True]
+    assert [path.name for path in (tmp_path / "models" / "bert-tiny").iterdir()] == ["fp32"]
 
 
 def test_an_export_that_was_killed_leaves_nothing_in_the_way(edgeprof: Command, tmp_path: Path) -> None:
