@@ -90,7 +90,7 @@ def by_name(name: str) -> type[EdgeprofError]:
     return found if isinstance(found, type) and issubclass(found, EdgeprofError) else EdgeprofError
 
 
-def said(problem: Exception) -> str:
+def said(problem: BaseException) -> str:
     """The first line of what a library's error says, fit to be quoted within a sentence."""
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(" .:") if lines else type(problem).__name__

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgeprof.errors import EdgeprofError, RunError, StorageError, UsageError
+from edgeprof.errors import EdgeprofError, RunError, StorageError, UsageError, said
 from edgeprof.locks import sole_writer
 from edgeprof.schema import (
     Artifact,
@@ -145,6 +145,18 @@ def read_text(path: Path, error: type[EdgeprofError] = StorageError, next_step: 
     """
     with reading(path, error, next_step):
         return path.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def reading_arrays(path: Path, error: type[EdgeprofError], next_step: str) -> Iterator[None]:
+    """As `reading`, of a .npy or .npz file: numpy, zipfile and zlib raise whatever a damaged file makes of them."""
+    with reading(path, error, next_step):
+        try:
+            yield
+        except (EdgeprofError, OSError, EOFError):
+            raise
+        except Exception as problem:
+            raise error(f"{path} cannot be read: {said(problem)}.", next_step) from problem
 
 
 def write_atomic(path: Path, data: bytes) -> None:

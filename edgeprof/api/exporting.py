@@ -21,10 +21,10 @@ from edgeprof.stages import export as export_stage
 from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
 from edgeprof.stages.quantize import FP32
-from edgeprof.stages.samples import COUNT
+from edgeprof.stages.samples import COUNT, require
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
-from edgeprof.store import MODELS, REFERENCE_FILE, content_key
+from edgeprof.store import MODELS, REFERENCE_FILE, content_key, require_name
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -126,6 +126,8 @@ def export(
     if name and len(targets) > 1:
         raise UsageError("--name goes with one target.", "Export them one by one.")
     recipes = ordered(precision)
+    require(calibration)
+    export_stage.require_opset(opset)
     export_stage.require_extra()
     wish = _Wish(
         recipes=recipes,
@@ -213,11 +215,8 @@ def _resolve(target: str, wish: _Wish, name: str | None, progress: Progress) -> 
     source = msgspec.structs.replace(source, name=variant.name, variant=variant)
     if logits == "last" and source.variant.task != "causal-lm":
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
-    chosen = name or source.name + ("-last" if logits == "last" else "")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", chosen):
-        raise UsageError(
-            f"'{chosen}' cannot name an artifact.", "Give --name letters, digits, dots, dashes, underscores."
-        )
+    chosen = name if name is not None else source.name + ("-last" if logits == "last" else "")
+    require_name(chosen, "an artifact")
     return msgspec.structs.replace(source, name=chosen)
 
 

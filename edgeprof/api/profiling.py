@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_S = 1_000_000  # which is eleven days
+MOST = 10**9
 
 
 class Ask(Record, frozen=True, kw_only=True):
@@ -107,8 +108,16 @@ def profile(
         UsageError: the request cannot be met; raised before anything is measured.
         RunError: a run of that name was made on another machine.
     """
-    _require_positive(rounds=rounds, runs=runs, seq=min(seq, default=1), batch=min(batch, default=0))
-    _require_seconds(min_time=min_time_s, timeout=timeout_s)
+    for option, given in {
+        "--rounds": [rounds],
+        "--runs": [runs],
+        "--seq": seq,
+        "--batch": batch or [0],
+        "--threads": [threads or 1],
+    }.items():
+        _require_positive(option, given)
+    _require_seconds("--min-time", min_time_s, 0)
+    _require_seconds("--timeout", timeout_s, 1)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
     ask = Ask(
@@ -205,19 +214,15 @@ def _new_name(out: Path) -> str:
     return next(name for name in names if not (out / name).exists())
 
 
-def _require_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise UsageError(f"--{name} has to be at least 1, not {value}.", f"Leave --{name} out for its default.")
+def _require_positive(option: str, given: Sequence[int]) -> None:
+    for value in given:
+        if not 1 <= value <= MOST:
+            raise UsageError(f"{option} has to be 1 to {MOST:,}.", f"Example: {option} 3")
 
 
-def _require_seconds(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value <= LONGEST_S:  # neither what is not a number
-            option = name.replace("_", "-")
-            raise UsageError(
-                f"--{option} has to be 0 to {LONGEST_S:,} seconds, not {value:g}.", f"Example: --{option} 60"
-            )
+def _require_seconds(option: str, value: float, least: float) -> None:
+    if not least <= value <= LONGEST_S:  # neither is what is not a number
+        raise UsageError(f"{option} takes {least:g} to {LONGEST_S:,} seconds, not {value:g}.", f"Example: {option} 60")
 
 
 def _label(job: Job, number: int, rounds: int) -> str:

@@ -17,7 +17,7 @@ from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case
 from edgeprof.stages import baseline
 from edgeprof.stages.quantize import FP32, Settings
-from edgeprof.stages.samples import COUNT
+from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
 CASES = (Case(batch=1, tokens=16), Case(batch=2, tokens=5), Case(batch=1, tokens=1, past_tokens=7))
@@ -62,6 +62,7 @@ def quantize(
     orders, judging = ordered(recipe, settings), Judging(data=calibration, count=samples, strict=strict_accuracy)
     if not targets or not orders:
         raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
+    require(calibration)
     bases = [_base(target, models) for target in dict.fromkeys(targets)]
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):

@@ -75,11 +75,11 @@ def key_of(base_key: str, order: Order, judging: Judging) -> str:
 
 
 def _digest(source: str | None) -> object:
-    path = Path(source or "")
+    path = Path(source or "").expanduser()
     if path.is_file():
         return sha256_of(path)
     if source and path.is_dir():
-        return [(file.name, sha256_of(file)) for file in sorted(path.iterdir()) if file.is_file()]
+        return [(str(file.relative_to(path)), sha256_of(file)) for file in sorted(path.rglob("*")) if file.is_file()]
     return source
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from edgeprof.cli import signals
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.text import visible
 
+LONG_WORD = re.compile(r"\S{200,}")
 INTERRUPTED = 130  # 128 + SIGINT, as typer counts too
 
 
@@ -46,6 +48,7 @@ def _run() -> int:
         said, verb = problem.format_message(), problem.ctx.command_path if problem.ctx else "edgeprof"
         if not said:  # no command: typer has shown the help
             return 2
+        said = LONG_WORD.sub(lambda word: f"{word[0][:20]}... ({len(word[0]):,} characters)", said)
         raise UsageError(said.rstrip(".") + ".", f"Run: {verb} --help") from problem
     if code == INTERRUPTED:
         raise KeyboardInterrupt

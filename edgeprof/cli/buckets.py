@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,19 +56,25 @@ def _lengths(text: str) -> list[int]:
     Raises:
         UsageError: no such file, or something that is no length, with its place.
     """
+    from edgeprof.cli.options import shortened
     from edgeprof.errors import UsageError
+    from edgeprof.store import read_text
 
     file = Path(text)
-    if file.is_file():
-        words = [line.partition("#")[0].strip() for line in file.read_text(errors="replace").splitlines()]
+    if file.exists():
+        lines = read_text(file, UsageError, "Give a file with one token length a line.").splitlines()
+        words = [line.partition("#")[0].strip() for line in lines]
         place = "line"
     elif text.replace(",", "").replace(" ", "").isdigit():
         words, place = [word.strip() for word in text.split(",")], "place"
     else:
-        raise UsageError(f"There is no file {text}.", "Give a file with one token length a line, or --lengths 16,64,64")
+        raise UsageError(
+            f"There is no file {shortened(text)}.", "Give a file with one token length a line, or --lengths 16,64,64"
+        )
     for number, word in enumerate(words, 1):
-        if word and not (word.isascii() and word.isdigit() and int(word)):
-            raise UsageError(f"'{word}' is no token length ({place} {number} of --lengths).", "Give whole numbers.")
+        if word and not (re.fullmatch(r"\d{1,9}", word, re.ASCII) and int(word)):
+            what = f"'{shortened(word)}' is not a token length ({place} {number} of --lengths)."
+            raise UsageError(what, "Example: --lengths 16,64,64")
     found = [int(word) for word in words if word]
     if not found:
         raise UsageError("--lengths holds no lengths.", "Give a file with one token length a line.")

@@ -14,7 +14,7 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32 and quantization recipes, separated by commas.")] = "fp32",
     weights: Annotated[str, typer.Option(help="auto, pretrained or random.")] = "auto",
     logits: Annotated[str, typer.Option(help="Decoders: the LM head at all positions, or the last one.")] = "all",
-    opset: Annotated[int, typer.Option(help="ONNX operator set.", min=18)] = 24,
+    opset: Annotated[int, typer.Option(help="ONNX operator set: 18 to 25.")] = 24,
     width: Annotated[int | None, typer.Option(help="Width of a mixer or embedding.", min=1)] = None,
     tokens: Annotated[int | None, typer.Option(help="Fixed token length of mixer-dense.", min=1)] = None,
     heads: Annotated[int | None, typer.Option(help="Heads of a mixer with attention.", min=1)] = None,

@@ -1,5 +1,6 @@
 """Options that several commands have, and values that a word does not cover: lists, ranges, pairs, choices."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ Calibration = Annotated[
         help="Data for recipes: text (shipped), a .txt, .npy, .npz, a folder of images, or random.",
     ),
 ]
-Samples = Annotated[int, typer.Option(help="Samples of that data, at most.", min=1)]
+Samples = Annotated[int, typer.Option(help="Samples of that data, at most.", min=1, max=1_000_000)]
 StrictAccuracy = Annotated[
     bool, typer.Option("--strict-accuracy", help="Fail where a recipe costs more accuracy than it may.")
 ]
@@ -27,14 +28,23 @@ def words(text: str, option: str) -> list[str]:
     """ "fp32,int8" -> ["fp32", "int8"]"""
     found = [word.strip() for word in text.split(",")]
     if not all(found):
-        raise UsageError(f"{option} is empty, or has an empty part: '{text}'.", f"Example: {option} fp32,int8")
+        example = {"--ep": "cpu,webgpu", "--recipe": "int8,int4"}.get(option, "fp32,int8")
+        raise UsageError(
+            f"{option} is empty, or has an empty part: '{shortened(text)}'.", f"Example: {option} {example}"
+        )
     return list(dict.fromkeys(found))
 
 
 def choice(text: str, option: str, *known: str) -> Any:
     if text not in known:
-        raise UsageError(f"{option} cannot be '{text}'.", f"Choose one of {', '.join(known)}.")
+        raise UsageError(f"{option} cannot be '{shortened(text)}'.", f"Choose one of {', '.join(known)}.")
     return text
+
+
+MOST = 10**9
+"""The largest size that is taken; none of this many tokens, bytes or threads ever was."""
+
+EXAMPLES = {"--seq": "16,64,256 or --seq 16..512x2", "--batch": "1,4", "--lengths": "16,64,64"}
 
 
 def numbers(text: str, option: str) -> list[int]:
@@ -45,30 +55,39 @@ def numbers(text: str, option: str) -> list[int]:
     """
     found: set[int] = set()
     for word in text.split(","):
-        found.update(_range(word.strip(), option) if ".." in word else [_positive(word.strip(), option)])
+        found.update(_range(word.strip(), option) if ".." in word else [_size(word.strip(), option)])
     return sorted(found)
 
 
 def _range(word: str, option: str) -> list[int]:
-    ends, _, factor_text = word.partition("x")
-    low_text, _, high_text = ends.partition("..")
-    low, high = _positive(low_text, option), _positive(high_text, option)
-    factor = _positive(factor_text, option) if factor_text else 2
+    match = re.fullmatch(r"(\d+)\.\.(\d+)(?:x(\d+))?", word, re.ASCII)
+    if match is None:
+        raise UsageError(f"{option} takes ranges as 16..512 or 16..512x2, not '{shortened(word)}'.", _example(option))
+    low, high = _size(match[1], option), _size(match[2], option)
+    factor = _size(match[3], option) if match[3] else 2
     if factor < 2 or low > high:
-        raise UsageError(f"{option} {word} is no rising range.", f"Example: {option} 16..512x2")
+        raise UsageError(f"{option} {word} is not a rising range.", _example(option))
     steps = [low]
     while steps[-1] * factor <= high:
         steps.append(steps[-1] * factor)
     return steps
 
 
-def _positive(word: str, option: str) -> int:
-    if not word.isascii() or not word.isdigit() or int(word) < 1:
-        raise UsageError(
-            f"{option} takes whole numbers above zero, not '{word}'.",
-            f"Example: {option} 16,64,256 or {option} 16..512x2",
-        )
+def _size(word: str, option: str, least: int = 1, example: str = "") -> int:
+    """A whole number that something may have as its size."""
+    few = word.isascii() and word.isdigit() and len(word) <= len(str(MOST))  # int() refuses thousands of digits
+    if not few or not least <= int(word) <= MOST:
+        what = "whole numbers above zero" if least else "whole numbers"
+        raise UsageError(f"{option} takes {what} up to {MOST:,}, not '{shortened(word)}'.", example or _example(option))
     return int(word)
+
+
+def _example(option: str) -> str:
+    return f"Example: {option} {EXAMPLES.get(option, '16')}"
+
+
+def shortened(word: str) -> str:
+    return word if len(word) <= 40 else f"{word[:20]}... ({len(word):,} characters)"
 
 
 def share(text: str, option: str) -> float:
@@ -78,8 +97,8 @@ def share(text: str, option: str) -> float:
         UsageError: no share from 0 to 100 %.
     """
     number = text.removesuffix("%").strip()
-    if not number.replace(".", "", 1).isdecimal() or not 0 <= float(number) <= 100:
-        raise UsageError(f"{option} takes a share of 0 to 100 %, not '{text}'.", f"Example: {option} 100%")
+    if not re.fullmatch(r"\d+(\.\d*)?", number, re.ASCII) or not 0 <= float(number) <= 100:
+        raise UsageError(f"{option} takes a share of 0 to 100 %, not '{shortened(text)}'.", f"Example: {option} 100%")
     return float(number) / 100
 
 
@@ -89,13 +108,17 @@ def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.rpartition("=")
         if not (key and equals and value):
-            raise UsageError(f"{option} takes name=value, not '{text}'.", f"Example: {option} {example}")
+            raise UsageError(f"{option} takes name=value, not '{shortened(text)}'.", f"Example: {option} {example}")
+        if key in found:
+            raise UsageError(f"{option} is given twice for {shortened(key)}.", "Give it once.")
         found[key] = value
     return found
 
 
 def sizes(texts: list[str] | None, option: str, example: str) -> dict[str, int]:
-    return {key: _positive(value, option) for key, value in pairs(texts, option, example).items()}
+    """["a=1", "b=0"] -> {"a": 1, "b": 0}"""
+    given = pairs(texts, option, example).items()
+    return {key: _size(value, option, least=0, example=f"Example: {option} {example}") for key, value in given}
 
 
 def files(texts: list[str] | None, option: str, example: str) -> dict[str, Path]:

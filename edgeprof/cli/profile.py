@@ -18,7 +18,7 @@ def profile(
     batch: Annotated[str, typer.Option(help="Batch sizes.")] = "1",
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
     ep: Annotated[
         str, typer.Option(help="Execution providers; or gpu, npu: the best one of that kind. See edgeprof devices.")
     ] = "cpu",
@@ -36,8 +36,8 @@ def profile(
     ] = False,
     rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
     runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 10,
-    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.", min=0.0)] = 1.0,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.", min=1.0)] = 300.0,
+    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 1.0,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
     dim: Annotated[
         list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
     ] = None,

@@ -12,11 +12,11 @@ def why(
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it: gpt2:int8, another file.")],
     seq: Annotated[str | None, typer.Option(help="Token lengths; default a few. In decode: tokens cached.")] = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
-    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
     rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
     runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 5,
-    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.", min=0.0)] = 0.5,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.", min=1.0)] = 300.0,
+    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 0.5,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
     name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
     run: Annotated[
         str | None, typer.Option(help="Measure nothing: use this run, which has both (profile --ops).")

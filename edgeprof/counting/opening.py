@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeprof.errors import EdgeprofError, ModelFileError, said
+from edgeprof.store import require_regular
 
 POINTER = b"version https://git-lfs"
 POINTER_BYTES = 1024  # at most: the specification of Git LFS
@@ -40,6 +41,7 @@ def require_content(path: Path) -> None:
         ModelFileError: the file is a Git LFS pointer.
         OSError: it cannot be read.
     """
+    require_regular(path)
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER and path.stat().st_size <= POINTER_BYTES:
             raise ModelFileError(f"{path} is a Git LFS pointer, and not the file itself.", "Run: git lfs pull")

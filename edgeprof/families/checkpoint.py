@@ -8,7 +8,7 @@ from edgeprof.errors import CheckpointError
 from edgeprof.families import TRANSFORMERS, settings
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Variant
-from edgeprof.store import read_bytes, within
+from edgeprof.store import read_bytes, reading, within
 
 CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -79,7 +79,7 @@ def tensor_names(folder: Path) -> list[str]:
     """
     names: list[str] = []
     for path in weight_files(folder):
-        with path.open("rb") as file:
+        with reading(path, CheckpointError), path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             try:
                 header = json.loads(file.read(min(length, path.stat().st_size)))

@@ -54,7 +54,7 @@ def compiled(model: Path, weights_folder: str, target: Target, timeout_s: float 
     folder = store.cache_folder() / "compiled" / _key(model, weights_folder, target)
     record = folder / "compiled.json"
     if record.is_file():
-        return decode(record.read_bytes(), Compiled, str(record))
+        return decode(store.read_bytes(record), Compiled, str(record))
     with store.folder_in_progress(folder) as partial:
         request = CompileRequest(model=str(model), weights_folder=weights_folder, target=target, folder=str(partial))
         made = _ask(request, timeout_s)

@@ -42,7 +42,7 @@ def devices(refresh: bool = False, timeout_s: float = TIMEOUT_S) -> list[Device]
     file = store.cache_folder() / f"devices-{_key()}.json"
     if not refresh and file.is_file():
         with contextlib.suppress(EdgeprofError):  # of another version of edgeprof: asked again
-            return list(decode(file.read_bytes(), Discovery, str(file)).devices)
+            return list(decode(store.read_bytes(file), Discovery, str(file)).devices)
     found, whole = _ask_all(timeout_s)
     if whole:
         with contextlib.suppress(EdgeprofError):  # a folder that cannot be written: asked again next time

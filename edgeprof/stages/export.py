@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof import process
-from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, said
+from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint, family_of
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 24
+OPSETS = range(18, 26)
 MASK_BUFFERS = ("attn.bias", "attn.masked_bias")  # old GPT-2 checkpoints hold their causal mask
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
@@ -80,6 +81,19 @@ def require_extra() -> None:
     for package in ("torch", "transformers", "onnxscript", "onnxsim"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("Exporting", package, "export")
+
+
+def require_opset(opset: int) -> None:
+    """Refuse what torch would trace, and then not translate.
+
+    Raises:
+        UsageError: there is no such operator set, or torch does not know it.
+    """
+    if opset not in OPSETS:
+        raise UsageError(
+            f"torch translates to the operator sets {OPSETS[0]} to {OPSETS[-1]}, and not to {opset}.",
+            f"Example: --opset {OPSET}",
+        )
 
 
 def versions() -> dict[str, str]:

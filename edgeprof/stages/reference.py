@@ -10,17 +10,19 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays, Family
 from edgeprof.schema import Case, Logits, Variant
-from edgeprof.store import writing
+from edgeprof.store import reading_arrays, writing
 
 if TYPE_CHECKING:
     import torch
+
+
+AGAIN = "Export the model again with --force."
 
 
 def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
@@ -57,11 +59,10 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
         VerificationError: the file is missing, damaged, or something else.
     """
     _require(path)
-    try:
-        with np.load(path) as archive:
-            arrays = dict(archive)
-    except (OSError, ValueError, EOFError, BadZipFile) as problem:
-        raise _not_a_reference(path) from problem
+    with reading_arrays(path, VerificationError, AGAIN), np.load(path) as archive:
+        arrays = dict(archive)
+    if not all(re.fullmatch("[^/]+/(in|out)/.*", key, re.DOTALL) for key in arrays):
+        raise _not_a_reference(path)
     for label in dict.fromkeys(key.split("/")[0] for key in arrays):
         case, parts = _case(label, path), {"in": Arrays(), "out": Arrays()}
         for key, array in arrays.items():
@@ -85,7 +86,7 @@ def copy(source: Path, target: Path) -> None:
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise VerificationError(f"There are no reference values at {path}.", "Export the model again with --force.")
+        raise VerificationError(f"There are no reference values at {path}.", AGAIN)
 
 
 def _label(case: Case) -> str:
@@ -101,4 +102,4 @@ def _case(label: str, path: Path) -> Case:
 
 
 def _not_a_reference(path: Path) -> VerificationError:
-    return VerificationError(f"{path} is not a reference file of edgeprof.", "Export the model again with --force.")
+    return VerificationError(f"{path} is not a reference file of edgeprof.", AGAIN)

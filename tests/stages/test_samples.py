@@ -276,7 +276,7 @@ PICTURE = np.zeros((1, 3, 32, 32), np.float32)
         ("vit", saving(pixel_values=PICTURE.astype(float)), "Convert it"),
         ("bert", writing("bad.npz", b"PK nonsense"), "bad.npz cannot be read"),
         ("bert", writing("bad.npy", b""), "bad.npy cannot be read"),
-        ("bert", writing("bad.txt", b"\xff\xfe\xff"), "cannot be read as text"),
+        ("bert", writing("bad.txt", b"\xff\xfe\xff"), "it is not UTF-8 text"),
         ("bert", writing("bad.txt", sentence(*range(30)).encode()), "too short: half of it is 15 tokens.* 16 are need"),
         ("bert", writing("bad.txt", b""), "too short: half of it is 0 tokens"),
         ("bert", writing("bad.csv", b"1,2"), "no samples that edgeprof knows"),
@@ -510,11 +510,32 @@ def test_images_fit_a_foreign_file_that_tells_their_size(tmp_path: Path, target:
 def test_a_file_that_holds_no_samples_is_one_sentence(content: bytes | None, target: Path) -> None:
     if content is not None:
         target.write_bytes(content)
-    with pytest.raises(UsageError, match="is not a file of samples"):
+    with pytest.raises(UsageError, match=r"cannot be read: .*\. Gather the samples again"):
         list(samples.read(target))
 
 
 def test_other_archives_are_no_samples(target: Path) -> None:
     np.savez(target, input_ids=IDS)
-    with pytest.raises(UsageError, match="is not a file of samples"):
+    with pytest.raises(UsageError, match=r"cannot be read: .*\. Gather the samples again"):
         list(read(target))
+
+
+PANICS = {
+    "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"},
+    "pre_tokenizer": {"type": "FixedLength", "length": 0},
+}
+
+
+@pytest.mark.parametrize("part", PANICS)
+def test_a_tokenizer_whose_library_panics_is_one_sentence(
+    part: str, tmp_path: Path, target: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is raised then is no Exception, and standard error gets a backtrace."""
+    file = words(tmp_path / "words", 60) / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), part: PANICS[part]}))
+    artifact = small_artifact("bert", "base", file.parent)
+    with pytest.raises(
+        UsageError, match=rf"{file} is not a tokenizer that works: .*\. Download the checkpoint again\."
+    ):
+        gather(artifact, "text", target, part="calibration")
+    assert capfd.readouterr().err == ""

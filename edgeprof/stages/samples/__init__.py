@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -18,9 +17,9 @@ from edgeprof.stages.samples import arrays, images, made_up, text
 from edgeprof.stages.samples.feeds import check, complete, rows, token_length
 from edgeprof.stages.samples.parts import Part
 from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
-from edgeprof.store import writing
+from edgeprof.store import reading_arrays, writing
 
-__all__ = ["COUNT", "SHIPPED_TEXT", "Part", "Samples", "gather", "read", "tokenizer_file"]
+__all__ = ["COUNT", "SHIPPED_TEXT", "Part", "Samples", "gather", "read", "require", "tokenizer_file"]
 
 COUNT = 32
 """At most so many samples, where nobody asks for another number."""
@@ -86,12 +85,9 @@ def read(path: Path | str) -> Iterator[Arrays]:
     Raises:
         UsageError: it is missing, damaged, or something else.
     """
-    try:
-        with np.load(path) as archive:
-            for names in arrays.numbered(archive.files):
-                yield {name.split("/", 1)[1]: archive[name] for name in names}
-    except (OSError, ValueError, EOFError, BadZipFile) as problem:
-        raise UsageError(f"{path} is not a file of samples.", "Gather them again.") from problem
+    with reading_arrays(Path(path), UsageError, "Gather the samples again."), np.load(path) as archive:
+        for names in arrays.numbered(archive.files):
+            yield {name.split("/", 1)[1]: archive[name] for name in names}
 
 
 def _open(
@@ -104,17 +100,39 @@ def _open(
         return text.shipped(artifact, part, count, checkpoint)
     if source == made_up.NAME:
         return made_up.values(artifact, part, count)
-    path = Path(source).expanduser()
+    path = _known(source)
     if path.is_dir():
         return images.of_folder(artifact, path, part, count, checkpoint)
-    if not path.is_file():
+    if path.suffix == ".txt":
+        return text.of_file(artifact, path, part, count, checkpoint)
+    return arrays.of_file(artifact, path, part, count)
+
+
+def require(source: str | None) -> None:
+    """Refuse a user's samples that cannot be read before anything long is done with them.
+
+    Raises:
+        UsageError: there is no such file or folder, it cannot be read, or holds something else.
+    """
+    if source is None or source in (text.NAME, made_up.NAME):
+        return
+    path = _known(source)
+    if path.is_dir():
+        images.found(path)
+    elif path.suffix == ".txt":
+        text.read(path)
+    else:
+        arrays.load(path)
+
+
+def _known(source: str) -> Path:
+    path = Path(source).expanduser()
+    if not path.exists():
         raise UsageError(
             f"There is no file or folder {source}.", f"Check the path; {text.NAME} and {made_up.NAME} need none."
         )
-    if path.suffix == ".txt":
-        return text.of_file(artifact, path, part, count, checkpoint)
-    if path.suffix in (".npy", ".npz"):
-        return arrays.of_file(artifact, path, part, count)
-    raise UsageError(
-        f"{source} holds no samples that edgeprof knows.", "Give a .txt, .npy or .npz file, or a folder of images."
-    )
+    if not path.is_dir() and path.suffix not in (".txt", ".npy", ".npz"):
+        raise UsageError(
+            f"{source} holds no samples that edgeprof knows.", "Give a .txt, .npy or .npz file, or a folder of images."
+        )
+    return path

@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from edgeprof.errors import UsageError, said
+from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact
 from edgeprof.stages.samples.feeds import required
 from edgeprof.stages.samples.parts import Part, chosen
+from edgeprof.store import reading_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def of_file(artifact: Artifact, path: Path, part: Part, count: int) -> tuple[str
     Raises:
         UsageError: it cannot be read, or its arrays do not make samples of this model.
     """
-    found = _load(path)
+    found = load(path)
     samples = _one_by_one(found) if isinstance(found, dict) and _is_numbered(found) else _cut(artifact, found, path)
     picked = chosen(len(samples), part, count)
     return path.name, [(f"sample {number} of {path.name}", samples[number]) for number in picked]
@@ -43,7 +43,7 @@ def numbered(keys: Iterable[str]) -> list[list[str]]:
     for key in keys:
         match = NUMBERED.fullmatch(key)
         if match is None:
-            raise ValueError(key)
+            raise ValueError(f"'{key}' is not a key of a samples file")
         groups.setdefault(int(match[1]), []).append(key)
     return [groups[number] for number in sorted(groups)]
 
@@ -83,12 +83,10 @@ def _cut(artifact: Artifact, found: Arrays | NDArray[Any], path: Path) -> list[A
     ]
 
 
-def _load(path: Path) -> Arrays | NDArray[Any]:
-    try:
+def load(path: Path) -> Arrays | NDArray[Any]:
+    with reading_arrays(path, UsageError, "Save arrays with numpy.savez."):
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found
         with found:
             return dict(found)
-    except (OSError, ValueError, EOFError, BadZipFile) as problem:
-        raise UsageError(f"{path} cannot be read: {said(problem)}.", "Save arrays with numpy.savez.") from problem

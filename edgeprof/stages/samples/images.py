@@ -16,6 +16,7 @@ from edgeprof.schema import Artifact, Record, TensorSpec
 from edgeprof.stages.samples.feeds import required
 from edgeprof.stages.samples.parts import Part, chosen
 from edgeprof.stages.samples.text import checkpoint_folder
+from edgeprof.store import read_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,9 +50,7 @@ def of_folder(
         raise UsageError(
             f"{folder} is a folder, as of images, and {artifact.name} takes {names}.", "Give a .txt or .npz file."
         )
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
+    files = found(folder)
     spec = inputs[0]
     size, channels = _size(artifact, spec), spec.dims[1] if isinstance(spec.dims[1], int) else 3
     if channels not in (1, 3):
@@ -62,6 +61,18 @@ def of_folder(
     return data, [(str(file.relative_to(folder)), {spec.name: _pixels(file, size, channels, how)}) for file in picked]
 
 
+def found(folder: Path) -> list[Path]:
+    """The images in a folder and those below it, in the order of their paths.
+
+    Raises:
+        UsageError: there are none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
+    return files
+
+
 def processor(folder: Path | None, channels: int) -> Processor:
     """What the preprocessor_config.json of a checkpoint says, if it has one."""
     from PIL import Image
@@ -70,7 +81,7 @@ def processor(folder: Path | None, channels: int) -> Processor:
     if file is None or not file.is_file():
         return Processor()
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(read_bytes(file, CheckpointError))
         scaled, normal = config.get("do_rescale", True), config.get("do_normalize", True)
         return Processor(
             scale=_of_channels(config.get("rescale_factor", 1 / 255), 1)[0] if scaled else 1.0,
@@ -109,7 +120,7 @@ def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) ->
         with Image.open(file) as image:
             colours = image.convert("RGB" if channels == 3 else "L")
             fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+    except Exception as problem:  # Pillow's decoders raise whatever a damaged file makes of them
         raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Take it out.") from problem
     values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
     normal = (values - np.array(how.mean)) / np.array(how.std)

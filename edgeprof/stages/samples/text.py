@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +18,7 @@ from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.stages import weights
 from edgeprof.stages.samples.feeds import rows, token_ids
 from edgeprof.stages.samples.parts import Part, halves
+from edgeprof.store import read_text, reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -53,9 +57,11 @@ def _samples(artifact: Artifact, path: Path, part: Part, count: int, checkpoint:
     if spec is None:
         names = ", ".join(one.name for one in artifact.inputs)
         raise UsageError(f"{artifact.name} reads no text: its inputs are {names}.", _instead(part))
-    tokenizer = _load(tokenizer_file(artifact, checkpoint, part))
-    before, after = _special_tokens(tokenizer)
-    ids = tokenizer.encode(halves(_read(path), part), add_special_tokens=False).ids
+    file, words = tokenizer_file(artifact, checkpoint, part), halves(read(path), part)
+    tokenizer = _load(file)
+    with _using(file):
+        before, after = _special_tokens(tokenizer)
+        ids = tokenizer.encode(words, add_special_tokens=False).ids
     _check_vocabulary([*before, *ids, *after], artifact, spec)
     lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
     cut = list(_windows(ids, lengths, len(before) + len(after), count))
@@ -129,13 +135,42 @@ def _load(path: Path) -> Tokenizer:
         from tokenizers import Tokenizer
     except ImportError as missing:
         raise MissingExtra("Reading text", "tokenizers", "export") from missing
-    try:
+    with _using(path):
         tokenizer: Tokenizer = Tokenizer.from_file(str(path))
-    except Exception as problem:  # all that tokenizers raises is of this class
-        raise UsageError(f"{path} is not a tokenizer: {said(problem)}.", "Download the checkpoint again.") from problem
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     return tokenizer
+
+
+@contextlib.contextmanager
+def _using(path: Path) -> Iterator[None]:
+    """Say what is wrong with a tokenizer. Its library is Rust's: when it panics it writes pages to standard error, and
+    raises what is no Exception.
+
+    Raises:
+        UsageError: the file cannot be read, or its library fails.
+    """
+    with reading(path, UsageError, "Download it again."), _silenced():
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, OSError):
+            raise
+        except BaseException as problem:
+            what = f"{path} is not a tokenizer that works: {said(problem)}."
+            raise UsageError(what, "Download it again.") from problem
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
@@ -154,8 +189,9 @@ def _check_vocabulary(ids: list[int], artifact: Artifact, spec: TensorSpec) -> N
         )
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{path} cannot be read as text: {said(problem)}.", "Save it as UTF-8.") from problem
+def read(path: Path) -> str:
+    """
+    Raises:
+        UsageError: it cannot be read as text.
+    """
+    return read_text(path, UsageError, "Give a text in UTF-8.")
