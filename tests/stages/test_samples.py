@@ -534,8 +534,6 @@ def test_a_tokenizer_whose_library_panics_is_one_sentence(
     file = words(tmp_path / "words", 60) / "tokenizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), part: PANICS[part]}))
     artifact = small_artifact("bert", "base", file.parent)
-    with pytest.raises(
-        UsageError, match=rf"{file} is not a tokenizer that works: .*\. Download the checkpoint again\."
-    ):
+    with pytest.raises(UsageError, match=rf"{file} is not a tokenizer that works: .*\. Download it again\."):
         gather(artifact, "text", target, part="calibration")
     assert capfd.readouterr().err == ""
