@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-FLOAT = 1  # TensorProto.FLOAT
+FLOAT, INT32 = 1, 6  # TensorProto
 
 Found = Sequence[Any]  # the tensors of a node's inputs, None where one is missing or not known
 Result = list[tuple[int, tuple[int, ...] | None] | None]
@@ -119,7 +119,7 @@ def _embed_norm(found: Found, attributes: dict[str, Any]) -> Result:
     return [hidden, (ids.dtype, ids.shape[:1]), hidden]
 
 
-def _packed_attention(past_at: int) -> Rule:
+def _packed_attention(past_at: int, dtype: int | None = None) -> Rule:
     """Attention and QAttention: input [B, S, D], weight [D, q + k + v], past [2, B, heads, P, d]."""
 
     def rule(found: Found, attributes: dict[str, Any]) -> Result:
@@ -130,7 +130,8 @@ def _packed_attention(past_at: int) -> Rule:
         values = attributes.get("qkv_hidden_sizes", [weight.shape[-1] // 3] * 3)[2]
         heads = attributes["num_heads"]
         total = tokens + past_tokens(found, past_at, 3)
-        return [(FLOAT, (batch, tokens, values)), (FLOAT, (2, batch, heads, total, values // heads))]
+        made = x.dtype if dtype is None else dtype
+        return [(made, (batch, tokens, values)), (made, (2, batch, heads, total, values // heads))]
 
     return rule
 
@@ -148,6 +149,8 @@ def _multi_head(found: Found, attributes: dict[str, Any]) -> Result:
     length = keys_of_multi_head(found)
     if length is None:
         return [(query.dtype, (batch, tokens, width))]
+    if len(found) > 8 and found[8] is not None:  # past and present are one buffer of fixed size
+        return [(query.dtype, (batch, tokens, width)), tuple(found[6]), tuple(found[7])]
     size = query.shape[-1] if len(query.shape) == 5 else query.shape[-1] // heads
     keys, values = ((query.dtype, (batch, heads, length, each)) for each in (size, width // heads))
     return [(query.dtype, (batch, tokens, width)), keys, values]
@@ -157,6 +160,8 @@ def keys_of_multi_head(found: Found) -> int | None:
     """How many tokens a MultiHeadAttention looks at, past ones included."""
     query, key = (*found, None)[:2]
     before = past_tokens(found, 6, 2)
+    if len(found) > 8 and found[8] is not None:  # new tokens are put into the buffer of the past
+        return before
     if key is None:
         return query.shape[1] + before if len(query.shape) == 5 else None
     if key.shape is None:
@@ -215,6 +220,86 @@ def _places(sizes: tuple[int, ...], kernel: tuple[int, ...], attributes: dict[st
     ]
 
 
+def _pool(*, channels_last: bool = False) -> Rule:
+    """NhwcMaxPool and QLinearAveragePool: windows over the axes between batch and channels."""
+
+    def rule(found: Found, attributes: dict[str, Any]) -> Result:
+        x, kernel = found[0], attributes["kernel_shape"]
+        if not _known(x):
+            return []
+        if channels_last or attributes.get("channels_last"):
+            return [(x.dtype, (x.shape[0], *_places(x.shape[1:-1], kernel, attributes), x.shape[-1]))]
+        return [(x.dtype, (*x.shape[:2], *_places(x.shape[2:], kernel, attributes)))]
+
+    return rule
+
+
+def _global_pool(found: Found, attributes: dict[str, Any]) -> Result:
+    batch, *sizes = found[0].shape
+    ones = [1] * (len(sizes) - 1)
+    kept = (*ones, sizes[-1]) if attributes.get("channels_last") else (sizes[0], *ones)
+    return [(found[0].dtype, (batch, *kept))]
+
+
+def _reduction(found: Found, attributes: dict[str, Any]) -> Result:
+    x = found[0]
+    axes = {axis % len(x.shape) for axis in attributes.get("axes", range(len(x.shape)))}
+    kept = 1 if attributes.get("keepdims", 1) else None
+    sizes = [kept if axis in axes else size for axis, size in enumerate(x.shape)]
+    return [(x.dtype, tuple(size for size in sizes if size is not None))]
+
+
+def _concatenation(found: Found, attributes: dict[str, Any]) -> Result:
+    """QLinearConcat: scale and zero point of the result, then tensor, scale and zero point of each part."""
+    parts = found[2::3]
+    if not _known(*parts):
+        return []
+    sizes = list(parts[0].shape)
+    axis = attributes["axis"] % len(sizes)
+    sizes[axis] = sum(part.shape[axis] for part in parts)
+    return [(parts[0].dtype, tuple(sizes))]
+
+
+def _selection(found: Found, attributes: dict[str, Any]) -> Result:
+    """QLinearWhere: condition, then two tensors, each with scale and zero point."""
+    condition, one, other = found[0], found[1], found[4]
+    return [(one.dtype, np.broadcast_shapes(condition.shape, one.shape, other.shape))]
+
+
+def _pairs(found: Found, attributes: dict[str, Any]) -> Result:
+    """CDist: a distance for each row of one matrix and each of the other."""
+    return [(found[0].dtype, (found[0].shape[0], found[1].shape[0]))]
+
+
+def _halved(found: Found, attributes: dict[str, Any]) -> Result:
+    """BiasSplitGelu: one half of the last axis gates the other."""
+    return [(found[0].dtype, (*found[0].shape[:-1], found[0].shape[-1] // 2))]
+
+
+def _skip_group_norm(found: Found, attributes: dict[str, Any]) -> Result:
+    return [found[0], found[0]]
+
+
+def _targets(found: Found, attributes: dict[str, Any]) -> Result:
+    """LinearRegressor and SVMRegressor: a row of results for each row."""
+    return [(FLOAT, (found[0].shape[0], attributes.get("targets", 1)))]
+
+
+def _features(found: Found, attributes: dict[str, Any]) -> Result:
+    """FeatureVectorizer: rows put side by side."""
+    return [(FLOAT, (found[0].shape[0], sum(attributes["inputdimensions"])))]
+
+
+def _as_floats(found: Found, attributes: dict[str, Any]) -> Result:
+    return [(FLOAT, found[0].shape)]
+
+
+def experts_packing(dtype: int, attributes: dict[str, Any], at: int) -> int:
+    """Weights in one element of the first, second or third matrix of each expert of a QMoE."""
+    own = f"fc{at}_expert_weight_bits"
+    return packing(dtype, attributes, own if attributes.get(own) else "expert_weight_bits")
+
+
 def _lstm(found: Found, attributes: dict[str, Any]) -> Result:
     """DynamicQuantizeLSTM: X [steps, batch, in], R [directions, hidden, 4 x hidden]."""
     x, recurrent = found[0], found[2]
@@ -225,7 +310,7 @@ def _lstm(found: Found, attributes: dict[str, Any]) -> Result:
     return [(x.dtype, (steps, directions, batch, hidden)), state, state]
 
 
-MS = "com.microsoft::"
+MS, ML = "com.microsoft::", "ai.onnx.ml::"
 OUTPUTS: dict[str, Rule] = {
     "SimplifiedLayerNormalization": _like_first,
     **{
@@ -233,6 +318,8 @@ OUTPUTS: dict[str, Rule] = {
         for name in (
             *("Gelu", "FastGelu", "BiasGelu", "QuickGelu", "BiasAdd", "RotaryEmbedding", "QLinearSigmoid"),
             *("QLinearLeakyRelu", "QLinearSoftmax", "SimplifiedLayerNormalization", "BiasSoftmax", "GroupNorm"),
+            *("MoE", "QMoE", "Trilu", "Inverse", "ComplexMul", "ComplexMulConj", "SwiGLU", "GatedRMSNorm"),
+            *("GemmaRotaryEmbedding", "BiasDropout", "ScaledSiLU", "GatedAdd", "QOrderedGelu"),
         )
     },
     MS + "SkipLayerNormalization": _skip_norm,
@@ -250,7 +337,7 @@ OUTPUTS: dict[str, Rule] = {
     MS + "MatMulNBits": _matmul_nbits,
     MS + "GatherBlockQuantized": _gather_blocks,
     MS + "Attention": _packed_attention(past_at=4),
-    MS + "QAttention": _packed_attention(past_at=8),
+    MS + "QAttention": _packed_attention(past_at=8, dtype=FLOAT),
     MS + "MultiHeadAttention": _multi_head,
     MS + "GroupQueryAttention": _group_query,
     MS + "DequantizeLinear": _dequantized,
@@ -261,5 +348,26 @@ OUTPUTS: dict[str, Rule] = {
     MS + "NhwcFusedConv": _convolution(channels_last=True),
     MS + "QLinearConv": _convolution(3),
     MS + "DynamicQuantizeLSTM": _lstm,
+    MS + "SparseAttention": _group_query,
+    MS + "FusedMatMulActivation": _product(0, 1, None),
+    MS + "MatMulInteger16": _product(0, 1, INT32),
+    MS + "SparseToDenseMatMul": _product(0, 1, None),
+    MS + "GemmFloat8": _product(0, 1),
+    MS + "NhwcMaxPool": _pool(channels_last=True),
+    MS + "QLinearAveragePool": _pool(),
+    MS + "QLinearGlobalAveragePool": _global_pool,
+    MS + "QLinearReduceMean": _reduction,
+    MS + "ReduceSumInteger": _reduction,
+    MS + "CDist": _pairs,
+    MS + "QLinearConcat": _concatenation,
+    MS + "QLinearWhere": _selection,
+    MS + "BiasSplitGelu": _halved,
+    MS + "SkipGroupNorm": _skip_group_norm,
+    "GroupNormalization": _like_first,
+    "MeanVarianceNormalization": _like_first,
+    **{ML + name: _as_floats for name in ("Imputer", "Normalizer", "Scaler")},
+    ML + "LinearRegressor": _targets,
+    ML + "SVMRegressor": _targets,
+    ML + "FeatureVectorizer": _features,
 }
 """What each operator's outputs are, in order; an output that is not told stays unknown."""

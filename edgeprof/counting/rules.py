@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from edgeprof.counting.contrib import MS, Found, keys_of_multi_head, operand, past_tokens
+from edgeprof.counting.contrib import ML, MS, Found, experts_packing, keys_of_multi_head, operand, past_tokens
 
 
 class NotCountable(Exception):
@@ -59,6 +59,42 @@ def _recurrent(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
     """Each step multiplies the weights of input and state, [directions, gates x hidden, ...], once."""
     steps = ins[0].shape[0] * ins[0].shape[1]
     return int(steps * (prod(ins[1].shape) + prod(ins[2].shape)))
+
+
+def _causal_convolution(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """Every channel has a kernel of its own: [channels, 1, kernel]."""
+    return int(prod(outs[0].shape) * ins[1].shape[-1])
+
+
+def _experts(quantized: bool) -> Rule:
+    """Each token goes through `k` experts, which have two matrices or three: [experts, out, in]."""
+    positions = (2, 5, 8) if quantized else (2, 4, 6)
+
+    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+        each = 0
+        for at, position in enumerate(positions, 1):
+            weight = ins[position] if position < len(ins) else None
+            if weight is not None:
+                each += prod(weight.shape[1:]) * (experts_packing(weight.dtype, attributes, at) if quantized else 1)
+        return int(prod(ins[0].shape[:-1]) * attributes.get("k", 1) * each)
+
+    return rule
+
+
+def _distances(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """CDist: between all rows of two matrices."""
+    return int(ins[0].shape[0] * ins[1].shape[0] * ins[0].shape[1])
+
+
+def _linear_model(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """Every row is multiplied by all coefficients: of each class or target, one for a feature."""
+    return int(prod(ins[0].shape[:-1]) * len(attributes["coefficients"]))
+
+
+def _support_vectors(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """Every row is multiplied by the support vectors, and what comes of it by the coefficients."""
+    numbers = len(attributes.get("support_vectors", ())) + len(attributes["coefficients"])
+    return int(prod(ins[0].shape[:-1]) * numbers)
 
 
 # --- attention -----------------------------------------------------------------------------------------
@@ -113,24 +149,46 @@ def _group_query(ins: Found, attributes: dict[str, Any]) -> Heads:
     return Heads(batch, heads, tokens, tokens + past_tokens(ins, 3, 2), size, size)
 
 
+def _packed_tokens(ins: Found, attributes: dict[str, Any]) -> Heads:
+    """Tokens of all sequences in one row, [tokens, D]: as if each looked at as many as the longest sequence has."""
+    columns, count = ins[1].shape[-1], attributes["num_heads"]
+    queries, _, values = attributes.get("qkv_hidden_sizes", [columns // 3] * 3)
+    batch, longest = ins[3].shape
+    return Heads(batch, count, longest, longest, queries // count, values // count)
+
+
 ATTENTION: dict[str, Callable[[Found, dict[str, Any]], Heads]] = {
     "Attention": _standard,
     MS + "Attention": _packed(past_at=4),
     MS + "QAttention": _packed(past_at=8),
     MS + "MultiHeadAttention": _multi_head,
     MS + "GroupQueryAttention": _group_query,
+    MS + "SparseAttention": _group_query,
+    MS + "PackedAttention": _packed_tokens,
 }
 
 
 def _attention(operator: str) -> Rule:
     """The two matmuls; where the operator holds the weights of Q, K and V, those too."""
-    projects = operator in (MS + "Attention", MS + "QAttention")
+    projects = operator in PROJECTING
 
     def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
         projection = prod(ins[0].shape) * ins[1].shape[-1] if projects else 0
         return ATTENTION[operator](ins, attributes).macs + int(projection)
 
     return rule
+
+
+PROJECTING = (MS + "Attention", MS + "QAttention", MS + "PackedAttention")
+
+
+def _linear_attention(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    """A state of [d, value d] for each head: a token adds to it and is multiplied by it; by a delta rule, what it adds
+    is a product with the state too."""
+    (batch, tokens, columns), heads, kv_heads = ins[0].shape, attributes["q_num_heads"], attributes["kv_num_heads"]
+    state = columns // heads * (ins[2].shape[-1] // kv_heads)
+    updates = 2 if "delta" in attributes.get("update_rule", "gated_delta") else 1
+    return int(batch * tokens * state * (heads + updates * kv_heads))
 
 
 # --- tables --------------------------------------------------------------------------------------------
@@ -150,17 +208,25 @@ PRODUCTS: dict[str, Rule] = {
     MS + "QGemm": _matmul(),
     MS + "MatMulNBits": _matmul_nbits,
     MS + "MatMulBnb4": _matmul_nbits,
+    MS + "FusedMatMulActivation": _matmul(),
+    MS + "MatMulInteger16": _matmul(),
+    MS + "SparseToDenseMatMul": _matmul(),
+    MS + "GemmFloat8": _matmul(),
 }
 CONVOLUTIONS: dict[str, Rule] = {
     "Conv": _convolution(1),
     "ConvTranspose": _transposed_convolution,
     "ConvInteger": _convolution(1),
     "QLinearConv": _convolution(3),
+    "DeformConv": _convolution(1),
+    "CausalConvWithState": _causal_convolution,
+    MS + "CausalConvWithState": _causal_convolution,
     MS + "FusedConv": _convolution(1),
     MS + "NhwcConv": _convolution(1),
     MS + "NhwcFusedConv": _convolution(1),
     MS + "QLinearConv": _convolution(3),
 }
+EXPERTS: dict[str, Rule] = {MS + "MoE": _experts(quantized=False), MS + "QMoE": _experts(quantized=True)}
 RECURRENT: dict[str, Rule] = dict.fromkeys(("RNN", "GRU", "LSTM", MS + "DynamicQuantizeLSTM"), _recurrent)
 
 MACS: dict[str, Rule] = {
@@ -168,6 +234,12 @@ MACS: dict[str, Rule] = {
     **CONVOLUTIONS,
     **RECURRENT,
     **{operator: _attention(operator) for operator in ATTENTION},
+    "LinearAttention": _linear_attention,
+    MS + "LinearAttention": _linear_attention,
+    **EXPERTS,
+    MS + "CDist": _distances,
+    **dict.fromkeys((ML + "LinearClassifier", ML + "LinearRegressor"), _linear_model),
+    **dict.fromkeys((ML + "SVMClassifier", ML + "SVMRegressor"), _support_vectors),
 }
 
 NORMS = {
@@ -177,10 +249,13 @@ NORMS = {
     MS + "SkipLayerNormalization",
     MS + "SkipSimplifiedLayerNormalization",
     MS + "SkipGroupNorm",
+    MS + "GatedRMSNorm",
+    MS + "QEmbedLayerNormalization",
+    MS + "QOrderedLayerNormalization",
     MS + "EmbedLayerNormalization",
     MS + "GroupNorm",
 }
-LOOKUPS = {"Gather", MS + "GatherBlockQuantized"}
+LOOKUPS = {"Gather", MS + "GatherBlockQuantized", MS + "TorchEmbedding"}
 
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 """The output is the input under another shape: onnxruntime copies nothing."""
@@ -228,6 +303,17 @@ MOVEMENT = {
     *(MS + name for name in ("QLinearConcat", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax")),
     *(MS + name for name in ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearReduceMean", "QLinearWhere")),
     *(MS + name for name in ("BiasSplitGelu", "ExpandDims", "GatherND", "NhwcMaxPool", "RotaryEmbedding", "Trilu")),
+    *(MS + name for name in ("BiasDropout", "BitmaskBiasDropout", "BitmaskDropout", "ComplexMul", "ComplexMulConj")),
+    *(MS + name for name in ("CropAndResize", "DynamicTimeWarping", "GatedAdd", "GemmaRotaryEmbedding", "GridSample")),
+    *(MS + name for name in ("Inverse", "Irfft", "IsAllFinite", "MRotaryEmbedding", "MaxpoolWithMask", "MulInteger")),
+    *(MS + name for name in ("MurmurHash3", "NGramRepeatBlock", "Pad", "QOrderedGelu", "QuantizeWithOrder", "Range")),
+    *(MS + name for name in ("DequantizeWithOrder", "ReduceSumInteger", "RelativePositionBias", "RemovePadding")),
+    *(MS + name for name in ("RestorePadding", "Rfft", "ScaledSiLU", "SwiGLU", "Tokenizer", "UnfoldTensor", "Unique")),
+    *("DFT", "Det", "ImageDecoder", "MelWeightMatrix", "NegativeLogLikelihoodLoss", "RegexFullMatch", "STFT"),
+    *("SoftmaxCrossEntropyLoss", "StringConcat", "StringNormalizer", "StringSplit", "SwiGLU", "TfIdfVectorizer"),
+    *(ML + name for name in ("ArrayFeatureExtractor", "Binarizer", "CastMap", "CategoryMapper", "DictVectorizer")),
+    *(ML + name for name in ("FeatureVectorizer", "Imputer", "LabelEncoder", "Normalizer", "OneHotEncoder", "Scaler")),
+    *(ML + name for name in ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "ZipMap")),
 }
 
 WITHOUT_MACS = NORMS | LOOKUPS | VIEWS | IN_PLACE | ELEMENTWISE | MOVEMENT
@@ -248,6 +334,13 @@ QUANTIZATION: dict[str, tuple[int, ...]] = {
     MS + "GatherBlockQuantized": (2, 3),
     MS + "QGemm": (1, 2, 4, 5, 7, 8),
     MS + "QAttention": (3, 4, 6, 7),
+    MS + "QMoE": (3, 6, 9, 11, 12, 13, *range(15, 21)),
+    MS + "QLinearAveragePool": (1, 2, 3, 4),
+    MS + "QLinearGlobalAveragePool": (1, 2, 3, 4),
+    MS + "QLinearReduceMean": (1, 2, 3, 4),
+    MS + "QLinearSoftmax": (1, 2, 3, 4),
+    MS + "QLinearSigmoid": (1, 2, 3, 4),
+    MS + "QLinearLeakyRelu": (1, 2, 3, 4),
     MS + "QLinearAdd": (1, 2, 4, 5, 6, 7),
     MS + "QLinearMul": (1, 2, 4, 5, 6, 7),
 }
@@ -259,7 +352,9 @@ OPERANDS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys((*PRODUCTS, *CONVOLUTIONS), (0, 1)),
     **dict.fromkeys(RECURRENT, (1, 2)),
     **dict.fromkeys(("QLinearMatMul", MS + "QGemm", "QLinearConv", MS + "QLinearConv"), (0, 3)),
-    **dict.fromkeys((MS + "Attention", MS + "QAttention"), (1,)),
+    **dict.fromkeys(PROJECTING, (1,)),
+    MS + "MoE": (2, 4, 6),
+    MS + "QMoE": (2, 5, 8),
 }
 """Inputs that are looked up or multiplied: the others are indices, biases, scales and zero points."""
 
@@ -279,6 +374,7 @@ def role(operator: str, weights: Sequence[int]) -> str:
         (CONVOLUTIONS, "convolution"),
         (NORMS, "norms"),
         (RECURRENT, "recurrent"),
+        (EXPERTS, "experts"),
     ):
         if operator in names:
             return word

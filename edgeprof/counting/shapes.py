@@ -238,7 +238,7 @@ class Inference:
         if any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
             return
         if node.operator == "Cast":
-            made: Sequence[Array | None] = [_cast(arrays[0], self.tensors[node.output[0]].dtype)]
+            made: Sequence[Array | None] = arrays[:1]  # and made the type of the output below
         else:
             options = {key: _plain(value) for key, value in node.attributes.items()}
             if node.operator == "Split" and len(node.output) > 1:
@@ -246,8 +246,10 @@ class Inference:
             made = values.compute(node.operator, arrays, options, self.most)
         for name, array in zip(node.output, made, strict=False):
             if name and array is not None:
-                self.values[name] = array
-                self._add(name, Tensor(_dtype(array.dtype), array.shape))
+                held = self.tensors.get(name)  # numpy sums integers of 32 bits into 64
+                dtype = held.dtype if held is not None else _dtype(array.dtype)
+                self.values[name] = array.astype(_numpy(dtype), copy=False)
+                self._add(name, Tensor(dtype, array.shape))
 
     def _measure(self, node: Node) -> None:
         tensor = self.tensors.get(node.input[0])
@@ -268,10 +270,11 @@ def _shape(kind: Any) -> tuple[int, ...] | None:
     return sizes if min(sizes, default=0) >= 0 else None
 
 
-def _cast(array: Array | None, dtype: int) -> Array | None:
+@cache
+def _numpy(dtype: int) -> Any:
     from onnx import helper
 
-    return None if array is None else array.astype(helper.tensor_dtype_to_np_dtype(dtype))
+    return helper.tensor_dtype_to_np_dtype(dtype)
 
 
 def _plain(value: Any) -> Any:

@@ -8,10 +8,11 @@ values that are stored count.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Any
 
 from edgeprof.counting import rules
-from edgeprof.counting.contrib import MS, packing
+from edgeprof.counting.contrib import MS, experts_packing, packing
 from edgeprof.counting.dequantizing import EIGHT_BITS
 from edgeprof.counting.flattening import CONTROL_FLOW, Flat, Node
 from edgeprof.counting.reading import OF_FUNCTION
@@ -179,7 +180,7 @@ PACKED: dict[str, tuple[tuple[int, ...], str]] = {
     MS + "MatMulNBits": ((1,), "bits"),
     MS + "MatMulBnb4": ((1,), "bits"),
     MS + "GatherBlockQuantized": ((0,), "bits"),
-    MS + "QMoE": ((2, 5, 8), "expert_weight_bits"),
+    MS + "QMoE": ((2, 5, 8), ""),
 }
 """Inputs whose elements hold several numbers, and the attribute that has the bits of one."""
 
@@ -191,12 +192,15 @@ def _packed(node: Node) -> list[tuple[int, Callable[[Tensor], int]]]:
     positions, bits = PACKED[node.operator]
     options = node.attributes
 
-    def numbers(tensor: Tensor) -> int:
+    def numbers(tensor: Tensor, at: int) -> int:
         if "N" in options and "K" in options:  # blocks may be larger than what is left of a row
             return int(options["N"]) * int(options["K"])
+        if not bits:
+            return tensor.size * experts_packing(tensor.dtype, options, at)
         return tensor.size * packing(tensor.dtype, options, bits)
 
-    return [(at, numbers) for at in positions if at < len(node.input) and node.input[at]]
+    there = [(at, name) for at, name in enumerate(positions, 1) if name < len(node.input) and node.input[name]]
+    return [(position, partial(numbers, at=at)) for at, position in there]
 
 
 def stored_tensor(tensor: Any) -> Tensor:
