@@ -101,9 +101,13 @@ class Binding:
 
     def _copied(self) -> list[Any]:
         values = self.bound.get_outputs()
-        if any(map(ort_values.described, values)):
-            return [ort_values.to_array(value) for value in values]
-        copied: list[Any] = self.bound.copy_outputs_to_cpu()
+        copied: list[Any]
+        if all(map(ort_values.copied_by_binding, values)):
+            copied = self.bound.copy_outputs_to_cpu()
+        elif all(value.is_tensor() for value in values):
+            copied = [ort_values.to_array(value) for value in values]
+        else:  # sequences and maps, perhaps of strings: `run` alone hands them over
+            copied = self.session.run(None, self.inputs)
         return copied
 
     def wait(self) -> None:

@@ -26,6 +26,8 @@ ELEMENT_TYPES = {
 }
 """ONNX's numbers (TensorProto.DataType) for element types that numpy lacks, by the names of `ml_dtypes`."""
 
+STRING = 8
+
 BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
 """Of types that are smaller than a byte."""
 
@@ -78,6 +80,6 @@ def to_array(value: "OrtValue") -> "NDArray[Any]":
     return array
 
 
-def described(value: "OrtValue") -> bool:
-    """Whether a value is a tensor of a type that onnxruntime's Python cannot hand over as an array."""
-    return bool(value.is_tensor()) and value.element_type() in _NAMES
+def copied_by_binding(value: "OrtValue") -> bool:
+    """Whether `copy_outputs_to_cpu` takes a value: onnxruntime 1.32 crashes on strings, and refuses types of ours."""
+    return bool(value.is_tensor()) and value.element_type() not in (STRING, *_NAMES)

@@ -18,7 +18,7 @@ from edgeprof.stages import attention, graph, pinning
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-VERSION = 5  # of what is done here: grows with every change of it
+VERSION = 6  # of what is done here: grows with every change of it
 
 
 class Tailored(Record, frozen=True, kw_only=True):

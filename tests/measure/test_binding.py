@@ -15,6 +15,7 @@ from edgeprof.providers.table import here, target
 from edgeprof.schema import CPU, InputValue, Target
 
 SLOTS, WIDTH = 4, 8
+SCORES = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
 PAST = InputValue(name="past_key_values.0.key", dtype="float32", shape=(1, 1, SLOTS, WIDTH), fill="normal")
 
 
@@ -143,6 +144,35 @@ def test_a_sequence_is_fed_and_a_sequence_comes_out(tmp_path: Path) -> None:
     found = given(file, "x", [np.ones(2, np.float32), np.zeros((1, 3), np.float32)]).outputs()
     assert found["y"].tolist() == [[0, 0, 0]]
     assert [part.tolist() for part in found["rest"]] == [[1, 1]]
+
+
+def test_a_classifier_gives_labels_and_a_map_of_strings(tmp_path: Path) -> None:
+    """As scikit-learn's converter writes it; its input is bound."""
+    file = save(
+        tmp_path / "classifier.onnx",
+        [
+            helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+            helper.make_node(
+                "LabelEncoder",
+                ["best"],
+                ["label"],
+                domain="ai.onnx.ml",
+                keys_int64s=[0, 1],
+                values_strings=["no", "yes"],
+            ),
+            helper.make_node("ZipMap", ["x"], ["scores"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, [1]),
+            helper.make_value_info("scores", helper.make_sequence_type_proto(SCORES)),
+        ],
+    )
+    binding = given(file, "x", np.array([[0.25, 0.75]], np.float32))
+    assert not binding.fed
+    found = binding.outputs()
+    assert found["label"].tolist() == ["yes"]
+    assert found["scores"] == [{"no": 0.25, "yes": 0.75}]
 
 
 def given(file: Path, name: str, values: Any) -> Binding:
