@@ -8,16 +8,32 @@ import re
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \S+ \[(?P<level>[VIWEF]):onnxruntime:[^\]]*\] (?P<said>.*)$")
-_SOURCE = re.compile(r"\S+\.(?:cc|cpp|h):\d+ ")
-_SIGNATURE = re.compile(r"^[\w:<>~*&, ]+\([^()]*\)(?: const)?(?:::<lambda\([^)]*\)>)? ")
+_SOURCE = re.compile(r"\S+\.(?:cc|cpp|h|hpp):\d+ ")
+_SIGNATURE = re.compile(r"^[\w:<>~*&, ]+\([^()]*\)(?: const)?(?:::<lambda\([^)]*\)>)? |^\w+ (?=[A-Z'\"])")
 _TEMPLATE = re.compile(r"^\[with .*?\] ")
 _CHECK = re.compile(r"^.* was false\. ")
 _CODES = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |\[ERROR\] |\[OpenVINO\] |Exception during initialization: "
-    r"|Load model from .*? failed: ?"
+    r"|Load model from .*? failed: ?|Fatal error: |Error in execution: |This is an invalid model\. (?:Error: )?(?=\S)"
+    r"|\[(?:Shape|Type)InferenceError\] |Please fix either the inputs/outputs or the model\."
 )
-_RUNNING = re.compile(r"Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' ")
 _GENERAL = "assigned to the default CPU EP"
+
+_NODES = (
+    re.compile(
+        r"^.*Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' (?:Status Message: )?"
+    ),
+    re.compile(r"^.*?Node \((?P<name>[^()]*)\) Op \((?P<operator>\w+)\) "),
+    re.compile(r"^.*?In Node, \(\"(?P<name>[^\"]*)\", (?P<operator>\w+), .*\) , Error (?=\S)"),
+)
+"""How onnxruntime begins what it says of a node, while it runs and while it is loaded; of nested ones the inner."""
+
+MISSING_KERNEL = re.compile(
+    r"Could not find an implementation for (?P<operator>\w+)\((?P<opset>\d+)\) node with name '(?P<name>[^']*)'"
+)
+"""A type or operator set of an operator that a provider cannot compute."""
+
+_UNKNOWN_OPERATOR = re.compile(r"(?P<domain>[\w.]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 
 
 def mark() -> int:
@@ -56,10 +72,17 @@ def errors(said: str) -> list[str]:
 
 
 def plain(sentence: str) -> str:
-    """An error of onnxruntime on one line, of which what people can use is left."""
-    text = _CODES.sub("", " ".join(_COLOUR.sub("", sentence).split()))
-    last = _SOURCE.split(text)[-1]
-    for needless in (_SIGNATURE, _TEMPLATE, _CHECK, _CODES):
+    """An error of onnxruntime on one line, of which what people can use is left: operator, node and what is wrong."""
+    text = " ".join(_COLOUR.sub("", sentence).split())
+    node = next(filter(None, (pattern.match(text) for pattern in _NODES)), None)
+    rest = text[node.end() :] if node else text
+    *before, last = _SOURCE.split(rest)
+    for needless in (_CODES, *((_SIGNATURE, _TEMPLATE, _CHECK) if before else ()), _CODES):
         last = needless.sub("", last)
-    node = _RUNNING.search(text)
-    return (f"{node['operator']} '{node['name']}': " if node else "") + last.rstrip(" .")
+    if unknown := _UNKNOWN_OPERATOR.search(last):
+        last = f"onnxruntime has no operator {unknown['operator']} of {unknown['domain']}"
+    return (_label(node) + ": " if node else "") + last.rstrip(" .")
+
+
+def _label(node: re.Match[str]) -> str:
+    return f"{node['operator']} '{node['name']}'" if node["name"] else node["operator"]
