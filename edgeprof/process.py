@@ -40,6 +40,15 @@ Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
 
 
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+"""How a process ends that does what the processor or its own libraries refuse."""
+
+_STEP = "edgeprof: "
+"""Begins a line on a child's standard error that tells what it does."""
+
+_serving: list[bool] = []  # whether this process is a child
+
+
 class ChildTimeout(ChildError):
     pass
 
@@ -160,11 +169,20 @@ def _epitaph(code: int, last_words: IO[bytes]) -> str:
     said = last_words.read().decode(errors="replace").strip()
     if os.environ.get("EDGEPROF_DEBUG"):
         sys.stderr.write(said + "\n")
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    if how == "signal SIGKILL":
+    steps = [line.removeprefix(_STEP) for line in said.splitlines() if line.startswith(_STEP)]
+    killed = signal.Signals(-code).name if code < 0 else ""
+    if steps and killed in CRASHES:
+        return f"onnxruntime crashed ({killed}) while {steps[-1]}."
+    if killed == "SIGKILL":
         return "The child process was killed (SIGKILL), most likely for using more memory than there is."
     tail = said.splitlines()[-1] if said else "it printed nothing"
-    return f"The child process ended with {how}: {tail}."
+    return f"The child process ended with {f'signal {killed}' if killed else f'exit code {code}'}: {tail}."
+
+
+def step(doing: str) -> None:
+    """In a child, write down what is begun and may crash: "loading model.onnx". Elsewhere nothing happens."""
+    if _serving:
+        os.write(2, f"\n{_STEP}{doing}\n".encode(errors="replace"))
 
 
 class Channel:
@@ -185,6 +203,7 @@ class Channel:
 def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
     """Answer one request. An EdgeprofError travels to the parent; anything else is a crash and ends as one."""
     channel = Channel()
+    _serving.append(True)
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=request_type)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from edgeprof.errors import ChildError, EdgeprofError, UnknownName, UsageError
-from edgeprof.process import ChildTimeout, call
+from edgeprof.process import ChildTimeout, call, step
 
 HEAD = """
 import os, signal, sys, time
@@ -168,3 +168,32 @@ def test_all_the_child_said_can_be_seen(
     with pytest.raises(EdgeprofError):
         ask("print('first words'); 1 / 0")
     assert "first words" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("crash", ["SIGSEGV", "SIGABRT"])
+def test_a_crash_of_the_runtime_is_called_that(ask: Ask, crash: str) -> None:
+    """With the last step that was begun, whatever else was written since."""
+    body = f"""
+    process.step("loading a.onnx")
+    process.step("running a.onnx")
+    print("something else", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.{crash})
+    """
+    with pytest.raises(ChildError) as ended:
+        ask(body, before="from edgeprof import process\n")
+    assert ended.value.what == f"onnxruntime crashed ({crash}) while running a.onnx."
+
+
+def test_what_is_no_crash_is_not_called_one(ask: Ask) -> None:
+    body = """
+    process.step("loading a.onnx")
+    print("too bad", file=sys.stderr, flush=True)
+    os._exit(3)
+    """
+    with pytest.raises(ChildError, match=r"ended with exit code 3: too bad\."):
+        ask(body, before="from edgeprof import process\n")
+
+
+def test_where_no_child_is_a_step_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    step("loading a.onnx")
+    assert capfd.readouterr() == ("", "")

@@ -15,7 +15,7 @@ from edgeprof.measure import device_memory, memory, pace
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.contention import Contention
 from edgeprof.process import Progress, serve
-from edgeprof.providers import heard, placement
+from edgeprof.providers import placement, refusals
 from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Reading, Request
 from edgeprof.store import require_unchanged
@@ -60,10 +60,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     except (EdgeprofError, MemoryError):
         raise
     except Exception as problem:  # onnxruntime's errors share no base class
-        raise EdgeprofError(
-            f"onnxruntime cannot run {request.model}: {heard.reason(problem)}.",
-            "See that its inputs are what it expects.",
-        ) from problem
+        raise refusals.not_run(request.model, request.target, problem) from problem
     after = memory.read()
     device_bytes = device_memory.taken(request.target)
     require_unchanged(request.files)

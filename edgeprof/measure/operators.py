@@ -21,7 +21,7 @@ from edgeprof.measure import pace
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.child import refuse_company
 from edgeprof.process import Progress, serve
-from edgeprof.providers import heard
+from edgeprof.providers import refusals
 from edgeprof.providers.session import open_request
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
 from edgeprof.store import require_unchanged
@@ -79,9 +79,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
         except (EdgeprofError, MemoryError):
             raise
         except Exception as problem:  # onnxruntime's errors share no base class
-            raise EdgeprofError(
-                f"onnxruntime cannot run {request.model}: {heard.reason(problem)}.", "See that its inputs fit."
-            ) from problem
+            raise refusals.not_run(request.model, request.target, problem) from problem
         runs = last_runs(file.read_bytes(), len(profiled_s))
     require_unchanged(request.files)
     refuse_company()

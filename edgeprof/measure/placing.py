@@ -19,7 +19,7 @@ from edgeprof.measure.agreeing import agreement
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.operators import NODE_END, last_runs
 from edgeprof.process import Progress, serve
-from edgeprof.providers import heard, placement
+from edgeprof.providers import heard, placement, refusals
 from edgeprof.providers.placement import Node
 from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Agreement, InputValue, Placement, Record, Request
@@ -93,9 +93,7 @@ def run(session: "InferenceSession", request: Request, given: Mapping[str, Any])
     except (EdgeprofError, MemoryError):
         raise
     except Exception as problem:  # onnxruntime's errors share no base class
-        raise EdgeprofError(
-            f"{request.target.provider} cannot run {request.model}: {heard.reason(problem)}."
-        ) from problem
+        raise refusals.not_run(request.model, request.target, problem) from problem
 
 
 def ran_in(profile: bytes) -> list[Node]:

@@ -21,7 +21,8 @@ _GENERAL = "assigned to the default CPU EP"
 
 _NODES = (
     re.compile(
-        r"^.*Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' (?:Status Message: )?"
+        r"^.*Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' "
+        r"(?:Status Message: )?"
     ),
     re.compile(r"^.*?Node \((?P<name>[^()]*)\) Op \((?P<operator>\w+)\) "),
     re.compile(r"^.*?In Node, \(\"(?P<name>[^\"]*)\", (?P<operator>\w+), .*\) , Error (?=\S)"),
@@ -33,6 +34,7 @@ MISSING_KERNEL = re.compile(
 )
 """A type or operator set of an operator that a provider cannot compute."""
 
+NO_OPERATOR = "it has no operator"
 _UNKNOWN_OPERATOR = re.compile(r"(?P<domain>[\w.]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 
 
@@ -80,7 +82,7 @@ def plain(sentence: str) -> str:
     for needless in (_CODES, *((_SIGNATURE, _TEMPLATE, _CHECK) if before else ()), _CODES):
         last = needless.sub("", last)
     if unknown := _UNKNOWN_OPERATOR.search(last):
-        last = f"onnxruntime has no operator {unknown['operator']} of {unknown['domain']}"
+        last = f"{NO_OPERATOR} {unknown['operator']} of {unknown['domain']}"
     return (_label(node) + ": " if node else "") + last.rstrip(" .")
 
 

@@ -11,8 +11,9 @@ onnxruntime falls back to the CPU in silence in several ways, so that a CPU time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeprof import process
 from edgeprof.errors import EdgeprofError, ModelFileError
-from edgeprof.providers import heard, plugins
+from edgeprof.providers import heard, plugins, refusals
 from edgeprof.schema import CPU, Request, Target
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def open_session(
     import onnxruntime
 
     moment = heard.mark()
+    process.step(f"loading {model}")
     options = session_options(target, threads, weights_folder)
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
@@ -75,8 +77,9 @@ def open_session(
     except MemoryError as problem:
         raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
     except Exception as problem:  # onnxruntime's errors share no base class
-        raise _refusal(model, target, problem, heard.since(moment)) from problem
+        raise refusals.not_loaded(model, target, problem, heard.since(moment)) from problem
     session.disable_fallback()
+    process.step(f"running {model}")
     active = session.get_providers()
     if active[:1] != [target.runtime_name]:
         told = "; ".join([f"{model} is on {', '.join(active)}", *heard.errors(heard.since(moment))[-1:]])
@@ -128,15 +131,6 @@ def built_in(target: Target) -> dict[str, Any]:
     if target.library:
         return {}
     return {"providers": [target.runtime_name], "provider_options": [target.options]}
-
-
-def _refusal(model: str, target: Target, problem: Exception, said: str) -> EdgeprofError:
-    if target.runtime_name == CPU.runtime_name:
-        return ModelFileError(
-            f"onnxruntime cannot load {model}: {heard.reason(problem)}.",
-            "Export it again, or check where it came from.",
-        )
-    return EdgeprofError(f"{target.provider} cannot load {model}: {heard.reason(problem, said)}.")
 
 
 def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":

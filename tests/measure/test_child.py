@@ -129,7 +129,9 @@ def test_a_file_that_is_not_there_or_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"cannot load .*none.onnx: .*doesn't exist"):
         read(tmp_path / "none.onnx", x(1))
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(ModelFileError, match=r"cannot load .*text.onnx: Protobuf parsing failed\. Export"):
+    with pytest.raises(
+        ModelFileError, match=r"cannot load .*text.onnx: Protobuf parsing failed\. See that it is complete"
+    ):
         read(tmp_path / "text.onnx", x(1))
 
 

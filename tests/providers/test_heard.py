@@ -54,6 +54,45 @@ def test_a_node_that_fails_is_named() -> None:
     )
 
 
+BOUNDS = "indices element out of data bounds, idx=5 must be within the inclusive range [-3,2]"
+TOLD = {
+    f"[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running Gather node. "
+    f"Name:'rows' Status Message: {BOUNDS}": f"Gather 'rows': {BOUNDS}",
+    "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running If node. Name:'' Status "
+    f"Message: Non-zero status code returned while running Gather node. Name:'' Status Message: {BOUNDS}": (
+        f"Gather: {BOUNDS}"
+    ),
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Concat node. Name:'join' Status "
+    "Message: concatbase.h:135 PrepareForComputeImpl Non concat axis dimensions must match": (
+        "Concat 'join': Non concat axis dimensions must match"
+    ),
+    "[ONNXRuntimeError] : 1 : FAIL : Load model from a.onnx failed:Node (scores) Op (MatMul) [ShapeInferenceError] "
+    "Incompatible dimensions for matrix multiplication": (
+        "MatMul 'scores': Incompatible dimensions for matrix multiplication"
+    ),
+    '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. In Node, ("n", Nope, "", -1) : ("x": '
+    'tensor(float),) -> ("y": tensor(float),) , Error No Op registered for Nope with domain_version of 21': (
+        "Nope 'n': No Op registered for Nope with domain_version of 21"
+    ),
+    "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'c'": (
+        "Could not find an implementation for Conv(22) node with name 'c'"
+    ),
+    "[ONNXRuntimeError] : 1 : FAIL : Load model from a.onnx failed:Fatal error: ai.onnx.contrib:"
+    "SentencepieceTokenizer(-1) is not a registered function/op": (
+        "it has no operator SentencepieceTokenizer of ai.onnx.contrib"
+    ),
+    "Required inputs (['x']) are missing from input feed ([]).": (
+        "Required inputs (['x']) are missing from input feed ([])"
+    ),
+}
+
+
+@pytest.mark.parametrize("raw", TOLD)
+def test_operator_node_and_what_is_wrong_are_kept(raw: str) -> None:
+    """As onnxruntime 1.32 raised them."""
+    assert heard.reason(RuntimeError(raw)) == TOLD[raw]
+
+
 def test_a_file_that_does_not_load_is_named_once() -> None:
     """By whoever tells the reason."""
     told = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Load model from a.onnx failed:Invalid model. No 'q'."

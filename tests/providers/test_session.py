@@ -40,6 +40,27 @@ def save_relu(file: Path, dims: list[str | int]) -> str:
     return str(file)
 
 
+def test_a_kernel_that_is_missing_is_named_with_its_type(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 22]> g (bfloat16[1, 1, 4] x, bfloat16[1, 1, 2] w)
+        => (bfloat16[1, 1, 3] y) {
+        h = Identity(x)
+        [smooth] y = Conv(h, w)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
+    with pytest.raises(ModelFileError) as refusal:
+        open_session(str(tmp_path / "theirs.onnx"))
+    assert "the CPU provider cannot compute Conv of bfloat16 (operator set 22, node 'smooth')" in refusal.value.what
+
+
+def test_an_operator_of_a_library_that_is_not_loaded_is_named(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 21, "ai.onnx.contrib": 1]> g (string[n] x) => (int64[n] y) {
+        y = ai.onnx.contrib.BertTokenizer(x)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
+    with pytest.raises(ModelFileError, match=r"no operator BertTokenizer of ai\.onnx\.contrib.*onnxruntime-extensions"):
+        open_session(str(tmp_path / "theirs.onnx"))
+
+
 def test_a_session_has_the_provider_and_threads_asked_for(relu: str) -> None:
     session = open_session(relu, threads=3)
     assert session.get_providers() == ["CPUExecutionProvider"]
