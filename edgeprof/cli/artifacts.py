@@ -78,11 +78,15 @@ def _receipt(receipt: "StageReceipt") -> str:
 
 def _reached(reached: "QuantReceipt") -> list[str]:
     """What was quantized, what was left and why, and by what data."""
-    lines = [
-        f"quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
-        f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
-        + (", the tied embedding and LM head stored once" if reached.shared else "")
-    ]
+    lines = []
+    if reached.matmuls:
+        lines.append(
+            f"quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
+            f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
+            + (", the tied embedding and LM head stored once" if reached.shared else "")
+        )
+    if reached.convolutions:
+        lines.append(f"quantized {reached.convolutions_quantized} of {reached.convolutions} convolutions")
     if beside := [
         *([f"{reached.tables} tables that are looked up"] if reached.tables else []),
         *([f"{reached.kernels} kernels of convolutions, computed with in fp32"] if reached.kernels else []),
@@ -133,5 +137,8 @@ def _checks(artifact: "Artifact") -> str:
     )
     if artifact.quantization:
         cosine = min(check.cosine for check in artifact.checks)
-        return f"compared with fp32 at {shapes}: max difference {worst:.2g}, cosine at least {cosine:.5f}"
+        notes = "".join(
+            f"; {note}" for note in dict.fromkeys(note for check in artifact.checks for note in check.notes)
+        )
+        return f"compared with fp32 at {shapes}: max difference {worst:.2g}, cosine at least {cosine:.5f}{notes}"
     return f"verified against PyTorch at {shapes}: max difference {worst:.1e}"

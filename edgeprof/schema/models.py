@@ -44,6 +44,7 @@ class Check(Record, frozen=True, kw_only=True):
     case: Case
     max_abs_error: float
     cosine: float  # the smallest over the outputs
+    notes: tuple[str, ...] = ()  # outputs that are not in these numbers, and why; labels that differ
 
 
 class GraphCount(Record, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class StageReceipt(Record, frozen=True, kw_only=True):
 
 
 class Left(Record, frozen=True, kw_only=True):
-    """A matmul whose weight a recipe did not reach."""
+    """A matmul or convolution whose weight a recipe did not reach."""
 
     weight: str  # name of the initializer
     bytes: int  # of it, in the source
@@ -91,6 +92,8 @@ class QuantReceipt(Record, frozen=True, kw_only=True):
     matmuls_quantized: int
     weight_bytes: int  # of all weight matmuls, as they were in the source
     weight_bytes_quantized: int
+    convolutions: int = 0  # with constant kernels; counted by recipes that compute them in other numbers than fp32
+    convolutions_quantized: int = 0
     left: tuple[Left, ...] = ()
     kept_fp32: dict[str, int] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
     shared: int = 0  # embeddings that read the matrix of the LM head they are tied to
@@ -164,6 +167,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     data_bytes: int = 0
     key: str = ""  # content key of everything that went into it
     variant: Variant | None = None  # None: a file nobody here exported
+    source: str = ""  # that file, of what was made of one
     logits: Logits = "all"
     params: int  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
     weights: str  # "pretrained (...)" | "random (seed N)" | "file"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,10 @@ from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
+
+MAPS = "types of maps"
 
 INLINE_BYTES = 1024
 """Tensors up to this size are part of the graph (shapes, scales); larger ones are weights and lie in the data file."""
@@ -27,10 +30,8 @@ def load(path: Path) -> ir.Model:
         ModelFileError: no such file, or not a readable one, or not an ONNX file, or one that keeps data elsewhere than
             in its folder.
     """
-    import onnx_ir as ir
-
     with opening(path):
-        model = ir.load(path)
+        model = _read(path)
     for location in {str(tensor.location) for tensor in _external(model)}:
         within(path.parent, location, path, ModelFileError)
     _follow_links(model)
@@ -50,6 +51,39 @@ def _follow_links(model: ir.Model) -> None:
             value.const_value = ir.ExternalTensor(*place, shape=tensor.shape, name=tensor.name, base_dir=file.parent)
 
 
+def _read(path: Path) -> ir.Model:
+    """As `onnx_ir.load`, which knows no maps: their types are kept aside until the graph is written."""
+    import onnx
+    import onnx_ir as ir
+
+    proto = onnx.load(path, load_external_data=False)
+    maps = {value.name: onnx.TypeProto.FromString(value.type.SerializeToString()) for value in _maps(proto)}
+    for value in _maps(proto):
+        value.ClearField("type")
+    model = ir.from_proto(proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    model.meta[MAPS] = maps
+    return model
+
+
+def _maps(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Values of a graph that are maps, or sequences of them."""
+    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
+    return [
+        one for one in values if one.type.HasField("map_type") or one.type.sequence_type.elem_type.HasField("map_type")
+    ]
+
+
+def _restore_maps(model: ir.Model, path: Path) -> None:
+    import onnx
+
+    proto = onnx.load(path, load_external_data=False)
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        if value.name in model.meta[MAPS]:
+            value.type.CopyFrom(model.meta[MAPS][value.name])
+    onnx.save(proto, path)
+
+
 def save(model: ir.Model, path: Path) -> None:
     """Write a graph and, beside it, one data file with its weights.
 
@@ -60,6 +94,18 @@ def save(model: ir.Model, path: Path) -> None:
 
     with writing(path):
         ir.save(model, path, external_data=path.with_name(WEIGHTS_FILE).name, size_threshold_bytes=INLINE_BYTES)
+        if model.meta.get(MAPS):
+            _restore_maps(model, path)
+
+
+def rewrite(model: ir.Model, change: Callable[[onnx.ModelProto], onnx.ModelProto], folder: Path) -> None:
+    """Let a function of onnx make another graph of a model, whose data files lie in `folder`."""
+    import onnx_ir as ir
+
+    made = ir.from_proto(change(ir.to_proto(model)))
+    ir.external_data.set_base_dir(made.graph, folder)
+    model.graph, model.ir_version = made.graph, max(model.ir_version, made.ir_version)
+    model.functions.clear()
 
 
 def write_graph(model: ir.Model, path: Path) -> None:

@@ -133,7 +133,9 @@ def test_a_small_table_alone_is_nothing_to_quantize(name: str, table: Path, tmp_
         assert made.receipt.matmuls == 0
         assert made.count.weights_bytes == 2 * 60 * 24
         return
-    with pytest.raises(QuantizationError, match="None of the 0 weight matmuls was quantized by"):
+    with pytest.raises(
+        QuantizationError, match=f"{name} has nothing to work on: the model multiplies by no constant matrix"
+    ):
         quantized(table / "model.onnx", name, tmp_path / "made", data)
     assert not any((tmp_path / "made").iterdir())
 
@@ -281,26 +283,28 @@ def test_the_same_input_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "opset", "message"),
-    [
-        ("int8", 9, "Recipe int8 needs operator set 11, and the model has 9."),
-        ("a8w8", 9, "Recipe a8w8 needs operator set 13, and the model has 9."),
-        ("int8-static", 12, "Recipe int8-static needs operator set 13, and the model has 12."),
-        ("bf16", 12, "Recipe bf16 needs operator set 13, and the model has 12."),
-        ("a16w8", 18, "Recipe a16w8 needs operator set 21, and the model has 18. Export it with --opset 21"),
-        ("int4", 6, "Recipe int4 needs operator set 7, and the model has 6."),
-    ],
+    ("name", "opset", "written"),
+    [("int8", 9, 11), ("a8w8", 9, 10), ("int8-static", 8, 10), ("bf16", 12, 13), ("a16w8", 7, 10), ("a16w8", 18, 18)],
 )
-def test_an_operator_set_that_is_too_old(name: str, opset: int, message: str, tmp_path: Path) -> None:
+def test_an_older_operator_set_is_converted(name: str, opset: int, written: int, tmp_path: Path) -> None:
     source = write(tmp_path, PLAIN, {"w": normal(64, 32)}, opset=opset, ir_version=4)
-    with pytest.raises(QuantizationError) as caught:
-        quantized(source, name, tmp_path / "made", samples(tmp_path, {"x": normal(5, 64)}))
-    assert str(caught.value).startswith(message)
+    feeds = {"x": normal(5, 64)}
+    quantized(source, name, tmp_path / "made", samples(tmp_path, feeds))
+    made = onnx.load(tmp_path / "made" / "model.onnx")
+    assert [one.version for one in made.opset_import if one.domain == ""] == [written]
+    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.999
+
+
+def test_an_operator_set_that_cannot_be_converted(tmp_path: Path) -> None:
+    text = "(float[n,64] x) => (float[n,32] y) { h = com.microsoft.Gelu(x)  y = MatMul(h, w) }"
+    source = write(tmp_path, text, {"w": normal(64, 32)}, opset=9, ir_version=4)
+    with pytest.raises(QuantizationError, match="Recipe int8 needs operator set 11, the model has 9, and onnx cannot"):
+        quantized(source, "int8", tmp_path / "made")
     assert not any((tmp_path / "made").iterdir())
 
 
 @pytest.mark.parametrize("again", ["int4", "fp16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "bf16"])  # which is stored so, and computes in fp32
 def test_what_is_quantized_is_not_quantized_again(
     name: str, again: str, plain: tuple[Path, Path], tmp_path: Path
 ) -> None:

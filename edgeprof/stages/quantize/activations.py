@@ -18,7 +18,7 @@ from edgeprof.process import Progress, part
 from edgeprof.providers.session import open_session
 from edgeprof.stages import graph, samples
 from edgeprof.stages.quantize.job import Job
-from edgeprof.stages.quantize.prepare import reachable
+from edgeprof.stages.quantize.matmuls import reachable
 
 if TYPE_CHECKING:
     import onnx_ir as ir

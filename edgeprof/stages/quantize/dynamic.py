@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def int8(job: Job, progress: Progress) -> None:
-    quantize_each(job.model, lambda _node: _quantize, progress)
+    quantize_each(job.model, lambda _node: _quantize, progress, inner=True)
 
 
 def _quantize(matmul: onnx.ModelProto) -> onnx.ModelProto:

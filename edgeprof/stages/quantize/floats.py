@@ -125,7 +125,7 @@ class _Conversion:
                 self.model.graph.outputs[position] = result
 
     def _halves(self, node: ir.Node) -> bool:
-        if node.op_type in MAKING or not self.computes(node.op_type):
+        if node.op_type in MAKING or not self.computes(node.op_type) or not _is_of_tensors(node):
             return False
         schema = _schema(node)
         if schema is None:
@@ -151,6 +151,14 @@ class _Conversion:
         result: ir.Value = ir.node("Cast", [value], {"to": wanted}, name=name).outputs[0]
         result.name, result.type, result.shape = name, ir.TensorType(wanted), value.shape
         return result
+
+
+def _is_of_tensors(node: ir.Node) -> bool:
+    """Whether a node neither reads nor makes a sequence, whose parts cannot be cast where it is an output."""
+    import onnx_ir as ir
+
+    values = (value for value in (*node.inputs, *node.outputs) if value is not None)
+    return all(value.type is None or isinstance(value.type, ir.TensorType) for value in values)
 
 
 def _is_variable(node: ir.Node, position: int) -> bool:

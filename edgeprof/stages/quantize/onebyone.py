@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import QuantizationError, said
 from edgeprof.process import Progress
-from edgeprof.stages.quantize.prepare import reachable
+from edgeprof.stages.quantize.matmuls import reachable
 
 if TYPE_CHECKING:
     import onnx
@@ -21,17 +21,22 @@ Quantizer = Callable[["onnx.ModelProto"], "onnx.ModelProto"]
 """Takes the model of one MatMul, whose input is called as in the whole model, and returns it quantized."""
 
 
-def quantize_each(model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], progress: Progress) -> None:
+def quantize_each(
+    model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], progress: Progress, *, inner: bool = False
+) -> None:
     """Replace every MatMul that multiplies by a constant matrix by what its quantizer makes of it.
 
     Integers are kept in memory until the model is written, the matrices they stand for are not.
+
+    Args:
+        inner: also those in branches and bodies of loops.
 
     Raises:
         QuantizationError: the quantizer cannot do it.
     """
     import onnx_ir.passes.common as passes
 
-    nodes = reachable(model)
+    nodes = reachable(model, inner=inner)
     for index, node in enumerate(nodes):
         name = node.inputs[1].name  # type: ignore[union-attr]
         progress(f"quantizing {name}", index / len(nodes))
@@ -88,8 +93,9 @@ def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None
     """Put the nodes of a quantized MatMul where the plain one was."""
     import onnx_ir as ir
 
-    x, y = node.inputs[0], node.outputs[0]
+    x, y, place = node.inputs[0], node.outputs[0], node.graph
     assert x is not None
+    assert place is not None
     part = ir.from_proto(quantized)
     for domain, version in part.opset_imports.items():
         model.graph.opset_imports.setdefault(domain, version)
@@ -106,11 +112,11 @@ def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None
                 value.name = f"{y.name}/{value.name}"
         step.name = f"{y.name}/{step.name}"
     inner_y.name, inner_y.type, inner_y.shape = None, y.type, y.shape
-    model.graph.insert_before(node, steps)
+    place.insert_before(node, steps)
     name = y.name
     y.replace_all_uses_with(inner_y, replace_graph_outputs=True)
     constants = [value for value in node.inputs[1:] if value is not None]
-    model.graph.remove(node, safe=True)
+    place.remove(node, safe=True)
     inner_y.name = name
     for value in constants:
         if not value.uses() and not value.is_graph_output():

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import QuantizationError
-from edgeprof.schema import Calibration, QuantReceipt
+from edgeprof.schema import Calibration, Left, QuantReceipt, Record
 from edgeprof.stages.quantize.floats import kept_fp32
-from edgeprof.stages.quantize.prepare import Matmul, weight_matmuls
+from edgeprof.stages.quantize.matmuls import Weight, convolutions, weight_matmuls
 from edgeprof.stages.quantize.recipes import Recipe
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+class Weights(Record, frozen=True, kw_only=True):
+    """The weights of a graph by name; of convolutions only where a recipe computes them in other numbers."""
+
+    matmuls: dict[str, Weight]
+    convolutions: dict[str, Weight]
+
+
+def weights(model: ir.Model, row: Recipe) -> Weights:
+    """What a recipe is to reach."""
+    return Weights(matmuls=weight_matmuls(model), convolutions={} if row.stores_others else convolutions(model))
+
+
 def of(
-    before: dict[str, Matmul],
+    before: Weights,
     after: ir.Model,
     row: Recipe,
     *,
@@ -24,26 +37,25 @@ def of(
     kernels: int,
     calibration: Calibration | None,
 ) -> QuantReceipt:
-    """Compare the multiplications by weights of a source with those that still have fp32 weights.
+    """Compare the weights of a source with those that are still fp32.
 
     Raises:
         QuantizationError: the recipe reached none, and no table or kernel either.
     """
-    found = weight_matmuls(after)
-    same = [matmul for name, matmul in before.items() if name in found and found[name].bytes == matmul.bytes]
-    left = [matmul.left("the quantizer left it") for matmul in same]
-    if len(left) == len(before) and not tables and not kernels and (before or row.weights_only):
-        reasons = ", ".join(dict.fromkeys(one.reason for one in left)) or "the model has none"
-        raise QuantizationError(
-            f"None of the {len(before)} weight matmuls was quantized by {row.name}: {reasons}.",
-            "This model gains nothing from this recipe.",
-        )
-    total = sum(matmul.bytes for matmul in before.values())
+    found = weights(after, row)
+    matmuls, convolved = _left(before.matmuls, found.matmuls), _left(before.convolutions, found.convolutions)
+    left = [*matmuls, *convolved]
+    nothing = len(left) == len(before.matmuls) + len(before.convolutions) and not tables and not kernels
+    if nothing and (left or row.weights_only):  # others convert all numbers, whatever is done with them
+        raise QuantizationError(_nothing(before, left, row), "This recipe does not apply to this model.")
+    total = sum(weight.bytes for weight in before.matmuls.values())
     return QuantReceipt(
-        matmuls=len(before),
-        matmuls_quantized=len(before) - len(left),
+        matmuls=len(before.matmuls),
+        matmuls_quantized=len(before.matmuls) - len(matmuls),
         weight_bytes=total,
-        weight_bytes_quantized=total - sum(one.bytes for one in left),
+        weight_bytes_quantized=total - sum(one.bytes for one in matmuls),
+        convolutions=len(before.convolutions),
+        convolutions_quantized=len(before.convolutions) - len(convolved),
         left=tuple(sorted(left, key=lambda one: one.weight)),
         kept_fp32={} if row.weights_only else kept_fp32(after),
         shared=shared,
@@ -51,3 +63,17 @@ def of(
         kernels=kernels,
         calibration=calibration,
     )
+
+
+def _left(before: Mapping[str, Weight], after: Mapping[str, Weight]) -> list[Left]:
+    same = [weight for name, weight in before.items() if name in after and after[name].bytes == weight.bytes]
+    return [weight.left("the quantizer left it") for weight in same]
+
+
+def _nothing(before: Weights, left: list[Left], row: Recipe) -> str:
+    if not left:
+        return f"{row.name} has nothing to work on: the model multiplies by no constant matrix."
+    counted = ((len(before.matmuls), "weight matmuls"), (len(before.convolutions), "convolutions"))
+    what = " and ".join(f"{count} {words}" for count, words in counted if count)
+    reasons = ", ".join(dict.fromkeys(one.reason for one in left))
+    return f"None of the {what} was quantized by {row.name}: {reasons}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from edgeprof.errors import QuantizationError, UnknownName
+from edgeprof.errors import UnknownName
 from edgeprof.process import Progress
 from edgeprof.schema import Limits, Record
 from edgeprof.stages.quantize import dynamic, floats, static, weight_only
@@ -24,7 +24,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     calibrated: bool = False
     keeps_gemm: bool = False
     stores_others: bool = True  # tables that are only looked up, and kernels of convolutions, in 8 bits
-    opset: int = 7  # the oldest operator set that can say it; older ones onnxruntime does not run
+    opset: int = 7  # the oldest operator set that can say it: older graphs are converted first
     copies: float = 1.3  # of all weights, in memory at once
 
     def precision(self, settings: Settings) -> str:
@@ -73,7 +73,7 @@ RECIPES: tuple[Recipe, ...] = (
         settings=RANGES,
         limits=EIGHT_BITS,
         calibrated=True,
-        opset=13,
+        opset=10,
     ),
     Recipe(
         name="a8w8",
@@ -82,7 +82,7 @@ RECIPES: tuple[Recipe, ...] = (
         settings=RANGES,
         limits=EIGHT_BITS,
         calibrated=True,
-        opset=13,
+        opset=10,
         stores_others=False,
         copies=4.5,
     ),
@@ -93,7 +93,7 @@ RECIPES: tuple[Recipe, ...] = (
         settings=RANGES,
         limits=EIGHT_BITS,
         calibrated=True,
-        opset=21,
+        opset=10,
         stores_others=False,
         copies=4.5,
     ),
@@ -139,16 +139,3 @@ def recipe(name: str) -> Recipe:
         if row.name == name:
             return row
     raise UnknownName("precision", name, [FP32, *(row.name for row in RECIPES)])
-
-
-def require_opset(row: Recipe, opset: int) -> None:
-    """Refuse a model whose operator set is too old for a recipe.
-
-    Raises:
-        QuantizationError: it is.
-    """
-    if opset < row.opset:
-        raise QuantizationError(
-            f"Recipe {row.name} needs operator set {row.opset}, and the model has {opset}.",
-            f"Export it with --opset {max(row.opset, 18)}, or take another recipe.",
-        )

@@ -16,8 +16,9 @@ from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.job import Job, Settings
 from edgeprof.stages.quantize.kernels import quantize_kernels
-from edgeprof.stages.quantize.prepare import prepare, require_plain, weight_matmuls
-from edgeprof.stages.quantize.recipes import recipe, require_opset
+from edgeprof.stages.quantize.opsets import raise_opset
+from edgeprof.stages.quantize.prepare import prepare, require_fp32, require_plain
+from edgeprof.stages.quantize.recipes import recipe
 from edgeprof.stages.quantize.scales import store_in_16_bits
 from edgeprof.stages.quantize.tables import quantize_tables
 from edgeprof.stages.quantize.tied import share_tied_embedding
@@ -100,9 +101,10 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
     progress("preparing matmuls", 0.0)
     model = graph.load(Path(request.model))
     require_plain(model)
-    require_opset(row, graph.opset(model))
     prepare(model, materialize_tied=row.weights_only, keep_gemm=row.keeps_gemm)
-    matmuls = weight_matmuls(model)
+    require_fp32(model)
+    raise_opset(model, row, Path(request.model).parent)
+    before = receipt.weights(model, row)
     with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
         samples = Path(request.samples) if request.samples else None
         job = Job(model=model, settings=request.settings, scratch=Path(scratch), samples=samples)
@@ -114,7 +116,7 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
             tables, kernels = quantize_tables(model, request.settings.block_size), quantize_kernels(model)
             store_in_16_bits(model)
         reached = receipt.of(
-            matmuls, model, row, shared=shared, tables=tables, kernels=kernels, calibration=request.calibration
+            before, model, row, shared=shared, tables=tables, kernels=kernels, calibration=request.calibration
         )
         progress("writing", 0.9)
         graph.save(model, folder / MODEL_FILE)

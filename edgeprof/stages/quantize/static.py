@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprof.errors import QuantizationError, said
+from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress
+from edgeprof.providers import heard
 from edgeprof.providers.session import open_session
 from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
@@ -80,7 +81,7 @@ def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=MULTIPLYING,
-        extra_options=ONLY_INPUTS,
+        extra_options={**ONLY_INPUTS, **_dialect(matmul.opset_import[0].version, bits=8)},
     )
     quantizer.quantize_model()
     made = quantizer.model.model
@@ -104,37 +105,56 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     Attention is written out first, so that its products and its softmax are quantized too. A tied embedding is left
     out: it reads the integers of its LM head.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-
     assert job.samples is not None
     source, target = job.scratch / "prepared.onnx", job.scratch / "quantized.onnx"
     attention.write_out(job.model, attention.MASKED_IN_RANGE)
     graph.save(job.model, source)
     progress("calibrating and quantizing the whole graph", None)
     try:
-        quantize_static(
-            source,
-            target,
-            _FeedReader(job.samples),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {attention.ATTENTION}),
-            nodes_to_exclude=tied_embeddings(job.model),
-            per_channel=True,
-            activation_type=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-            calibrate_method=_method(job),
-            extra_options={"TensorQuantOverrides": {**_cache_ranges(job, source), **_norm_weights(job)}},
-        )
+        _quantize_graph(job, source, target, bits)
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise QuantizationError(
-            f"onnxruntime cannot quantize this model: {said(problem)}.", "Take another recipe, or other data."
+            f"onnxruntime cannot quantize this model: {heard.reason(problem)}.",
+            "Try a different recipe or other calibration data.",
         ) from problem
     made = graph.load(target)
     job.model.graph = made.graph
     job.model.opset_imports.update(made.opset_imports)
     job.model.ir_version = made.ir_version
+
+
+def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
+    """As onnxruntime's `quantize_static`, but that the operator set stays: onnx cannot convert every operator."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import create_calibrator
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    assert job.samples is not None
+    operators = sorted({*QDQRegistry, *QLinearOpsRegistry} - {attention.ATTENTION})
+    observed = str(job.scratch / "observed.onnx")
+    calibrator = create_calibrator(
+        source, operators, observed, _method(job), use_external_data_format=True, extra_options={}
+    )
+    calibrator.collect_data(_FeedReader(job.samples))
+    quantizer = QDQQuantizer(
+        load_model_with_shape_infer(source),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
+        tensors_range=calibrator.compute_data(),
+        nodes_to_quantize=[],
+        nodes_to_exclude=tied_embeddings(job.model),
+        op_types_to_quantize=operators,
+        extra_options={
+            "TensorQuantOverrides": {**_cache_ranges(job, source), **_norm_weights(job)},
+            **_dialect(graph.opset(job.model), bits),
+        },
+    )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(target, use_external_data_format=True)
 
 
 def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
@@ -159,6 +179,11 @@ def _norm_weights(job: Job) -> dict[str, Any]:
     norms = [node.inputs[1] for node in job.model.graph if node.op_type == "LayerNormalization"]
     names = [weight.name or "" for weight in norms if weight is not None and weight.is_initializer()]
     return {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in names}
+
+
+def _dialect(opset: int, bits: int) -> dict[str, bool]:
+    """onnxruntime's own QuantizeLinear where the standard's cannot say it: scales per channel, or 16 bits."""
+    return {"UseQDQContribOps": opset < (13 if bits == 8 else 21)}
 
 
 class _FeedReader:

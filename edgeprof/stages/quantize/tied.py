@@ -19,10 +19,10 @@ TRANSPOSED = ".T"
 
 def is_tied(matmul: ir.Node) -> bool:
     """Whether an embedding reads the matrix too, which then stands in the graph a second time."""
-    weight, main = matmul.inputs[1], matmul.graph
+    weight = matmul.inputs[1]
     assert weight is not None
-    assert main is not None
-    table = main.initializers.get((weight.name or "").removesuffix(TRANSPOSED))
+    assert weight.graph is not None
+    table = weight.graph.initializers.get((weight.name or "").removesuffix(TRANSPOSED))
     return table is not None and table is not weight and bool(gathers_of(table))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def nearest(job: Job, progress: Progress, *, bits: int) -> None:
     """Rounded, by onnxruntime's own kernels."""
     quantizer = _nearest(job.settings, bits)
-    quantize_each(job.model, lambda _node: quantizer, progress)
+    quantize_each(job.model, lambda _node: quantizer, progress, inner=True)
 
 
 def hqq(job: Job, progress: Progress, *, bits: int) -> None:
@@ -39,7 +39,7 @@ def hqq(job: Job, progress: Progress, *, bits: int) -> None:
     size = job.settings.block_size
     chosen = partial(_quantize, config=HQQWeightOnlyQuantConfig(block_size=size, bits=bits), settings=job.settings)
     rounded = _nearest(Settings(block_size=size, symmetric=False, accuracy_level=4), bits)
-    quantize_each(job.model, lambda node: rounded if is_tied(node) else chosen, progress)
+    quantize_each(job.model, lambda node: rounded if is_tied(node) else chosen, progress, inner=True)
 
 
 def gptq(job: Job, progress: Progress) -> None:

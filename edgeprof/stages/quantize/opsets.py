@@ -1,0 +1,44 @@
+"""A graph in an older operator set than a recipe can say itself in, in that one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprof.errors import QuantizationError, said
+from edgeprof.stages import graph
+from edgeprof.stages.quantize.recipes import Recipe
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+
+def raise_opset(model: ir.Model, row: Recipe, folder: Path) -> None:
+    """Convert a graph, with onnx's converter, to the oldest operator set that a recipe needs.
+
+    Args:
+        folder: where the model's data files lie.
+
+    Raises:
+        QuantizationError: the converter cannot do it.
+    """
+    from onnx import version_converter
+    from onnx.external_data_helper import load_external_data_for_model
+
+    opset = graph.opset(model)
+    if opset >= row.opset:
+        return
+
+    def converted(proto: onnx.ModelProto) -> onnx.ModelProto:
+        load_external_data_for_model(proto, str(folder))
+        return version_converter.convert_version(proto, row.opset)
+
+    try:
+        graph.rewrite(model, converted, folder)
+    except Exception as problem:  # of onnx's converter, in C++, or of protobuf beyond 2 GB
+        raise QuantizationError(
+            f"Recipe {row.name} needs operator set {row.opset}, the model has {opset}, and onnx cannot convert it: "
+            f"{said(problem)}.",
+            "Export it in a newer operator set, or try int4.",
+        ) from problem
