@@ -5,23 +5,32 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edgeprof.api.exporting import Export
-from edgeprof.api.recipes import Judging, key_of, ordered, quantized
+from edgeprof.api.recipes import Judging, key_of, leaving_nothing, ordered, quantized
 from edgeprof.api.recipes import save_optimized as write_optimized
 from edgeprof.api.shaping import inputs_at
-from edgeprof.api.targets import exported, foreign
+from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.measure import tensors
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case
-from edgeprof.stages import baseline
+from edgeprof.stages import baseline, graph, samples
 from edgeprof.stages.quantize import FP32, Settings
+from edgeprof.stages.quantize.prepare import require_plain
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
 CASES = (Case(batch=1, tokens=16), Case(batch=2, tokens=5), Case(batch=1, tokens=1, past_tokens=7))
-"""Shapes at which a file from elsewhere is compared with itself, as far as it takes them."""
+"""Shapes at which a file from elsewhere is compared with itself, as far as it runs at them."""
+
+OTHER_CASES = (Case(batch=1, tokens=1), *(Case(batch=1, tokens=1 << power) for power in range(5, 13)))
+"""Shapes for files that run at none of those: padding or strides ask for a length."""
+
+COMPARED = 3
+"""Shapes of a user's samples at which a file is compared with itself."""
 
 
 def quantize(
@@ -56,19 +65,21 @@ def quantize(
 
     Raises:
         UsageError: nothing such is exported, or a recipe has no such setting. Raised before anything is made.
-        QuantizationError: a recipe does not fit a model, or reaches none of its weights.
+        QuantizationError: a recipe does not fit a model, reaches none of its weights, or would replace what was made of
+            another one.
+        ModelFileError: a file from elsewhere does not run.
         VerificationError: a result does not compute what its source does.
     """
     orders, judging = ordered(recipe, settings), Judging(data=calibration, count=samples, strict=strict_accuracy)
     if not targets or not orders:
         raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
     require(calibration)
-    bases = [_base(target, models) for target in dict.fromkeys(targets)]
+    bases = _told_apart([_base(target, models) for target in dict.fromkeys(targets)])
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
         home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
-        with _referenced(base, step) as reference:
+        with leaving_nothing(home), _referenced(base, judging, step) as reference:
             for order in orders:
                 key = key_of(base.key or content_key(base.sha256, base.data_sha256), order, judging)
                 made, stood = quantized(base, reference, order, judging, home, key, force, step)
@@ -81,7 +92,9 @@ def quantize(
 def _base(target: str, models: Path) -> Artifact:
     """The fp32 model that a target means."""
     if target.endswith(".onnx") or Path(target).is_file():
-        return foreign(Path(target))
+        require_plain(graph.load(Path(target)))
+        made = foreign(Path(target))
+        return replace(made, source=made.path)
     found = exported([target], models)
     plain = [artifact for artifact in found if artifact.precision == FP32]
     if not plain:
@@ -92,34 +105,68 @@ def _base(target: str, models: Path) -> Artifact:
     return plain[0]
 
 
+def _told_apart(bases: list[Artifact]) -> list[Artifact]:
+    """Files from elsewhere under names that differ: each gets a folder of its own."""
+    names = iter(renamed([base for base in bases if not base.variant]))
+    return [base if base.variant else next(names) for base in bases]
+
+
 @contextlib.contextmanager
-def _referenced(base: Artifact, progress: Progress) -> Iterator[Path]:
+def _referenced(base: Artifact, judging: Judging, progress: Progress) -> Iterator[Path]:
     """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself."""
     if base.variant:
         yield Path(base.path).with_name(REFERENCE_FILE)
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
-        baseline.record(Path(base.path), _feeds(base), reference, progress)
+        if judging.given:
+            candidates, enough = _of_samples(base, judging, Path(scratch)), COMPARED
+        else:
+            candidates = _feeds(base, CASES)
+            enough = len(candidates)
+            candidates += _feeds(base, OTHER_CASES) if enough else []
+        baseline.record(base, candidates, reference, progress, enough=enough)
         yield reference
 
 
-def _feeds(base: Artifact) -> dict[Case, Arrays]:
-    """Made-up inputs at every shape of CASES that the file takes; where it fixes its sizes, at those.
+def _of_samples(base: Artifact, judging: Judging, scratch: Path) -> list[baseline.Candidate]:
+    """A user's samples, one of every shape."""
+    gathered = samples.gather(base, judging.data or "", scratch / "given.npz", part="evaluation", count=judging.count)
+    found: dict[Case, baseline.Candidate] = {}
+    for feeds in samples.read(gathered.path):
+        case = _case(base, feeds)
+        found.setdefault(case, baseline.Candidate(case, feeds))
+    return list(found.values())[:COMPARED]
+
+
+def _case(base: Artifact, feeds: Arrays) -> Case:
+    """The batch and the tokens of a sample; 0 tokens where its inputs have no such axis."""
+    first = feeds[base.inputs[0].name]
+    return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(base.inputs, feeds) or 0)
+
+
+def _feeds(base: Artifact, cases: Sequence[Case]) -> list[baseline.Candidate]:
+    """Made-up inputs at every shape that the file takes by what it declares; where it fixes its sizes, at those.
 
     Raises:
         UsageError: it takes none of them.
     """
-    feeds: dict[Case, Arrays] = {}
+    found: list[baseline.Candidate] = []
     refusal: UsageError | None = None
-    for case in (*CASES, Case(batch=1, tokens=0)):
+    for case in (*cases, Case(batch=1, tokens=0)):
         try:
             values = inputs_at(base.inputs, None, case)
         except UsageError as problem:
             refusal = refusal or problem
             continue
-        if case.tokens or not feeds:
-            feeds[case] = {value.name: tensors.make(value) for value in values}
-    if not feeds and refusal:
+        if case.tokens or not found:
+            fillings = (
+                values,
+                tuple(replace(value, fill="ones") if value.fill == "zeros" else value for value in values),
+            )
+            for filling in dict.fromkeys(fillings):
+                feeds = {value.name: tensors.make(value) for value in filling}
+                found.append(baseline.Candidate(case if case.tokens else _case(base, feeds), feeds))
+    if not found and refusal:
         raise refusal
-    return feeds
+    return found

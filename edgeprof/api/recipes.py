@@ -1,20 +1,21 @@
 """From an fp32 artifact to a quantized one that is verified, counted and judged: what `export` and `quantize` share."""
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from edgeprof.api.making import make
-from edgeprof.errors import UsageError, VerificationError
+from edgeprof.errors import QuantizationError, RunError, UsageError, VerificationError
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, Calibration, Record
 from edgeprof.stages import accuracy, reference, samples
 from edgeprof.stages.optimize import optimize
 from edgeprof.stages.quantize import FP32, Recipe, Settings, quantize, recipe
 from edgeprof.stages.verify import verify
-from edgeprof.store import REFERENCE_FILE, content_key, sha256_of
+from edgeprof.store import MODEL_FILE, REFERENCE_FILE, content_key, record_beside, sha256_of
 
 OPTIMIZED_FILE = "optimized.onnx"
 RANDOM = "random"
@@ -27,6 +28,11 @@ class Judging(Record, frozen=True, kw_only=True):
     data: str | None = None  # what `samples.gather` takes; None: the shipped text, where a tokenizer reads it
     count: int = samples.COUNT
     strict: bool = False  # a recipe that costs more accuracy than it may is a failure
+
+    @property
+    def given(self) -> bool:
+        """Whether a user gave data."""
+        return self.data not in (None, TEXT, RANDOM)
 
 
 class Order(Record, frozen=True, kw_only=True):
@@ -97,11 +103,15 @@ def quantized(
 
     Args:
         expected: the reference file that it is verified by.
+        force: make it again, and replace what was made of another model.
 
     Raises:
         QuantizationError, VerificationError: the recipe does not fit the model, or broke it; with `judging.strict`
-            also if it costs more accuracy than it may. What stood there is untouched.
+            also if it costs more accuracy than it may; or what stands there was made of another model. That is
+            untouched then.
     """
+    if not force:
+        _require_own(base, home / order.precision, key)
 
     def build(folder: Path) -> Artifact:
         reference.copy(expected, folder / REFERENCE_FILE)
@@ -117,6 +127,37 @@ def quantized(
     return artifact, stood
 
 
+@contextlib.contextmanager
+def leaving_nothing(home: Path) -> Iterator[None]:
+    """Folders that are made on the way to a result go again if there is none."""
+    fresh = [folder for folder in (home, *home.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in fresh:
+            with contextlib.suppress(OSError):  # it holds a result
+                folder.rmdir()
+
+
+def _require_own(base: Artifact, folder: Path, key: str) -> None:
+    """Refuse to replace what was made of another model.
+
+    Raises:
+        QuantizationError: it was, and stands there.
+    """
+    try:
+        found = record_beside(folder / MODEL_FILE)
+    except RunError:  # damaged: it is of no use to anybody
+        return
+    own = found is None or (bool(found.variant), found.source) == (bool(base.variant), base.source)
+    if found is None or own or found.key == key:
+        return
+    other = found.source or f"the exported model {found.name}"
+    raise QuantizationError(
+        f"{folder} holds what was made of {other}.", "Choose another folder with --out, or replace it with --force."
+    )
+
+
 def _quantize(
     base: Artifact, order: Order, judging: Judging, folder: Path, scratch: Path, progress: Progress
 ) -> Artifact:
@@ -125,7 +166,14 @@ def _quantize(
     require_data(order, judging, base.name, base.weights.startswith("random"))
     progress("gathering calibration data", None)
     source = judging.data or TEXT
-    gathered = samples.gather(base, source, scratch / "calibration.npz", part="calibration", count=judging.count)
+    gathered = samples.gather(
+        base,
+        source,
+        scratch / "calibration.npz",
+        part="calibration",
+        count=judging.count,
+        like=folder / REFERENCE_FILE,
+    )
     calibration = Calibration(
         data=gathered.data,
         samples=gathered.samples,
@@ -148,7 +196,7 @@ def _judge(
     base: Artifact, made: Artifact, order: Order, judging: Judging, scratch: Path, progress: Progress
 ) -> Artifact:
     """With what it costs in accuracy, or why that cannot be told."""
-    given = judging.data not in (None, TEXT, RANDOM) and not base.weights.startswith("random")
+    given = judging.given and not base.weights.startswith("random")
     note = "" if given else accuracy.statement(base)
     if note:
         return msgspec.structs.replace(made, accuracy_note=note)
@@ -163,7 +211,7 @@ def _require_accuracy(artifact: Artifact, judging: Judging) -> None:
     if judging.strict and artifact.accuracy and artifact.accuracy.beyond:
         raise VerificationError(
             f"{artifact.name} in {artifact.precision} costs too much accuracy: {' '.join(artifact.accuracy.beyond)}",
-            "Take another recipe, or leave --strict-accuracy out.",
+            "Try a different recipe, or leave --strict-accuracy out.",
         )
 
 

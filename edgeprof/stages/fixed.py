@@ -57,7 +57,7 @@ def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
     with store.writing(file), tempfile.TemporaryDirectory(dir=file.parent, prefix=".static-") as scratch:
         values = Path(scratch) / "reference.npz"
         candidate = file.with_name(f".{Path(scratch).name}.onnx")  # beside its weights
-        baseline.record(Path(artifact.path), {case: feeds}, values, progress)
+        baseline.record(artifact, [baseline.Candidate(case, feeds)], values, progress)
         ((_, _, outputs),) = reference.read(values)
         reference.save(values, [(case, _held(feeds, inputs), outputs)])
         try:

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from edgeprof.store import reading_arrays, writing
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 AGAIN = "Export the model again with --force."
@@ -70,6 +71,31 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
             if owner == label:
                 parts[part][name] = array
         yield case, parts["in"], parts["out"]
+
+
+def named(names: Iterable[str], outputs: Iterable[Any]) -> Arrays:
+    """The arrays of outputs by name: those of a sequence are numbered, of a map there are its keys and its values.
+
+    >>> named(["a", "b"], [np.zeros(2), [{7: 0.5}]])
+    {'a': array([0., 0.]), 'b[0].keys': array([7]), 'b[0].values': array([0.5])}
+    """
+    arrays: Arrays = {}
+    for name, output in zip(names, outputs, strict=True):
+        if isinstance(output, dict):
+            arrays |= {f"{name}.keys": _array(list(output)), f"{name}.values": _array(list(output.values()))}
+        elif isinstance(output, list):
+            arrays |= named((f"{name}[{index}]" for index in range(len(output))), output)
+        elif output is not None:  # an optional that holds nothing
+            arrays[name] = _array(output)
+    return arrays
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """As it can be written without pickle: strings of a fixed length, and fp32 for what numpy does not know."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        return array.astype(np.str_)
+    return array if array.dtype.isbuiltin else array.astype(np.float32)
 
 
 def copy(source: Path, target: Path) -> None:

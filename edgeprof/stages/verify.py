@@ -33,6 +33,7 @@ class VerifyRequest(Record, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     tolerance: float | None  # None: differences are recorded, and only nonsense fails
     against: str = "PyTorch"  # what the reference values are of
+    advice: str = "Try another --opset."  # where they are not reached
 
 
 class Verified(Record, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
     """The artifact with a check per reference shape. `model` is held against them in its place, if given.
 
     fp32 has to agree within TOLERANCE. Quantized files are compared with the same values and the differences kept;
-    they fail when an output has another shape or is not finite.
+    they fail when an output has another shape, or is not finite where the values are.
 
     Raises:
         VerificationError: an output differs, naming shape and difference; or a dynamic dimension became fixed.
@@ -54,6 +55,7 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
         reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
         inputs=artifact.inputs,
         tolerance=TOLERANCE if artifact.precision == "fp32" else None,
+        advice="Try another --opset." if artifact.precision == "fp32" else "Try a different recipe.",
     )
     verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
     return msgspec.structs.replace(artifact, checks=verified.checks)
@@ -97,8 +99,7 @@ def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyReque
         for wanted, dim in zip(spec.dims, dims, strict=True):
             if isinstance(wanted, str) and isinstance(dim, int):
                 raise VerificationError(
-                    f"Dimension '{wanted}' of {spec.name} became fixed at {dim} in {request.model}.",
-                    "Try another --opset.",
+                    f"Dimension '{wanted}' of {spec.name} became fixed at {dim} in {request.model}.", request.advice
                 )
 
 
@@ -106,27 +107,57 @@ def _check(
     session: onnxruntime.InferenceSession, case: Case, feeds: Arrays, expected: Arrays, request: VerifyRequest
 ) -> Check:
     shape = f"batch {case.batch}, tokens {case.tokens}, past {case.past_tokens}"
+    names = [output.name for output in session.get_outputs()]
     try:
-        outputs = session.run(list(expected), as_taken(session, feeds))
+        outputs = reference.named(names, session.run(names, as_taken(session, feeds)))
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
+        raise VerificationError(f"The model does not run at {shape}: {said(problem)}.", request.advice) from problem
+    worst, cosine, notes = 0.0, 1.0, []
+    for name, wanted in expected.items():
+        found = outputs.get(name)
+        if found is None or found.shape != wanted.shape:
+            what = "is missing" if found is None else f"has shape {found.shape}, not {wanted.shape},"
+            raise VerificationError(f"Output {name} {what} at {shape}.", request.advice)
+        if wanted.dtype.kind not in "fc":
+            notes += _differing(name, wanted, found, shape, request)
+            continue
+        numbers = np.isfinite(wanted) if request.tolerance is None else np.full(wanted.shape, True)
+        if not np.isfinite(found[numbers]).all():
+            raise VerificationError(f"Output {name} is not finite at {shape}.", request.advice)
+        if wanted.size and not numbers.any():
+            notes.append(f"{name} has no finite number in fp32")
+            continue
+        error, near = _distance(name, wanted[numbers], found[numbers], shape, request)
+        worst, cosine = max(worst, error), min(cosine, near)
+    return Check(case=case, max_abs_error=worst, cosine=cosine, notes=tuple(notes))
+
+
+def _differing(
+    name: str, wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any], shape: str, request: VerifyRequest
+) -> list[str]:
+    """What is no real number (an index, a label) is equal or not."""
+    count = int((found != wanted).sum())
+    if count and request.tolerance is not None:
         raise VerificationError(
-            f"The model does not run at {shape}: {said(problem)}.", "Try another --opset."
-        ) from problem
-    worst, cosine = 0.0, 1.0
-    for (name, wanted), found in zip(expected.items(), outputs, strict=True):
-        if found.shape != wanted.shape or not np.isfinite(found).all():
-            what = "is not finite" if found.shape == wanted.shape else f"has shape {found.shape}, not {wanted.shape},"
-            raise VerificationError(f"Output {name} {what} at {shape}.", "Try another --opset or precision.")
-        error = float(np.max(np.abs(found - wanted), initial=0.0))
-        scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
-        allowed = None if request.tolerance is None else request.tolerance * scale
-        if allowed is not None and error > allowed:
-            raise VerificationError(
-                f"Output {name} differs from {request.against} by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
-                "Try another --opset.",
-            )
-        worst, cosine = max(worst, error), min(cosine, _cosine(found, wanted))
-    return Check(case=case, max_abs_error=worst, cosine=cosine)
+            f"Output {name} differs from {request.against} in {count} of {wanted.size} values at {shape}.",
+            request.advice,
+        )
+    return [f"{name} differs in {count} of {wanted.size} values"] if count else []
+
+
+def _distance(
+    name: str, wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any], shape: str, request: VerifyRequest
+) -> tuple[float, float]:
+    """The largest difference, and the cosine."""
+    error = float(np.max(np.abs(found - wanted), initial=0.0))
+    scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
+    allowed = None if request.tolerance is None else request.tolerance * scale
+    if allowed is not None and error > allowed:
+        raise VerificationError(
+            f"Output {name} differs from {request.against} by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
+            request.advice,
+        )
+    return error, _cosine(found, wanted)
 
 
 def _cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:

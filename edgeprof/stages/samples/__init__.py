@@ -5,7 +5,7 @@ A samples file is an .npz of complete feeds; its keys are "<number of the sample
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,18 @@ from edgeprof.stages.samples.parts import Part
 from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
 from edgeprof.store import reading_arrays, writing
 
-__all__ = ["COUNT", "SHIPPED_TEXT", "Part", "Samples", "gather", "read", "require", "tokenizer_file"]
+__all__ = [
+    "COUNT",
+    "SHIPPED_TEXT",
+    "Part",
+    "Samples",
+    "gather",
+    "read",
+    "require",
+    "token_length",
+    "tokenizer_file",
+    "write",
+]
 
 COUNT = 32
 """At most so many samples, where nobody asks for another number."""
@@ -43,6 +54,7 @@ def gather(
     part: Part,
     count: int = COUNT,
     checkpoint: Path | None = None,
+    like: Path | None = None,
 ) -> Samples:
     """Write a samples file for a model. The same source gives the same bytes.
 
@@ -54,22 +66,22 @@ def gather(
         count: at most so many samples.
         checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: where the artifact's variant
             came from.
+        like: a reference file; made-up values for a file from elsewhere have its shapes, at which the model runs.
 
     Raises:
         UsageError: the source does not exist, is too short, does not fit the model, or holds what is no number.
         MissingExtra: text is asked for, and `tokenizers` is not installed.
         StorageError: the disk refused.
     """
-    data, given = _open(artifact, source, part, count, checkpoint)
-    limits, written = rows(artifact), Arrays()
-    lengths: set[int] = set()
-    for number, (where, partial) in enumerate(given):
+    data, given = _open(artifact, source, part, count, checkpoint, like)
+    limits, lengths = rows(artifact), set[int]()
+    completed = []
+    for where, partial in given:
         feeds = complete(artifact.inputs, partial, where)
         check(artifact, feeds, limits, where)
         lengths |= {length for length in [token_length(artifact.inputs, feeds)] if length is not None}
-        written |= {f"{number}/{name}": array for name, array in feeds.items()}
-    with writing(target):
-        np.savez(target, **written)  # type: ignore[arg-type]
+        completed.append(feeds)
+    write(target, completed)
     return Samples(
         path=str(target),
         data=data,
@@ -77,6 +89,17 @@ def gather(
         lengths=tuple(sorted(lengths)),
         random=source == made_up.NAME,
     )
+
+
+def write(path: Path, feeds: Iterable[Arrays]) -> None:
+    """Write a samples file.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    arrays = {f"{number}/{name}": array for number, one in enumerate(feeds) for name, array in one.items()}
+    with writing(path):
+        np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read(path: Path | str) -> Iterator[Arrays]:
@@ -91,7 +114,7 @@ def read(path: Path | str) -> Iterator[Arrays]:
 
 
 def _open(
-    artifact: Artifact, source: str, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, source: str, part: Part, count: int, checkpoint: Path | None, like: Path | None
 ) -> tuple[str, list[tuple[str, Arrays]]]:
     """What a source is, in words; and of each sample what it is called and the inputs that the source tells of."""
     if count < 1:
@@ -99,7 +122,7 @@ def _open(
     if source == text.NAME:
         return text.shipped(artifact, part, count, checkpoint)
     if source == made_up.NAME:
-        return made_up.values(artifact, part, count)
+        return made_up.values(artifact, part, count, like)
     path = _known(source)
     if path.is_dir():
         return images.of_folder(artifact, path, part, count, checkpoint)

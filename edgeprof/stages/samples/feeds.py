@@ -95,10 +95,10 @@ def check(artifact: Artifact, feeds: Arrays, limits: dict[str, int], where: str)
     """
     for spec in artifact.inputs:
         _check_kind(spec, feeds[spec.name], where)
-    sizes = _sizes(artifact.inputs, feeds)
+    known = sizes(artifact.inputs, feeds)
     for spec in artifact.inputs:
         array = feeds[spec.name]
-        _check_shape(spec, array, sizes, where)
+        _check_shape(spec, array, known, where)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UsageError(f"{where} has NaN or infinity in input '{spec.name}'.", "Give numbers only.")
         if array.dtype.kind in "iu" and array.size:
@@ -140,20 +140,20 @@ def _check_kind(spec: TensorSpec, array: NDArray[Any], where: str) -> None:
         )
 
 
-def _sizes(specs: Sequence[TensorSpec], feeds: Arrays) -> dict[str, int]:
+def sizes(specs: Sequence[TensorSpec], feeds: Arrays) -> dict[str, int]:
     """The size of every symbol, from the first input that has it."""
-    sizes: dict[str, int] = {}
+    found: dict[str, int] = {}
     for spec in specs:
         for dim, size in zip(spec.dims, feeds[spec.name].shape, strict=True):
             if isinstance(dim, str) and dim and "+" not in dim:
-                sizes.setdefault(dim, size)
-    return sizes
+                found.setdefault(dim, size)
+    return found
 
 
-def _wanted(dim: int | str, sizes: dict[str, int]) -> int | None:
+def expected_size(dim: int | str, sizes: dict[str, int]) -> int | None:
     """A symbol has one size in all inputs; a sum of symbols that of its parts. None: any size will do."""
     if isinstance(dim, int):
-        return dim
+        return dim if dim >= 0 else None
     terms = [term.strip() for term in dim.split("+")]
     known = [int(term) if term.isdecimal() else sizes.get(term) for term in terms]
     return None if None in known else sum(size for size in known if size is not None)
@@ -161,7 +161,7 @@ def _wanted(dim: int | str, sizes: dict[str, int]) -> int | None:
 
 def _check_shape(spec: TensorSpec, array: NDArray[Any], sizes: dict[str, int], where: str) -> None:
     for dim, size in zip(spec.dims, array.shape, strict=True):
-        wanted = _wanted(dim, sizes)
+        wanted = expected_size(dim, sizes)
         if wanted not in (None, size):
             raise UsageError(
                 f"{where} has shape {list(array.shape)} for input '{spec.name}', "
