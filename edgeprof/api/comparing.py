@@ -76,7 +76,7 @@ def why(
             min_time_s=min_time_s,
             timeout_s=timeout_s,
             ops=True,
-            name=name or _name(first, second),
+            name=_name(first, second) if name is None else name,
             models=models,
             out=out,
             progress=progress,

@@ -238,15 +238,15 @@ def _point_label(job: Job) -> str:
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
     graph = counting.read(Path(artifact.path))
-    files = _files(artifact, ask)
     jobs: dict[tuple[str, Workload], Job] = {}
     for phase in _phases(artifact, ask.phase):
         for length in ask.seq or (0,):
             for batch in ask.batch:
-                job = _job(artifact, graph, files, _case(artifact, phase, length, batch, ask), phase, ask)
+                job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
                 for target in ask.targets:  # two lengths may mean the same image
                     jobs.setdefault((target.provider, job.workload), _on(job, target))
-    return list(jobs.values())
+    files = _files(artifact, ask)
+    return [msgspec.structs.replace(job, files=files) for job in jobs.values()]
 
 
 def _on(job: Job, target: Target) -> Job:
@@ -300,9 +300,7 @@ def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
     return files
 
 
-def _job(
-    artifact: Artifact, graph: ModelProto, files: tuple[FileState, ...], case: Case, phase: Phase, ask: Ask
-) -> Job:
+def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: Ask) -> Job:
     """A point on the first provider, with what is counted of it beforehand."""
     variant = artifact.variant
     values = inputs_at(artifact.inputs, variant, case, dims=ask.dims, files=ask.files)
@@ -320,7 +318,6 @@ def _job(
         workload=workload,
         target=ask.targets[0],
         inputs=values,
-        files=files,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         compile=ask.compile,

@@ -10,7 +10,7 @@ from edgeprof.cli import signals
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.text import visible
 
-LONG_WORD = re.compile(r"\S{200,}")
+LONG_WORD = re.compile(r"\S{400,}")
 INTERRUPTED = 130  # 128 + SIGINT, as typer counts too
 
 
@@ -27,6 +27,8 @@ def main() -> None:
     except BrokenPipeError:  # nobody reads on, as of `edgeprof models --json | head`; typer also ends with 1 then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as problem:  # of a path that the system does not even look at
+        _fail(problem, f"{problem.filename} cannot be used: {problem.strerror}. Check the path.", 1)
     except Exception as problem:  # noqa: BLE001  (a user gets a sentence, whatever happens)
         what = f"edgeprof met an error it does not know ({type(problem).__name__}: {problem})."
         _fail(problem, f"{what} Set EDGEPROF_DEBUG=1 to see where.", 1)
@@ -48,16 +50,19 @@ def _run() -> int:
         said, verb = problem.format_message(), problem.ctx.command_path if problem.ctx else "edgeprof"
         if not said:  # no command: typer has shown the help
             return 2
-        said = LONG_WORD.sub(lambda word: f"{word[0][:20]}... ({len(word[0]):,} characters)", said)
         raise UsageError(said.rstrip(".") + ".", f"Run: {verb} --help") from problem
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code or 0
 
 
+def _shortened(text: str) -> str:
+    return LONG_WORD.sub(lambda word: f"{word[0][:20]}... ({len(word[0]):,} characters)", text)
+
+
 def _fail(problem: BaseException, sentence: str, code: int) -> None:
     if os.environ.get("EDGEPROF_DEBUG"):
         raise problem
     with contextlib.suppress(OSError):  # the terminal is gone
-        print(f"edgeprof: {visible(sentence)}", file=sys.stderr, flush=True)
+        print(f"edgeprof: {visible(_shortened(sentence))}", file=sys.stderr, flush=True)
     sys.exit(code)

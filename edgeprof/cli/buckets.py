@@ -61,12 +61,11 @@ def _lengths(text: str) -> list[int]:
     from edgeprof.store import read_text
 
     file = Path(text)
-    if file.exists():
-        lines = read_text(file, UsageError, "Give a file with one token length a line.").splitlines()
-        words = [line.partition("#")[0].strip() for line in lines]
-        place = "line"
-    elif text.replace(",", "").replace(" ", "").isdigit():
+    if text.replace(",", "").replace(" ", "").isdigit():
         words, place = [word.strip() for word in text.split(",")], "place"
+    elif file.exists():
+        lines = read_text(file, UsageError, "Give a file with one token length a line.").splitlines()
+        words, place = [line.partition("#")[0].strip() for line in lines], "line"
     else:
         raise UsageError(
             f"There is no file {shortened(text)}.", "Give a file with one token length a line, or --lengths 16,64,64"

@@ -1,12 +1,19 @@
 """Whatever is wrong: one sentence with the next step on standard error, nothing on standard output, no traceback."""
 
+import shlex
 import shutil
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import Command
+from command import Command, Ran
+
+from edgeprof.cli import main
+
+NINES = "9" * 5000
 
 USAGE = [
     ("export bert-tinny", "Did you mean bert-tiny"),
@@ -16,53 +23,153 @@ USAGE = [
     ("export bert-tiny --weights trained", "--weights cannot be 'trained'. Choose one of auto, pretrained, random."),
     ("export bert-tiny --logits last", "--logits last is for decoders"),
     ("export bert-tiny --logits some", "Choose one of all, last."),
-    ("export bert-tiny --opset 17", "greater than or equal to 18"),
+    ("export bert-tiny --opset 17", "operator sets 18 to 25, and not to 17. Example: --opset 24"),
+    ("export bert-tiny --opset 99", "operator sets 18 to 25, and not to 99. Example: --opset 24"),
     ("export bert-tiny --name a/b", "'a/b' cannot name an artifact. Give --name"),
+    ("export bert-tiny --name ''", "'' cannot name an artifact. Give --name"),
+    ("export bert-tiny --name ..", "'..' cannot name an artifact. Give --name"),
+    (f"export bert-tiny --name {'x' * 300}", "it has 300 characters. Give --name 100 characters at most."),
     ("export bert-tiny vit-tiny --name x", "--name goes with one target"),
+    ("export bert-tiny --calibration none.txt", "There is no file or folder none.txt. Check the path"),
+    ("export bert-tiny --calibration MODELS", "holds no images. edgeprof reads .bmp"),
+    ("export bert-tiny --samples 0", "Invalid value for '--samples'"),
+    ("export bert-tiny --static", "Static graphs need token lengths. Add --seq 128,256."),
+    ("export bert-tiny --seq 16", "add --static"),
+    ("export bert-tiny --static --seq 16 --batch 1..", "not '1..'. Example: --batch 1,4"),
+    ("export mixer-dense --width 0", "Invalid value for '--width'"),
     ("export ./nowhere", "There is no folder ./nowhere"),
-    ("profile MODELS/bert-tiny --seq=", "--seq takes whole numbers above zero, not ''"),
+    (
+        "quantize MODELS/bert-tiny --recipe ,",
+        "--recipe is empty, or has an empty part: ','. Example: --recipe int8,int4",
+    ),
+    ("quantize MODELS/bert-tiny --calibration MODELS", "holds no images"),
+    ("quantize MODELS/bert-tiny --recipe int4 --block-size 17", "Block size 17"),
+    ("profile MODELS/bert-tiny --seq=", "--seq takes whole numbers above zero up to 1,000,000,000, not ''"),
     ("profile MODELS/bert-tiny --seq -5", "not '-5'"),
     ("profile MODELS/bert-tiny --seq 0", "not '0'"),
     ("profile MODELS/bert-tiny --seq many", "not 'many'"),
     ("profile MODELS/bert-tiny --seq 16,,64", "Example: --seq 16,64,256"),
     ("profile MODELS/bert-tiny --seq 1.5", "not '1.5'"),
-    ("profile MODELS/bert-tiny --seq 64..16", "no rising range"),
-    ("profile MODELS/bert-tiny --seq 16..64x1", "no rising range"),
+    ("profile MODELS/bert-tiny --seq 1..", "--seq takes ranges as 16..512 or 16..512x2, not '1..'. Example: --seq 16"),
+    ("profile MODELS/bert-tiny --seq ..16", "not '..16'"),
+    ("profile MODELS/bert-tiny --seq 1..8x", "not '1..8x'"),
+    ("profile MODELS/bert-tiny --seq 64..16", "is not a rising range"),
+    ("profile MODELS/bert-tiny --seq 16..64x1", "is not a rising range"),
+    ("profile MODELS/bert-tiny --seq 2000000000", "not '2000000000'"),
+    (f"profile MODELS/bert-tiny --seq {NINES}", "not '99999999999999999999... (5,000 characters)'"),
+    (f"profile MODELS/bert-tiny --seq 1..{NINES}", "not '99999999999999999999... (5,000 characters)'"),
     ("profile MODELS/bert-tiny", "No token length is given. Add --seq 512"),
     ("profile MODELS/bert-tiny --seq 513", "at most 512 tokens"),
     ("profile MODELS/vit-tiny --seq 1", "Ask for a larger --seq"),
     ("profile MODELS/bert-tiny --seq 16 --precision int4", "Run: edgeprof export bert-tiny --precision int4"),
     ("profile MODELS/bert-tiny --seq 16 --ep cuba", "no execution provider called 'cuba'"),
+    ("profile MODELS/bert-tiny --seq 16 --ep ''", "--ep is empty, or has an empty part: ''. Example: --ep cpu,webgpu"),
+    ("profile MODELS/bert-tiny --seq 16 --ep-option x", "--ep-option takes name=value, not 'x'. Example: --ep-option"),
+    (
+        "profile MODELS/bert-tiny --seq 16 --ep-library x",
+        "--ep-library takes name=value, not 'x'. Example: --ep-library",
+    ),
     ("profile MODELS/bert-tiny --seq 16 --phase train", "Choose one of prefill, decode, both."),
     ("profile MODELS/bert-tiny --seq 16 --batch 0", "--batch takes whole numbers above zero"),
-    ("profile MODELS/bert-tiny --seq 16 --rounds 0", "--rounds has to be at least 1"),
+    ("profile MODELS/bert-tiny --seq 16 --batch -1", "not '-1'. Example: --batch 1,4"),
+    (f"profile MODELS/bert-tiny --seq 16 --batch {NINES}", "(5,000 characters)'. Example: --batch 1,4"),
+    ("profile MODELS/bert-tiny --seq 16 --rounds 0", "--rounds has to be 1 to 1,000,000,000. Example: --rounds 3"),
+    (f"profile MODELS/bert-tiny --seq 16 --rounds {'9' * 400}", "--rounds has to be 1 to 1,000,000,000."),
+    (f"profile MODELS/bert-tiny --seq 16 --rounds {NINES}", "Invalid value for '--rounds'"),
+    ("profile MODELS/bert-tiny --seq 16 --runs -1", "--runs has to be 1 to 1,000,000,000. Example: --runs 3"),
     ("profile MODELS/bert-tiny --seq 16 --threads 0", "Invalid value for '--threads'"),
+    ("profile MODELS/bert-tiny --seq 16 --threads 100000", "Invalid value for '--threads'"),
     ("profile MODELS/bert-tiny --seq 16 --timeout x", "Invalid value for '--timeout'"),
+    ("profile MODELS/bert-tiny --seq 16 --timeout inf", "1 to 1,000,000 seconds, not inf. Example: --timeout 60"),
+    ("profile MODELS/bert-tiny --seq 16 --timeout nan", "--timeout takes 1 to 1,000,000 seconds, not nan."),
+    ("profile MODELS/bert-tiny --seq 16 --timeout -3", "not -3."),
+    ("profile MODELS/bert-tiny --seq 16 --timeout 1e300", "not 1e+300."),
+    ("profile MODELS/bert-tiny --seq 16 --min-time nan", "--min-time takes 0 to 1,000,000 seconds, not nan."),
+    ("profile MODELS/bert-tiny --seq 16 --min-time inf", "not inf. Example: --min-time 60"),
+    ("profile MODELS/bert-tiny --seq 16 --min-time -1", "not -1."),
+    ("profile MODELS/bert-tiny --seq 16 --require-placement 101%", "a share of 0 to 100 %, not '101%'"),
+    ("profile MODELS/bert-tiny --seq 16 --require-placement nan", "not 'nan'. Example: --require-placement 100%"),
     ("profile MODELS/bert-tiny --seq 16 --dim a", "--dim takes name=value"),
+    ("profile MODELS/bert-tiny --seq 16 --dim a=-1", "not '-1'. Example: --dim sequence_length=512"),
+    (f"profile MODELS/bert-tiny --seq 16 --dim a={NINES}", "(5,000 characters)'. Example: --dim sequence_length=512"),
+    ("profile MODELS/bert-tiny --seq 16 --dim a=1 --dim a=2", "--dim is given twice for a"),
+    ("profile MODELS/bert-tiny --seq 16 --dim a=1", "bert-tiny is sized by --seq and --batch"),
+    (
+        "profile MODELS/bert-tiny --seq 16 --input x",
+        "--input takes name=value, not 'x'. Example: --input input_ids=ids.npy",
+    ),
     ("profile MODELS/bert-tiny --seq 16 --name a/b", "cannot name a run"),
+    ("profile MODELS/bert-tiny --seq 16 --name ''", "'' cannot name a run. Give --name letters"),
+    ("profile MODELS/bert-tiny --seq 16 --name ..", "'..' cannot name a run."),
+    (f"profile MODELS/bert-tiny --seq 16 --name {'x' * 300}", "it has 300 characters. Give --name 100 characters"),
     ("profile --seq 16", "Nothing is exported in models yet. Run: edgeprof export gpt2"),
     ("profile gpt2 --seq 16", "gpt2 is not exported yet. Run: edgeprof export gpt2"),
     ("profile --sec 16", "No such option: --sec"),
+    ("explain bert-tiny --seq 0", "Example: --seq 16,64,256"),
+    ("explain bert-tiny --batch 0", "--batch"),
+    ("explain bert-tiny --precision int9", "Did you mean int8"),
+    ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/fp32", "A and B are the same"),
+    ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/int8 --name ''", "'' cannot name a run."),
+    ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/int8 --timeout inf", "Example: --timeout 60"),
+    ("buckets MODELS/bert-tiny/fp32 --lengths none", "There is no file none. Give a file"),
+    ("buckets MODELS/bert-tiny/fp32 --lengths 0", "'0' is not a token length (place 1 of --lengths)."),
+    (f"buckets MODELS/bert-tiny/fp32 --lengths {NINES}", "(5,000 characters)' is not a token length"),
+    ("buckets MODELS/bert-tiny/fp32 --lengths /", "/ cannot be read: it is a folder"),
     ("verify", "Nothing is exported in models yet. Run: edgeprof export gpt2"),
     ("verify gtp2", "Did you mean gpt2"),
     ("report", "There are no runs in reports yet. Run: edgeprof profile --seq 512"),
     ("report nowhere", "There is no run called 'nowhere'"),
+    ("claims nowhere", "There is no run called 'nowhere'"),
     ("models --jsn", "No such option"),
     ("modles", "No such command 'modles'"),
 ]
 
 
-@pytest.mark.parametrize(("words", "sentence"), USAGE, ids=[words for words, _ in USAGE])
-def test_a_wrong_request_exits_with_2(
-    words: str, sentence: str, models: Path, edgeprof: Command, tmp_path: Path
-) -> None:
-    ran = edgeprof(*words.replace("MODELS", str(models)).split())
-    assert ran.code == 2
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ran]]:
+    """Run a command line in this process, in an empty folder."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*words: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["edgeprof", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ran(ended.value.code, said.out, said.err)
+
+    yield run
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("words", "sentence"), USAGE, ids=[words[:70] for words, _ in USAGE])
+def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, here: Callable[..., Ran]) -> None:
+    ran = here(*shlex.split(words.replace("MODELS", str(models))))
+    assert ran.code == 2, ran
     assert ran.out == ""
     (said,) = ran.sentences
     assert said.startswith("edgeprof: ")
     assert sentence in said
-    assert list(tmp_path.iterdir()) == []
+    assert len(said) < 600
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", ["explain {}", "profile {}", "report {}", "verify {}", "export {}", "quantize {}.onnx"]
+)
+def test_a_name_that_is_too_long_for_a_file_is_one_sentence(words: str, here: Callable[..., Ran]) -> None:
+    ran = here(*words.format("x" * 3000).split())
+    assert (ran.code in (1, 2), ran.out) == (True, "")
+    (said,) = ran.sentences
+    assert "does not know" not in said
+    assert len(said) < 600
+    assert list(Path().iterdir()) == []
 
 
 def cut(file: Path, size: int) -> None:

@@ -65,9 +65,13 @@ def found(folder: Path) -> list[Path]:
     """The images in a folder and those below it, in the order of their paths.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or the folder cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    except OSError as problem:
+        what = f"{folder} cannot be read: {problem.strerror}: {problem.filename}."
+        raise UsageError(what, "Give a folder of images.") from problem
     if not files:
         raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
     return files
