@@ -11,6 +11,7 @@ from edgeprof import store
 from edgeprof.process import Progress
 from edgeprof.report import bars, counted, drawing, panels, placed, stacked
 from edgeprof.report.chart import Chart, Stacks
+from edgeprof.report.fitting import fitted
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
 from edgeprof.schema import Explanation, Findings, Ledger, PlacedPoint, Point, Why
 
@@ -135,7 +136,7 @@ def save(folder: Path, plans: Sequence[Plan], progress: Progress) -> list[Pictur
         chart = plan.chart()
         if chart is None:
             continue
-        drawn = bars.draw(chart) if isinstance(chart, Stacks) else drawing.draw(chart)
+        drawn = bars.draw(fitted(chart)) if isinstance(chart, Stacks) else drawing.draw(fitted(chart))
         svg = drawn.save("svg")
         store.write_atomic(folder / f"{plan.name}.png", drawn.save("png"))
         store.write_atomic(folder / f"{plan.name}.svg", svg)

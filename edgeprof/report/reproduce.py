@@ -6,6 +6,7 @@ from itertools import groupby
 
 from edgeprof.providers.table import PROVIDERS
 from edgeprof.schema import Point, StoppingRule
+from edgeprof.text import visible
 
 Product = dict[str, tuple[str, ...]]
 """Values for each dimension: all their combinations were measured."""
@@ -105,4 +106,4 @@ def _command(verb: str, targets: Sequence[str], options: Iterable[tuple[str, str
     words = ["edgeprof", verb, *targets]
     for name, value in options:
         words += [f"--{name}", value] if value else [f"--{name}"]
-    return shlex.join(words)
+    return visible(shlex.join(words))

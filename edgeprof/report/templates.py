@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof import store, units
 from edgeprof.schema import Machine
+from edgeprof.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,9 +19,9 @@ def render(template: str, path: Path, content: dict[str, Any]) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    options: dict[str, Any] = {"autoescape": True} if ".html." in template else {"finalize": _escape_markdown}
-    text = _environment(**options).get_template(template).render(content)
-    store.write_atomic(path, text.encode())
+    html = ".html." in template
+    pages = _environment(autoescape=html, finalize=_visible if html else _escape_markdown)
+    store.write_atomic(path, pages.get_template(template).render(content).encode())
 
 
 def started(at: str) -> str:
@@ -62,5 +63,9 @@ def _escape_markdown(value: Any) -> Any:
     """Text that Markdown shows as it is, also within a table cell. What is marked safe stays."""
     if hasattr(value, "__html__"):
         return value
-    text = str(value).replace("&", "&amp;")
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    text = " ".join(visible(str(value)).split()).replace("&", "&amp;")
+    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", text)
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
