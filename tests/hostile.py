@@ -2,6 +2,17 @@
 
 from typing import Any
 
+NAME = "\x1b[31mred\u202e|`$x$`<b>\n# head\x00\x9b2J"
+"""Steers terminals, turns the direction of text, and means something in Markdown, HTML and formulas."""
+
+LONG = tuple("net-" + "a" * 150 + middle + "b" * 150 for middle in ("-left-", "-right-"))
+
+
+def unprintable(text: str) -> set[str]:
+    """What a text holds that no screen should get, but for line breaks."""
+    return {one for one in text if not one.isprintable() and one != "\n"}
+
+
 CONFIG: dict[str, Any] = {
     "attn_implementation": "kernels-community/flash-attn2",
     "_attn_implementation": "kernels-community/flash-attn2",

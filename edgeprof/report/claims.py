@@ -1,5 +1,6 @@
 """claims.md: what is said of transformers, and what was found, beside the run that the measured claims come from."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from edgeprof import units
 from edgeprof.report import templates
 from edgeprof.report.page import CLAIMS_FILE
 from edgeprof.schema import CheckedClaim, Machine, MeasuredGrowth, Point
+from edgeprof.text import visible
 
 
 def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim], *, started_at: str = "") -> Path:
@@ -28,6 +30,7 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
     counts = Counter(claim.verdict or "not checked" for claim in checked)
     content = {
         "run": folder.resolve().name,
+        "command": visible(shlex.join(["edgeprof", "claims", folder.resolve().name, "--run"])),
         "started_at": templates.started(started_at),
         "checked": checked,
         "counts": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),

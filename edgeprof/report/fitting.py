@@ -38,7 +38,9 @@ def _changed(part: Any, change: Change) -> Any:
         return tuple(_changed(one, change) for one in part)
     if not is_dataclass(part) or isinstance(part, type):
         return part
-    return replace(part, **{field.name: _field(field.name, getattr(part, field.name), change) for field in fields(part)})
+    return replace(
+        part, **{field.name: _field(field.name, getattr(part, field.name), change) for field in fields(part)}
+    )
 
 
 def _field(name: str, value: Any, change: Change) -> Any:

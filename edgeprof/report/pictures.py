@@ -11,8 +11,8 @@ from edgeprof import store
 from edgeprof.process import Progress
 from edgeprof.report import bars, counted, drawing, panels, placed, stacked
 from edgeprof.report.chart import Chart, Stacks
-from edgeprof.report.fitting import fitted
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
+from edgeprof.report.fitting import fitted
 from edgeprof.schema import Explanation, Findings, Ledger, PlacedPoint, Point, Why
 
 FOLDER = "figures"

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import browser
+import hostile
 import msgspec
 import pytest
 import runs
@@ -134,7 +135,28 @@ def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
     assert "<script" not in visit.dom
     assert "a&lt;b&gt;&amp;c" in visit.dom
     markdown = (tmp_path / "run" / "report.md").read_text()
-    assert r"\<script\>alert(1)\</script\>\|\`x\` next" in markdown
+    assert r"\<script\>alert(1)\</script\>\|\`x\`\\nnext" in markdown
+
+
+def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
+    points = [
+        msgspec.structs.replace(point, variant=hostile.NAME if point.variant == "bert-small" else hostile.LONG[0])
+        for point in runs.told()[0]
+        if point.variant in ("bert-small", "bert-base")
+    ]
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.sentences.sentences(points))
+    visit = browser.open_page(page, tmp_path)
+    assert visit.console == ()
+    assert "<b>" not in visit.dom
+    assert "\\x1b[31mred\\u202e" in visit.dom
+    markdown = (tmp_path / "run" / "report.md").read_text()
+    table = [line for line in markdown.partition("## Points\n")[2].splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table[: len(points)]}) == 1
+    assert not re.search("^# head", markdown, re.MULTILINE)
+    pictures = [file.read_text() for file in (tmp_path / "run" / "figures").glob("*.svg")]
+    assert pictures
+    for text in (page.read_text(), markdown, *pictures):
+        assert hostile.unprintable(text) == set()
 
 
 def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
