@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError
 from edgeprof.process import ChildTimeout
-from edgeprof.providers import probe, wheels
+from edgeprof.providers import probe, software, wheels
 from edgeprof.providers.probe import Found, ProbeRequest
 from edgeprof.providers.table import PROVIDERS, Provider, here, library_of, target
 from edgeprof.providers.wheels import Wheel
@@ -90,6 +90,7 @@ def _abandoned_when_interrupted(pool: ThreadPoolExecutor) -> Iterator[None]:
 def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Device:
     """What is told of a row; `found` is None where it is not installed."""
     opened = found.target if found and found.computes else None
+    switch = software.next_step() if row.name == "webgpu" and found and not opened else ""
     real = opened is not None and not opened.emulated
     device = Device(
         provider=row.name,
@@ -102,7 +103,7 @@ def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Devic
         runtime=row.runtime,
         install=row.install,
         docs=row.docs,
-        reason=reason(row, found, there),
+        reason="; ".join(filter(None, (reason(row, found, there), switch))),
     )
     return replace(device, device=opened.device, emulated=opened.emulated) if opened else device
 
@@ -130,7 +131,7 @@ def _key() -> str:
     libraries = [_stamp(path) for path in map(library_of, PROVIDERS) if path]
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES) or name in _PATHS}
     computer = (platform.node(), platform.release(), here(), sys.prefix, sys.version)
-    return store.content_key(wheels.installed(), libraries, variables, computer, PROVIDERS)[:16]
+    return store.content_key(wheels.installed(), libraries, variables, software.next_step(), computer, PROVIDERS)[:16]
 
 
 def _stamp(path: str) -> tuple[str, int, int]:
