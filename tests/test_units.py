@@ -33,3 +33,10 @@ from edgeprof import units
 )
 def test_numbers_as_people_read_them(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    assert units.counted(1, "token") == "1 token"
+    assert units.counted(0, "token") == "0 tokens"
+    assert units.counted(1024, "cached token") == "1,024 cached tokens"
+    assert units.counted(2, "matrix", "matrices") == "2 matrices"

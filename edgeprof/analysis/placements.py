@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from edgeprof import units
 from edgeprof.analysis.findings import BASE_PROVIDER
 from edgeprof.analysis.words import joined
 from edgeprof.schema import Measurement, PlacedPoint, Point
@@ -67,7 +68,7 @@ def _wrong(points: Sequence[Point]) -> str:
 
 def name(point: Point) -> str:
     """ "gpt2 a8w8, decode at 64 tokens" """
-    return f"{point.variant} {point.precision}, {point.phase} at {point.length:,} tokens"
+    return f"{point.variant} {point.precision}, {point.phase} at {units.counted(point.length, 'token')}"
 
 
 def _names(points: Sequence[Point]) -> str:

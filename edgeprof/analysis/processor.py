@@ -79,7 +79,7 @@ def _measured(machine: Machine, kernels: Iterable[KernelTime], threads: int) -> 
     if not found:
         return
     width = known[-1].width
-    rates = [f"{units.ratio(speed)} as fast at {tokens} token{'s' * (tokens > 1)}" for tokens, speed in found.items()]
+    rates = [f"{units.ratio(speed)} as fast at {units.counted(tokens, 'token')}" for tokens, speed in found.items()]
     said = f"Measured: one product with {width} x {width} weights is in int8, against fp32, {joined(rates)}"
     many, chosen = found[max(found)], best(machine)
     if not chosen:

@@ -85,8 +85,7 @@ def _span(places: Sequence[Place]) -> str:
 
 
 def _tokens(place: Place) -> str:
-    what = "cached token" if place.phase == "decode" else "token"
-    return f"{place.length:,} {what}{'' if place.length == 1 else 's'}"
+    return units.counted(place.length, "cached token" if place.phase == "decode" else "token")
 
 
 def _reason(told: Told, place: Place) -> str:
@@ -231,15 +230,17 @@ def _of_products(told: Told, place: Place, one: OperatorPass, reading: OperatorR
     count, remaining = (sum(product.nodes for product in some) for some in (products, left))
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
     if not left:
-        yield f"{at}: none of the {count} weight matmuls of {told.names[1]} that run multiplies in fp32."
+        of = f"of {told.names[1]}"
+        several = f"none of the {count:,} weight matmuls {of} that run multiplies in fp32"
+        yield f"{at}: {several if count > 1 else f'the one weight matmul {of} does not multiply in fp32'}."
         return
     takes_s = sum(product.time_s for product in left)
     named = joined([_named(product, one.vocabulary) for product in left])
     anew = _made_anew(told, place)
     verbs = ("multiplies", "takes") if remaining == 1 else ("multiply", "take")
     yield (
-        f"{at}: {remaining} of {count} weight matmuls of {told.names[1]} still {verbs[0]} in fp32 and {verbs[1]} "
-        f"{units.duration(takes_s)}: {named}."
+        f"{at}: {remaining} of {units.counted(count, 'weight matmul')} of {told.names[1]} still {verbs[0]} in fp32 "
+        f"and {verbs[1]} {units.duration(takes_s)}: {named}."
     )
     if anew:
         yield sentence(f"{at}: {anew}")
@@ -254,7 +255,7 @@ def _named(product: MatrixTime, vocabulary: int | None) -> str:
 
 
 def _of_receipt(told: Told, receipt: QuantReceipt) -> Iterator[str]:
-    reached = f"{receipt.matmuls_quantized} of {receipt.matmuls} weight matmuls"
+    reached = f"{receipt.matmuls_quantized} of {units.counted(receipt.matmuls, 'weight matmul')}"
     sizes = f"{units.size(receipt.weight_bytes_quantized)} of {units.size(receipt.weight_bytes)} of their weights"
     reasons: dict[str, int] = {}
     for left in receipt.left:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from edgeprof import units
 from edgeprof.analysis import findings
 from edgeprof.analysis.findings import LengthGrowth
 from edgeprof.schema import Phase, Point
@@ -11,7 +12,7 @@ _NAMED = {
     "precision": "{point.precision}",
     "provider": "on {point.provider}",
     "batch": "at batch {point.batch}",
-    "threads": "with {point.threads} threads",
+    "threads": "with {threads}",
 }
 
 
@@ -37,14 +38,18 @@ class Told:
 
     def setting(self, point: Point, fields: Iterable[str]) -> list[str]:
         """Those of a point's fields that are not the same everywhere, in words; a share always."""
-        words = [_NAMED[field].format(point=point) for field in fields if self._varies(field)]
+        words = [
+            _NAMED[field].format(point=point, threads=units.counted(point.threads, "thread"))
+            for field in fields
+            if self._varies(field)
+        ]
         return [*words, f"({point.share_told})"] if point.share_told else words
 
     def _varies(self, field: str) -> bool:
         return len({getattr(other, field) for other in self.points}) > 1
 
     def tokens(self, point: Point) -> str:
-        return f"{point.length:,} cached tokens" if self.phase == "decode" else f"{point.length:,} tokens"
+        return units.counted(point.length, "cached token" if self.phase == "decode" else "token")
 
     @property
     def subject(self) -> Sequence[Point]:

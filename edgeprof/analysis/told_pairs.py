@@ -104,4 +104,6 @@ def _parts(pairs: Sequence[Comparison]) -> str:
 
 
 def _share(some: Sequence[Comparison], of: Sequence[Comparison]) -> str:
-    return f"all {len(of)} points" if len(some) == len(of) else f"{len(some)} of {len(of)} points"
+    if len(some) < len(of):
+        return f"{len(some)} of {len(of)} points"
+    return f"all {len(of)} points" if len(of) > 1 else "the only point"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof import counting, store
+from edgeprof import counting, store, units
 from edgeprof.analysis import buckets as analysis
 from edgeprof.analysis.ledger import case_of
 from edgeprof.api.fixing import Shapes, fix
@@ -183,12 +183,15 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
     told = dict.fromkeys(text for point in chosen.values() for text in (point.share_told, point.verdict_told) if text)
     notes = [f"On {providers[0]}: {text}." for text in told]
     if min(requests) < min(chosen):
-        notes.append(f"Below {min(chosen):,} tokens nothing was measured: shorter runs are taken to last as long.")
+        notes.append(
+            f"Below {units.counted(min(chosen), 'token')} nothing was measured: shorter runs are taken to last as long."
+        )
     at = ", ".join(f"{length:,}" for length in sorted(chosen))
+    where = f"{providers[0]}, {units.counted(threads, 'thread')}"
     return _Costs(
         unit="s",
         by_length={length: point.latency_median_s or 0.0 for length, point in chosen.items()},
-        basis=f"Latencies of run '{name}' on {providers[0]}, {threads} threads, interpolated between {at} tokens.",
+        basis=f"Latencies of run '{name}' on {where}, interpolated between {at} tokens.",
         notes=tuple(notes),
     )
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgeprof import units
 from edgeprof.cli import console
 from edgeprof.cli.console import show_line
 
 if TYPE_CHECKING:
     from edgeprof.api.exporting import Export
-    from edgeprof.schema import Accuracy, Artifact, FusionReceipt, QuantReceipt, StageReceipt, StaticGraph
+    from edgeprof.schema import Accuracy, Artifact, Case, FusionReceipt, QuantReceipt, StageReceipt, StaticGraph
 
 
 def show_exports(exports: "Sequence[Export]", json: bool) -> None:
@@ -34,7 +35,7 @@ def _show(result: "Export") -> None:
     artifact = result.artifact
     state = "up to date" if result.up_to_date else "exported"
     show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.path}")
-    show_line(f"  {artifact.params:,} parameters, {artifact.weights} weights, {_size(artifact)}")
+    show_line(f"  {units.counted(artifact.params, 'parameter')}, {artifact.weights} weights, {_size(artifact)}")
     if artifact.quantization is None:
         for receipt in artifact.stages:
             show_line(f"  {_receipt(receipt)}")
@@ -71,7 +72,7 @@ def _receipt(receipt: "StageReceipt") -> str:
     most = ", ".join(f"{count} {name}" for name, count in sorted(removed.items(), key=lambda item: -item[1])[:4])
     saved = before.weights_bytes - after.weights_bytes
     return (
-        f"{receipt.stage}: {before.node_total} to {after.node_total} nodes"
+        f"{receipt.stage}: {before.node_total:,} to {units.counted(after.node_total, 'node')}"
         f"{f' (removed {most})' if most else ''}, {saved:,} bytes of weights removed"
     )
 
@@ -88,8 +89,16 @@ def _reached(reached: "QuantReceipt") -> list[str]:
     if reached.convolutions:
         lines.append(f"quantized {reached.convolutions_quantized} of {reached.convolutions} convolutions")
     if beside := [
-        *([f"{reached.tables} tables that are looked up"] if reached.tables else []),
-        *([f"{reached.kernels} kernels of convolutions, computed with in fp32"] if reached.kernels else []),
+        *(
+            [units.counted(reached.tables, "table that is looked up", "tables that are looked up")]
+            if reached.tables
+            else []
+        ),
+        *(
+            [f"{units.counted(reached.kernels, 'kernel')} of convolutions, computed with in fp32"]
+            if reached.kernels
+            else []
+        ),
     ]:
         lines.append(f"stored in 8 bits: {'; '.join(beside)}")
     lines += [f"left {one.weight} ({one.bytes / 1e6:.1f} MB): {one.reason}" for one in reached.left]
@@ -97,16 +106,16 @@ def _reached(reached: "QuantReceipt") -> list[str]:
         kept = ", ".join(f"{count} {name}" for name, count in reached.kept_fp32.items())
         lines.append(f"kept in fp32: {kept}")
     if found := reached.calibration:
-        lengths = f" of {found.lengths[0]} to {found.lengths[-1]} tokens" if found.lengths else ""
+        lengths = f" of {found.lengths[0]} to {units.counted(found.lengths[-1], 'token')}" if found.lengths else ""
         method = f", {found.method}" if found.method else ""
         made_up = ": ranges mean nothing for real inputs" if found.random else ""
-        lines.append(f"calibrated on {found.samples} samples{lengths}{method}: {found.data}{made_up}")
+        lines.append(f"calibrated on {units.counted(found.samples, 'sample')}{lengths}{method}: {found.data}{made_up}")
     return lines
 
 
 def _fused(receipt: "FusionReceipt") -> str:
     found = ", ".join(f"{one.found} of {one.expected} {one.operator}" for one in receipt.fusions)
-    nodes = f"{receipt.runtime} runs {sum(receipt.nodes.values())} nodes"
+    nodes = f"{receipt.runtime} runs {units.counted(sum(receipt.nodes.values()), 'node')}"
     return "; ".join(part for part in (nodes, found and f"fused: {found}", receipt.note) if part)
 
 
@@ -119,7 +128,8 @@ def _accuracy(found: "Accuracy") -> str:
     if found.perplexity is not None:
         parts.append(f"perplexity {found.perplexity_fp32:.4g} to {found.perplexity:.4g}")
     parts.append(f"largest difference {found.max_rel_error:.2g} of a vector's largest value")
-    return f"accuracy against fp32, {found.task}: {', '.join(parts)}; {found.predictions:,} predictions, {found.data}"
+    data = f"{units.counted(found.predictions, 'prediction')}, {found.data}"
+    return f"accuracy against fp32, {found.task}: {', '.join(parts)}; {data}"
 
 
 def _static(graphs: "Sequence[StaticGraph]") -> str:
@@ -128,13 +138,16 @@ def _static(graphs: "Sequence[StaticGraph]") -> str:
     return f"static graphs that read the same weights: {names}; max difference {worst:.1e}"
 
 
+def _shape(case: "Case") -> str:
+    """ "2x5", "1x1 after 7"; "batch 1" of what has no tokens."""
+    if not case.tokens:
+        return f"batch {case.batch}"
+    return f"{case.batch}x{case.tokens}" + (f" after {case.past_tokens}" if case.past_tokens else "")
+
+
 def _checks(artifact: "Artifact") -> str:
     worst = max(check.max_abs_error for check in artifact.checks)
-    shapes = ", ".join(
-        f"{check.case.batch}x{check.case.tokens}"
-        + (f" after {check.case.past_tokens}" if check.case.past_tokens else "")
-        for check in artifact.checks
-    )
+    shapes = ", ".join(_shape(check.case) for check in artifact.checks)
     if artifact.quantization:
         cosine = min(check.cosine for check in artifact.checks)
         notes = "".join(

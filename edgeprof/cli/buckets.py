@@ -86,8 +86,8 @@ def _show(found: "Buckets") -> None:
 
     told = units.duration if found.unit == "s" else units.macs
     head = f"{found.variant} {found.precision}, {found.phase}, batch {found.batch}"
-    number = len(found.buckets)
-    show_line((head, "bold"), f": {number} static length{'s' * (number > 1)} for {found.requests:,} requests\n")
+    lengths, requests = units.counted(len(found.buckets), "static length"), units.counted(found.requests, "request")
+    show_line((head, "bold"), f": {lengths} for {requests}\n")
     columns = [("tokens", "right"), ("requests", "right"), ("share", "right")]
     columns += [("latency" if found.unit == "s" else "MACs", "right")]
     rows = []

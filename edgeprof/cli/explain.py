@@ -51,18 +51,43 @@ def explain(
     )
     drawn = api.draw_explanation(found, out=out) if found.lengths else []
     if json:
-        console.show_json(found)
+        console.show_json(_with_totals(found))
         return
     _show(found)
     for file in drawn:
         console.show_line(str(file))
 
 
+def _with_totals(found: "Explanation") -> object:
+    """The record, and in every ledger the sums of the table: `totals`, and `per_block` where there are blocks."""
+    import msgspec
+
+    def shown(ledger: "Ledger") -> dict[str, object]:
+        sums = {"totals": _sums(ledger, [cost.name for cost in ledger.costs])}
+        if ledger.layers:
+            sums["per_block"] = _sums(ledger, [cost.name for cost in ledger.costs if cost.in_block], ledger.layers)
+        return {**msgspec.to_builtins(ledger), **sums}
+
+    return {
+        **msgspec.to_builtins(found),
+        "ledger": shown(found.ledger),
+        "doubled": shown(found.doubled) if found.doubled else None,
+        "lengths": [shown(ledger) for ledger in found.lengths],
+    }
+
+
+def _sums(ledger: "Ledger", names: "Sequence[str]", parts: int = 1) -> dict[str, int]:
+    cost = ledger.of(*names)
+    quantities = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
+    return {quantity: getattr(cost, quantity) // parts for quantity in quantities}
+
+
 def _show(found: "Explanation") -> None:
+    from edgeprof import units
     from edgeprof.cli.console import show_line, show_table
 
     ledger = found.ledger
-    show_line((ledger.name, "bold"), f": {ledger.total('params'):,} parameters; {_run(ledger)}\n")
+    show_line((ledger.name, "bold"), f": {units.counted(ledger.total('params'), 'parameter')}; {_run(ledger)}\n")
     show_table(_columns(found), _rows(found))
     show_line("\n" + _memory(ledger))
     for line in (*_doubling(found), *map(_crossover, found.crossovers)):
@@ -74,7 +99,9 @@ def _show(found: "Explanation") -> None:
 
 
 def _run(ledger: "Ledger") -> str:
-    of = f"{ledger.tokens:,} token{'s' if ledger.tokens > 1 else ''}"
+    from edgeprof import units
+
+    of = units.counted(ledger.tokens, "token")
     after = f" after {ledger.past_tokens:,} cached" if ledger.phase == "decode" else ""
     return f"{ledger.phase} of {of}{after}, batch {ledger.batch}, {ledger.precision}"
 
@@ -128,7 +155,7 @@ def _some(amount: float, unit: "Callable[[float], str]") -> str:
 def _memory(ledger: "Ledger") -> str:
     from edgeprof import units
 
-    at = f"At {ledger.length:,} {'cached tokens' if ledger.phase == 'decode' else 'tokens'}"
+    at = f"At {units.counted(ledger.length, 'cached token' if ledger.phase == 'decode' else 'token')}"
     cache = ledger.total("cache_bytes")
     parts = [f"{units.size(ledger.total('weights_bytes'))} weights"]
     if ledger.source == "graph":
@@ -163,7 +190,9 @@ def _times(found: "Explanation", quantity: str, *names: str) -> str:
 
 
 def _crossover(crossover: "Crossover") -> str:
+    from edgeprof import units
+
     outweighs = f"{crossover.larger} outweighs {crossover.smaller} in {crossover.quantity}."
     if crossover.tokens is None:
         return f"At no token length, {outweighs}"
-    return f"From {crossover.tokens:,} tokens on, {outweighs}"
+    return f"From {units.counted(crossover.tokens, 'token')} on, {outweighs}"

@@ -115,7 +115,7 @@ def _show(points: "tuple[Point, ...]") -> None:
     for point in points:
         if point.status != "ok":
             on = f" on {point.provider}" if elsewhere else ""
-            label = f"{point.variant} {point.precision}{on}, {point.phase} at {point.length} tokens"
+            label = f"{point.variant} {point.precision}{on}, {point.phase} at {units.counted(point.length, 'token')}"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeprof import units
 from edgeprof.schema import CPU, LeftOperator, Placed, Placement, Target
 
 if TYPE_CHECKING:
@@ -163,8 +164,7 @@ def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> 
         if node.operator not in COPIES and owner.get(node.name, node.provider) != node.provider
     )
     for (was, ran_on), count in sorted(moved.items()):
-        subject = "1 node" if count == 1 else f"{count} nodes"
-        found.append(f"{subject} of {_word(was, target)} ran on {_word(ran_on, target)}")
+        found.append(f"{units.counted(count, 'node')} of {_word(was, target)} ran on {_word(ran_on, target)}")
     return "; ".join(found)
 
 

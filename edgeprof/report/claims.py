@@ -44,7 +44,8 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
 
 
 def _name(point: Point) -> str:
-    return f"{point.variant} {point.precision}, {point.phase}, batch {point.batch}, {point.threads} threads"
+    setting = f"batch {point.batch}, {units.counted(point.threads, 'thread')}"
+    return f"{point.variant} {point.precision}, {point.phase}, {setting}"
 
 
 def _rows(growth: MeasuredGrowth) -> Iterator[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeprof import store
+from edgeprof import store, units
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
 from edgeprof.report import pictures, placement_table, table, templates
@@ -93,7 +93,7 @@ def write(
         "emulated": sorted({point.provider for point in points if point.emulated}),
         "wrong": len({point for point in points if point.verdict_told}),
         "commands": commands(points, run),
-        "points": len(points),
+        "points": units.counted(len(points), "point"),
         "claims": CLAIMS_FILE if (folder / CLAIMS_FILE).exists() else "",
     }
     templates.render("report.md.jinja", folder / MARKDOWN_FILE, content)

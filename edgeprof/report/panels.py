@@ -1,15 +1,23 @@
 """What was measured as a chart: points into small multiples, so that twenty lines need not share one box."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+from edgeprof import units
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
 from edgeprof.report.figures import Figure
 from edgeprof.schema import Findings, Point
 
 NAMED = 3  # of what is crossed out
+
+SETTINGS: dict[str, Callable[[Any], str]] = {
+    "batch": "batch {}".format,
+    "threads": partial(units.counted, what="thread"),
+}
+"""Fields of a point, and how a figure tells them."""
 
 
 class Shown(NamedTuple):
@@ -162,7 +170,7 @@ def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> st
     if varies("batch"):
         parts.append(f"batch {point.batch}")
     if varies("threads"):
-        parts.append(f"{point.threads} threads")
+        parts.append(units.counted(point.threads, "thread"))
     return ", ".join(parts)
 
 
@@ -186,11 +194,12 @@ def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
     said = [figure.key, figure.filled.key if figure.filled else ""]
     if figure.by == "size":
         lengths = sorted({point.length for point in shown})
-        span = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
-        said.append(f"at {span} {'cached tokens' if figure.phase == 'decode' else 'tokens'}")
-    for field, text in (("provider", "{}"), ("batch", "batch {}"), ("threads", "{} threads")):
+        span = units.counted(lengths[-1], "cached token" if figure.phase == "decode" else "token")
+        said.append(f"at {span}" if len(lengths) == 1 else f"at {lengths[0]:,} to {span}")
+    told: dict[str, Callable[[Any], str]] = {"provider": str, **SETTINGS}
+    for field, text in told.items():
         values = {getattr(point, field) for point in shown}
-        said += [text.format(*values)] if len(values) == 1 else []
+        said += [text(*values)] if len(values) == 1 else []
     return [*filter(None, said), *_weights(shown), *_wrong(shown)]
 
 

@@ -6,6 +6,7 @@ from edgeprof import units
 from edgeprof.report import style
 from edgeprof.report.chart import Bar, Group, Stack, Stacks
 from edgeprof.report.figures import Placed
+from edgeprof.report.panels import SETTINGS
 from edgeprof.schema import PlacedPoint
 
 CPU = "cpu"
@@ -28,7 +29,7 @@ def arrange(row: Placed, found: Sequence[PlacedPoint]) -> Stacks | None:
     names = [*dict.fromkeys(name for name in (*asked, *others) if name != CPU), CPU]
     return Stacks(
         title=row.title,
-        remarks=(row.key, *(SETTINGS[field].format(*values[field]) for field in SETTINGS if field not in varying)),
+        remarks=(row.key, *(SETTINGS[field](*values[field]) for field in SETTINGS if field not in varying)),
         label=row.label,
         names=tuple((name, style.FAINT if name == CPU else style.colour(rank)) for rank, name in enumerate(names)),
         panels=tuple(_panels(ran, names, varying)),
@@ -37,14 +38,11 @@ def arrange(row: Placed, found: Sequence[PlacedPoint]) -> Stacks | None:
     )
 
 
-SETTINGS = {"batch": "batch {}", "threads": "{} threads"}
-
-
 def _panels(ran: Iterable[PlacedPoint], names: Sequence[str], varying: Sequence[str]) -> Iterable[Stack]:
     together: dict[str, list[PlacedPoint]] = {}
     for one in ran:
         point = one.point
-        setting = [SETTINGS[field].format(getattr(point, field)) for field in varying]
+        setting = [SETTINGS[field](getattr(point, field)) for field in varying]
         together.setdefault(", ".join([point.provider, point.phase, *setting]), []).append(one)
     for title, some in together.items():
         pages = list(_pages(_groups(some, names)))

@@ -23,7 +23,7 @@ def arrange(row: Stacked, whys: Sequence[Why]) -> Stacks | None:
     if not panels:
         return None
     first = whys[0]
-    setting = (first.provider, f"batch {first.batch}", f"{first.threads} threads")
+    setting = (first.provider, f"batch {first.batch}", units.counted(first.threads, "thread"))
     return Stacks(
         title=f"{first.a.variant}: {row.title}",
         remarks=(row.key, *setting),
@@ -43,7 +43,7 @@ def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) ->
         for place in why.places:
             if place.phase == phase and any(one.a_s for one in place.classes):
                 places.setdefault(place.length, []).append((why, place))
-    groups = [Group(f"{length:,} token{'s' * (length > 1)}", _bars(places[length], names)) for length in sorted(places)]
+    groups = [Group(units.counted(length, "token"), _bars(places[length], names)) for length in sorted(places)]
     return Stack(title=title, groups=tuple(groups))
 
 

@@ -117,16 +117,16 @@ def problems(points: Sequence[Point]) -> Table:
 
 def shared(points: Sequence[Point]) -> str:
     """What the columns left out would have said: it holds for all points."""
-    texts = {
-        "Provider": "provider {}",
-        "Batch": "batch {}",
-        "Threads": "{} threads",
-        "Weights source": "weights {}",
+    texts: dict[str, Callable[[str], str]] = {
+        "Provider": "provider {}".format,
+        "Batch": "batch {}".format,
+        "Threads": lambda text: units.counted(int(text), "thread"),
+        "Weights source": "weights {}".format,
     }
     said = []
     for column in (column for column in _IDENTITY if column.head in texts):
         values = {column.text(point) for point in points}
-        said += [texts[column.head].format(*values)] if len(values) == 1 else []
+        said += [texts[column.head](*values)] if len(values) == 1 else []
     return ", ".join(said)
 
 

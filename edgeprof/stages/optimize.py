@@ -88,7 +88,7 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
         raise VerificationError(
             f"Of {artifact.name} in {artifact.precision} {made.runtime} makes {' and '.join(missing)}; "
             "the others run in parts.",
-            f"Try --opset {OPSET}, another precision, or another version of onnxruntime.",
+            f"Export it with --opset {OPSET}, or try another precision or version of onnxruntime.",
         )
     in_parts = f"In {artifact.precision} the others run in parts." if missing else ""
     note = " ".join(filter(None, (_older(artifact), in_parts)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeprof import units
 from edgeprof.errors import CheckpointError, UsageError, said
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
@@ -101,7 +102,7 @@ def _of_channels(value: Any, channels: int, least: float = -math.inf) -> tuple[f
     """One number for all channels, or one for each."""
     numbers = tuple(map(float, value)) if isinstance(value, list) else (float(value),)
     if len(numbers) not in (1, channels) or not all(least < number < math.inf for number in numbers):
-        raise ValueError(f"{value} cannot normalize {channels} channels")
+        raise ValueError(f"{value} cannot normalize {units.counted(channels, 'channel')}")
     return numbers
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeprof import units
 from edgeprof.errors import MissingExtra, UsageError, said
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, TensorSpec
@@ -67,7 +68,8 @@ def _samples(artifact: Artifact, path: Path, part: Part, count: int, checkpoint:
     cut = list(_windows(ids, lengths, len(before) + len(after), count))
     if not cut:
         raise UsageError(
-            f"{path} is too short: half of it is {len(ids)} tokens.", f"At least {min(lengths)} are needed, twice."
+            f"{path} is too short: half of it is {units.counted(len(ids), 'token')}.",
+            f"At least {min(lengths)} are needed, twice.",
         )
     return [
         (f"sample {number} of {path.name}", {spec.name: np.array([[*before, *window, *after]], spec.dtype)})
