@@ -17,6 +17,7 @@ from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.measure import inputs as measure_inputs
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Case, Explanation, Ledger, Phase, TensorSpec, Variant
+from edgeprof.text import shortened, visible
 
 TOKENS = 512
 FP32 = "fp32"
@@ -261,4 +262,6 @@ def draw_explanation(found: Explanation, *, out: Path = store.REPORTS, progress:
     """
     from edgeprof import report
 
-    return report.write_explanation(out / f"explain-{found.ledger.name}", found, progress=progress)
+    return report.write_explanation(
+        out / f"explain-{shortened(visible(found.ledger.name), 100)}", found, progress=progress
+    )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from edgeprof.cli import signals
@@ -42,6 +43,7 @@ def _run() -> int:
     from edgeprof.cli.app import app
 
     wrong: Any = typer.BadParameter.__bases__[0]  # the base of usage errors lies elsewhere in every version of typer
+    _require_text(sys.argv)
     try:
         code = app(standalone_mode=False)
     except typer.Abort as problem:
@@ -54,6 +56,13 @@ def _run() -> int:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code or 0
+
+
+def _require_text(words: Sequence[str]) -> None:
+    """Records are UTF-8, and so is every name in them; what is not comes from Python with parts of characters."""
+    for word in words:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise UsageError(f"{word} is not UTF-8 text.", "Rename the file.")
 
 
 def _shortened(text: str) -> str:

@@ -20,6 +20,9 @@ PROVIDERS_SECTION = "Providers"
 EXPLAINED_SECTION = "Explained"
 WHY_SECTION = "Why"
 
+LONGEST_NAME = 100
+"""Of a model in the name of a file: file systems take 255 characters in all."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -112,7 +115,7 @@ def _file_names(wanted: Sequence[str]) -> list[str]:
     """What may be called so in a folder; of several that are alike, later ones get a number."""
     names: list[str] = []
     for one in wanted:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-.") or "model"
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-.")[:LONGEST_NAME] or "model"
         names.append(next(free for number in range(1, len(wanted) + 2) if (free := _nth(name, number)) not in names))
     return names
 

@@ -33,7 +33,7 @@ class VerifyRequest(Record, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     tolerance: float | None  # None: differences are recorded, and only nonsense fails
     against: str = "PyTorch"  # what the reference values are of
-    advice: str = "Try another --opset."  # where they are not reached
+    advice: str = "Export it with another --opset."  # where they are not reached
 
 
 class Verified(Record, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
         reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
         inputs=artifact.inputs,
         tolerance=TOLERANCE if artifact.precision == "fp32" else None,
-        advice="Try another --opset." if artifact.precision == "fp32" else "Try a different recipe.",
+        advice="Export it with another --opset." if artifact.precision == "fp32" else "Try a different recipe.",
     )
     verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
     return msgspec.structs.replace(artifact, checks=verified.checks)

@@ -66,3 +66,17 @@ def test_records_hold_the_names_and_pages_show_them(file: Path, edgeprof: Comman
     for page in (run / "index.html", run / "report.md", run / "measurements.csv", *(run / "figures").glob("*.svg")):
         assert hostile.unprintable(page.read_text()) == set(), page
     assert "\\x1b[31mred" in (run / "index.html").read_text()
+
+
+def test_a_name_that_is_no_text_is_one_sentence(tmp_path: Path, edgeprof: Command) -> None:
+    """Linux takes any bytes as a name, and records are UTF-8."""
+    ran = edgeprof("explain", save(tmp_path / "m.onnx").rename(tmp_path / "\udcff.onnx"), "--json")
+    assert (ran.code, ran.sentences) == (2, [f"edgeprof: {tmp_path}/\\udcff.onnx is not UTF-8 text. Rename the file."])
+
+
+def test_a_very_long_name_has_figures(tmp_path: Path, edgeprof: Command) -> None:
+    file = save(tmp_path / ("a" * 245 + ".onnx"))
+    assert edgeprof("profile", file, "--name", "run", *SIZE, *QUICK).code == 0
+    ran = edgeprof("report", "run", "--json")
+    assert ran.code == 0
+    assert ran.json["figures"]
