@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
 
-.PHONY: install demo test bench browser clean
+.PHONY: install demo test bench conformance browser clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,10 @@ test: install browser $(OPENVINO)/.installed .swiftshader/.found
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+# All models of the onnx package's own test suite, through explain, quantize, pin and profile: some minutes.
+conformance: install
+	$(BIN)/python -m tests.conformance
 
 # OpenVINO's package brings an onnxruntime of its own, and so needs an environment of its own.
 $(OPENVINO)/.installed: pyproject.toml constraints.txt

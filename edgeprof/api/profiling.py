@@ -25,6 +25,7 @@ from edgeprof.measure import machine as measure_machine
 from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
 from edgeprof.measure.visit import measure, measure_operators, operator_visit
 from edgeprof.process import Progress, silent
+from edgeprof.providers import refusals
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import CPU, Artifact, Case, FileState, Measurement, Phase, Record, StoppingRule, Target, Workload
 from edgeprof.stages.graph import data_files, load
@@ -238,6 +239,8 @@ def _point_label(job: Job) -> str:
 
 def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
     graph = counting.read(Path(artifact.path))
+    if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
+        refusals.require_no_library(graph, artifact.path)
     jobs: dict[tuple[str, Workload], Job] = {}
     for phase in _phases(artifact, ask.phase):
         for length in ask.seq or (0,):

@@ -1,17 +1,39 @@
 """What is said where onnxruntime does not load or run a file, and what can be done about it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers import heard
 from edgeprof.schema import CPU, Target
 from edgeprof.store import ARTIFACT_FILE
 
+if TYPE_CHECKING:
+    import onnx
+
 EXTENSIONS = "ai.onnx.contrib"
 """The domain of onnxruntime-extensions: tokenizers, and how texts, images and sounds are read."""
 
+DOMAINS = (
+    *("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "ai.onnx.training", "org.pytorch.aten"),
+    *("com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc"),
+)
+"""Of operators that onnxruntime may have by itself; all others come with a library."""
+
 LARGEST_READ = 1 << 30
 """Bytes of a file up to which it is read to tell the type of a node."""
+
+
+def require_no_library(model: "onnx.ModelProto", file: str) -> None:
+    """See that a graph has no operator that onnxruntime can only run with a library of somebody's own.
+
+    Raises:
+        ModelFileError: it has one, which is named.
+    """
+    node = next((node for node in model.graph.node if node.domain not in DOMAINS), None)
+    if node is not None:
+        reason = f"{heard.NO_OPERATOR} {node.op_type} of {node.domain}"
+        raise ModelFileError(f"onnxruntime cannot load {file}: {reason}.", _after_loading(file, reason))
 
 
 def not_loaded(model: str, target: Target, problem: Exception, said: str = "") -> EdgeprofError:
