@@ -40,13 +40,13 @@ def pin(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
     """Fix the shapes of all inputs, and fold what follows from them.
 
     Prefill has no cache: inputs of no tokens vanish. In decode the cache gets a slot for the new token, into which the
-    graph writes it; `present` has the shape of `past`, and both may be one buffer.
+    graph writes it where `position_ids` tell; `present` has the shape of `past`, and both may be one buffer.
 
     Args:
         sizes: the shape of every input, in a run with a cache that grows.
 
     Raises:
-        UsageError: an input is no tensor; several new tokens follow a past, or nothing tells where they belong.
+        UsageError: an input is no tensor, or several new tokens follow a past.
     """
     _require_tensors(model, sizes)
     graph.fix_weights(model)
@@ -172,15 +172,15 @@ def _axis(concat: ir.Node) -> int:
 def _hold(
     model: ir.Model, caches: list[tuple[ir.Value, ir.Node]], sizes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
-    """Write the new token into the slot of its position; the shapes of the caches with that slot."""
+    """Write the new token into the slot of its position; the shapes of the caches with that slot.
+
+    Where nothing tells the position, caches stay as they are: of one size before, and of one more token after.
+    """
     import onnx_ir as ir
 
     positions = next((value for value in model.graph.inputs if value.name == POSITIONS), None)
     if positions is None:
-        raise UsageError(
-            f"This graph has no input '{POSITIONS}', which would tell the slot that a new token is written to.",
-            "Profile it in prefill, or on a provider that takes dynamic shapes.",
-        )
+        return {}
     if sizes[POSITIONS][-1] != 1:
         raise UsageError(
             "A cache of fixed size takes one new token a step.", "Ask for decode, or for prefill without a past."

@@ -233,6 +233,21 @@ def test_a_sequence_among_the_inputs_is_refused(tmp_path: Path) -> None:
         pinned(onnx.parser.parse_model(text), tmp_path)
 
 
+def test_a_cache_whose_positions_nobody_tells_is_extended_as_before(tmp_path: Path) -> None:
+    """Three cached tokens and a new one: all sizes are fixed, and what is present is one longer."""
+    text = f"""{OPSET} g (float[b, 2, p, 4] past_k, float[b, 2, n, 4] x) => (float[b, 2, t, 4] present_k) {{
+        shape = Shape(past_k)
+        again = Reshape(past_k, shape)
+        present_k = Concat<axis = 2>(again, x)
+    }}"""
+    model = onnx.parser.parse_model(text)
+    made = pinned(model, tmp_path, past_k=(1, 2, 3, 4), x=(1, 2, 1, 4))
+    past, x = (np.random.default_rng(0).standard_normal((1, 2, tokens, 4), np.float32) for tokens in (3, 1))
+    feeds = {"past_k": past, "x": x}
+    assert [dim.dim_value for dim in made.graph.output[0].type.tensor_type.shape.dim] == [1, 2, 4, 4]
+    np.testing.assert_array_equal(run(made, feeds)["present_k"], run(model, feeds)["present_k"])
+
+
 @pytest.mark.parametrize("dims", [("n", 4), ("b", "h", "t", 4, 2)])
 def test_what_is_called_past_and_is_no_cache(dims: tuple[str | int, ...], tmp_path: Path) -> None:
     """A time series, say: its sizes are fixed, and it is joined as before."""
