@@ -115,6 +115,11 @@ def reading(
     raise error(f"{path} cannot be read: {reason}.", next_step)
 
 
+def there(path: Path) -> bool:
+    """Whether something has this name, were it a link that leads nowhere."""
+    return path.exists() or path.is_symlink()
+
+
 def require_regular(path: Path) -> None:
     """Raise the OSError that tells why a path is no file that can be read to its end."""
     try:
@@ -424,7 +429,7 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
         RunError: the run, or a line of it, was made on another machine, or its records are damaged.
     """
     apart = "Records of different machines are not mixed: choose another --name."
-    known = load_machine(folder) if (folder / MACHINE_FILE).exists() else None
+    known = load_machine(folder) if there(folder / MACHINE_FILE) else None
     if known and known.machine_id != machine.machine_id:
         what = f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions."
         raise RunError(what, apart)
@@ -497,7 +502,7 @@ def load_records(folder: Path) -> Records:
         RunError: a record is damaged, or they are not all of one machine.
     """
     records = Records(
-        machine=load_machine(folder) if (folder / MACHINE_FILE).exists() else None,
+        machine=load_machine(folder) if there(folder / MACHINE_FILE) else None,
         measurements=tuple(_load(folder / MEASUREMENTS_FILE, Measurement)),
         operators=tuple(load_operators(folder)),
         kernels=tuple(load_kernels(folder)),
@@ -529,7 +534,7 @@ def load_kernels(folder: Path) -> list[KernelTime]:
 
 
 def _load(file: Path, kind: type[Line]) -> list[Line]:
-    data = read_bytes(file, RunError) if file.exists() else b""
+    data = read_bytes(file, RunError) if there(file) else b""
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     records = [decode(line, kind, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
     if len({record.machine_id for record in records}) > 1:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from edgeprof.schema.base import SCHEMA_VERSION, Record
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 
 Logits = Literal["all", "last"]
 
@@ -17,7 +17,7 @@ class Variant(Record, frozen=True, kw_only=True):
     family: str
     task: str
     config: dict[str, Any]
-    max_tokens: int | None  # None: any number (position embedding is interpolated)
+    max_tokens: Count | None  # None: any number (position embedding is interpolated)
     source: str | None = None  # hub repository or checkpoint folder that holds the weights
 
 
@@ -26,16 +26,16 @@ class TensorSpec(Record, frozen=True, kw_only=True):
 
     name: str
     dtype: str  # numpy's or ml_dtypes' name: "int64", "float32", "bfloat16", "int4"; "string"
-    dims: tuple[int | str, ...]  # a fixed size, or the symbol of a dynamic one; "" where that has no name
+    dims: tuple[Count | str, ...]  # a fixed size, or the symbol of a dynamic one; "" where that has no name
     kind: Literal["tensor", "sequence", "optional", "map"] = "tensor"
 
 
 class Case(Record, frozen=True, kw_only=True):
     """One shape at which outputs are compared."""
 
-    batch: int
-    tokens: int
-    past_tokens: int = 0
+    batch: Count
+    tokens: Count
+    past_tokens: Count = 0
 
 
 class Check(Record, frozen=True, kw_only=True):
@@ -48,8 +48,8 @@ class Check(Record, frozen=True, kw_only=True):
 
 
 class GraphCount(Record, frozen=True, kw_only=True):
-    nodes: dict[str, int]  # operator type -> how many
-    weights_bytes: int
+    nodes: dict[str, Count]  # operator type -> how many
+    weights_bytes: Count
 
     @property
     def node_total(self) -> int:
@@ -64,14 +64,14 @@ class StageReceipt(Record, frozen=True, kw_only=True):
     before: GraphCount
     after: GraphCount
     reason: str = ""  # why the result was not kept
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 class Left(Record, frozen=True, kw_only=True):
     """A matmul or convolution whose weight a recipe did not reach."""
 
     weight: str  # name of the initializer
-    bytes: int  # of it, in the source
+    bytes: Count  # of it, in the source
     reason: str
 
 
@@ -79,8 +79,8 @@ class Calibration(Record, frozen=True, kw_only=True):
     """What the ranges of activations were taken from."""
 
     data: str  # in words: "text that edgeprof ships, tokenized by minilm"
-    samples: int
-    lengths: tuple[int, ...] = ()  # token lengths that occur among them; none for images
+    samples: Count
+    lengths: tuple[Count, ...] = ()  # token lengths that occur among them; none for images
     method: str = ""  # "min-max" | "entropy" | "percentile"; "" where the recipe has no choice
     random: bool = False  # made-up values: ranges mean nothing for real inputs
 
@@ -88,17 +88,17 @@ class Calibration(Record, frozen=True, kw_only=True):
 class QuantReceipt(Record, frozen=True, kw_only=True):
     """How much of the weights a recipe reached: matmuls with constant weights, and the bytes of those."""
 
-    matmuls: int
-    matmuls_quantized: int
-    weight_bytes: int  # of all weight matmuls, as they were in the source
-    weight_bytes_quantized: int
-    convolutions: int = 0  # with constant kernels; counted by recipes that compute them in other numbers than fp32
-    convolutions_quantized: int = 0
+    matmuls: Count
+    matmuls_quantized: Count
+    weight_bytes: Count  # of all weight matmuls, as they were in the source
+    weight_bytes_quantized: Count
+    convolutions: Count = 0  # with constant kernels; counted by recipes that compute them in other numbers than fp32
+    convolutions_quantized: Count = 0
     left: tuple[Left, ...] = ()
-    kept_fp32: dict[str, int] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
-    shared: int = 0  # embeddings that read the matrix of the LM head they are tied to
-    tables: int = 0  # tables that are only looked up, in 8 bits with a scale per block or per row
-    kernels: int = 0  # of convolutions: stored in 8 bits, computed with in fp32
+    kept_fp32: dict[str, Count] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
+    shared: Count = 0  # embeddings that read the matrix of the LM head they are tied to
+    tables: Count = 0  # tables that are only looked up, in 8 bits with a scale per block or per row
+    kernels: Count = 0  # of convolutions: stored in 8 bits, computed with in fp32
     calibration: Calibration | None = None
 
 
@@ -116,8 +116,8 @@ class Accuracy(Record, frozen=True, kw_only=True):
 
     task: Literal["embedding", "next token", "classification"]
     data: str  # in words, as in Calibration
-    samples: int  # sequences or images
-    predictions: int  # vectors that were compared: sentences, tokens, images
+    samples: Count  # sequences or images
+    predictions: Count  # vectors that were compared: sentences, tokens, images
     cosine_mean: float
     cosine_min: float
     max_rel_error: float  # largest difference over the largest value of the same vector
@@ -132,15 +132,15 @@ class Fusion(Record, frozen=True, kw_only=True):
     """One kind of fused operator: how many of it a model of this family runs, and how many were found."""
 
     operator: str
-    expected: int
-    found: int
+    expected: Count
+    found: Count
 
 
 class FusionReceipt(Record, frozen=True, kw_only=True):
     """The graph that onnxruntime makes of a file at load, with the optimizations it runs with."""
 
     runtime: str  # "onnxruntime 1.32.0"
-    nodes: dict[str, int]  # operator type -> how many
+    nodes: dict[str, Count]  # operator type -> how many
     fusions: tuple[Fusion, ...] = ()
     note: str = ""  # why something is expected less often than there are blocks
 
@@ -164,14 +164,14 @@ class Artifact(Record, frozen=True, kw_only=True):
     precision: str
     sha256: str  # of the graph file; `data_sha256` of the weights beside it
     data_sha256: str = ""
-    data_bytes: int = 0
+    data_bytes: Count = 0
     key: str = ""  # content key of everything that went into it
     variant: Variant | None = None  # None: a file nobody here exported
     source: str = ""  # that file, of what was made of one
     logits: Logits = "all"
-    params: int  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
+    params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
     weights: str  # "pretrained (...)" | "random (seed N)" | "file"
-    opset: int
+    opset: Count
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     count: GraphCount

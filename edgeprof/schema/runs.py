@@ -2,13 +2,18 @@
 
 from typing import Literal
 
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
 from edgeprof.schema.models import QuantReceipt
 from edgeprof.schema.placing import CPU, Agreement, Placement, Target
 
 Phase = Literal["prefill", "decode"]
 Status = Literal["ok", "failed", "timeout", "unsupported"]
 Fill = Literal["token_ids", "ones", "zeros", "positions", "normal", "file"]
+
+
+def _require_reading(status: Status, reading: object) -> None:
+    if (status == "ok") != (reading is not None):
+        raise ValueError(f"status '{status}' {'lacks its' if reading is None else 'goes with no'} reading")
 
 
 class InputValue(Record, frozen=True, kw_only=True):
@@ -70,7 +75,7 @@ class Reading(Record, frozen=True, kw_only=True):
     load_s: Seconds
     first_run_s: Seconds
     warmup_runs: Count
-    latencies_s: tuple[Seconds, ...]
+    latencies_s: Times
     memory_imports_bytes: Count  # resident with interpreter and runtime loaded, no model
     memory_loaded_bytes: Count  # resident once the session exists; inputs (the KV cache!) come later
     memory_loaded_file_bytes: Count  # the part of it that maps files: the OS can take it back
@@ -118,6 +123,9 @@ class Measurement(Record, frozen=True, kw_only=True):
     machine_id: str
     started_at: str  # ISO 8601, UTC
 
+    def __post_init__(self) -> None:
+        _require_reading(self.status, self.reading)
+
 
 class OperatorTime(Record, frozen=True, kw_only=True):
     """All nodes of one operator type in one run: the median over profiled runs of the sum of their times."""
@@ -144,8 +152,8 @@ class OperatorReading(Record, frozen=True, kw_only=True):
 
     operators: tuple[OperatorTime, ...]  # the longest time first
     matrices: tuple[MatrixTime, ...]
-    profiled_latencies_s: tuple[Seconds, ...]
-    latencies_s: tuple[Seconds, ...]  # of runs after the profiler was stopped
+    profiled_latencies_s: Times
+    latencies_s: Times  # of runs after the profiler was stopped
 
 
 class OperatorPass(Record, frozen=True, kw_only=True):
@@ -172,6 +180,9 @@ class OperatorPass(Record, frozen=True, kw_only=True):
     machine_id: str
     started_at: str
 
+    def __post_init__(self) -> None:
+        _require_reading(self.status, self.reading)
+
     @property
     def length(self) -> int:
         """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
@@ -192,6 +203,9 @@ class KernelTime(Record, frozen=True, kw_only=True):
     median_s: Seconds | None = None
     machine_id: str
     started_at: str
+
+    def __post_init__(self) -> None:
+        _require_reading(self.status, self.median_s)
 
 
 class Machine(Record, frozen=True, kw_only=True):

@@ -278,7 +278,7 @@ def test_without_operators_only_the_times_speak() -> None:
 # --- the processor ---------------------------------------------------------------------------------------------
 
 
-def product(precision: Any, tokens: int, seconds: float, **fields: Any) -> KernelTime:
+def product(precision: Any, tokens: int, seconds: float | None, **fields: Any) -> KernelTime:
     plain = {"width": 2048, "threads": 2, "round": 0, "status": "ok", "machine_id": "m", "started_at": "now"}
     return KernelTime(precision=precision, tokens=tokens, median_s=seconds, **{**plain, **fields})
 
@@ -326,7 +326,7 @@ def test_a_measured_product_supports_the_inference_or_does_not() -> None:
     slow = [product("fp32", 128, s) for s in (0.004, 0.004, 0.1)] + [product("int8", 128, s) for s in (0.001,) * 3]
     single = [product("fp32", 1, 0.006), product("int8", 1, 0.002)]
     other = [product("fp32", 128, 9.0, threads=1), product("int8", 128, 1.0, threads=1)]
-    failed = [product("int8", 1, 0.0, status="failed")]
+    failed = [product("int8", 1, None, status="failed")]
     assert told(MACHINE, [*slow, *single, *other, *failed], 2)[-1] == (
         "Measured: one product with 2048 x 2048 weights is in int8, against fp32, 3x as fast at 1 token and 4x as fast "
         "at 128 tokens, which speaks for AVX-512 VNNI being used."

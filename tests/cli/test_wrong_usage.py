@@ -2,16 +2,12 @@
 
 import shlex
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import Command, Ran
-
-from edgeprof.cli import main
+from command import Command
 
 NINES = "9" * 5000
 
@@ -125,31 +121,8 @@ USAGE = [
 ]
 
 
-@pytest.fixture
-def here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ran]]:
-    """Run a command line in this process, in an empty folder."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def run(*words: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["edgeprof", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ran(ended.value.code, said.out, said.err)
-
-    yield run
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize(("words", "sentence"), USAGE, ids=[words[:70] for words, _ in USAGE])
-def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, here: Callable[..., Ran]) -> None:
+def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, here: Command) -> None:
     ran = here(*shlex.split(words.replace("MODELS", str(models))))
     assert ran.code == 2, ran
     assert ran.out == ""
@@ -163,7 +136,7 @@ def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, h
 @pytest.mark.parametrize(
     "words", ["explain {}", "profile {}", "report {}", "verify {}", "export {}", "quantize {}.onnx"]
 )
-def test_a_name_that_is_too_long_for_a_file_is_one_sentence(words: str, here: Callable[..., Ran]) -> None:
+def test_a_name_that_is_too_long_for_a_file_is_one_sentence(words: str, here: Command) -> None:
     ran = here(*words.format("x" * 3000).split())
     assert (ran.code in (1, 2), ran.out) == (True, "")
     (said,) = ran.sentences

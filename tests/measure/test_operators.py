@@ -155,7 +155,7 @@ def test_fp32_and_int8_take_turns_and_nothing_is_measured_twice() -> None:
     every = kernels.to_measure(2, [])
     assert [product.precision for product in every] == ["fp32", "int8"] * (len(every) // 2)
     assert {product.tokens for product in every} == {1, 128}
-    done = [kernel_time(every[0]._asdict()), kernel_time(every[1]._asdict(), status="failed")]
+    done = [kernel_time(every[0]._asdict()), kernel_time(every[1]._asdict(), status="failed", median_s=None)]
     assert kernels.to_measure(2, done) == every[1:]
     assert kernels.to_measure(1, done) == every
 
