@@ -95,7 +95,7 @@ def _array(value: Any) -> NDArray[Any]:
     array = np.asarray(value)
     if array.dtype.kind == "O":
         return array.astype(np.str_)
-    return array if array.dtype.isbuiltin else array.astype(np.float32)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def copy(source: Path, target: Path) -> None:

@@ -158,3 +158,25 @@ def test_small_weights_are_halved_too(tmp_path: Path) -> None:
         (weight,) = onnx.load(tmp_path / name / "model.onnx").graph.initializer
         assert (weight.data_type, weight.dims) == (kind, [3, 2])
         np.testing.assert_allclose(numpy_helper.to_array(weight).astype(np.float32), normal(3, 2), rtol=2**-8)
+
+
+def test_types_are_known_behind_operators_of_onnxruntime(tmp_path: Path) -> None:
+    """The norm stays in fp32, and both products have 16 bits."""
+    text = """(float[b,s,64] x) => (float[b,s,32] y) {
+        a = MatMul(x, w)  n = SimplifiedLayerNormalization<axis=-1>(a, g)  r = Add(n, x)  y = MatMul(r, v)
+    }"""
+    weights = {"w": normal(64, 64), "g": normal(64), "v": normal(64, 32)}
+    source = write(tmp_path, text, weights, opset=17, ir_version=8)
+    made = quantized(source, "fp16", tmp_path / "made")
+    assert made.receipt.matmuls_quantized == 2
+    assert made.receipt.kept_fp32 == {"SimplifiedLayerNormalization": 1}
+    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(2, 5, 64)}) > 0.9999
+
+
+def test_a_sequence_keeps_its_type(tmp_path: Path) -> None:
+    text = """(float[2,64] x) => (float[1,32] y) {
+        m = MatMul(x, w)  s = SplitToSequence<axis=0>(m)  y = SequenceAt(s, i)
+    }"""
+    source = write(tmp_path, text, {"w": normal(64, 32), "i": np.array(1)})
+    assert quantized(source, "fp16", tmp_path / "made").receipt.kept_fp32 == {"SplitToSequence": 1, "SequenceAt": 1}
+    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(2, 64)}) > 0.9999

@@ -40,13 +40,14 @@ def fold_weights(model: ir.Model, *, shared: bool) -> None:
     """
     import onnx_ir.passes.common as passes
 
-    operands = [value for node in model.graph.all_nodes() if node.op_type in PRODUCTS for value in node.inputs[:2]]
-    for value in dict.fromkeys(operands):
-        root = origin(value)
-        if value is None or root is None or root is value or _is_transpose(model, value, root):
-            continue
-        if shared or len(root.uses()) == 1:
-            _fold(model, value)
+    for node in list(model.graph.all_nodes()):
+        for position in range(min(len(node.inputs), 2)) if node.op_type in PRODUCTS else ():
+            value = node.inputs[position]
+            root = origin(value)
+            if value is None or root is None or root is value or _is_transpose(model, value, root):
+                continue
+            if shared or len(root.uses()) == 1:
+                _fold(model, value)
     passes.RemoveUnusedNodesPass()(model)
 
 

@@ -27,6 +27,13 @@ MOVING = ("Gather", "Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze
 MAKING = ("Cast", "CastLike", "ConstantOfShape", "DequantizeLinear", "EyeLike", "RandomNormalLike", "RandomUniformLike")
 """Operators whose result has a type of its own."""
 
+KEEPING = (
+    *("LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RMSNormalization"),
+    *("SkipSimplifiedLayerNormalization", "GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding"),
+    *("FastGelu", "Gelu", "BiasGelu", "QuickGelu", "BiasSplitGelu", "FusedMatMul", "FusedGemm", "FusedConv"),
+)
+"""Operators of onnxruntime whose results have the type of their first input."""
+
 LARGEST = {"FLOAT16": 65504.0, "BFLOAT16": 3.3895314e38}
 
 CACHE = ("past_key_values", "present", "past")
@@ -196,24 +203,46 @@ def _require_types(model: ir.Model) -> None:
     """See that the type of every value is known.
 
     Raises:
-        QuantizationError: it is not, or there are subgraphs, whose values cannot be told from here.
+        QuantizationError: it is not, or there are subgraphs or maps, whose values cannot be told from here.
     """
     import onnx_ir.passes.common as passes
 
+    if model.meta.get(graph.MAPS):
+        raise QuantizationError(
+            f"The model has maps ({', '.join(model.meta[graph.MAPS])}), and 16-bit recipes do not go there.",
+            "Try a recipe for weights: int8 or int4.",
+        )
     if any(value.dtype is None for node in model.graph for value in node.outputs if value.name):
         passes.ShapeInferencePass()(model)
+        _follow_types(model)
     for node in model.graph.all_nodes():
         if node.graph is not model.graph:
             raise QuantizationError(
                 f"The model has subgraphs ({node.op_type} lies in one), and 16-bit recipes do not go there.",
-                "Take a recipe for weights: int8 or int4.",
+                "Try a recipe for weights: int8 or int4.",
             )
         for value in node.outputs:
             if value.dtype is None and value.uses():
                 raise QuantizationError(
                     f"The type of {value.name}, a result of {node.op_type}, is not known.",
-                    "Take a recipe for weights: int8 or int4.",
+                    "Try a recipe for weights: int8 or int4.",
                 )
+
+
+def _follow_types(model: ir.Model) -> None:
+    """Tell types behind operators that onnx does not know, which keep the type of their first input."""
+    import onnx_ir as ir
+
+    for node in model.graph:
+        schema, first = _schema(node), node.inputs[0] if node.inputs else None
+        types = {} if schema is None else {_type(schema, position): value for position, value in enumerate(node.inputs)}
+        for position, output in enumerate(node.outputs):
+            if output.dtype is None and schema is not None:
+                like = types.get(str(schema.outputs[min(position, len(schema.outputs) - 1)].type_str))
+            else:
+                like = first if output.dtype is None and node.op_type in KEEPING else None
+            if like is not None and like.dtype is not None:
+                output.type = ir.TensorType(like.dtype)
 
 
 def _halve(value: ir.Value, half: ir.DataType) -> None:
