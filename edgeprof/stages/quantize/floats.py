@@ -230,19 +230,26 @@ def _require_types(model: ir.Model) -> None:
 
 
 def _follow_types(model: ir.Model) -> None:
-    """Tell types behind operators that onnx does not know, which keep the type of their first input."""
+    """Tell types behind operators that onnx does not know, which keep the type of their first input; and sequences."""
     import onnx_ir as ir
 
     for node in model.graph:
         schema, first = _schema(node), node.inputs[0] if node.inputs else None
         types = {} if schema is None else {_type(schema, position): value for position, value in enumerate(node.inputs)}
         for position, output in enumerate(node.outputs):
-            if output.dtype is None and schema is not None:
-                like = types.get(str(schema.outputs[min(position, len(schema.outputs) - 1)].type_str))
-            else:
-                like = first if output.dtype is None and node.op_type in KEEPING else None
-            if like is not None and like.dtype is not None:
+            like = first if node.op_type in KEEPING else None
+            if schema is not None:
+                variable = str(schema.outputs[min(position, len(schema.outputs) - 1)].type_str)
+                like = types.get(variable)
+                if output.dtype is not None and _is_sequence(schema, variable):  # onnx_ir takes those for tensors
+                    output.type = ir.SequenceType(ir.TensorType(output.dtype))
+            if output.dtype is None and like is not None and like.dtype is not None:
                 output.type = ir.TensorType(like.dtype)
+
+
+def _is_sequence(schema: onnx.defs.OpSchema, variable: str) -> bool:
+    allowed = {item.type_param_str: item.allowed_type_strs for item in schema.type_constraints}
+    return all(kind.startswith("seq(") for kind in allowed.get(variable, [variable]))
 
 
 def _halve(value: ir.Value, half: ir.DataType) -> None:
