@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
+from edgeprof.measure import tensors
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.measure.visit import request_of
@@ -84,7 +86,10 @@ def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
     if problem := misfit(job.target, artifact):
         raise problem
     shapes = {value.name: value.shape for value in job.inputs}
-    made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER)
+    switches = {
+        value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
+    }
+    made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER, switches)
     dims = {spec.name: spec.dims for spec in made.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(

@@ -24,7 +24,7 @@ _NODES = (
         r"^.*Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<name>[^']*)' "
         r"(?:Status Message: )?"
     ),
-    re.compile(r"^.*?Node \((?P<name>[^()]*)\) Op \((?P<operator>\w+)\) "),
+    re.compile(r"^.*Node \((?P<name>[^()]*)\) Op \((?P<operator>\w+)\) "),
     re.compile(r"^.*?In Node, \(\"(?P<name>[^\"]*)\", (?P<operator>\w+), .*\) , Error (?=\S)"),
 )
 """How onnxruntime begins what it says of a node, while it runs and while it is loaded; of nested ones the inner."""

@@ -52,16 +52,23 @@ def _follow_links(model: ir.Model) -> None:
 
 
 def _read(path: Path) -> ir.Model:
-    """As `onnx_ir.load`, which knows no maps: their types are kept aside until the graph is written."""
     import onnx
     import onnx_ir as ir
 
-    proto = onnx.load(path, load_external_data=False)
+    model = from_proto(onnx.load(path, load_external_data=False))
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
+
+
+def from_proto(proto: onnx.ModelProto) -> ir.Model:
+    """As `onnx_ir.from_proto`, which knows no maps: their types are kept aside until the graph is written."""
+    import onnx
+    import onnx_ir as ir
+
     maps = {value.name: onnx.TypeProto.FromString(value.type.SerializeToString()) for value in _maps(proto)}
     for value in _maps(proto):
         value.ClearField("type")
     model = ir.from_proto(proto)
-    ir.external_data.set_base_dir(model.graph, path.parent)
     model.meta[MAPS] = maps
     return model
 
@@ -78,10 +85,14 @@ def _restore_maps(model: ir.Model, path: Path) -> None:
     import onnx
 
     proto = onnx.load(path, load_external_data=False)
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        if value.name in model.meta[MAPS]:
-            value.type.CopyFrom(model.meta[MAPS][value.name])
+    _type_maps(model, proto)
     onnx.save(proto, path)
+
+
+def _type_maps(model: ir.Model, proto: onnx.ModelProto) -> None:
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        if value.name in model.meta.get(MAPS, {}):
+            value.type.CopyFrom(model.meta[MAPS][value.name])
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -120,7 +131,9 @@ def serialized(model: ir.Model) -> bytes:
     """A graph as bytes, with references to the data file where its weights lie."""
     import onnx_ir as ir
 
-    return bytes(ir.to_proto(model).SerializeToString())
+    proto = ir.to_proto(model)
+    _type_maps(model, proto)
+    return bytes(proto.SerializeToString())
 
 
 def count(model: ir.Model) -> GraphCount:
@@ -230,12 +243,17 @@ def constant(model: ir.Model, name: str, array: object) -> ir.Value:
     """A new initializer, under this name or one like it."""
     import onnx_ir as ir
 
-    while name in model.graph.initializers:
-        name += "+"
     tensor = ir.Tensor(array, name=name)  # type: ignore[type-var]
     value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    model.graph.register_initializer(value)
+    add_initializer(model, value)
     return value
+
+
+def add_initializer(model: ir.Model, value: ir.Value) -> None:
+    """Make a value that no graph owns an initializer, under its name or one like it."""
+    while value.name in model.graph.initializers:
+        value.name = f"{value.name}+"
+    model.graph.register_initializer(value)
 
 
 def stand_in(old: ir.Value, new: ir.Value) -> None:

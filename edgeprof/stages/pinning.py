@@ -18,6 +18,7 @@ from edgeprof.stages import graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from numpy.typing import NDArray
 
 FOLDED = 1 << 22
 """Elements up to which what depends on sizes alone is made beforehand: a causal mask of 2,048 tokens."""
@@ -36,7 +37,9 @@ HANDED_ON = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
 """Operators that may stand between a cache and what extends it."""
 
 
-def pin(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
+def pin(
+    model: ir.Model, sizes: Mapping[str, tuple[int, ...]], switches: Mapping[str, NDArray[np.bool_]] | None = None
+) -> None:
     """Fix the shapes of all inputs, and fold what follows from them.
 
     Prefill has no cache: inputs of no tokens vanish. In decode the cache gets a slot for the new token, into which the
@@ -44,13 +47,14 @@ def pin(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
 
     Args:
         sizes: the shape of every input, in a run with a cache that grows.
+        switches: what inputs hold that choose branches; those vanish, with the branches that are not taken.
 
     Raises:
         UsageError: an input is no tensor, or several new tokens follow a past.
     """
     _require_tensors(model, sizes)
     graph.fix_weights(model)
-    _fold(model, sizes)
+    _fold(model, sizes, switches or {})
     caches = _caches(model, sizes)
     physical = dict(sizes)
     if caches:
@@ -78,11 +82,14 @@ def _require_tensors(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> N
             )
 
 
-def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
+def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]], switches: Mapping[str, NDArray[np.bool_]]) -> None:
     """Make constants of what depends on sizes alone."""
     import onnx_ir as ir
 
-    tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED)
+    tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED, switches)
+    while _take_branches(model, values):  # which may hold others
+        graph.name_apart(model)
+        tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED, switches)
     main, made, left = model.graph, dict[tuple[str, tuple[int, ...], bytes], ir.Value](), FOLDED_BYTES
     for node in list(main):
         outputs = [output for output in node.outputs if output.name]
@@ -99,6 +106,29 @@ def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
             output.replace_all_uses_with(made[key])
         main.remove(node, safe=True)
     _skip_what_changes_nothing(model, tensors, values)
+
+
+def _take_branches(model: ir.Model, values: Mapping[str, Any]) -> bool:
+    """Put what a branch computes in the place of each If whose condition is known; whether there was one."""
+    taken = False
+    for node in list(model.graph):
+        condition = values.get(node.inputs[0].name or "") if node.op_type == "If" and node.inputs[0] else None
+        if condition is None:
+            continue
+        branch = node.attributes["then_branch" if condition.item() else "else_branch"].as_graph()
+        results, nodes = list(branch.outputs), list(branch)
+        branch.outputs.clear()
+        for name, value in list(branch.initializers.items()):
+            del branch.initializers[name]
+            graph.add_initializer(model, value)
+        for inner in nodes:
+            branch.remove(inner)
+        model.graph.insert_before(node, nodes)
+        for output, result in zip(node.outputs, results, strict=True):
+            _stand_in(model, node, output, result)
+        model.graph.remove(node, safe=True)
+        taken = True
+    return taken
 
 
 def _foldable(output: ir.Value, array: Any) -> bool:
@@ -218,15 +248,20 @@ def _slot(model: ir.Model, positions: ir.Value, slots: int) -> ir.Value:
 
 def _replace(model: ir.Model, node: ir.Node, value: ir.Value | None) -> None:
     """Take a node with one output out; `value` stands for that."""
+    assert value is not None
+    _stand_in(model, node, node.outputs[0], value)
+    model.graph.remove(node, safe=True)
+
+
+def _stand_in(model: ir.Model, node: ir.Node, output: ir.Value, value: ir.Value) -> None:
+    """Let a value stand for an output of a node, by a copy where that is needed for an output of the graph."""
     import onnx_ir as ir
 
-    assert value is not None
-    if node.outputs[0].is_graph_output() and (value.producer() is None or value.is_graph_output()):
+    if output.is_graph_output() and (value.producer() is None or value.is_graph_output()):
         same = ir.node("Identity", [value], name=f"{node.name}/same")
         model.graph.insert_before(node, same)
         value = same.outputs[0]
-    graph.stand_in(node.outputs[0], value)
-    model.graph.remove(node, safe=True)
+    graph.stand_in(output, value)
 
 
 def _remove_unused(model: ir.Model) -> None:

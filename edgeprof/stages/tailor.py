@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof import counting, store
-from edgeprof.errors import UsageError
+from edgeprof.counting.opening import opening
+from edgeprof.errors import EdgeprofError, ModelFileError, UsageError, said
 from edgeprof.schema import Artifact, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, pinning
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir as ir
+    from numpy.typing import NDArray
 
 VERSION = 6  # of what is done here: grows with every change of it
 
@@ -30,12 +33,19 @@ class Tailored(Record, frozen=True, kw_only=True):
     static: bool = False
 
 
-def tailored(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> Tailored:
+def tailored(
+    artifact: Artifact,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
+    switches: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Tailored:
     """The graph for a provider; made once.
 
     Args:
         shapes: of all inputs, in a run with a cache that grows; used where the target takes static shapes only.
         folder: receives the copy, under a name that says what went into it.
+        switches: what inputs hold that choose between branches ("use_cache_branch"); used with static shapes only.
 
     Raises:
         UsageError: the graph cannot be made static at this shape.
@@ -46,12 +56,13 @@ def tailored(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int,
     if not target.static and not lacking:
         return Tailored(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
     sizes = sorted(shapes.items()) if target.static else []
-    key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, VERSION)
+    chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
+    key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
     file = folder / f"{key[:32]}.onnx"
     if file.is_file():
         model = graph.load(file)
     else:
-        _adapt(model, target, shapes)
+        _adapt(model, target, shapes, switches)
         store.write_atomic(file, graph.serialized(model))
     return Tailored(
         path=str(file),
@@ -77,25 +88,46 @@ def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, 
     return model
 
 
-def _adapt(model: ir.Model, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _adapt(
+    model: ir.Model,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    switches: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> None:
     """Change a graph in place into what a provider takes.
 
     Raises:
         UsageError, EdgeprofError: as `tailored`.
     """
+    try:
+        _change(model, target, shapes, switches)
+    except EdgeprofError:
+        raise
+    except Exception as problem:  # a graph may be anything, and onnx and onnx_ir raise whatever they meet
+        raise ModelFileError(
+            f"The graph cannot be written for {target.provider}: {said(problem)}.", "Profile it on the CPU provider."
+        ) from problem
+
+
+def _change(
+    model: ir.Model,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    switches: Mapping[str, NDArray[np.bool_]] | None,
+) -> None:
     if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
         raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
     if attention.ATTENTION in target.lacks:
         attention.write_out(model, empty_rows=True)
     if target.static:
-        pinning.pin(model, shapes)
+        pinning.pin(model, shapes, switches)
 
 
 def _read(artifact: Artifact) -> ir.Model:
     """The graph with local functions written out; weights in a data file are references and stay closed."""
-    import onnx_ir as ir
-
-    return ir.from_proto(counting.read(Path(artifact.path)))
+    file = Path(artifact.path)
+    with opening(file):
+        return graph.from_proto(counting.read(file))
 
 
 def _lacking(model: ir.Model, target: Target) -> dict[str, int]:

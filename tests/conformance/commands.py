@@ -35,6 +35,9 @@ NPU = Target(provider="npu", kind="NPU", static=True, lacks=("Attention",))
 ALLOWED = {"float16": 3e-3, "bfloat16": 2e-2}
 """Largest difference over the largest value, where a pinned graph computes in another order; else 0.0001."""
 
+UNEXPECTED = "The graph cannot be written for"
+"""Begins a sentence that stands for an error of a library."""
+
 NOT_LOADED = "The pinned graph: "
 """Begins what is said of a graph that onnxruntime took before it was pinned, and then refuses."""
 
@@ -47,7 +50,7 @@ def outcome(command: str, example: Example) -> tuple[str, str]:
         try:
             RUN[command](file, example)
         except EdgeprofError as problem:
-            return "refused", str(problem)
+            return "wrong" if UNEXPECTED in str(problem) else "refused", str(problem)
         except Exception as problem:  # noqa: BLE001  (which is what is looked for)
             return "wrong", f"{type(problem).__name__}: {problem}"
     return "answered", ""

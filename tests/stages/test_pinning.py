@@ -20,9 +20,11 @@ X = np.arange(12, dtype=np.float32).reshape(3, 4)
 OPSET = '<ir_version: 10, opset_import: ["": 21]>'
 
 
-def pinned(model: onnx.ModelProto, folder: Path, **shapes: tuple[int, ...]) -> onnx.ModelProto:
+def pinned(
+    model: onnx.ModelProto, folder: Path, switches: dict[str, Any] | None = None, **shapes: tuple[int, ...]
+) -> onnx.ModelProto:
     onnx.save(model, folder / "theirs.onnx")
-    made = tailored(foreign(folder / "theirs.onnx"), NPU, shapes, folder / "graphs")
+    made = tailored(foreign(folder / "theirs.onnx"), NPU, shapes, folder / "graphs", switches)
     assert made.static
     return onnx.load(made.path)
 
@@ -233,6 +235,40 @@ def test_a_sequence_among_the_inputs_is_refused(tmp_path: Path) -> None:
         pinned(onnx.parser.parse_model(text), tmp_path)
 
 
+MERGED = f"""{OPSET} g (float[n, 4] x, bool[1] use_cache_branch, float[4] bias) => (float[a, b] y, float[a, b] z) {{
+    y, z = If(use_cache_branch) <
+        then_branch = with_cache () => (float[a, b] first, float[a, b] second) {{
+            inner = Constant<value = bool {{1}}>()
+            first = If(inner) <
+                then_branch = sum () => (float[a, b] added) {{ added = Add(x, bias) }},
+                else_branch = difference () => (float[a, b] less) {{ less = Sub(x, bias) }}
+            >
+            second = Identity(x)
+        }},
+        else_branch = without () => (float[a, b] third, float[a, b] fourth) {{
+            shape = Constant<value_ints: ints = [4, 3]>()
+            third = Reshape(x, shape)
+            fourth = Neg(third)
+        }}
+    >
+}}"""
+
+
+@pytest.mark.parametrize(("value", "operators"), [(True, {"Add", "Identity"}), (False, {"Reshape", "Neg"})])
+def test_a_branch_that_an_input_chooses_is_taken(value: bool, operators: set[str], tmp_path: Path) -> None:
+    """A merged decoder: the other branch would not even have a shape here. The switch is no input any more."""
+    model = onnx.parser.parse_model(MERGED)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "bias"))
+    chosen = np.array([value])
+    made = pinned(model, tmp_path, {"use_cache_branch": chosen}, x=X.shape, use_cache_branch=(1,))
+    assert {node.op_type for node in made.graph.node} <= operators | {"Identity"}
+    assert [given.name for given in made.graph.input] == ["x"]
+    feeds = {"x": X, "use_cache_branch": chosen}
+    found, expected = run(made, feeds), run(model, feeds)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_a_cache_whose_positions_nobody_tells_is_extended_as_before(tmp_path: Path) -> None:
     """Three cached tokens and a new one: all sizes are fixed, and what is present is one longer."""
     text = f"""{OPSET} g (float[b, 2, p, 4] past_k, float[b, 2, n, 4] x) => (float[b, 2, t, 4] present_k) {{
@@ -264,3 +300,19 @@ def test_what_is_called_past_and_is_no_cache(dims: tuple[str | int, ...], tmp_pa
     past, x = (np.random.default_rng(seed).standard_normal(shape, np.float32) for seed in (0, 1))
     feeds = {"past_values": past, "x": x}
     np.testing.assert_array_equal(run(made, feeds)["y"], run(model, feeds)["y"])
+
+
+def test_a_map_among_the_outputs_keeps_its_type(tmp_path: Path) -> None:
+    """onnx_ir knows no maps."""
+    scores = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    graph = helper.make_graph(
+        [helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_strings=["a", "b", "c", "d"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_value_info("y", helper.make_sequence_type_proto(scores))],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    made = pinned(model, tmp_path, x=X.shape)
+    assert made.graph.output[0].type == graph.output[0].type
+    assert run(made, {"x": X})["y"] == run(model, {"x": X})["y"]
