@@ -8,6 +8,7 @@ at twice the request), mem_pattern_planner.h, execution_frame.cc.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,27 +66,61 @@ class _Events:
 def pattern_bytes(buffers: Sequence[Buffer], nodes: int) -> int:
     """The block that holds all planned buffers, outputs of the graph excepted: each in the tightest gap it fits."""
     events = _Events([buffer for buffer in buffers if not buffer.output])
-    placed: dict[int, tuple[int, int]] = {}  # buffer -> from where to where
-    most = 0
+    placed: dict[int, tuple[int, int]] = {}  # buffer -> where it begins, and its size
+    block, most = _Block(), 0
     for index in range(nodes):
         for buffer in events.born(index):
             size = _rounded(buffer.nbytes)
-            start = _tightest(sorted(placed.values()), size)
-            placed[id(buffer)] = (start, start + size)
-            most = max(most, start + size)
+            placed[id(buffer)] = (block.place(size), size)
+            most = max(most, block.end)
         for buffer in events.dead(index):
-            del placed[id(buffer)]
+            block.release(*placed.pop(id(buffer)))
     return most
 
 
-def _tightest(taken: Sequence[tuple[int, int]], size: int) -> int:
-    """Where the smallest gap begins that holds `size`; behind everything if there is none."""
-    gaps, end = [], 0
-    for start, stop in taken:
-        if start - end >= size:
-            gaps.append((start - end, end))
-        end = max(end, stop)
-    return min(gaps)[1] if gaps else end
+class _Block:
+    """Where buffers lie, by the gaps between them: `end` is where the last one ends."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._gaps: list[tuple[int, int]] = []  # size and start, sorted
+        self._starts: dict[int, int] = {}  # start of a gap -> its end
+        self._ends: dict[int, int] = {}  # and back
+
+    def place(self, size: int) -> int:
+        """The start of the smallest gap that holds `size`, the first of several; behind everything if there is none."""
+        at = bisect_left(self._gaps, (size, -1))
+        if at == len(self._gaps):
+            self.end += size
+            return self.end - size
+        _, start = self._gaps[at]
+        stop = self._close(start)
+        if stop > start + size:
+            self._open(start + size, stop)
+        return start
+
+    def release(self, start: int, size: int) -> None:
+        """Join what becomes free with the gaps beside it."""
+        stop = start + size
+        if start in self._ends:
+            start = self._ends[start]
+            self._close(start)
+        if stop in self._starts:
+            stop = self._close(stop)
+        if stop == self.end:
+            self.end = start
+        else:
+            self._open(start, stop)
+
+    def _open(self, start: int, stop: int) -> None:
+        insort(self._gaps, (stop - start, start))
+        self._starts[start], self._ends[stop] = stop, start
+
+    def _close(self, start: int) -> int:
+        stop = self._starts.pop(start)
+        del self._ends[stop]
+        del self._gaps[bisect_left(self._gaps, (stop - start, start))]
+        return stop
 
 
 def _rounded(nbytes: int) -> int:
@@ -101,36 +136,47 @@ class Chunk:
     start: int
     size: int
     free: bool = True
+    before: Chunk | None = None  # neighbours in its region
+    after: Chunk | None = None
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """By which the best of free chunks is the least: the smallest, the earliest of several."""
+        return self.size, self.region, self.start
 
 
 class Arena:
     """Regions of chunks. Only what was ever handed out counts as touched: the kernel gives memory page by page."""
 
     def __init__(self) -> None:
-        self.regions: list[list[Chunk]] = []
         self.next_region = FIRST_REGION
-        self.used: list[list[tuple[int, int]]] = []
+        self.regions: list[int] = []  # their sizes
+        self.used: list[set[tuple[int, int]]] = []  # of each region, what was handed out
+        self._free: list[tuple[int, int, int]] = []  # places, sorted
+        self._at: dict[tuple[int, int, int], Chunk] = {}
 
     def take(self, nbytes: int) -> Chunk:
         size = _rounded(nbytes)
         chunk = self._best(size) or self._extend(size)
+        self._withdraw(chunk)
         if chunk.size >= 2 * size:
-            chunks = self.regions[chunk.region]
-            rest = Chunk(chunk.region, chunk.start + size, chunk.size - size)
-            chunks.insert(chunks.index(chunk) + 1, rest)
-            chunk.size = size
-        chunk.free = False
-        self.used[chunk.region].append((chunk.start, chunk.start + size))
+            rest = Chunk(chunk.region, chunk.start + size, chunk.size - size, before=chunk, after=chunk.after)
+            if chunk.after:
+                chunk.after.before = rest
+            chunk.after, chunk.size = rest, size
+            self._offer(rest)
+        self.used[chunk.region].add((chunk.start, chunk.start + size))
         return chunk
 
     def give_back(self, chunk: Chunk) -> None:
         """Free a chunk and join it with free neighbours."""
-        chunk.free = True
-        chunks = self.regions[chunk.region]
-        at = chunks.index(chunk)
-        for first in (at, at - 1):
-            if 0 <= first < len(chunks) - 1 and chunks[first].free and chunks[first + 1].free:
-                chunks[first].size += chunks.pop(first + 1).size
+        if chunk.after and chunk.after.free:
+            self._withdraw(chunk.after)
+            self._join(chunk, chunk.after)
+        if chunk.before and chunk.before.free:
+            self._withdraw(chunk.before)
+            chunk = self._join(chunk.before, chunk)
+        self._offer(chunk)
 
     @property
     def touched_bytes(self) -> int:
@@ -144,8 +190,8 @@ class Arena:
 
     def _best(self, size: int) -> Chunk | None:
         """The smallest free chunk that is large enough, the earliest of several."""
-        fitting = [chunk for chunks in self.regions for chunk in chunks if chunk.free and chunk.size >= size]
-        return min(fitting, key=lambda chunk: (chunk.size, chunk.region, chunk.start), default=None)
+        at = bisect_left(self._free, (size, -1, -1))
+        return self._at[self._free[at]] if at < len(self._free) else None
 
     def _extend(self, size: int) -> Chunk:
         """A new region: as large as the next step, or doubled until the request fits."""
@@ -154,6 +200,25 @@ class Arena:
             grown *= 2
         self.next_region = grown if grown > self.next_region else 2 * grown
         chunk = Chunk(len(self.regions), 0, grown)
-        self.regions.append([chunk])
-        self.used.append([])
+        self.regions.append(grown)
+        self.used.append(set())
+        self._offer(chunk)
         return chunk
+
+    @staticmethod
+    def _join(first: Chunk, second: Chunk) -> Chunk:
+        first.size += second.size
+        first.after = second.after
+        if second.after:
+            second.after.before = first
+        return first
+
+    def _offer(self, chunk: Chunk) -> None:
+        chunk.free = True
+        self._at[chunk.place] = chunk
+        insort(self._free, chunk.place)
+
+    def _withdraw(self, chunk: Chunk) -> None:
+        chunk.free = False
+        del self._at[chunk.place]
+        del self._free[bisect_left(self._free, chunk.place)]

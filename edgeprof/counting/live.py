@@ -57,14 +57,11 @@ class _Buffers:
         self.last_use = last_uses(graph, fused)
         self.buffer: dict[str, str] = {}  # tensor -> the tensor whose buffer it shares
         self.size: dict[str, int] = {}  # of live buffers
+        self.alive = 0  # bytes of all of them
         self.expiring: dict[int, list[str]] = {}
         for value in graph.input:
             if value.name not in constants and value.name in tensors:
                 self._allocate(value.name, ALWAYS)
-
-    @property
-    def alive(self) -> int:
-        return sum(self.size.values())
 
     def make(self, index: int, node: Node) -> None:
         kind = node.operator
@@ -81,7 +78,7 @@ class _Buffers:
     def release(self, index: int) -> None:
         for name in self.expiring.pop(index, ()):
             if self.last_use[name] == index:  # a view may have made it live longer
-                self.size.pop(name, None)
+                self.alive -= self.size.pop(name, 0)
 
     def _shared(self, kind: str, index: int, node: Node, output: str) -> str:
         """The buffer that an output is written into, if it is one that is there already."""
@@ -99,6 +96,7 @@ class _Buffers:
 
     def _allocate(self, name: str, last_use: int) -> None:
         self.buffer[name] = name
+        self.alive += self.tensors[name].nbytes - self.size.get(name, 0)
         self.size[name] = self.tensors[name].nbytes
         self._expire(name, last_use)
 

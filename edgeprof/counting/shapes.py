@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STANDARD, ML = "ai.onnx", "ai.onnx.ml"
 FLOAT, INT64 = 1, 7  # TensorProto
 INDICES = {6, 7}  # INT32, INT64
+WIDEST = 16  # bytes of an element
 EVERY = 1000  # nodes between two reports of progress
 
 
@@ -48,7 +49,7 @@ def evaluate(
     known: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Array]]:
     """As `infer`; and what those tensors hold that depend on sizes alone, of up to `most` elements each."""
-    found = Inference(model, inputs, known, most)
+    found = Inference(model, inputs, known, most, every_type=True)
     return found.tensors, found.values
 
 
@@ -61,6 +62,8 @@ class Inference:
         inputs: Mapping[str, tuple[int, ...]],
         known: Mapping[str, Array] | None = None,
         most: int = values.MOST,
+        *,
+        every_type: bool = False,
         progress: Progress = silent,
     ) -> None:
         """
@@ -68,10 +71,13 @@ class Inference:
             inputs: shapes of inputs; one that is not here has the shape that the file states.
             known: what inputs hold, where that is known.
             most: elements up to which values are computed.
+            every_type: of more than a few elements, compute not only integers: positions.
         """
         from onnx import helper
 
-        self.model, self.most = model, most
+        self.model, self.most, self.every_type = model, most, every_type
+        self.room = values.ROOM  # bytes left for values of many elements
+        self.inferred: dict[Any, list[Tensor | None]] = {}
         self.opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in model.opset_import]
         self.versions = {one.domain if one.domain != STANDARD else "": one.version for one in model.opset_import}
         self.tensors: dict[str, Tensor] = {}
@@ -198,30 +204,57 @@ class Inference:
     # --- operators of the standard ---
 
     def _standard(self, node: Node) -> None:
-        from onnx import numpy_helper, shape_inference
-
         if node.proto is None or not all(name in self.types for name in node.input if name):
             return  # comes from a node that could not be inferred
-        proto, domain = node.proto, ML if "::" in node.operator else ""
+        held = [self.values.get(name) for name in node.input]
+        small = [array if array is not None and array.size <= values.SMALL else None for array in held]
+        key = self._key(node, small)
+        if key is None:
+            self._by_onnx(node, node.proto, small)
+        else:
+            if key not in self.inferred:
+                self._by_onnx(node, node.proto, small)
+                self.inferred[key] = [self.tensors.get(name) for name in node.output]
+            for name, tensor in zip(node.output, self.inferred[key], strict=True):
+                if name and tensor is not None:
+                    self._add(name, tensor)
+        self._evaluate(node, held)
+
+    def _key(self, node: Node, small: Sequence[Array | None]) -> Any:
+        """What decides about the types of a node's outputs: graphs repeat themselves. None: more than tensors do."""
+        tensors = [self.tensors.get(name) for name in node.input]
+        if node.proto is None or any(name and tensor is None for name, tensor in zip(node.input, tensors, strict=True)):
+            return None
+        options = tuple(attribute.SerializeToString() for attribute in node.proto.attribute)
+        told = tuple(array.tobytes() if array is not None else None for array in small)
+        return node.operator, tuple(tensors), options, told, tuple(map(bool, node.output))
+
+    def _by_onnx(self, node: Node, proto: onnx.NodeProto, small: Sequence[Array | None]) -> None:
+        from onnx import numpy_helper, shape_inference
+
+        domain = ML if "::" in node.operator else ""
         local = dict(zip(proto.input, node.input, strict=True))
-        held = {mine: self.values[name] for mine, name in local.items() if name in self.values}
         found = shape_inference.infer_node_outputs(
             _schema(domain, proto.op_type, self.versions.get(domain, 0)),
             proto,
             {mine: self.types[name] for mine, name in local.items() if name},
-            {mine: numpy_helper.from_array(array) for mine, array in held.items() if array.size <= values.SMALL},
+            {
+                mine: numpy_helper.from_array(array)
+                for mine, array in zip(proto.input, small, strict=True)
+                if array is not None
+            },
             opset_imports=self.opsets,
             ir_version=self.model.ir_version,
         )
         for mine, name in zip(proto.output, node.output, strict=True):
             if name and mine in found:
                 self._add_type(name, found[mine])
-        self._evaluate(node)
 
     def _add_type(self, name: str, kind: onnx.TypeProto) -> None:
-        self.types[name] = kind
         if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
-            self.tensors[name] = Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type))
+            self._add(name, Tensor(kind.tensor_type.elem_type, _shape(kind.tensor_type)))
+        else:
+            self.types[name] = kind
 
     def _misfit(self, node: Node, failure: Exception) -> str:
         """Shapes that onnx refuses let no run succeed."""
@@ -229,27 +262,30 @@ class Inference:
         sized = all(one is not None and one.shape is not None for one in found)
         return misfit(node, found) if sized and "[ShapeInferenceError]" in str(failure) else ""
 
-    def _evaluate(self, node: Node) -> None:
+    def _evaluate(self, node: Node, arrays: Sequence[Array | None]) -> None:
         """Shape arithmetic: what a node makes of values that are known."""
         if node.operator in ("Shape", "Size"):
             self._measure(node)
             return
-        arrays = [self.values.get(name) for name in node.input]
-        if any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
+        if not arrays or any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
             return
-        if node.operator == "Cast":
-            made: Sequence[Array | None] = arrays[:1]  # and made the type of the output below
-        else:
-            options = {key: _plain(value) for key, value in node.attributes.items()}
-            if node.operator == "Split" and len(node.output) > 1:
-                options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
-            made = values.compute(node.operator, arrays, options, self.most)
-        for name, array in zip(node.output, made, strict=False):
+        options = {key: _plain(value) for key, value in node.attributes.items()}
+        if node.operator == "Split" and len(node.output) > 1:
+            options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
+        for name, array in zip(node.output, self._computed(node, arrays, options), strict=False):
             if name and array is not None:
                 held = self.tensors.get(name)  # numpy sums integers of 32 bits into 64
                 dtype = held.dtype if held is not None else _dtype(array.dtype)
                 self.values[name] = array.astype(_numpy(dtype), copy=False)
                 self._add(name, Tensor(dtype, array.shape))
+                self.room -= array.nbytes if array.size > values.SMALL else 0
+
+    def _computed(self, node: Node, arrays: Sequence[Array | None], options: dict[str, Any]) -> Sequence[Array | None]:
+        """Within the room that is left, whatever the operator."""
+        made = self.tensors.get(node.output[0])
+        many = self.every_type or (made is not None and made.dtype in INDICES)
+        most = min(self.most, max(self.room, 0) // WIDEST) if many else values.SMALL
+        return values.compute(node.operator, arrays, options, max(most, values.SMALL))
 
     def _measure(self, node: Node) -> None:
         tensor = self.tensors.get(node.input[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ SMALL = 256
 """Elements up to which a tensor is taken for shape arithmetic."""
 MOST = 1 << 18
 """Elements up to which values are computed: positions, which are looked up in tables."""
+ROOM = 1 << 28
+"""Bytes that values of more than `SMALL` elements may take, all together."""
 
 
 def _list(values: Any) -> list[int]:
@@ -98,6 +101,7 @@ def _plain(function: Callable[..., Any]) -> Compute:
 
 
 COMPUTE: dict[str, Compute] = {
+    "Cast": lambda data, **_: data,  # the caller makes it the type of the output
     "Abs": _plain(np.abs),
     "Add": _plain(np.add),
     "And": _plain(np.logical_and),
@@ -155,28 +159,54 @@ def compute(
 ) -> Sequence[Array | None]:
     """What an operator makes of known values, by output.
 
-    Nothing where the operator is not one of those, where something has more than `most` elements, or where the
-    operator is not defined for these values: a graph may hold what never runs, and what is not known is reported where
-    it matters.
+    Nothing where the operator is not one of those, where a result would have more than `most` elements (which is known
+    before it is made), or where the operator is not defined for these values: a graph may hold what never runs, and
+    what is not known is reported where it matters.
     """
     function = COMPUTE.get(operator)
     if function is None or not arrays or arrays[0] is None:
         return ()
     try:
-        if _grows(operator, arrays, most):
+        if elements(operator, arrays, attributes) > most:
             return ()
         with np.errstate(divide="raise", invalid="raise"):
             made = function(*arrays, **attributes)
     except NOT_DEFINED:
         return ()
-    results = made if isinstance(made, list) else [made]
-    return [result if result is not None and result.size <= most else None for result in results]
+    return made if isinstance(made, list) else [made]
 
 
-def _grows(operator: str, arrays: Sequence[Array | None], most: int) -> bool:
-    """Whether small values make a tensor that is not small: it is not made at all."""
+ONE_FOR_ONE = {
+    *("Abs", "Cast", "Ceil", "Clip", "CumSum", "Flatten", "Floor", "Identity", "Neg", "Not", "ReduceMax", "ReduceMin"),
+    *("ReduceProd", "ReduceSum", "Reshape", "Round", "Slice", "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze"),
+}
+"""Operators that make no more elements than their first input has."""
+
+
+def elements(operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> int:
+    """How many elements a result has at most, from the sizes and values of the inputs alone.
+
+    Raises:
+        ArithmeticError, LookupError, TypeError, ValueError: the operator is not defined for them.
+    """
     known = [array for array in arrays if array is not None]
-    if operator == "Range":
-        start, limit, step = (float(array.item()) for array in known)
-        return abs((limit - start) / step) > most
-    return operator in ("ConstantOfShape", "Expand", "Tile") and np.prod(known[-1].astype(float)) > most
+    first, last = known[0], known[-1]
+    match operator:
+        case _ if operator in ONE_FOR_ONE:
+            return first.size
+        case "Concat":
+            return sum(array.size for array in known)
+        case "ConstantOfShape":
+            return int(prod(first.tolist()))
+        case "Expand":
+            return prod(np.broadcast_shapes(first.shape, tuple(last.tolist())))
+        case "Gather":
+            return int(first.size // max(first.shape[attributes.get("axis", 0)], 1) * last.size)
+        case "NonZero":
+            return first.size * max(first.ndim, 1)
+        case "Range":
+            start, limit, step = (float(array.item()) for array in known)
+            return max(ceil((limit - start) / step), 0)
+        case "Tile":
+            return int(first.size * prod(last.tolist()))
+    return prod(np.broadcast_shapes(*(array.shape for array in known)))
