@@ -59,10 +59,11 @@ class _Absorbed:
         nodes = self.graph.node
         whole = {index for index, node in enumerate(nodes) if self._on_integers(node)}
         weights = {index for index, node in enumerate(nodes) if self._unpacks_itself(node)}
+        either = whole | weights
         found = {}
         for name, source in self.integers.items():
             readers = self.readers.get(name, [])
-            takers = whole | weights if source in self.constants else whole
+            takers = either if source in self.constants else whole
             if readers and name not in self.kept and takers.issuperset(readers):
                 found[name] = max(readers)
         for index in whole:

@@ -26,7 +26,7 @@ def unmade(graph: Flat, constants: Collection[str]) -> dict[str, int]:
             readers.setdefault(name, []).append(index)
     kept = {value.name for value in graph.output}
     groups = [_chain(graph, first, chain, readers, kept) for first in range(len(graph.node)) for chain in CHAINS]
-    groups += [_gelu(graph, name, readers, {*kept}, constants) for name in readers if name not in constants]
+    groups += [_gelu(graph, name, readers, kept, constants) for name in readers if name not in constants]
     return {graph.node[index].output[0]: group[-1] for group in groups for index in group[:-1]}
 
 

@@ -242,3 +242,15 @@ def test_a_file_without_attention_has_no_workspace(tmp_path: Path) -> None:
         )
     )
     assert counting.count(made, {"x": (1024,)}).working_bytes == 2 * 4096  # x, and y in the arena
+
+
+def test_a_tight_gap_is_taken_and_what_becomes_free_is_joined() -> None:
+    """Five buffers in a row; the second and the fourth end, then the third between them: one gap of three."""
+    first, *middle, last = [Buffer(Tensor(TensorProto.FLOAT, (64 * size,)), 0, 9) for size in (1, 2, 1, 3, 1)]
+    for buffer, end in zip(middle, (0, 2, 1), strict=True):
+        buffer.last = end
+    small = Buffer(Tensor(TensorProto.FLOAT, (128,)), 2, 9)  # into the gap of two, not into that of three
+    large = Buffer(Tensor(TensorProto.FLOAT, (64 * 4,)), 3, 9)  # into the third and the fourth
+    beyond = Buffer(Tensor(TensorProto.FLOAT, (64,)), 4, 9)  # nothing is left
+    assert pattern_bytes([first, *middle, last, small, large], 9) == 8 * 256
+    assert pattern_bytes([first, *middle, last, small, large, beyond], 9) == 9 * 256
