@@ -2,7 +2,8 @@
 
 EdgeprofError            something asked for could not be done (exit code 1)
 ├── UsageError           the request itself is wrong (exit code 2)
-│   └── UnknownName      a name that is not in a table; offers the nearest ones
+│   ├── UnknownName      a name that is not in a table; offers the nearest ones
+│   └── UnknownSizes     axes of a file that nothing sizes; tells the options that do
 ├── TooLarge             a model that does not fit into this machine's memory or disk
 ├── MissingExtra         a part of edgeprof that is not installed here
 ├── CheckpointError      a checkpoint that cannot be read or does not fit its config
@@ -42,6 +43,14 @@ class UnknownName(UsageError):
         known_here = f"Known: {', '.join(folded.values())}." if folded else "There are none here."
         offer = f"Did you mean {', '.join(near)}?" if near else known_here
         super().__init__(f"There is no {kind} called '{name}'.", f"{offer} {hint}".strip())
+
+
+class UnknownSizes(UsageError):
+    """Axes whose size nothing tells. `options` are those to add to the command, with sizes that a run may have."""
+
+    def __init__(self, what: str, options: tuple[tuple[str, str], ...]) -> None:
+        self.options = options
+        super().__init__(what, f"Give {'it' if len(options) == 1 else 'them'}: {' '.join(map(' '.join, options))}")
 
 
 class MissingExtra(EdgeprofError):

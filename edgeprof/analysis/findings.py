@@ -123,8 +123,8 @@ def whole_growth(line: Sequence[Point]) -> LengthGrowth | None:
 
 
 def per_token(point: Point) -> Estimate:
-    """Seconds per token: latency over the tokens of all sequences of one run."""
-    return latency(point).over(Estimate(*[point.batch * point.tokens] * 3))
+    """Seconds per token: latency over the tokens of all sequences of one run, whose length is known."""
+    return latency(point).over(Estimate(*[point.batch * (point.tokens or 1)] * 3))
 
 
 # --- with size -----------------------------------------------------------------------------------------

@@ -34,10 +34,10 @@ def lines(records: Iterable[R]) -> dict[str, list[R]]:
         if record.variant in settings and usual and record.status == "ok" and _sound(record):
             settings[record.variant].setdefault((record.provider, record.threads), []).append(record)
     longest = {
-        name: max(found.values(), key=lambda line: len({record.tokens for record in line}), default=[])
+        name: max(found.values(), key=lambda line: len({record.tokens or 0 for record in line}), default=[])
         for name, found in settings.items()
     }
-    return {name: sorted(line, key=lambda record: record.tokens) for name, line in longest.items()}
+    return {name: sorted(line, key=lambda record: record.tokens or 0) for name, line in longest.items()}
 
 
 def _sound(record: Point | Measurement) -> bool:
@@ -49,7 +49,7 @@ def _sound(record: Point | Measurement) -> bool:
 
 
 def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(sorted({record.tokens for record in line})) for name, line in lines(records).items()}
+    return {name: tuple(sorted({record.tokens or 0 for record in line})) for name, line in lines(records).items()}
 
 
 def lacking(lengths: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _working(point: Point) -> int:
 
 
 def _fitted(line: Sequence[Point]) -> MeasuredGrowth:
-    tokens = [point.tokens for point in line]
+    tokens = [point.length for point in line]
     return MeasuredGrowth(
         points=tuple(line),
         latency_s=fit(tokens, [latency(point).value for point in line]),

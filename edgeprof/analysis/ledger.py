@@ -66,11 +66,20 @@ def _cost(part: Component, precision: str) -> Cost:
 
 
 def of_graph(
-    name: str, counted: GraphCosts, case: Case, *, precision: str, phase: Phase = "prefill", cache_bytes: int = 0
+    name: str,
+    counted: GraphCosts,
+    *,
+    batch: int,
+    tokens: int | None,
+    past_tokens: int = 0,
+    precision: str,
+    phase: Phase = "prefill",
+    cache_bytes: int = 0,
 ) -> Ledger:
     """What was counted on a graph, by the role of its nodes.
 
     Args:
+        tokens: processed in the run; None: not known.
         cache_bytes: of the KV cache at the end of the run.
     """
     roles: dict[str, Cost] = {}
@@ -90,9 +99,9 @@ def of_graph(
         source="graph",
         precision=precision,
         phase=phase,
-        batch=case.batch,
-        tokens=case.tokens,
-        past_tokens=case.past_tokens,
+        batch=batch,
+        tokens=tokens,
+        past_tokens=past_tokens,
         costs=(*sorted(roles.values(), key=lambda cost: -cost.macs), *cache),
         live_bytes=counted.live_bytes,
         live_at=counted.live_at,

@@ -83,7 +83,7 @@ def _order(point: Point) -> tuple[str | int, ...]:
         -len(point.phase),  # prefill before decode: one leads to the other
         point.batch,
         point.threads,
-        point.tokens,
+        point.tokens or 0,
         point.past_tokens,
         point.machine_id,
     )
@@ -152,6 +152,7 @@ def _point(visits: Sequence[Measurement]) -> Point:
         compile_s=_newest(visit.compile_s for visit in visits),
         load_plain_s=_newest(visit.load_plain_s for visit in visits),
         provider_library=newest.provider_library,
+        fills=", ".join(f"{name}: {how}" for name, how in newest.fills.items()),
     )
 
 

@@ -71,7 +71,7 @@ def why(
     return compared
 
 
-Load = tuple[Phase, int, int]
+Load = tuple[Phase, int | None, int]
 """Phase, tokens, tokens cached."""
 Profiled = dict[tuple[object, ...], tuple[OperatorPass, OperatorReading]]
 

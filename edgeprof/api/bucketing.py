@@ -13,11 +13,11 @@ from edgeprof.analysis import buckets as analysis
 from edgeprof.analysis.ledger import case_of
 from edgeprof.api.fixing import Shapes, fix
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import caches, case_for, inputs_at
+from edgeprof.api.shaping import case_for, of_file, signature_of_artifact, signature_of_graph
 from edgeprof.api.targets import one_model
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
-from edgeprof.measure import inputs as measure_inputs
+from edgeprof.inputs import Load
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
 
@@ -95,9 +95,10 @@ def choose_buckets(
 
 
 def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int) -> None:
-    if not measure_inputs.takes_tokens(artifact.inputs):
+    taken = signature_of_artifact(artifact)
+    if not taken.sized_by_length:
         raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
-    if phase == "decode" and not caches(artifact.inputs):
+    if phase == "decode" and not taken.caches:
         raise UsageError(f"{artifact.name} has no KV cache, so it cannot decode.", "Ask for --phase prefill.")
     if artifact.variant is not None:
         case_for(artifact.name, artifact.variant, phase, batch, longest)
@@ -217,11 +218,12 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
         }
     else:
         model = counting.read(Path(artifact.path))
+        taken = signature_of_graph(model)
         steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
         macs = {}
         for length in steps:
-            values = inputs_at(artifact.inputs, None, case_of(phase, batch, length))
-            counted = counting.count(model, {value.name: value.shape for value in values})
+            inputs = of_file(taken, Load(phase=phase, batch=batch, length=length))
+            counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
             if counted.uncounted:
                 names = ", ".join(one.operator for one in counted.uncounted)
                 raise UsageError(f"{names} of {artifact.name} cannot be counted.", "Profile it, and choose by latency.")

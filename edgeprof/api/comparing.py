@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import why as analysis
 from edgeprof.api.profiling import profile
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import PhaseChoice, caches
+from edgeprof.api.shaping import PhaseChoice, signature_of_artifact
 from edgeprof.api.targets import any_model, name_of, one_model, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of
-from edgeprof.measure import inputs as measure_inputs
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Side, Why
 
@@ -28,6 +27,9 @@ def why(
     *,
     seq: Sequence[int] = (),
     phase: PhaseChoice = "both",
+    batch: Sequence[int] = (),
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
     threads: int | None = None,
     rounds: int = ROUNDS,
     runs: int = RUNS,
@@ -44,7 +46,7 @@ def why(
     Args:
         a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
         seq: token lengths; none means a few, as far as both models take them.
-        phase, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
+        phase, batch, dims, inputs, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
         name: of the run that is made or taken up again; none means one made of the names of A and B.
         run: measure nothing, and use a run that has both; A and B are names in it.
         models, out: folders to read artifacts from and to write the run into.
@@ -68,8 +70,11 @@ def why(
         first, second = (Side(variant=artifact.name, precision=artifact.precision) for artifact in artifacts)
         found = profile(
             list(map(_where, artifacts)),
-            seq=seq or _lengths(artifacts, phase),
+            seq=seq or (() if dims or inputs else _lengths(artifacts, phase)),
+            batch=batch,
             phase=phase,
+            dims=dims,
+            inputs=inputs,
             threads=threads,
             rounds=rounds,
             runs=runs,
@@ -133,9 +138,10 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
         only = family_of(variant).fixed_tokens(variant)
         if only is not None:
             return (only,)
-    if not variants and not all(measure_inputs.takes_tokens(artifact.inputs) for artifact in artifacts):
+    taken = [signature_of_artifact(artifact) for artifact in artifacts]
+    if not variants and not all(one.sized_by_length for one in taken):
         return ()
-    decoding = phase != "prefill" and any(caches(artifact.inputs) for artifact in artifacts)
+    decoding = phase != "prefill" and any(one.caches for one in taken)
     most = min((variant.max_tokens for variant in variants if variant.max_tokens), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
 

@@ -9,14 +9,25 @@ import msgspec
 from edgeprof import counting, store
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.counted import explained
-from edgeprof.api.shaping import caches, inputs_at
+from edgeprof.api.shaping import (
+    Inputs,
+    of_file,
+    of_variant,
+    require_no_sizing,
+    signature_of,
+    signature_of_graph,
+    why_step_only,
+)
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
-from edgeprof.measure import inputs as measure_inputs
+from edgeprof.inputs import Load, Signature, Sizes
+from edgeprof.inputs.sizes import BY_LENGTH
+from edgeprof.inputs.symbols import names_in
+from edgeprof.inputs.tensors import dtype_of
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Artifact, Case, Explanation, Ledger, Phase, TensorSpec, Variant
+from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Record, Variant
 from edgeprof.text import shortened, visible
 
 TOKENS = 512
@@ -27,10 +38,11 @@ def explain(
     target: str,
     *,
     seq: Sequence[int] = (),
-    batch: int = 1,
-    phase: Phase = "prefill",
+    batch: int | None = None,
+    phase: Phase | None = None,
     precision: str | None = None,
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
     width: int | None = None,
     tokens: int | None = None,
     heads: int | None = None,
@@ -44,9 +56,12 @@ def explain(
         target: a variant, a checkpoint folder, an exported name or folder, or any .onnx file.
         seq: token lengths (in decode: tokens cached); the longest that the model takes is explained, and all of them
             are in `lengths`. Default 512, or what the file has.
-        phase: "decode" processes one token with `seq` tokens in the KV cache.
+        batch: default 1, or what the file has.
+        phase: "decode" processes one token with `seq` tokens in the KV cache. Default "prefill", or "decode" for a
+            file that is one step of it.
         precision: of the weights, of variants and checkpoints; default fp32. A file has its own.
-        dims: sizes of dimensions that a file gives no usual name.
+        dims: sizes of axes of a file, by symbol or by "<input>.<axis>".
+        inputs: files whose arrays size the inputs of a file.
         width, tokens, heads, cross: of variants that take them (the mixers).
         models: where exported names are looked up.
         progress: called with what is being done.
@@ -59,13 +74,30 @@ def explain(
     file = _file(target, models)
     if file is None:
         variant = resized(_variant(target, models), **options)
-        found = _explain_variant(variant, tuple(seq), batch, phase, precision or FP32)
+        require_no_sizing(variant.name, dims or {}, inputs or {})
+        found = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
     else:
         for name, value in {**options, "precision": precision}.items():
             if value is not None:
                 raise UsageError(f"--{name} is for variants; {file} has its own.", f"Leave --{name} out.")
-        found = _explain_file(file, tuple(seq), batch, phase, dict(dims or {}), progress)
+        ask = _Sizing(dims=dict(dims or {}), files=dict(inputs or {}))
+        found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
     return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
+
+
+class _Sizing(Record, frozen=True, kw_only=True):
+    """What sizes a file beside its token length and batch."""
+
+    dims: dict[str, int]
+    files: dict[str, Path]
+
+
+class _Counted(Record, frozen=True, kw_only=True):
+    """A file at a token length."""
+
+    asked: int  # what --seq would be
+    ledger: Ledger
+    problem: str  # why the graph does not run there; "" where nothing is known to fail
 
 
 # --- what is meant -------------------------------------------------------------------------------------
@@ -171,56 +203,108 @@ def _rounded(asked: Sequence[int], lengths: Sequence[int]) -> list[str]:
 # --- files ---------------------------------------------------------------------------------------------
 
 
-def _explain_file(
-    path: Path, seq: tuple[int, ...], batch: int, phase: Phase, dims: dict[str, int], progress: Progress
-) -> Explanation:
-    model = counting.read(path)
-    specs = counting.inputs(model)
-    artifact = _artifact(path)
-    variant = artifact.variant if artifact else None
-    if phase == "decode" and not caches(specs):
-        raise UsageError(f"{path} takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
-    held = measure_inputs.fixed_past(specs)
-    if held:
-        phase = "decode"
+class _File:
+    """An ONNX file, and what it costs at a length."""
 
-    def at(length: int) -> Ledger:
-        progress(f"counting at {length:,} tokens" if length else "counting", None)
-        case = ledgers.case_of(phase, batch, length)
-        values = inputs_at(specs, variant, case, dims=dims)
-        tokens = case.tokens or measure_inputs.token_length(values) or 1
-        return ledgers.of_graph(
-            artifact.name if artifact else name_of(path),
-            counting.count(model, {value.name: value.shape for value in values}),
-            Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens),
-            precision=artifact.precision if artifact else "as stored",
-            phase=phase,
-            cache_bytes=_cache_bytes(specs, variant, case, dims),
+    def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: _Sizing, progress: Progress) -> None:
+        self.path, self.batch, self.ask, self.progress = path, batch, ask, progress
+        self.model = counting.read(path)
+        self.artifact = _artifact(path)
+        self.variant = self.artifact.variant if self.artifact else None
+        self.taken = signature_of(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
+        keeper = self.taken.step_only
+        if phase == "prefill" and keeper:
+            raise UsageError(f"{path.name} {why_step_only(keeper)}", "Ask for --phase decode.")
+        if phase == "decode" and not self.taken.caches:
+            raise UsageError(f"{path} takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+        self.phase: Phase = phase or ("decode" if keeper else "prefill")
+
+    def at(self, length: int | None, *, instead: bool = False) -> _Counted:
+        """Counted at a token length; None: at the one that the file or --dim has.
+
+        Args:
+            instead: of what --dim says of the token length.
+        """
+        self.progress(f"counting at {length:,} tokens" if length else "counting", None)
+        dims = {name: size for name, size in self.ask.dims.items() if not instead or name not in self._by_length()}
+        inputs = self._inputs(length, dims)
+        sizes, artifact = inputs.sizes, self.artifact
+        counted = counting.count(self.model, sizes.shapes, inputs.flags)
+        ledger = ledgers.of_graph(
+            artifact.name if artifact else name_of(self.path),
+            counted,
+            batch=sizes.batch,
+            tokens=sizes.tokens or counted.attended or sizes.frames,
+            past_tokens=sizes.past_tokens,
+            precision=artifact.precision if artifact else counting.precision(self.model),
+            phase=self.phase,
+            cache_bytes=_cache_bytes(self.taken, sizes),
         )
+        return _Counted(asked=length or ledger.length, ledger=ledger, problem=next(iter(counted.problems), ""))
 
-    if held:
-        ledger, *_ = [at(length) for length in seq or (held,)]  # other lengths than its own are refused
-        return Explanation(ledger=ledger)
-    if not seq and variant is None and not measure_inputs.takes_tokens(specs):
-        return Explanation(ledger=at(0))
+    def _by_length(self) -> set[str]:
+        """Names by which --dim sizes what a token length would."""
+        return {
+            name
+            for one, axis, dim in self.taken.axes_of(*BY_LENGTH)
+            for name in (f"{one.name}.{axis}", *names_in(str(dim)))
+        }
+
+    @property
+    def sized(self) -> bool:
+        """Whether the token length is told by the file, by --dim or by an array, and so need not be asked for."""
+        told = self._by_length() & self.ask.dims.keys() or any(
+            one.name in self.ask.files for one, _, _ in self.taken.axes_of(*BY_LENGTH)
+        )
+        return self.variant is None and (bool(told) or not self.taken.sized_by_length)
+
+    def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
+        if self.variant is None or length is None:
+            load = Load(phase=self.phase, batch=self.batch, length=length)
+            return of_file(self.taken, load, dims=dims, given=self.ask.files)
+        require_no_sizing(str(self.path), self.ask.dims, self.ask.files)
+        return of_variant(self.taken, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
+
+
+def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
+    if not seq and file.sized:
+        found = file.at(None)
+        return Explanation(ledger=found.ledger, doubled=_doubled(file, found), notes=tuple(_unfit([found])))
     asked = seq or (TOKENS,)
-    lengths = _lengths(variant, asked, phase) if variant else tuple(dict.fromkeys(asked))
-    swept = [at(length) for length in lengths]
-    fewest = min(len(one.uncounted) for one in swept)
-    whole = [one for one in swept if len(one.uncounted) == fewest]  # at others a table of the graph is too short
-    chosen = _longest([one.length for one in whole], variant, phase)
-    ledger, doubled = next(one for one in whole if one.length == chosen), at(2 * chosen)
+    lengths = _lengths(file.variant, asked, file.phase) if file.variant else tuple(dict.fromkeys(asked))
+    swept = [file.at(length) for length in lengths]
+    if not seq and swept[0].problem:  # the default is a guess: take the longest half of it that runs
+        swept += [next((one for one in map(file.at, _halves(TOKENS)) if not one.problem), swept[0])]
+    fewest = min(len(one.ledger.uncounted) for one in swept)
+    whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
+    chosen = _longest([one.ledger.length for one in whole], file.variant, file.phase)
+    found = next((one for one in whole if one.ledger.length == chosen), whole[-1])
     return Explanation(
-        ledger=ledger,
-        doubled=doubled if len(doubled.uncounted) == fewest else None,
-        lengths=tuple(whole) if len(whole) > 1 else (),
-        notes=(*_rounded(asked, lengths), *_not_counted(swept, whole)),
+        ledger=found.ledger,
+        doubled=_doubled(file, found),
+        lengths=tuple(one.ledger for one in whole) if len(whole) > 1 else (),
+        notes=(*(_rounded(asked, lengths) if file.variant else ()), *_unfit(swept)),
     )
 
 
-def _not_counted(swept: Sequence[Ledger], whole: Sequence[Ledger]) -> list[str]:
-    left = [f"{one.length:,}" for one in swept if one not in whole]
-    return [f"The graph does not work at {', '.join(left)} tokens: shapes in it do not fit together."] if left else []
+def _halves(length: int) -> list[int]:
+    return [length >> step for step in range(1, length.bit_length())]
+
+
+def _doubled(file: _File, found: _Counted) -> Ledger | None:
+    """At twice the length, if the graph has it: what a file fixes is not doubled."""
+    if not found.asked or not file.taken.sized_by_length:
+        return None
+    try:
+        twice = file.at(2 * found.asked, instead=True)
+    except UsageError:  # a size that the file fixes, or that --input gives, does not grow
+        return None
+    grown = not twice.problem and len(twice.ledger.uncounted) == len(found.ledger.uncounted)
+    return twice.ledger if grown else None
+
+
+def _unfit(counted: Sequence[_Counted]) -> list[str]:
+    return [f"The graph does not run at {one.asked:,} tokens: {one.problem}" for one in counted if one.problem]
 
 
 def _artifact(path: Path) -> Artifact | None:
@@ -232,16 +316,15 @@ def _artifact(path: Path) -> Artifact | None:
     return artifact if Path(artifact.path) == path.absolute() else None
 
 
-def _cache_bytes(specs: Sequence[TensorSpec], variant: Variant | None, case: Case, dims: Mapping[str, int]) -> int:
+def _cache_bytes(taken: Signature, sizes: Sizes) -> int:
     """Of the KV cache at the end of a run: as large as it would be as the input of the next."""
-    import numpy as np
-
-    if not caches(specs):
-        return 0
-    grown = 0 if measure_inputs.fixed_past(specs) else case.tokens
-    after = Case(batch=case.batch, tokens=1, past_tokens=case.past_tokens + grown)
-    values = [value for value in inputs_at(specs, variant, after, dims=dims) if value.name.startswith("past")]
-    return sum(prod(value.shape) * np.dtype(value.dtype).itemsize for value in values)
+    total = 0
+    for one in taken.past:
+        shape = list(sizes.shapes[one.name])
+        if "past" in one.axes and not taken.slots:
+            shape[one.axes.index("past")] += sizes.tokens or 0
+        total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
+    return total
 
 
 # --- pictures ------------------------------------------------------------------------------------------

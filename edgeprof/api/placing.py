@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
-from edgeprof.measure import tensors
+from edgeprof.inputs import tensors
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.measure.visit import request_of

@@ -12,14 +12,24 @@ import msgspec
 
 from edgeprof import counting, store
 from edgeprof.analysis import statistics
-from edgeprof.analysis.ledger import case_of
 from edgeprof.api import placing
+from edgeprof.api.filling import Found, found_fills
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.shaping import PhaseChoice, caches, case_for, inputs_at
+from edgeprof.api.shaping import (
+    Inputs,
+    PhaseChoice,
+    case_for,
+    of_file,
+    of_variant,
+    require_no_sizing,
+    signature_of,
+    signature_of_graph,
+    why_step_only,
+)
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
-from edgeprof.measure import inputs as measure_inputs
+from edgeprof.inputs import Load, Signature
 from edgeprof.measure import kernels
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
@@ -57,7 +67,7 @@ def profile(
     targets: Sequence[str] = (),
     *,
     seq: Sequence[int] = (),
-    batch: Sequence[int] = (1,),
+    batch: Sequence[int] = (),
     phase: PhaseChoice = "both",
     precision: Sequence[str] = (),
     threads: int | None = None,
@@ -83,7 +93,7 @@ def profile(
     Args:
         targets: exported names, artifact folders, or .onnx files; none means everything in `models`.
         seq: token lengths: processed at once in prefill, already in the KV cache in decode.
-        batch: batch sizes.
+        batch: batch sizes; none means 1, or what a file fixes.
         phase: "both" decodes where there is a KV cache.
         precision: which of the exported precisions; none means all.
         threads: of the runtime; None means every core that this process may use.
@@ -95,8 +105,8 @@ def profile(
         rounds: processes in which each point is visited.
         runs, min_time_s: both have to be reached before a visit ends.
         timeout_s: after so many seconds a visit is given up.
-        dims: sizes of dimensions that a foreign file gives no usual name.
-        inputs: .npy files to feed in place of made-up values, by input name.
+        dims: sizes of axes of a file from elsewhere, by symbol or by "<input>.<axis>".
+        inputs: files (.npy, .npz, .pb) to feed in place of made-up values, by input name.
         ops: afterwards, profile the operators of every point, and a matrix product in fp32 and int8 for comparison.
         name: of the run; a run that exists is taken up where it was left.
         models, out: folders to read artifacts from and to write the run into.
@@ -113,7 +123,7 @@ def profile(
         "--rounds": [rounds],
         "--runs": [runs],
         "--seq": seq,
-        "--batch": batch or [0],
+        "--batch": batch,
         "--threads": [threads or 1],
     }.items():
         _require_positive(option, given)
@@ -137,9 +147,10 @@ def profile(
         raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")
     artifacts = renamed(any_model(targets, models, precision))
     jobs: list[Job] = []
+    notes: list[str] = []
     for artifact in artifacts:
         progress(f"counting: {artifact.name} {artifact.precision}", None)
-        jobs += _jobs(artifact, ask)
+        jobs += _jobs(artifact, ask, notes)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
     placing.require_some(jobs, precision)
@@ -153,7 +164,7 @@ def profile(
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
-    return load_run(folder)
+    return msgspec.structs.replace(load_run(folder), notes=tuple(notes))
 
 
 def _make(
@@ -234,20 +245,34 @@ def _point_label(job: Job) -> str:
     load = job.workload
     length = load.past_tokens if load.phase == "decode" else load.tokens
     on = "" if job.target == CPU else f" on {job.target.provider}"
-    return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase} at {length} tokens"
+    at = f" at {length} tokens" if length else ""
+    return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase}{at}"
 
 
-def _jobs(artifact: Artifact, ask: Ask) -> list[Job]:
+# --- points --------------------------------------------------------------------------------------------
+
+
+def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
+    """The points of one model; what it cannot be asked for, if others can, is a note."""
     graph = counting.read(Path(artifact.path))
     if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
         refusals.require_no_library(graph, artifact.path)
+    taken = signature_of(artifact.inputs) if artifact.variant else signature_of_graph(graph)
+    phases, note = _phases(artifact, taken, ask.phase)
+    notes += [note] if note else []
     jobs: dict[tuple[str, Workload], Job] = {}
-    for phase in _phases(artifact, ask.phase):
-        for length in ask.seq or (0,):
-            for batch in ask.batch:
-                job = _job(artifact, graph, _case(artifact, phase, length, batch, ask), phase, ask)
+    found: Found | None = None
+    for phase in phases:
+        for length in ask.seq or (None,):
+            for batch in ask.batch or (None,):
+                inputs = _inputs(artifact, taken, Load(phase=phase, batch=batch, length=length), ask)
+                if artifact.variant is None:
+                    found = found or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
+                    inputs = inputs.refilled(taken, found.fills)
+                job = _job(artifact, graph, inputs, ask)
                 for target in ask.targets:  # two lengths may mean the same image
                     jobs.setdefault((target.provider, job.workload), _on(job, target))
+    notes += [found.note] if found and found.note else []
     files = _files(artifact, ask)
     return [msgspec.structs.replace(job, files=files) for job in jobs.values()]
 
@@ -258,29 +283,31 @@ def _on(job: Job, target: Target) -> Job:
     return msgspec.structs.replace(job, target=target, memory_predicted_bytes=predicted)
 
 
-def _phases(artifact: Artifact, wanted: PhaseChoice) -> list[Phase]:
-    if measure_inputs.fixed_past(artifact.inputs):
-        if wanted == "prefill":
-            raise UsageError(
-                f"{artifact.name} is one step of decode: its KV cache has a fixed size.", "Ask for --phase decode."
-            )
-        return ["decode"]
-    phases: list[Phase] = ["prefill"] if wanted != "decode" else []
-    if wanted != "prefill" and caches(artifact.inputs):
-        phases.append("decode")
-    return phases
+def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[list[Phase], str]:
+    """The phases that a model has of those asked for; and why one of them is missing that it might have had.
+
+    Raises:
+        UsageError: it is one step of decode, and prefill alone is asked for.
+    """
+    if not taken.caches:
+        return (["prefill"] if wanted != "decode" else []), ""
+    keeper = taken.step_only
+    if keeper is None:
+        return ["prefill", "decode"] if wanted == "both" else [wanted], ""
+    if wanted == "prefill":
+        raise UsageError(f"{artifact.name} {why_step_only(keeper)}", "Ask for --phase decode.")
+    return ["decode"], f"{artifact.name} {why_step_only(keeper)} So there is no prefill." if wanted == "both" else ""
 
 
-def _case(artifact: Artifact, phase: Phase, length: int, batch: int, ask: Ask) -> Case:
-    """The shape that a length and a batch size mean for a model, if it can be run there."""
+def _inputs(artifact: Artifact, taken: Signature, load: Load, ask: Ask) -> Inputs:
+    """What a model is given at a load, if it can be run there."""
     variant = artifact.variant
     if variant is None:
-        return case_of(phase, batch, length or measure_inputs.fixed_past(artifact.inputs))
-    if not length:
+        return of_file(taken, load, dims=ask.dims, given=ask.files)
+    if load.length is None:
         raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
-    if ask.dims:
-        raise UsageError(f"--dim is for .onnx files from elsewhere; {artifact.name} is sized by --seq and --batch.")
-    return case_for(artifact.name, variant, phase, batch, length)
+    require_no_sizing(artifact.name, ask.dims, ask.files)
+    return of_variant(taken, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length))
 
 
 def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
@@ -303,37 +330,27 @@ def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
     return files
 
 
-def _job(artifact: Artifact, graph: ModelProto, case: Case, phase: Phase, ask: Ask) -> Job:
+def _job(artifact: Artifact, graph: ModelProto, inputs: Inputs, ask: Ask) -> Job:
     """A point on the first provider, with what is counted of it beforehand."""
-    variant = artifact.variant
-    values = inputs_at(artifact.inputs, variant, case, dims=ask.dims, files=ask.files)
+    variant, sizes = artifact.variant, inputs.sizes
+    counted = counting.count(graph, sizes.shapes, inputs.flags)
+    tokens = sizes.tokens or counted.attended or sizes.frames
     workload = Workload(
-        phase=phase,
-        batch=_named(ask.dims, "batch") or case.batch,
-        tokens=case.tokens or _named(ask.dims, "tokens") or measure_inputs.token_length(values) or 1,
-        past_tokens=case.past_tokens,
-        threads=ask.threads,
+        phase=sizes.phase, batch=sizes.batch, tokens=tokens, past_tokens=sizes.past_tokens, threads=ask.threads
     )
-    counted = counting.count(graph, {value.name: value.shape for value in values})
-    macs = None if counted.uncounted else counted.macs
+    macs = None if counted.uncounted or counted.problems else counted.macs
+    if variant is not None:
+        case = Case(batch=sizes.batch, tokens=tokens or 0, past_tokens=sizes.past_tokens)
+        macs = family_of(variant).macs(variant, case, artifact.logits)
     return Job(
         artifact=artifact,
         workload=workload,
         target=ask.targets[0],
-        inputs=values,
+        inputs=inputs.values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         compile=ask.compile,
-        macs=macs if variant is None else family_of(variant).macs(variant, case, artifact.logits),
+        macs=macs,
+        fills=inputs.fills if variant is None else {},
         memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )
-
-
-def _named(dims: dict[str, int], role: str) -> int | None:
-    """The size that --dim gives for a role: under a usual name, or for tokens as the only one that is no batch."""
-    usual = measure_inputs.USUAL_SYMBOLS
-    found = [size for name, size in dims.items() if name.lower() in usual[role]]
-    others = [size for name, size in dims.items() if name.lower() not in usual["batch"]]
-    if role == "tokens" and not found and len(others) == 1:
-        return others[0]
-    return found[0] if found else None

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from edgeprof.api.exporting import Export
 from edgeprof.api.recipes import Judging, key_of, leaving_nothing, ordered, quantized
 from edgeprof.api.recipes import save_optimized as write_optimized
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import of_file, signature_of_artifact
 from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
-from edgeprof.measure import tensors
+from edgeprof.inputs import Load, tensors
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case
 from edgeprof.stages import baseline, graph, samples
@@ -151,11 +151,17 @@ def _feeds(base: Artifact, cases: Sequence[Case]) -> list[baseline.Candidate]:
     Raises:
         UsageError: it takes none of them.
     """
+    taken = signature_of_artifact(base)
     found: list[baseline.Candidate] = []
     refusal: UsageError | None = None
     for case in (*cases, Case(batch=1, tokens=0)):
         try:
-            values = inputs_at(base.inputs, None, case)
+            load = Load(
+                phase="decode" if case.past_tokens else "prefill",
+                batch=case.batch if case.tokens else None,
+                length=case.past_tokens or case.tokens or None,
+            )
+            values = of_file(taken, load).values
         except UsageError as problem:
             refusal = refusal or problem
             continue

@@ -20,6 +20,7 @@ class Run(Record, frozen=True, kw_only=True):
     points: tuple[Point, ...]
     operators: tuple[OperatorPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()
+    notes: tuple[str, ...] = ()  # what was asked for and could not be measured; of a run just made
 
     @property
     def failed(self) -> list[Point]:

@@ -1,21 +1,105 @@
-"""The inputs of a model at a shape: sizes from its family where that is known, else from the names in the file."""
+"""The inputs of a model at a load: sizes from its family where that is known, else from what the file tells."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from edgeprof import counting
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
-from edgeprof.measure import inputs as measure_inputs
-from edgeprof.schema import Case, InputValue, Phase, TensorSpec, Variant
+from edgeprof.inputs import Input, Load, Signature, Sizes, files, fill, resolve, signature
+from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, TensorSpec, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnx import ModelProto
 
 PhaseChoice = Literal["prefill", "decode", "both"]
 
 
-def caches(specs: Sequence[TensorSpec]) -> bool:
-    """Whether a graph takes a KV cache, and so can decode: by the name that the ecosystem gives it."""
-    return any(spec.name.startswith("past") for spec in specs)
+class Inputs(Record, frozen=True, kw_only=True):
+    """What one run of a model is given."""
+
+    sizes: Sizes
+    values: tuple[InputValue, ...]
+
+    @property
+    def flags(self) -> dict[str, NDArray[np.bool_]]:
+        """Inputs whose values decide what runs: counting has to know them."""
+        import numpy as np
+
+        chosen = (value for value in self.values if value.fill == "value" and value.dtype == "bool")
+        return {value.name: np.full(value.shape, bool(value.start)) for value in chosen}
+
+    def refilled(self, taken: Signature, chosen: Mapping[str, Fill]) -> Inputs:
+        """The same sizes, with other fills for inputs of unknown meaning."""
+        given = {value.name: value for value in self.values if value.fill == "file"}
+        return Inputs(sizes=self.sizes, values=fill(taken, self.sizes, given=given, chosen=chosen))
+
+    @property
+    def fills(self) -> dict[str, str]:
+        """What each input is filled with, in words."""
+        return {value.name: fill_text(value) for value in self.values}
+
+
+def fill_text(value: InputValue) -> str:
+    match value.fill:
+        case "token_ids":
+            return f"ids below {value.high:,}"
+        case "positions":
+            return "positions"
+        case "value":
+            return "whether there is a past" if value.dtype == "bool" else "the number of tokens"
+        case "normal":
+            return "normal values"
+        case "uniform":
+            return "values from 0 to 1"
+        case "file":
+            return Path(value.file).name
+    return value.fill
+
+
+def signature_of(specs: Sequence[TensorSpec]) -> Signature:
+    """What a graph takes that was exported here: its names tell."""
+    return signature(specs)
+
+
+def signature_of_graph(model: ModelProto) -> Signature:
+    """What any graph takes."""
+    return signature(counting.inputs(model), model, counting.outputs(model))
+
+
+def signature_of_artifact(artifact: Artifact) -> Signature:
+    """What an artifact takes; of a file from elsewhere the graph is read."""
+    if artifact.variant is not None:
+        return signature_of(artifact.inputs)
+    return signature_of_graph(counting.read(Path(artifact.path)))
+
+
+def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Path]) -> None:
+    """A model that was exported here has axes of known names, and values of its own.
+
+    Raises:
+        UsageError: sizes or values are given for it.
+    """
+    for option, values in (("--dim", dims), ("--input", given)):
+        if values:
+            raise UsageError(
+                f"{option} is for .onnx files from elsewhere; {name} is sized by --seq and --batch.",
+                f"Leave {option} out.",
+            )
+
+
+def why_step_only(keeper: Input) -> str:
+    """Why a decoder cannot prefill, from the input that keeps it from that: "is one step of decode: ..."."""
+    if keeper.meaning == "past":
+        size = keeper.spec.dims[keeper.axes.index("past")]
+        return f"is one step of decode: input '{keeper.name}' always holds {size} tokens."
+    return f"is one step of decode: input '{keeper.name}' takes 1 token."
 
 
 def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int) -> Case:
@@ -48,31 +132,38 @@ def _require_within(name: str, case: Case, most: int | None, only: int | None) -
         )
 
 
-def inputs_at(
-    specs: Sequence[TensorSpec],
-    variant: Variant | None,
-    case: Case,
+def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
+    """What a model of a known family is given at a shape."""
+    family = family_of(variant)
+    symbols = {dim for spec in taken.specs for dim in spec.dims if isinstance(dim, str)}
+    dims = {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
+    step = taken.caches and case.past_tokens and case.tokens == 1
+    load = Load(phase="decode" if step else "prefill", batch=case.batch)
+    sizes = resolve(taken, load, dims=dims)
+    vocabulary = family.summary(variant).vocabulary
+    rows = {one.name: vocabulary for one in taken.inputs if one.meaning == "ids" and vocabulary}
+    return Inputs(sizes=sizes, values=fill(taken, sizes, rows=rows))
+
+
+def of_file(
+    taken: Signature,
+    load: Load,
     *,
     dims: Mapping[str, int] | None = None,
-    files: Mapping[str, Path] | None = None,
-) -> tuple[InputValue, ...]:
-    """One value per input. `case.tokens` is 0 where no token length is asked for (a file that fixes its own).
+    given: Mapping[str, Path] | None = None,
+    chosen: Mapping[str, Fill] | None = None,
+) -> Inputs:
+    """What a file from elsewhere is given.
+
+    Args:
+        dims: sizes by symbol, or by "<input>.<axis>".
+        given: files with values, by input name; they also size axes that nothing else does.
+        chosen: fills that were found to give a result.
 
     Raises:
-        UsageError, UnknownName: as `measure.inputs.bind`.
+        UsageError, UnknownName: as `inputs.resolve`, `inputs.fill` and `inputs.files.given`.
     """
-    sizes, vocabulary = dict(dims or {}), 2
-    if variant is not None:
-        family = family_of(variant)
-        symbols = {dim for spec in specs for dim in spec.dims if isinstance(dim, str)}
-        sizes |= {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
-        vocabulary = family.summary(variant).vocabulary or vocabulary
-    return measure_inputs.bind(
-        specs,
-        batch=case.batch,
-        tokens=None if variant is not None or not case.tokens else case.tokens,
-        past_tokens=case.past_tokens,
-        vocabulary=vocabulary,
-        dims=sizes,
-        files=files,
-    )
+    values = files.given(taken.specs, given or {})
+    arrays = {name: value.shape for name, value in values.items()}
+    sizes = resolve(taken, load, dims=dims, arrays=arrays)
+    return Inputs(sizes=sizes, values=fill(taken, sizes, given=values, chosen=chosen))

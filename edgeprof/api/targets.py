@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from edgeprof import counting
 from edgeprof.errors import ModelFileError, UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
@@ -91,22 +92,22 @@ def foreign(path: Path) -> Artifact:
     Raises:
         ModelFileError: not a readable ONNX file, or its external data is missing or too short.
     """
-    model = graph.load(path)
+    proto, model = counting.read(path), graph.load(path)
     graph.require_external_data(model, path)
-    inputs = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    inputs = counting.inputs(proto)
     if not inputs:
         raise ModelFileError(f"{path} has no inputs.", "It cannot be profiled.")
     return Artifact(
         name=name_of(path),
         path=str(path.absolute()),
-        precision=graph.precision(model),
+        precision=counting.precision(proto),
         sha256=sha256_of(path),
         data_sha256=sha256_of_all(graph.data_files(model)),
-        params=graph.params(model),
+        params=counting.parameters(proto),
         weights="file",
         opset=graph.opset(model),
-        inputs=graph.specs(inputs),
-        outputs=graph.specs(list(model.graph.outputs)),
+        inputs=inputs,
+        outputs=counting.outputs(proto),
         count=graph.count(model),
     )
 

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from edgeprof.cli import signals
-from edgeprof.errors import EdgeprofError, UsageError
+from edgeprof.errors import EdgeprofError, UnknownSizes, UsageError
 from edgeprof.text import visible
 
 LONG_WORD = re.compile(r"\S{400,}")
@@ -22,7 +23,7 @@ def main() -> None:
         code = _run()
         sys.stdout.flush()
     except EdgeprofError as problem:
-        _fail(problem, str(problem), problem.exit_code)
+        _fail(problem, _with_command(problem), problem.exit_code)
     except KeyboardInterrupt as problem:
         _fail(problem, signals.sentence(), signals.code())
     except BrokenPipeError:  # nobody reads on, as of `edgeprof models --json | head`; typer also ends with 1 then
@@ -67,6 +68,14 @@ def _require_text(words: Sequence[str]) -> None:
 
 def _shortened(text: str) -> str:
     return LONG_WORD.sub(lambda word: f"{word[0][:20]}... ({len(word[0]):,} characters)", text)
+
+
+def _with_command(problem: EdgeprofError) -> str:
+    """The message; where options are missing, with the whole command to type."""
+    if not isinstance(problem, UnknownSizes):
+        return str(problem)
+    words = [word for option in problem.options for word in option]
+    return f"{problem.what} Run: {shlex.join(['edgeprof', *sys.argv[1:], *words])}"
 
 
 def _fail(problem: BaseException, sentence: str, code: int) -> None:

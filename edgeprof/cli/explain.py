@@ -16,12 +16,13 @@ def explain(
     seq: Annotated[
         str | None, typer.Option(help="Token length, default 512; several (16..131072) draw figures. Decode: cached.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Batch size.", min=1)] = 1,
-    phase: Annotated[str, typer.Option(help="prefill or decode.")] = "prefill",
+    batch: Annotated[int | None, typer.Option(help="Batch size; default 1, or what a file fixes.", min=1)] = None,
+    phase: Annotated[str | None, typer.Option(help="prefill (default) or decode (default of a decode step).")] = None,
     precision: Annotated[str | None, typer.Option(help="Of a variant's weights: fp32, fp16, bf16, int8, int4.")] = None,
     dim: Annotated[
-        list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
+        list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
     ] = None,
+    input: Annotated[list[str] | None, typer.Option(help="Size an input by a file: name=file.npy. Repeatable.")] = None,
     width: Annotated[int | None, typer.Option(help="Width of a mixer or embedding.", min=1)] = None,
     tokens: Annotated[int | None, typer.Option(help="Fixed token length of mixer-dense.", min=1)] = None,
     heads: Annotated[int | None, typer.Option(help="Heads of a mixer with attention.", min=1)] = None,
@@ -33,16 +34,17 @@ def explain(
     """Tell where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
     from edgeprof import api
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, numbers, sizes
+    from edgeprof.cli.options import choice, files, numbers, sizes
 
     lengths = numbers(seq, "--seq") if seq is not None else []
     found = api.explain(
         target,
         seq=lengths,
         batch=batch,
-        phase=choice(phase, "--phase", "prefill", "decode"),
+        phase=choice(phase, "--phase", "prefill", "decode") if phase is not None else None,
         precision=precision,
         dims=sizes(dim, "--dim", "sequence_length=512"),
+        inputs=files(input, "--input", "input_ids=ids.npy"),
         width=width,
         tokens=tokens,
         heads=heads,
@@ -101,9 +103,9 @@ def _show(found: "Explanation") -> None:
 def _run(ledger: "Ledger") -> str:
     from edgeprof import units
 
-    of = units.counted(ledger.tokens, "token")
+    of = f" of {units.counted(ledger.tokens, 'token')}" if ledger.tokens else ""
     after = f" after {ledger.past_tokens:,} cached" if ledger.phase == "decode" else ""
-    return f"{ledger.phase} of {of}{after}, batch {ledger.batch}, {ledger.precision}"
+    return f"{ledger.phase}{of}{after}, batch {ledger.batch}, {ledger.precision}"
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -155,7 +157,8 @@ def _some(amount: float, unit: "Callable[[float], str]") -> str:
 def _memory(ledger: "Ledger") -> str:
     from edgeprof import units
 
-    at = f"At {units.counted(ledger.length, 'cached token' if ledger.phase == 'decode' else 'token')}"
+    cached = "cached token" if ledger.phase == "decode" else "token"
+    at = f"At {units.counted(ledger.length, cached)}" if ledger.length else "At this size"
     cache = ledger.total("cache_bytes")
     parts = [f"{units.size(ledger.total('weights_bytes'))} weights"]
     if ledger.source == "graph":

@@ -15,7 +15,7 @@ def profile(
     seq: Annotated[
         str | None, typer.Option(help="Token lengths: 16,64,256 or 16..512x2. In decode: tokens cached.")
     ] = None,
-    batch: Annotated[str, typer.Option(help="Batch sizes.")] = "1",
+    batch: Annotated[str | None, typer.Option(help="Batch sizes; default 1, or what a file fixes.")] = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
@@ -39,9 +39,11 @@ def profile(
     min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 1.0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
     dim: Annotated[
-        list[str] | None, typer.Option(help="Size of a dimension of an .onnx file: name=512. Repeatable.")
+        list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
     ] = None,
-    input: Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy. Repeatable.")] = None,
+    input: Annotated[
+        list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")
+    ] = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, profile what every operator takes.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
@@ -57,7 +59,7 @@ def profile(
         run = api.profile(
             targets or (),
             seq=numbers(seq, "--seq") if seq is not None else (),
-            batch=numbers(batch, "--batch"),
+            batch=numbers(batch, "--batch") if batch is not None else (),
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             precision=words(precision, "--precision") if precision is not None else (),
             threads=threads,
@@ -84,6 +86,9 @@ def profile(
         _show(run.points)
         if run.operators:
             _show_operators(run.operators)
+        _show_fills(run.points)
+        for note in run.notes:
+            console.show_line((note, "yellow"))
         console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
         console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
     if run.failed:
@@ -115,7 +120,8 @@ def _show(points: "tuple[Point, ...]") -> None:
     for point in points:
         if point.status != "ok":
             on = f" on {point.provider}" if elsewhere else ""
-            label = f"{point.variant} {point.precision}{on}, {point.phase} at {units.counted(point.length, 'token')}"
+            at = f" at {units.counted(point.length, 'token')}" if point.length else ""
+            label = f"{point.variant} {point.precision}{on}, {point.phase}{at}"
             console.show_line((point.status, "red"), f": {label}: {point.error}")
 
 
@@ -128,7 +134,15 @@ def _columns(elsewhere: bool) -> list[tuple[str, str]]:
 
 def _row(record: "Point | OperatorPass", elsewhere: bool) -> list[str]:
     about = [record.variant, record.precision, *([record.provider] if elsewhere else [])]
-    return [*about, record.phase, str(record.batch), f"{record.length:,}"]
+    return [*about, record.phase, str(record.batch), f"{record.length:,}" if record.length else "unknown"]
+
+
+def _show_fills(points: "tuple[Point, ...]") -> None:
+    """With what the inputs of files from elsewhere were filled."""
+    from edgeprof.cli import console
+
+    for name, fills in dict.fromkeys((point.variant, point.fills) for point in points if point.fills):
+        console.show_line((f"Inputs of {name}: {fills}", "dim"))
 
 
 def _untold(points: "tuple[Point, ...]") -> list[str]:

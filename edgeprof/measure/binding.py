@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.measure import ort_values, pace, tensors
+from edgeprof.inputs import tensors
+from edgeprof.measure import ort_values, pace
 from edgeprof.schema import CPU, InputValue, Target
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edgeprof import counting
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure import tensors
+from edgeprof.inputs import tensors
 from edgeprof.measure.agreeing import agreement
 from edgeprof.measure.binding import Binding
 from edgeprof.measure.operators import NODE_END, last_runs

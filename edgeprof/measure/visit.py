@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgeprof.errors import EdgeprofError
+from edgeprof.inputs import signature
 from edgeprof.measure import operators
-from edgeprof.measure.inputs import fixed_past
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import ChildTimeout, call
 from edgeprof.schema import Measurement, OperatorPass, OperatorReading, Reading, Request
@@ -67,7 +67,7 @@ def request_of(job: Job) -> Request:
         files=job.files,
         stopping=job.stopping,
         nodes=given.nodes,
-        in_place=pinned or bool(fixed_past(job.artifact.inputs)),
+        in_place=pinned or bool(signature(job.artifact.inputs).slots),
     )
 
 

@@ -53,11 +53,11 @@ def _rows(growth: MeasuredGrowth) -> Iterator[tuple[str, ...]]:
     for point in growth.points:
         low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
         yield (
-            f"{point.tokens:,}",
+            f"{point.length:,}",
             units.macs(point.macs) if point.macs else "",
             units.duration(point.latency_median_s or 0.0),
             f"{units.duration(low)} to {units.duration(high)}",
-            units.duration(growth.latency_s.at(point.tokens)),
+            units.duration(growth.latency_s.at(point.length)),
             units.size(point.memory_working_bytes or 0),
-            units.size(growth.working_bytes.at(point.tokens)),
+            units.size(growth.working_bytes.at(point.length)),
         )

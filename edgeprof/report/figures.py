@@ -67,16 +67,20 @@ def _latency_ms(point: Point) -> Reading | None:
     return seconds and Reading(*(1e3 * value for value in seconds))
 
 
+def _tokens(point: Point) -> int:
+    """Of all sequences of one run; 0 where their length is not known."""
+    return point.batch * (point.tokens or 0)
+
+
 def _per_token_ms(point: Point) -> Reading | None:
-    seconds = _latency_s(point)
-    return seconds and Reading(*(1e3 * value / (point.batch * point.tokens) for value in seconds))
+    seconds, tokens = _latency_s(point), _tokens(point)
+    return Reading(*(1e3 * value / tokens for value in seconds)) if seconds and tokens else None
 
 
 def _tokens_per_s(point: Point) -> Reading | None:
-    seconds = _latency_s(point)
-    if seconds is None:
+    seconds, tokens = _latency_s(point), _tokens(point)
+    if seconds is None or not tokens:
         return None
-    tokens = point.batch * point.tokens
     return Reading(tokens / seconds.middle, tokens / seconds.high, tokens / seconds.low)
 
 
@@ -104,7 +108,7 @@ def _working(point: Point) -> Band | None:
 TOKENS = Scale("Token length", tick="{:,.0f}".format, base=2)
 CACHED_TOKENS = Scale("Tokens in the KV cache", tick="{:,.0f}".format, base=2)
 
-LENGTH = Axis(TOKENS, lambda point: _exact(point.length))
+LENGTH = Axis(TOKENS, lambda point: _exact(point.length or None))
 CACHED = Axis(CACHED_TOKENS, lambda point: _exact(point.length))
 PARAMS = Axis(Scale("Parameters", tick=units.count), lambda point: _exact(point.params))
 LATENCY = Axis(Scale("Latency (ms)"), _latency_ms)

@@ -35,7 +35,7 @@ class Ledger(Record, frozen=True, kw_only=True):
     precision: str
     phase: Phase
     batch: int
-    tokens: int
+    tokens: int | None  # None: the length of the sequence is not known
     past_tokens: int = 0
     layers: int | None = None  # number of blocks; None: not known (a graph)
     costs: tuple[Cost, ...]
@@ -60,8 +60,8 @@ class Ledger(Record, frozen=True, kw_only=True):
 
     @property
     def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
-        return self.past_tokens if self.phase == "decode" else self.tokens
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
+        return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
 
 class Crossover(Record, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ class Point(Record, frozen=True, kw_only=True):
     provider: str
     phase: Phase
     batch: int
-    tokens: int
+    tokens: int | None  # None: the length of the sequence is not known
     past_tokens: int
     threads: int
     status: Status
@@ -61,6 +61,7 @@ class Point(Record, frozen=True, kw_only=True):
     compile_s: float | None = None
     load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
     provider_library: str = ""  # of a provider that edgeprof does not know by itself
+    fills: str = ""  # of a file from elsewhere, what each input was filled with: "x: normal, mask: ones"
 
     @property
     def share(self) -> float | None:
@@ -83,8 +84,8 @@ class Point(Record, frozen=True, kw_only=True):
 
     @property
     def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
-        return self.past_tokens if self.phase == "decode" else self.tokens
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
+        return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
 
 class PlacedPoint(Record, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from edgeprof.schema.placing import CPU, Agreement, Placement, Target
 
 Phase = Literal["prefill", "decode"]
 Status = Literal["ok", "failed", "timeout", "unsupported"]
-Fill = Literal["token_ids", "ones", "zeros", "positions", "normal", "file"]
+Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]
 
 
 def _require_reading(status: Status, reading: object) -> None:
@@ -20,11 +20,13 @@ class InputValue(Record, frozen=True, kw_only=True):
     """A tensor the child makes (or reads from `file`), so that requests stay small."""
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: str  # as TensorSpec's
+    kind: Literal["tensor", "sequence", "optional", "map"] = "tensor"
+    shape: tuple[int, ...]  # of a sequence, each element's
     fill: Fill
-    start: int = 0  # "positions" count from here
+    start: int = 0  # "positions" count from here; what a "value" is
     high: int = 2  # "token_ids" are drawn below this
+    rows: int = 0  # of the table that "positions" index; 0: not known
     file: str = ""
     sha256: str = ""  # of the file
 
@@ -40,7 +42,7 @@ class StoppingRule(Record, frozen=True, kw_only=True):
 class Workload(Record, frozen=True, kw_only=True):
     phase: Phase
     batch: int
-    tokens: int  # processed in one run
+    tokens: int | None  # processed in one run; None: not known
     past_tokens: int = 0  # already in the KV cache
     threads: int
 
@@ -98,7 +100,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     provider: str
     phase: Phase
     batch: Count
-    tokens: Count
+    tokens: Count | None  # None: the length of the sequence is not known
     past_tokens: Count
     threads: Count
     round: Count
@@ -106,6 +108,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
     macs: Count | None = None
+    fills: dict[str, str] = {}  # of a file from elsewhere: what each input was filled with
     memory_predicted_bytes: Count | None = None  # working memory, counted on the graph
     emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     device: str = ""  # as the runtime or the driver names it
@@ -165,7 +168,7 @@ class OperatorPass(Record, frozen=True, kw_only=True):
     provider: str
     phase: Phase
     batch: Count
-    tokens: Count
+    tokens: Count | None  # None: the length of the sequence is not known
     past_tokens: Count
     threads: Count
     status: Status
@@ -185,8 +188,8 @@ class OperatorPass(Record, frozen=True, kw_only=True):
 
     @property
     def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode."""
-        return self.past_tokens if self.phase == "decode" else self.tokens
+        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
+        return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
 
 class KernelTime(Record, frozen=True, kw_only=True):

@@ -162,7 +162,7 @@ def test_a_graph_is_counted_without_its_weights(artifacts: dict[tuple[str, str],
     artifact = artifacts["bert", "fp32"]
     alone = shutil.copy(artifact.path, tmp_path / "alone.onnx")
     found = explain(str(alone), seq=[60])
-    assert (found.ledger.name, found.ledger.precision) == ("alone", "as stored")
+    assert (found.ledger.name, found.ledger.precision) == ("alone", "fp32")
     assert found.ledger.total("params") == artifact.params
     assert found.ledger.total("macs") == ledger(artifact.variant, case_of("prefill", 1, 60)).total("macs")
 
@@ -193,7 +193,7 @@ def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tupl
     found = explain(path, seq=[64, 512, 1024])
     assert [one.tokens for one in found.lengths] == [64, 512]
     assert (found.ledger.tokens, found.doubled) == (512, None)
-    assert "The graph does not work at 1,024 tokens: shapes in it do not fit together." in found.notes
+    assert any("does not run at 1,024 tokens" in note and "[1, 512, 128]" in note for note in found.notes)
     assert explain(path, seq=[256]).doubled
 
 
@@ -204,7 +204,7 @@ def test_a_folder_of_several_models_is_refused(models: Path) -> None:
 
 def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
     path = save(tmp_path / "named.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["batch", "channels"]}, "y")
-    with pytest.raises(UsageError, match="--dim 'channels=SIZE'"):
+    with pytest.raises(UsageError, match="--dim channels=16"):
         explain(str(path))
     assert explain(str(path), dims={"channels": 7}).ledger.live_bytes == 2 * 7 * 4
 

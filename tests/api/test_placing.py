@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprof import process
 from edgeprof.api.placing import misfit, prepared
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure import tensors
+from edgeprof.inputs import tensors
 from edgeprof.measure.placing import PlacingReading, PlacingRequest, held
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.measure.visit import measure, measure_operators, request_of

@@ -157,14 +157,14 @@ def save(path: Path, dims: list[int | str], ids: bool = False) -> Path:
         (["N", "T", 8], {"seq": [5], "batch": [3]}, 3, 5, 15),
         (["batch_size", "sequence_length", 8], {"dims": {"sequence_length": 5}}, 1, 5, 5),
         (["batch_size", "frames", 8], {"dims": {"frames": 5}}, 1, 5, 5),
-        (["rows", "frames", 8], {"dims": {"rows": 2, "frames": 5}, "seq": [5]}, 1, 5, 10),
+        (["rows", "frames", 8], {"dims": {"rows": 2, "frames": 5}, "seq": [5]}, 2, 5, 10),
         (["batch_size", "seq", 8], {"dims": {"batch_size": 4, "seq": 5}}, 4, 5, 20),
-        (["batch_size", 8], {}, 1, 1, 1),
-        ([6, 8], {}, 1, 1, 6),
+        (["batch_size", 8], {}, 1, None, 1),
+        ([6, 8], {}, 1, None, 6),
     ],
 )
 def test_the_token_dimension_of_a_foreign_file(
-    dims: list[int | str], options: dict[str, Any], batch: int, tokens: int, rows: int, tmp_path: Path
+    dims: list[int | str], options: dict[str, Any], batch: int, tokens: int | None, rows: int, tmp_path: Path
 ) -> None:
     """Every row of 8 is multiplied by 8 x 8 weights."""
     file = save(tmp_path / "foreign.onnx", dims)
@@ -182,16 +182,14 @@ def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_point_that_fails_is_a_record_and_the_run_goes_on(tmp_path: Path) -> None:
-    bad = save(tmp_path / "bad.onnx", ["batch_size", "sequence_length"], ids=True)
+    bad = save(tmp_path / "bad.onnx", ["batch_size", "sequence_length", 9])  # its weights have eight rows
     good = save(tmp_path / "good.onnx", ["batch_size", "sequence_length"], ids=True)
-    model = onnx.load(bad)
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((1, 8), np.float32), "w"))
-    onnx.save(model, bad)
     run = profile([str(bad), str(good)], seq=[64], out=tmp_path / "reports", **QUICK)
     assert {(point.variant, point.status) for point in run.points} == {("bad", "failed"), ("good", "ok")}
     (failed,) = run.failed
     assert failed.latency_median_s is None
-    assert "indices element out of data bounds" in failed.error
+    assert "MatMul" in failed.error
+    assert failed.macs is None
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -247,10 +245,10 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
     ("targets", "options", "kind", "message"),
     [
         (["bert-tiny"], {}, UsageError, "No token length is given"),
-        (["bert-tiny"], {"seq": [0]}, UsageError, "--seq has to be at least 1"),
-        (["bert-tiny"], {"seq": [4, -1]}, UsageError, "--seq has to be at least 1"),
-        (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be at least 1"),
-        (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be at least 1"),
+        (["bert-tiny"], {"seq": [0]}, UsageError, "--seq has to be 1 to"),
+        (["bert-tiny"], {"seq": [4, -1]}, UsageError, "--seq has to be 1 to"),
+        (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be 1 to"),
+        (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be 1 to"),
         (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, and 513 tokens are asked for"),
         (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new tokens"),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
@@ -298,7 +296,7 @@ def test_an_artifact_that_lost_its_weights_says_so(models: Path, tmp_path: Path)
     ("damage", "message"),
     [
         (lambda file: file.write_bytes(b"no graph"), r"is not a readable ONNX file"),
-        (lambda file: file.write_bytes(b""), r"has no inputs|is not a readable ONNX file"),
+        (lambda file: file.write_bytes(b""), r"is not an ONNX file, or an empty one"),
         (lambda file: file.write_bytes(file.read_bytes()[:2000]), r"is not a readable ONNX file"),
         (lambda file: file.with_name("model.onnx.data").unlink(), r"keeps its weights in model\.onnx\.data"),
         (lambda file: file.with_name("model.onnx.data").write_bytes(b"short"), r"is shorter than model\.onnx says"),

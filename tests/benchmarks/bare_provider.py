@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edgeprof.measure import tensors
+from edgeprof.inputs import tensors
 from edgeprof.providers.plugins import register
 from tests.benchmarks.placing import request as asked
 

@@ -11,7 +11,7 @@ from statistics import median
 import msgspec
 import onnxruntime
 
-from edgeprof.measure import tensors
+from edgeprof.inputs import tensors
 from edgeprof.providers.session import open_session
 from edgeprof.schema import InputValue, Record
 

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from edgeprof import process
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import of_variant, signature_of
 from edgeprof.api.targets import one_model
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.providers.resolve import resolve
@@ -60,15 +60,15 @@ def _receipts(work: Path) -> list[str]:
 
 def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
-    values = inputs_at(artifact.inputs, artifact.variant, Case(batch=1, tokens=TOKENS[name]))
-    shapes = {value.name: value.shape for value in values}
-    made = tailored(artifact, target, shapes, work / "cache" / "graphs")
+    case = Case(batch=1, tokens=TOKENS[name])
+    inputs = of_variant(signature_of(artifact.inputs), artifact.variant, case)
+    made = tailored(artifact, target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
         model=made.path,
         weights_folder=made.weights_folder,
         target=target,
         threads=os.cpu_count() or 1,
-        inputs=values,
+        inputs=inputs.values,
         stopping=StoppingRule(),
     )
 

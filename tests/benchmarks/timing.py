@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import of_file, of_variant, signature_of_artifact
 from edgeprof.api.targets import foreign
+from edgeprof.inputs import Load
 from edgeprof.measure import machine
-from edgeprof.schema import Case, Variant, encode
+from edgeprof.schema import Case, Phase, Variant, encode
 from tests.benchmarks.harness import HERE, python
 from tests.benchmarks.lengths_loop import Request, Shape
 
@@ -18,8 +19,15 @@ MIN_TIME_S = 0.25
 
 def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple[Shape, ...]:
     """The same values for every file made of one model, in the types that this file takes."""
-    inputs = foreign(model).inputs
-    return tuple(inputs_at(inputs, variant, case) for case in cases)
+    taken = signature_of_artifact(foreign(model))
+    if variant is not None:
+        return tuple(of_variant(taken, variant, case).values for case in cases)
+    phases: list[Phase] = ["decode" if case.past_tokens else "prefill" for case in cases]
+    loads = [
+        Load(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
+        for phase, case in zip(phases, cases, strict=True)
+    ]
+    return tuple(of_file(taken, load).values for load in loads)
 
 
 def time_lengths(model: Path, wanted: tuple[Shape, ...], work: Path) -> list[float]:

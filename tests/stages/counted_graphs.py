@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import onnx
 
 from edgeprof import counting
-from edgeprof.api.shaping import inputs_at
+from edgeprof.api.shaping import of_variant, signature_of
 from edgeprof.families import family_of
 from edgeprof.schema import Case, Variant
 
@@ -14,8 +14,7 @@ def require_counts(graph: onnx.ModelProto, variant: Variant, cases: Sequence[Cas
     """Parameters once, MACs at every shape."""
     family, specs = family_of(variant), counting.inputs(graph)
     for case in cases:
-        shapes = {value.name: value.shape for value in inputs_at(specs, variant, case)}
-        counted = counting.count(graph, shapes)
+        counted = counting.count(graph, of_variant(signature_of(specs), variant, case).sizes.shapes)
         assert not counted.uncounted
         assert counted.macs == family.macs(variant, case), (variant.config, case)
         assert counted.params == family.params(variant), variant.config

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeprof.errors import UsageError
-from edgeprof.measure.tensors import make
+from edgeprof.inputs.tensors import make
 from edgeprof.schema import Fill, InputValue
 
 

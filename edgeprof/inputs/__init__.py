@@ -1,0 +1,15 @@
+"""What a graph takes: what each input means, how large it is in a run, and what values it gets.
+
+roles     what an input and its axes mean: by its name, and by what the graph does with it
+symbols   what an axis is called, and what people mean by that
+sizes     a size for every axis, from what is asked, what the file fixes, and what goes together
+fills     which values an input gets where nobody gives it any
+files     values from .npy, .npz and .pb files
+tensors   the arrays themselves (also in the measuring child: imports numpy alone)
+"""
+
+from edgeprof.inputs.fills import fill
+from edgeprof.inputs.roles import Axis, Input, Signature, signature
+from edgeprof.inputs.sizes import Load, Sizes, resolve
+
+__all__ = ["Axis", "Input", "Load", "Signature", "Sizes", "fill", "resolve", "signature"]

@@ -1,0 +1,318 @@
+"""What an input and its axes mean: by its name, else by what the graph does with it.
+
+Names are those of transformers, optimum, onnxruntime-genai, tf2onnx, Keras and the vendors' tools. An input whose name
+is known means the same whatever its axes are called; one whose name is not may still be known by the table that it
+indexes. Which axis of a KV cache counts its tokens is read off the symbols, the outputs and the mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgeprof.inputs.symbols import Axis, meaning, names_in
+from edgeprof.schema import Record, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+Meaning = Literal[
+    "ids", "mask", "positions", "kinds", "past", "vectors", "pixels", "audio", "flag", "length", "index", "other"
+]
+"""`kinds`: token types; `vectors`: embeddings or hidden states; `flag`: whether the cache is used; `length`: a count of
+tokens as a number; `index`: looks up a table, of which nothing else is known."""
+
+__all__ = ["Axis", "Input", "Meaning", "Signature", "signature"]
+
+
+class Input(Record, frozen=True, kw_only=True):
+    """One input of a graph, and what it means."""
+
+    spec: TensorSpec
+    meaning: Meaning
+    axes: tuple[Axis, ...]
+    rows: int | None = None  # of the smallest table that it indexes
+    table: str = ""  # the name of that table
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def known(self) -> bool:
+        """Whether its meaning tells what values it takes."""
+        return self.meaning != "other"
+
+
+class Signature(Record, frozen=True, kw_only=True):
+    """What a graph takes."""
+
+    inputs: tuple[Input, ...]
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        return tuple(one.spec for one in self.inputs)
+
+    @property
+    def past(self) -> tuple[Input, ...]:
+        """The KV cache among the inputs."""
+        return tuple(one for one in self.inputs if one.meaning == "past")
+
+    @property
+    def caches(self) -> bool:
+        """Whether the graph takes a KV cache, and so can decode."""
+        return bool(self.past)
+
+    def fixed(self, role: Axis) -> int | None:
+        """The size that the file fixes for a role, where it does."""
+        return next((dim for _, _, dim in self.axes_of(role) if isinstance(dim, int)), None)
+
+    def axes_of(self, *roles: Axis) -> list[tuple[Input, int, int | str]]:
+        """Every axis of these roles: its input, its index, and its size or symbol. Batches of positions may be 1."""
+        return [
+            (one, axis, one.spec.dims[axis])
+            for one in self.inputs
+            for axis, role in enumerate(one.axes)
+            if role in roles and not (role == "batch" and one.meaning == "positions" and one.spec.dims[axis] == 1)
+        ]
+
+    @property
+    def slots(self) -> int:
+        """Tokens that a KV cache of fixed size has room for, the new one included; 0: there is no such cache.
+
+        Its mask tells which slots hold something, and is as long as the cache. Where a cache grows, a graph that fixes
+        all sizes has a longer mask: by the new tokens.
+        """
+        past = self.fixed("past")
+        return past if past and past == self.fixed("total") else 0
+
+    @property
+    def step_only(self) -> Input | None:
+        """The input that keeps a decoder from prefill: it takes one new token, or a cache that is never empty."""
+        if not self.caches:
+            return None
+        for one, _, dim in self.axes_of("tokens"):
+            if dim == 1 and one.meaning in ("ids", "vectors"):
+                return one
+        return next((one for one, _, dim in self.axes_of("past") if isinstance(dim, int) and dim > 0), None)
+
+    @property
+    def sized_by_length(self) -> bool:
+        """Whether a token length can be chosen: some axis that it would size is dynamic."""
+        return any(isinstance(dim, str) for _, _, dim in self.axes_of("tokens", "past", "total", "source", "frames"))
+
+
+def signature(
+    specs: Sequence[TensorSpec], model: onnx.ModelProto | None = None, outputs: Sequence[TensorSpec] = ()
+) -> Signature:
+    """What each input means.
+
+    Args:
+        model: the graph, where names may not be enough: tables that inputs index are looked for in it.
+        outputs: tell along which axis a KV cache grows.
+    """
+    tables = _tables(model) if model is not None else {}
+    decodes_beside = any(_plain(spec.name).startswith("decoder_") for spec in specs)
+    found = [_read(spec, tables.get(spec.name), decodes_beside) for spec in specs]
+    return Signature(inputs=tuple(_with_past_axes(one, outputs) for one in found))
+
+
+# --- by name -------------------------------------------------------------------------------------------------
+
+
+def _plain(name: str) -> str:
+    """ "serving_default_input_ids:0" -> "input_ids": without what tools put around a name."""
+    name = re.sub(r":\d+$", "", name.lower()).rsplit("/", 1)[-1]
+    return re.sub(r"^serving_default_|\.\d+$", "", name) or name
+
+
+NAMES: tuple[tuple[str, str, Meaning], ...] = (
+    (r"use_cache.*|.*_branch|is_(first|prefill|decode).*", "b", "flag"),
+    (r".*mask.*", "bif", "mask"),
+    (r".*position.*|cache_pos", "i", "positions"),
+    (r".*(_lens?|length|lengths|seqlens_k|num_(tokens|frames)).*", "i", "length"),
+    (r".*(past|cache|pkv|kv_state|(^|_)mems?(_|\d|$)).*", "fi", "past"),
+    (r".*(token_?type|segment|input_type|type_id).*", "i", "kinds"),
+    (r".*(ids?|tokens?|words?|src|tgt|prompt)(_?\d+)?", "i", "ids"),
+    (r".*(embeds?|embeddings?|hidden_states?|encoder_outputs?)(_?\d+)?", "f", "vectors"),
+    (r".*(pixel|image|img).*", "fi", "pixels"),
+    (r".*(input_features|input_values|mel|audio|waveform|speech|wav|fbank).*", "fi", "audio"),
+)
+"""A pattern of a name, kinds of numbers (b, i, f), and what such an input means; the first that fits decides."""
+
+
+def _read(spec: TensorSpec, table: tuple[str, int] | None, decodes_beside: bool) -> Input:
+    plain, kind = _plain(spec.name), _kind(spec.dtype)
+    meant: Meaning = "other"
+    if spec.kind == "tensor":
+        meant = next((it for pattern, kinds, it in NAMES if kind in kinds and re.fullmatch(pattern, plain)), "other")
+        if meant == "length" and len(spec.dims) > 1:
+            meant = "ids" if table else "other"
+        if meant == "flag" and len(spec.dims) > 1:
+            meant = "other"
+        if meant == "past" and len(spec.dims) < 3:
+            meant = "other"
+        if meant == "other" and table is not None and kind == "i":
+            meant = "ids" if len(spec.dims) == 2 else "index"
+    source = "encoder" in plain or (decodes_beside and not plain.startswith("decoder") and meant in ("ids", "mask"))
+    axes = _axes(spec, plain, meant)
+    if source:
+        axes = tuple("source" if role in ("tokens", "total") else role for role in axes)
+    name, rows = table or ("", None)
+    return Input(spec=spec, meaning=meant, axes=axes, rows=rows, table=name)
+
+
+def _kind(dtype: str) -> str:
+    if dtype == "bool":
+        return "b"
+    if re.fullmatch(r"u?int\d+", dtype):
+        return "i"
+    return "f" if "float" in dtype else ""
+
+
+def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
+    """What the axes count where the input's meaning tells, else what their symbols usually mean."""
+    dims = spec.dims
+    match meant, len(dims):
+        case "ids" | "kinds", 1:
+            return ("tokens",)
+        case "ids" | "kinds" | "positions", 2:
+            return ("batch", "tokens")
+        case "ids" | "kinds", 3:
+            return ("batch", "", "tokens")
+        case "positions", 1:
+            return ("tokens",)
+        case "positions", 3:
+            return ("", "batch", "tokens")
+        case "mask", 1:
+            return ("total",)
+        case "mask", 2:
+            return ("batch", "total")
+        case "mask", 3:
+            return ("batch", "height", "width") if "pixel" in plain else ("batch", "tokens", "total")
+        case "mask", 4:
+            return ("batch", "", "tokens", "total")
+        case "vectors", 2:
+            return ("tokens", "")
+        case "vectors", 3:
+            return ("batch", "tokens", "")
+        case "pixels", 4:
+            return ("batch", *_image(dims[1:]))
+        case "pixels", 5:
+            return ("batch", "", *_image(dims[2:]))
+        case "audio", 2:
+            return ("batch", "frames")
+        case "audio", 3:
+            return ("batch", *_longer(dims[1:]))
+        case "audio", 4:
+            return ("batch", "", *_longer(dims[2:]))
+        case "index", 1:
+            return ("batch",)
+    return tuple(meaning(str(dim), axis) if names_in(str(dim)) == [dim] else "" for axis, dim in enumerate(dims))
+
+
+CHANNELS = (1, 3, 4)
+
+
+def _image(dims: Sequence[int | str]) -> tuple[Axis, Axis, Axis]:
+    """Channels stand first, or last where that is a size that only channels have."""
+    last = dims[2] in CHANNELS and dims[0] not in CHANNELS
+    return ("height", "width", "") if last else ("", "height", "width")
+
+
+def _longer(dims: Sequence[int | str]) -> tuple[Axis, Axis]:
+    """[features, frames] or [frames, features]: the dynamic one counts frames, else the longer one."""
+    match tuple(dims):
+        case (str(), int()):
+            return ("frames", "")
+        case (int(features), int(frames)) if features > frames:
+            return ("frames", "")
+    return ("", "frames")
+
+
+# --- the KV cache --------------------------------------------------------------------------------------------
+
+
+def _with_past_axes(one: Input, outputs: Sequence[TensorSpec]) -> Input:
+    """Which axes of a cache count the batch and its tokens: [batch, heads, past, size] unless something tells else."""
+    if one.meaning != "past":
+        return one
+    dims, plain = one.spec.dims, _plain(one.spec.name)
+    rank = len(dims)
+    packed = rank == 5 and dims[0] == 2  # keys and values in one tensor
+    batch = 1 if packed else 0
+    past = _growing(one.spec, outputs, batch) if "float" in one.spec.dtype else None
+    if past is None:
+        past = rank - 2
+    role: Axis = "source" if re.search(r"encoder|cross", plain) else "past"
+    axes: list[Axis] = [""] * rank
+    axes[batch], axes[past] = "batch", role
+    return Input(spec=one.spec, meaning="past", axes=tuple(axes), rows=one.rows, table=one.table)
+
+
+def _growing(spec: TensorSpec, outputs: Sequence[TensorSpec], batch: int) -> int | None:
+    """The axis along which a cache grows: by its symbol, the only dynamic one, or longer in an output."""
+    dims = spec.dims
+    dynamic = [axis for axis, dim in enumerate(dims) if isinstance(dim, str) and axis != batch]
+    usual = [axis for axis in dynamic if _counts_past(str(dims[axis]), axis)]
+    if len(usual) == 1:
+        return usual[0]
+    if len(dynamic) == 1:
+        return dynamic[0]
+    for output in outputs:
+        if len(output.dims) != len(dims) or output.dtype != spec.dtype:
+            continue
+        longer = [
+            axis
+            for axis, (before, after) in enumerate(zip(dims, output.dims, strict=True))
+            if isinstance(before, int) and isinstance(after, int) and after > before
+        ]
+        same = sum(before == after for before, after in zip(dims, output.dims, strict=True))
+        if len(longer) == 1 and same == len(dims) - 1:
+            return longer[0]
+    return None
+
+
+def _counts_past(symbol: str, axis: int) -> bool:
+    return any(meaning(name, axis) in ("past", "total", "source") for name in names_in(symbol))
+
+
+# --- by what the graph does ----------------------------------------------------------------------------------
+
+PASSED_ON = {"Cast", "Clip", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+"""Operators between an input and the table that it indexes; the ids stay ids."""
+
+LOOKUPS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "Gather": ((1, 0),),
+    "GatherBlockQuantized": ((1, 0),),
+    "EmbedLayerNormalization": ((0, 2), (1, 4)),
+}
+"""Operators that look up: which input holds indices, and which the table."""
+
+
+def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
+    """The smallest table that each graph input indexes: its name, and its rows."""
+    graph = model.graph
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    ids = {value.name: value.name for value in graph.input if value.name not in sizes}
+    found: dict[str, tuple[str, int]] = {}
+    for node in graph.node:
+        if not node.output:
+            continue
+        if node.op_type == "Constant":
+            sizes[node.output[0]] = next((tuple(one.t.dims) for one in node.attribute if one.name == "value"), ())
+        elif node.op_type in ("Identity", "DequantizeLinear", "Cast") and node.input and node.input[0] in sizes:
+            sizes[node.output[0]] = sizes[node.input[0]]
+        elif node.op_type in PASSED_ON and node.input and node.input[0] in ids:
+            ids[node.output[0]] = ids[node.input[0]]
+        for at, table in LOOKUPS.get(node.op_type, ()):
+            if len(node.input) > max(at, table) and node.input[at] in ids and _axis(node) == 0:
+                shape, taker = sizes.get(node.input[table], ()), ids[node.input[at]]
+                if shape and (taker not in found or shape[0] < found[taker][1]):
+                    found[taker] = (node.input[table], shape[0])
+    return found
+
+
+def _axis(node: Any) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name in ("axis", "gather_axis")), 0)

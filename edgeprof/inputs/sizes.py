@@ -1,0 +1,368 @@
+"""A size for every axis of a graph's inputs: from what is asked, what the file fixes, and what goes together.
+
+Asked for by name (`--dim`) comes first, then a file's own array, then what the file fixes, then what the axis means
+(`--seq`, `--batch`), then what the same symbol has elsewhere, or an expression of such symbols. What is left is not
+guessed: all of it is named at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgeprof.errors import UnknownName, UnknownSizes, UsageError
+from edgeprof.inputs.roles import Axis, Input, Signature
+from edgeprof.inputs.symbols import evaluate, meaning, names_in
+from edgeprof.schema import Phase, Record, TensorSpec
+
+BY_LENGTH: tuple[Axis, ...] = ("tokens", "past", "total", "source", "frames")
+"""What a token length sizes."""
+
+HEIGHT_AND_WIDTH: tuple[Axis, ...] = ("height", "width")
+
+SUGGESTED: Mapping[Axis, int] = {"batch": 1, "height": 224, "width": 224}
+SUGGESTED_OTHERWISE = 16
+
+
+class Load(Record, frozen=True, kw_only=True):
+    """What is asked for: None leaves it to the file."""
+
+    phase: Phase = "prefill"
+    batch: int | None = None
+    length: int | None = None  # tokens at once in prefill, cached ones in decode
+
+
+class Sizes(Record, frozen=True, kw_only=True):
+    """The shape of every input, by name; and what of it counts batch and tokens."""
+
+    shapes: dict[str, tuple[int, ...]]
+    phase: Phase
+    batch: int
+    tokens: int | None  # processed in one run; None: no axis of the inputs counts them
+    past_tokens: int = 0
+    frames: int | None = None  # of audio, where they can be chosen: a length where nothing tells that in tokens
+
+
+def resolve(
+    taken: Signature,
+    load: Load,
+    *,
+    dims: Mapping[str, int] | None = None,
+    arrays: Mapping[str, tuple[int, ...]] | None = None,
+) -> Sizes:
+    """Find the shape of every input.
+
+    Args:
+        dims: sizes by symbol, or by "<input>.<axis>" (`--dim`).
+        arrays: shapes of the arrays that are given for inputs (`--input`).
+
+    Raises:
+        UnknownSizes: axes without a size, all of them.
+        UnknownName: `dims` names what no input has.
+        UsageError: what is asked contradicts the file or itself, or nothing in the graph takes it.
+    """
+    return _Resolver(taken, load, dims or {}, arrays or {}).sizes()
+
+
+class _Resolver:
+    def __init__(
+        self, taken: Signature, load: Load, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        self.taken, self.load, self.dims, self.arrays = taken, load, dims, arrays
+        self.used: set[str] = set()
+        self.symbols: dict[str, int] = {}
+        self.meant = {  # symbols of axes that the name of their input tells the meaning of
+            dim
+            for one in taken.inputs
+            if one.known
+            for dim, role in zip(one.spec.dims, one.axes, strict=True)
+            if role and dim and isinstance(dim, str)
+        }
+        self._check_request()
+        self.given = {
+            (one.name, axis): size
+            for one in taken.inputs
+            for axis in range(len(one.spec.dims))
+            if (size := self._given(one.spec, axis)) is not None
+        }
+        self.roles = self._role_sizes()
+
+    def sizes(self) -> Sizes:
+        for one in sorted(self.taken.inputs, key=lambda one: not one.known):  # a known meaning tells more than a symbol
+            for axis, dim in enumerate(one.spec.dims):
+                if isinstance(dim, str) and dim and (size := self._by_itself(one, axis)) is not None:
+                    self.symbols.setdefault(dim, size)
+        shapes, unknown = {}, []
+        for one in self.taken.inputs:
+            found = [self._size(one, axis) for axis in range(len(one.spec.dims))]
+            unknown += [(one, axis) for axis, size in enumerate(found) if size is None]
+            shapes[one.name] = tuple(size or 0 for size in found)
+        if unknown:
+            raise self._unknown(unknown)
+        self._refuse_unused()
+        return Sizes(
+            shapes=shapes,
+            phase=self.load.phase,
+            batch=self._batch(shapes),
+            tokens=self._tokens(shapes),
+            past_tokens=self.roles.get("past", 0) - bool(self.taken.slots),
+            frames=self.roles.get("frames") if self._chosen("frames") else None,
+        )
+
+    # --- what is asked -----------------------------------------------------------------------------------
+
+    def _check_request(self) -> None:
+        taken, load = self.taken, self.load
+        for name, size in self.dims.items():
+            if size < 0:
+                raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
+        if load.phase == "decode" and not taken.caches:
+            raise UsageError("The model takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+        if load.phase == "prefill" and (keeper := taken.step_only):
+            fixed = keeper.spec.dims[keeper.axes.index("past" if keeper.meaning == "past" else "tokens")]
+            what = "1 new token" if keeper.meaning != "past" else f"{fixed} cached tokens"
+            raise UsageError(
+                f"The model is one step of decode: input '{keeper.name}' takes {what}.", "Ask for --phase decode."
+            )
+
+    def _given(self, spec: TensorSpec, axis: int) -> int | None:
+        """A size that is stated for this very axis: by --dim, by an array, or by the file."""
+        dim, place = spec.dims[axis], _place(spec, axis)
+        size = next((self._read(name) for name in (place, dim) if isinstance(name, str) and name in self.dims), None)
+        if size is None and isinstance(dim, str):
+            size = evaluate(dim, lambda name: self._read(name) if name in self.dims else None)
+        if isinstance(dim, int):
+            if size not in (None, dim):
+                raise self._fixed(spec, axis, size)
+            size = dim
+        if spec.name in self.arrays and spec.kind == "tensor":
+            shape = self.arrays[spec.name]
+            if len(shape) != len(spec.dims) or size not in (None, shape[axis]):
+                raise misfit(spec, shape)
+            size = shape[axis]
+        return size
+
+    def _read(self, name: str) -> int:
+        self.used.add(name)
+        return self.dims[name]
+
+    # --- roles -------------------------------------------------------------------------------------------
+
+    def _role_sizes(self) -> dict[Axis, int]:
+        """What each role comes to. A file that fixes a size is taken as it is, unless another one is asked for."""
+        load, stated = self.load, self._stated()
+        decode, slots = load.phase == "decode", self.taken.slots
+        sizes: dict[Axis, int] = {role: stated[role] for role in HEIGHT_AND_WIDTH if role in stated}
+        batch = self._agreed("batch", load.batch, stated.get("batch"), 1)
+        sizes["batch"] = 1 if batch is None else batch
+        if self.taken.caches:
+            held = None if load.length is None or not decode else load.length + bool(slots)
+            past = self._agreed("past", held, stated.get("past"), 0 if not decode else None)
+        else:
+            past = 0
+        total = stated.get("total")
+        if decode and past is None and total is not None:
+            past = total - stated.get("tokens", 1)
+        wanted = 1 if decode else load.length
+        tokens = self._agreed("tokens", wanted, stated.get("tokens"), None)
+        if tokens is None and total is not None and past is not None:
+            tokens = total - past
+        if past is not None and self.taken.caches:
+            sizes["past"] = past
+        if tokens is not None:
+            sizes["tokens"] = tokens
+            if past is not None:
+                sizes["total"] = self._agreed("total", past if slots else past + tokens, total, None) or 0
+        elif total is not None:
+            sizes["total"] = total
+        counts_frames = not self.taken.axes_of("tokens", "past", "total")
+        for role in ("source", "frames"):
+            length = load.length if role == "frames" and counts_frames else None
+            size = self._agreed(role, length, stated.get(role), load.length or tokens)
+            if size is not None:
+                sizes[role] = size
+        return sizes
+
+    def _stated(self) -> dict[Axis, int]:
+        """What --dim, arrays and the file say of each role; of several, the first."""
+        found: dict[Axis, int] = {}
+        for one in self.taken.inputs:
+            for axis, role in enumerate(one.axes):
+                size = self.given.get((one.name, axis))
+                broadcast = role == "batch" and one.meaning == "positions" and size == 1
+                if role and size is not None and not broadcast:
+                    found.setdefault(role, size)
+        return found
+
+    def _agreed(self, role: Axis, asked: int | None, stated: int | None, otherwise: int | None) -> int | None:
+        """What is asked for, if nothing else is stated; else what is stated.
+
+        Raises:
+            UsageError: both are there and differ.
+        """
+        if asked is None:
+            return otherwise if stated is None else stated
+        if stated is not None and stated != asked:
+            raise self._contradicted(role, asked, stated)
+        return asked
+
+    def _contradicted(self, role: Axis, asked: int, stated: int) -> UsageError:
+        for one, axis, dim in self.taken.axes_of(role):
+            if self.given.get((one.name, axis)) != stated:
+                continue
+            if isinstance(dim, int):
+                return self._fixed(one.spec, axis, asked)
+            if one.name in self.arrays:
+                return misfit(one.spec, self.arrays[one.name])
+            option = "--batch" if role == "batch" else "--seq"
+            return UsageError(
+                f"--dim makes axis {axis} of input '{one.name}' {stated}, and {option} {asked}.", f"Leave {option} out."
+            )
+        return UsageError(f"{asked} is asked for, and the file has {stated}.", f"Ask for {stated}.")
+
+    def _fixed(self, spec: TensorSpec, axis: int, asked: int | None) -> UsageError:
+        role = next((one.axes[axis] for one in self.taken.inputs if one.name == spec.name), "")
+        if self.taken.slots and role == "past":
+            held = self.taken.slots - 1
+            return UsageError(
+                f"The KV cache has a fixed size, of {held:,} tokens and the new one.",
+                f"Ask for decode after {held} tokens: --phase decode --seq {held}",
+            )
+        dim = spec.dims[axis]
+        return UsageError(
+            f"Axis {axis} of input '{spec.name}' {text(spec.dims)} is fixed at {dim}, and {asked} is asked for.",
+            f"Ask for {dim}, or export the model with a dynamic axis there.",
+        )
+
+    # --- one axis ----------------------------------------------------------------------------------------
+
+    def _by_itself(self, one: Input, axis: int) -> int | None:
+        """What is stated for an axis, or what it means comes to."""
+        stated, dim = self.given.get((one.name, axis)), one.spec.dims[axis]
+        if stated is not None:
+            return stated
+        if not one.known and dim in self.meant:
+            return self.symbols.get(str(dim))
+        return self.roles.get(one.axes[axis]) if one.axes[axis] else None
+
+    def _size(self, one: Input, axis: int) -> int | None:
+        if one.spec.kind != "tensor":
+            return 1 if one.spec.dims[axis] == "" else self._of_symbol(str(one.spec.dims[axis]), axis) or 1
+        size = self._by_itself(one, axis)
+        if size is not None:
+            return size
+        dim = one.spec.dims[axis]
+        if isinstance(dim, str) and dim and (size := self._of_symbol(dim, axis)) is not None:
+            return size
+        return self.roles["batch"] if axis == 0 and not one.axes[axis] else None
+
+    def _of_symbol(self, symbol: str, axis: int) -> int | None:
+        """What a symbol has elsewhere, or means; or what an expression of such symbols comes to."""
+        if symbol in self.symbols or symbol in self.meant:
+            return self.symbols.get(symbol)
+        if symbol in self.dims:
+            return self._read(symbol)
+        role = meaning(symbol, axis) if names_in(symbol) == [symbol] else ""
+        if role:
+            return self.roles.get(role)
+        if symbol in names_in(symbol):
+            return None
+        return evaluate(symbol, lambda name: self._of_symbol(name, axis))
+
+    def _unknown(self, axes: Sequence[tuple[Input, int]]) -> UnknownSizes:
+        """Everything without a size, and the options that size it: one for all that a token length sizes."""
+        by_length = {
+            str(one.spec.dims[axis]) or _place(one.spec, axis)
+            for one, axis in axes
+            if self.load.length is None and self._role(one, axis) in BY_LENGTH
+        }
+        options: dict[tuple[str, str], None] = {("--seq", "512"): None} if by_length else {}
+        for one, axis in axes:
+            dim = str(one.spec.dims[axis])
+            if (dim or _place(one.spec, axis)) in by_length:
+                continue
+            size = SUGGESTED.get(self._role(one, axis), SUGGESTED_OTHERWISE)
+            unsized = [name for name in names_in(dim) if self._of_symbol(name, axis) is None]
+            for name in unsized or [_place(one.spec, axis)]:
+                options["--dim", f"{name}={size}"] = None
+        named = "; ".join(f"axis {axis} of input '{one.name}' {text(one.spec.dims)}" for one, axis in axes)
+        which = "The size of this axis is" if len(axes) == 1 else f"The sizes of {len(axes)} axes are"
+        return UnknownSizes(f"{which} not known: {named}.", tuple(options))
+
+    def _role(self, one: Input, axis: int) -> Axis:
+        return one.axes[axis] or meaning(str(one.spec.dims[axis]), axis)
+
+    # --- what came of it ---------------------------------------------------------------------------------
+
+    def _seen(self, shapes: Mapping[str, tuple[int, ...]], *roles: Axis) -> int | None:
+        """The size of the first axis of a role, in order of the roles."""
+        found = [
+            (roles.index(role), shapes[one.name][axis])
+            for one in self.taken.inputs
+            for axis, role in enumerate(one.axes)
+            if role in roles and not (role == "batch" and one.meaning == "positions" and len(self.taken.inputs) > 1)
+        ]
+        return min(found)[1] if found and len(roles) > 1 else next((size for _, size in found), None)
+
+    def _chosen(self, role: Axis) -> bool:
+        return any(isinstance(dim, str) for _, _, dim in self.taken.axes_of(role))
+
+    def _batch(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Of an axis that counts it; where none is known to, of the first leading one that is dynamic."""
+        batch = self._seen(shapes, "batch")
+        leading = (shapes[one.name][0] for one, axis, _ in self._unread() if axis == 0)
+        return next(leading, 1) if batch is None else batch
+
+    def _tokens(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+        tokens = self._seen(shapes, "tokens")
+        if tokens is None and self.taken.axes_of("total"):
+            tokens = self.roles.get("tokens")
+        return self._seen(shapes, "source") if tokens is None else tokens
+
+    def _refuse_unused(self) -> None:
+        """Nothing that is asked for may be dropped in silence: the record would tell of a run that was not made."""
+        there = dict.fromkeys(
+            name
+            for one in self.taken.inputs
+            for axis, dim in enumerate(one.spec.dims)
+            if isinstance(dim, str)
+            for name in names_in(dim) or [_place(one.spec, axis)]
+        )
+        for name in self.dims:
+            if name not in self.used:
+                raise UnknownName("axis of the model's inputs", name, there)
+        symbols = {meaning(dim, axis) for _, axis, dim in self._unread()}
+        if self.load.length is not None and not self.taken.axes_of(*BY_LENGTH) and not symbols & set(BY_LENGTH):
+            raise self._unsized("--seq", "a token length", there)
+        if (self.load.batch or 1) != 1 and not self.taken.axes_of("batch") and "batch" not in symbols:
+            if any(axis == 0 for _, axis, _ in self._unread()):
+                return  # a leading axis that is called otherwise
+            raise self._unsized("--batch", "a batch size", there)
+
+    def _unread(self) -> list[tuple[Input, int, str]]:
+        """Dynamic axes whose input's meaning does not tell what they count."""
+        return [
+            (one, axis, dim)
+            for one in self.taken.inputs
+            for axis, dim in enumerate(one.spec.dims)
+            if isinstance(dim, str) and not one.axes[axis]
+        ]
+
+    def _unsized(self, option: str, what: str, there: Mapping[str, None]) -> UsageError:
+        sizes = f", or size an axis with --dim: {', '.join(there)}" if there else ""
+        return UsageError(f"No axis of the model's inputs is known to be {what}.", f"Leave {option} out{sizes}.")
+
+
+def _place(spec: TensorSpec, axis: int) -> str:
+    return f"{spec.name}.{axis}"
+
+
+def misfit(spec: TensorSpec, shape: tuple[int, ...]) -> UsageError:
+    return UsageError(
+        f"The file for input '{spec.name}' {text(spec.dims)} holds an array of shape {list(shape)}.",
+        "Save an array of the shape that is asked for.",
+    )
+
+
+def text(dims: Sequence[int | str]) -> str:
+    """ "[1, ?, 64]" """
+    return "[" + ", ".join(str(dim) or "?" for dim in dims) + "]"

@@ -1,0 +1,157 @@
+"""Input tensors made from their description, so that requests stay small and every visit sees the same values."""
+
+from typing import TYPE_CHECKING, Any, overload
+
+from edgeprof.errors import UsageError
+from edgeprof.schema import InputValue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SEED = 0
+WORDS = ("a", "b")
+"""What string inputs are made of."""
+
+NUMPY_SAVES_RAW = {1: "uint8", 2: "uint16", 4: "uint32"}
+"""Types that numpy lacks come back from a .npy file as raw bits of this size."""
+
+
+def make(value: InputValue) -> "Any":
+    """The array of `value.shape` and `value.dtype`, contiguous; of a sequence a list of such arrays.
+
+    Types that numpy lacks are those of ml_dtypes; strings are objects.
+
+    Raises:
+        UsageError: the file of a "file" fill is not there, or of another type or shape; positions leave their table.
+    """
+    if value.fill == "file" and value.kind != "tensor":
+        arrays = load(value.file, several=True)
+        return arrays if value.kind == "sequence" else (arrays[0] if arrays else None)
+    array = _from_file(value) if value.fill == "file" else _made(value)
+    return [array] if value.kind == "sequence" else array
+
+
+def _from_file(value: InputValue) -> "NDArray[Any]":
+    import numpy as np
+
+    array = load(value.file)
+    typed_array = typed(array, value.dtype)
+    if typed_array is None or array.shape != value.shape:
+        raise UsageError(
+            f"{value.file} holds {describe(array)}, and input '{value.name}' is to be "
+            f"{value.dtype} {list(value.shape)}.",
+            "Save an array of that type and shape with numpy.save.",
+        )
+    return np.ascontiguousarray(typed_array).reshape(array.shape)  # which makes a vector of a scalar
+
+
+def _made(value: InputValue) -> "NDArray[Any]":
+    import numpy as np
+
+    random, dtype = np.random.default_rng(SEED), dtype_of(value.dtype)
+    match value.fill:
+        case "token_ids":
+            return np.asarray(random.integers(0, value.high, value.shape)).astype(dtype, copy=False)
+        case "ones":
+            return np.ones(value.shape, dtype)
+        case "zeros":
+            return np.zeros(value.shape, dtype)
+        case "value":
+            return np.full(value.shape, value.start).astype(dtype)
+        case "positions":
+            return _positions(value, dtype)
+        case "strings":
+            return np.resize(np.asarray(WORDS, object), value.shape)
+        case "uniform":
+            return random.random(value.shape, dtype=np.float32).astype(dtype, copy=False)
+        case _:
+            return np.asarray(random.standard_normal(value.shape, dtype=np.float32)).astype(dtype, copy=False)
+
+
+def _positions(value: InputValue, dtype: Any) -> "NDArray[Any]":
+    import numpy as np
+
+    count = value.shape[-1] if value.shape else 1
+    if value.rows and value.start + count > value.rows:
+        raise UsageError(
+            f"Input '{value.name}' counts up to position {value.start + count - 1:,}, "
+            f"and the model's table of positions has {value.rows:,} rows.",
+            f"Ask for at most {value.rows - (value.start > 0):,} tokens.",
+        )
+    array = np.empty(value.shape, dtype)
+    array[...] = np.arange(value.start, value.start + count)
+    return array
+
+
+def dtype_of(name: str) -> Any:
+    """numpy's type of that name, or ml_dtypes' ("bfloat16", "float8_e4m3fn", "int4"); "string" is an object."""
+    import numpy as np
+
+    if name == "string":
+        return np.dtype(object)
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
+
+
+def typed(array: "NDArray[Any]", dtype: str) -> "NDArray[Any] | None":
+    """An array in the type that an input takes, if it is of that type, or holds its raw bits; else None."""
+
+    if dtype == "string":
+        return array.astype(object) if array.dtype.kind in "UO" else None
+    if array.dtype.name == dtype:
+        return array
+    wanted = dtype_of(dtype)
+    if wanted.kind != "V" and wanted.isbuiltin == 1:  # numpy has it, and would have saved it as such
+        return None
+    raw = array.dtype.kind == "V" or array.dtype.name == NUMPY_SAVES_RAW.get(wanted.itemsize)
+    return array.view(wanted) if raw and array.dtype.itemsize == wanted.itemsize else None
+
+
+@overload
+def load(file: str, mapped: bool = False) -> "NDArray[Any]": ...
+@overload
+def load(file: str, mapped: bool = False, *, several: bool) -> Any: ...
+def load(file: str, mapped: bool = False, *, several: bool = False) -> Any:
+    """Read a .npy file, or (`several`) the arrays of an .npz in order; `mapped` leaves its contents on disk.
+
+    Raises:
+        UsageError: it is missing, or no such file.
+    """
+    import numpy as np
+
+    if several:
+        return list(archive(file).values())
+    try:
+        array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise UsageError(f"Cannot read {file}: {problem}.", "Save one array with numpy.save.") from problem
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{file} holds several arrays.", "Save one array with numpy.save.")
+    return array
+
+
+def archive(file: str) -> "dict[str, NDArray[Any]]":
+    """The arrays of an .npz file by name.
+
+    Raises:
+        UsageError: it is missing, or no such file.
+    """
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            if isinstance(found, np.ndarray):
+                return {"": found}
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as problem:
+        raise UsageError(f"Cannot read {file}: {problem}.", "Save arrays with numpy.savez.") from problem
+
+
+def describe(array: "NDArray[Any]") -> str:
+    return f"{array.dtype.name} {list(array.shape)}"
