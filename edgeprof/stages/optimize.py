@@ -24,11 +24,12 @@ import msgspec
 
 from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
-from edgeprof.errors import ModelFileError, StorageError, VerificationError, said
+from edgeprof.errors import StorageError, VerificationError
 from edgeprof.families import family_of
 from edgeprof.families.fused import ATTENTION, SPREAD
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Fusion, FusionReceipt, Record
+from edgeprof.providers import refusals
+from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Record
 from edgeprof.stages.export import OPSET
 from edgeprof.stages.graph import INLINE_BYTES
 from edgeprof.store import writing
@@ -162,6 +163,7 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
     beside = whole or model.stat().st_size > HOLDS_WEIGHTS_BYTES
     if beside:
         _write_weights_beside(options, f"{target.name}.data")
+    process.step(f"optimizing {model}")
     try:
         ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
@@ -171,9 +173,7 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
             raise StorageError(
                 f"onnxruntime could not write to {target.parent.parent}.", "Make room there."
             ) from problem
-        raise ModelFileError(
-            f"onnxruntime cannot load {model}: {said(problem)}.", "Export it again with --force."
-        ) from problem
+        raise refusals.not_loaded(str(model), CPU, problem) from problem
 
 
 def _write_weights_beside(options: ort.SessionOptions, name: str) -> None:

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 
 from edgeprof import process
-from edgeprof.errors import ModelFileError, VerificationError, said
+from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers.session import as_taken
+from edgeprof.providers import heard
+from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
 from edgeprof.stages import reference
 from edgeprof.store import REFERENCE_FILE
@@ -66,7 +67,7 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
 
 def run(request: VerifyRequest, progress: Progress) -> Verified:
     progress("loading into onnxruntime", 0.0)
-    session = _session(request.model)
+    session = open_session(request.model)
     _require_dynamic(session, request)
     checks = []
     for case, feeds, expected in reference.read(Path(request.reference)):
@@ -75,19 +76,6 @@ def run(request: VerifyRequest, progress: Progress) -> Verified:
     if not checks:
         raise VerificationError(f"{request.reference} holds no cases.", "Export the model again with --force.")
     return Verified(checks=tuple(checks))
-
-
-def _session(model: str) -> onnxruntime.InferenceSession:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        raise ModelFileError(
-            f"onnxruntime cannot load {model}: {said(problem)}.", "Export it again with --force."
-        ) from problem
 
 
 def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyRequest) -> None:
@@ -111,7 +99,9 @@ def _check(
     try:
         outputs = reference.named(names, session.run(names, as_taken(session, feeds)))
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        raise VerificationError(f"The model does not run at {shape}: {said(problem)}.", request.advice) from problem
+        raise VerificationError(
+            f"The model does not run at {shape}: {heard.reason(problem)}.", request.advice
+        ) from problem
     worst, cosine, notes = 0.0, 1.0, []
     for name, wanted in expected.items():
         found = outputs.get(name)
