@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Literal
 
-from edgeprof.errors import CheckpointError, MissingExtra, said
+from edgeprof.errors import CheckpointError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint
 from edgeprof.process import Progress
 from edgeprof.schema import Record
@@ -55,9 +55,16 @@ def _digest(file: Path) -> str:
 
 
 def cached(repository: str) -> Path | None:
-    """The folder of a repository in the local hub cache, if config and weights are there."""
+    """The folder of a repository in the local hub cache, if config and weights are there.
+
+    Raises:
+        UsageError: no repository can be called so.
+    """
     hub = _hub("Reading the hub cache")
-    config = hub.try_to_load_from_cache(repository, checkpoint.CONFIG_FILE)
+    try:
+        config = hub.try_to_load_from_cache(repository, checkpoint.CONFIG_FILE)
+    except ValueError as problem:
+        raise UsageError(f"No repository of the hub can be called {repository}.", "Check owner and name.") from problem
     if not isinstance(config, str):
         return None
     folder = Path(config).parent

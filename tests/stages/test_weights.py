@@ -8,9 +8,9 @@ import hub
 import pytest
 import small
 
-from edgeprof.errors import CheckpointError
+from edgeprof.errors import CheckpointError, UsageError
 from edgeprof.process import silent
-from edgeprof.stages.weights import Weights, fetch
+from edgeprof.stages.weights import Weights, cached, fetch
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,12 @@ def test_a_hub_that_is_switched_off_is_not_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="switched off"):
         fetch("owner/name", silent)
+
+
+@pytest.mark.parametrize("name", ["a/..", "a--b/c", "a/c-"])
+def test_what_cannot_name_a_repository_is_not_looked_up(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"No repository of the hub can be called {name}\."):
+        cached(name)
 
 
 def test_equal_weights_have_equal_keys_wherever_they_lie(tmp_path: Path) -> None:
