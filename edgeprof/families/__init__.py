@@ -2,7 +2,7 @@
 
 import msgspec
 
-from edgeprof.errors import UnknownName, UsageError
+from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families.base import Family
 from edgeprof.families.bert import BERT
 from edgeprof.families.embedding import Embedding
@@ -24,7 +24,14 @@ def variants() -> list[Variant]:
 
 
 def family_of(variant: Variant) -> Family:
-    return next(family for family in FAMILIES if family.name == variant.family)
+    """
+    Raises:
+        RunError: there is none; a record is damaged, or of another version.
+    """
+    for family in FAMILIES:
+        if family.name == variant.family:
+            return family
+    raise RunError(f"The record of {variant.name} names an unknown family, '{variant.family}'.", "Export it again.")
 
 
 def find_variant(name: str) -> Variant:

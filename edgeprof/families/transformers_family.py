@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgeprof.errors import CheckpointError
+from edgeprof.errors import CheckpointError, RunError
 from edgeprof.families.base import Family
 from edgeprof.families.settings import Setting
 from edgeprof.schema import Record, Variant
@@ -74,7 +74,25 @@ class TransformersFamily(Family):
             )
 
     def task(self, variant: Variant) -> Task:
-        return next(task for task in self.tasks if task.name == variant.task)
+        """
+        Raises:
+            RunError: there is none; a record is damaged, or of another version.
+        """
+        for task in self.tasks:
+            if task.name == variant.task:
+                return task
+        raise RunError(f"The record of {variant.name} names an unknown task, '{variant.task}'.", "Export it again.")
+
+    def value(self, variant: Variant, key: str) -> Any:
+        """
+        Raises:
+            RunError: it cannot have this value; a record is damaged.
+        """
+        found = super().value(variant, key)
+        setting = self.settings.get(key)
+        if setting is not None and not setting.fits(found):
+            raise RunError(f"The record of {variant.name} sets {key} to {found!r}.", f"Allowed is {setting.allowed}.")
+        return found
 
     def labels(self, variant: Variant) -> int:
         """Number of classes, as `transformers` reads it: from the label table, else the number, else 2."""

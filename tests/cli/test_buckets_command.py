@@ -32,8 +32,8 @@ def test_wrong_lengths(models: Path, edgeprof: Command, tmp_path: Path) -> None:
     lengths = tmp_path / "requests.txt"
     lengths.write_text("8\nlong\n")
     for words, message in (
-        (lengths, "'long' is no token length (line 2 of --lengths). Give whole numbers."),
-        ("8,0", "'0' is no token length (place 2 of --lengths). Give whole numbers."),
+        (lengths, "'long' is not a token length (line 2 of --lengths). Example: --lengths 16,64,64"),
+        ("8,0", "'0' is not a token length (place 2 of --lengths). Example: --lengths 16,64,64"),
         (
             "nowhere.txt",
             "There is no file nowhere.txt. Give a file with one token length a line, or --lengths 16,64,64",

@@ -45,12 +45,14 @@ def test_it_measures_files(models: Path, edgeprof: Command, tmp_path: Path) -> N
     quick = ("--seq", 4, "--rounds", 1, "--runs", 2, "--min-time", 0, "--threads", 1)
     ran = edgeprof("why", *files, *quick, "--name", "two")
     assert ran.code == 0, ran.err
-    assert ran.out.startswith("A: model fp32   B: model int8   (cpu, batch 1, 1 threads)")  # by most of their bytes
+    assert ran.out.startswith(
+        "A: bert-tiny fp32   B: bert-tiny int8   (cpu, batch 1, 1 thread)"
+    )  # by most of their bytes
     assert "none of the 13 weight matmuls of int8 that run multiplies in fp32" in ran.out
-    assert [one.variant for one in store.load_operators(tmp_path / "reports" / "two")] == ["model", "model"]
+    assert [one.variant for one in store.load_operators(tmp_path / "reports" / "two")] == ["bert-tiny", "bert-tiny"]
     shown = edgeprof("profile", *files[:1], *quick, "--ops", "--name", "two")
     (row,) = (line for line in shown.out.splitlines() if "12 MatMul" in line)
-    assert row.split()[:5] == ["model", "fp32", "prefill", "1", "4"]
+    assert row.split()[:5] == ["bert-tiny", "fp32", "prefill", "1", "4"]
     assert len(store.load_operators(tmp_path / "reports" / "two")) == 2
 
 

@@ -1,8 +1,11 @@
 """Names, sizes people know variants by, and the token lengths that images allow."""
 
-import pytest
+from typing import Any
 
-from edgeprof.errors import UnknownName
+import pytest
+from msgspec.structs import replace
+
+from edgeprof.errors import RunError, UnknownName
 from edgeprof.families import family_of, find_variant
 from edgeprof.families.base import Summary
 from edgeprof.schema import Case
@@ -65,3 +68,21 @@ def test_the_image_of_vit_huge_is_made_of_patches_of_14() -> None:
 def test_only_decoders_keep_a_cache() -> None:
     caching = {name: family_of(v).caches(v) for name in ("gpt2", "bert-tiny", "vit-tiny") if (v := find_variant(name))}
     assert caching == {"gpt2": True, "bert-tiny": False, "vit-tiny": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "none"}, r"The record of gpt2 names an unknown family, 'none'\. Export it again"),
+        ({"config": {"n_layer": -5}}, r"The record of gpt2 sets n_layer to -5\. Allowed is a whole number from 1"),
+        ({"config": {"n_embd": "768"}}, r"The record of gpt2 sets n_embd to '768'\. Allowed is a whole number"),
+        ({"config": {"activation_function": "mine"}}, r"sets activation_function to 'mine'\. Allowed is one of gelu"),
+        ({"task": "none"}, r"The record of gpt2 names an unknown task, 'none'\. Export it again"),
+    ],
+)
+def test_a_variant_of_a_damaged_record_is_one_sentence(changes: dict[str, Any], message: str) -> None:
+    variant = replace(find_variant("gpt2"), **changes)
+    with pytest.raises(RunError, match=message):
+        family = family_of(variant)
+        family.fusions(variant, 24)
+        family.task(variant)  # type: ignore[attr-defined]
