@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
 
-.PHONY: install demo test bench conformance browser clean
+.PHONY: install demo test bench conformance torture browser clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ bench: install
 # All models of the onnx package's own test suite, through explain, quantize, pin and profile: some minutes.
 conformance: install
 	$(BIN)/python -m tests.conformance
+
+# Commands killed at random moments, raced, run out of disk: some minutes.
+torture: install
+	$(BIN)/python -m tests.torture
 
 # OpenVINO's package brings an onnxruntime of its own, and so needs an environment of its own.
 $(OPENVINO)/.installed: pyproject.toml constraints.txt

@@ -10,8 +10,13 @@ SENTENCES = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "Hung u
 _received = [signal.SIGINT]
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal has come. Where a plain KeyboardInterrupt passes through exec(), as of a dataclass that is being
+    imported, CPython ends by SIGINT whoever catches it later; of one of its own kind it does not."""
+
+
 def listen() -> None:
-    """From now on these signals raise KeyboardInterrupt; one that the caller has switched off (nohup) stays off."""
+    """From now on these signals raise Stopped; one that the caller has switched off (nohup) stays off."""
     for name in SENTENCES:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -23,7 +28,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     if number != signal.SIGINT:  # tidying up is not disturbed by the same once more; Ctrl-C still ends that
         signal.signal(number, signal.SIG_IGN)
     process.end_children()
-    raise KeyboardInterrupt
+    raise Stopped
 
 
 def sentence() -> str:

@@ -38,6 +38,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     refuse_company()
     gc.collect()
     gc.disable()
+    require_unchanged(request.files)
     imports = memory.read()
     start = time.perf_counter_ns()
     session = open_request(request, record_assignment=request.target.runtime_name != CPU.runtime_name)

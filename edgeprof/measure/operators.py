@@ -66,6 +66,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     refuse_company()
     gc.collect()
     gc.disable()
+    require_unchanged(request.files)
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
         session = open_request(request, profile=str(Path(folder) / "run"))
         try:

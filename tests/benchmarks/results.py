@@ -9,8 +9,8 @@ from edgeprof.measure import machine
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Benchmarks
 
-Written by `make bench` and `make conformance`. Ratios are of things measured in turn (A B A B ...), each in a process
-of its own.
+Written by `make bench`, `make conformance` and `make torture`. Ratios are of things measured in turn (A B A B ...),
+each in a process of its own.
 """
 
 
