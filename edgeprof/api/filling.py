@@ -3,7 +3,7 @@
 from edgeprof import process
 from edgeprof.api.shaping import Inputs
 from edgeprof.errors import EdgeprofError
-from edgeprof.inputs import Signature, fill
+from edgeprof.inputs import Signature
 from edgeprof.inputs.fills import ALTERNATIVES, kind_of_number
 from edgeprof.measure.trial import TrialRequest, Tried
 from edgeprof.schema import Fill, Record
@@ -12,6 +12,19 @@ from edgeprof.schema import Fill, Record
 class Found(Record, frozen=True, kw_only=True):
     fills: dict[str, Fill]  # of the inputs of unknown meaning
     note: str = ""  # why no values give a result
+
+
+def alternatives(taken: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
+    """Fills to try for the inputs of unknown meaning, the first by rule; a single empty one where there are none."""
+    given = {value.name for value in inputs.values if value.fill == "file"}
+    kinds = {
+        one.name: kind_of_number(one.spec.dtype)
+        for one in taken.inputs
+        if not one.known and one.name not in given and one.spec.kind == "tensor"
+    }
+    choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
+    tries = max(map(len, choices.values()), default=1)
+    return [{name: fills[index % len(fills)] for name, fills in choices.items()} for index in range(tries)]
 
 
 def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout_s: float | None) -> Found:
@@ -23,15 +36,10 @@ def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout
         name: of the model, for the note.
         inputs: at the size at which they are tried.
     """
-    given = {value.name: value for value in inputs.values if value.fill == "file"}
-    unknown = {one.name: one for one in taken.inputs if not one.known and one.name not in given}
-    kinds = {name: kind_of_number(one.spec.dtype) for name, one in unknown.items() if one.spec.kind == "tensor"}
-    choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
-    if not choices:
+    tried = alternatives(taken, inputs)
+    if len(tried) == 1:
         return Found(fills={})
-    tries = max(map(len, choices.values()))
-    tried = [{name: fills[index % len(fills)] for name, fills in choices.items()} for index in range(tries)]
-    candidates = tuple(fill(taken, inputs.sizes, given=given, chosen=fills) for fills in tried)
+    candidates = tuple(inputs.refilled(taken, fills).values for fills in tried)
     try:
         request = TrialRequest(model=model, candidates=candidates)
         found = process.call("edgeprof.measure.trial", request, Tried, timeout_s=timeout_s)
@@ -39,6 +47,6 @@ def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout
         return Found(fills={})
     note = ""
     if found.problem:
-        options = " ".join(f"--input {name}=FILE.npy" for name in choices)
+        options = " ".join(f"--input {name}=FILE.npy" for name in tried[0])
         note = f"{name}: {found.problem}, whatever values are tried. Give real ones: {options}"
     return Found(fills=tried[found.chosen], note=note)

@@ -2,32 +2,33 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from edgeprof.api.exporting import Export
+from edgeprof.api.filling import alternatives
 from edgeprof.api.recipes import Judging, key_of, leaving_nothing, ordered, quantized
 from edgeprof.api.recipes import save_optimized as write_optimized
-from edgeprof.api.shaping import of_file, signature_of_artifact
+from edgeprof.api.shaping import Sizing, of_file, signature_of_artifact
 from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import Load, tensors
 from edgeprof.process import Progress, part, silent
-from edgeprof.schema import Artifact, Case
+from edgeprof.schema import Artifact, Case, Phase
 from edgeprof.stages import baseline, graph, samples
 from edgeprof.stages.quantize import FP32, Settings
 from edgeprof.stages.quantize.prepare import require_plain
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
-CASES = (Case(batch=1, tokens=16), Case(batch=2, tokens=5), Case(batch=1, tokens=1, past_tokens=7))
-"""Shapes at which a file from elsewhere is compared with itself, as far as it runs at them."""
+LOADS = (Load(batch=1, length=16), Load(batch=2, length=5), Load(phase="decode", batch=1, length=7))
+"""At which a file from elsewhere is compared with itself, as far as it runs there."""
 
-OTHER_CASES = (Case(batch=1, tokens=1), *(Case(batch=1, tokens=1 << power) for power in range(5, 13)))
-"""Shapes for files that run at none of those: padding or strides ask for a length."""
+OTHER_LOADS = (Load(batch=1, length=1), *(Load(batch=1, length=1 << power) for power in range(5, 13)))
+"""For files that run at none of those: padding or strides ask for a length."""
 
 COMPARED = 3
 """Shapes of a user's samples at which a file is compared with itself."""
@@ -38,6 +39,10 @@ def quantize(
     *,
     recipe: Sequence[str] = ("int8",),
     settings: Settings | None = None,
+    seq: Sequence[int] = (),
+    batch: Sequence[int] = (),
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
     calibration: str | None = None,
     samples: int = COUNT,
     strict_accuracy: bool = False,
@@ -54,6 +59,8 @@ def quantize(
         recipe: names of `edgeprof.stages.quantize.RECIPES`.
         settings: block size, symmetry, accuracy level, calibration method; None in it stays the recipe's own. What is
             set differently becomes part of the result's precision: "int4-block128".
+        seq, batch, dims, inputs: sizes and values, as in `profile`, at which a file from elsewhere is compared with
+            itself; none means a few at which it runs.
         calibration, samples, strict_accuracy, save_optimized: as in `export`.
         models: the folder that `export` filled.
         out: the folder that receives `<name>/<precision>/`; None: beside what is exported, and `models` for files.
@@ -74,14 +81,15 @@ def quantize(
     if not targets or not orders:
         raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
     require(calibration)
+    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dims or {}), files=dict(inputs or {}))
     bases = _told_apart([_base(target, models) for target in dict.fromkeys(targets)])
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
         home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
-        with leaving_nothing(home), _referenced(base, judging, step) as reference:
+        with leaving_nothing(home), _referenced(base, judging, sizing, step) as reference:
             for order in orders:
-                key = key_of(base.key or content_key(base.sha256, base.data_sha256), order, judging)
+                key = key_of(base.key or content_key(base.sha256, base.data_sha256, *sizing.key), order, judging)
                 made, stood = quantized(base, reference, order, judging, home, key, force, step)
                 done.append(Export(target=target, precision=order.precision, artifact=made, up_to_date=stood))
                 if save_optimized:
@@ -112,9 +120,10 @@ def _told_apart(bases: list[Artifact]) -> list[Artifact]:
 
 
 @contextlib.contextmanager
-def _referenced(base: Artifact, judging: Judging, progress: Progress) -> Iterator[Path]:
+def _referenced(base: Artifact, judging: Judging, sizing: Sizing, progress: Progress) -> Iterator[Path]:
     """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself."""
     if base.variant:
+        sizing.refuse(base.name)
         yield Path(base.path).with_name(REFERENCE_FILE)
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
@@ -122,9 +131,7 @@ def _referenced(base: Artifact, judging: Judging, progress: Progress) -> Iterato
         if judging.given:
             candidates, enough = _of_samples(base, judging, Path(scratch)), COMPARED
         else:
-            candidates = _feeds(base, CASES)
-            enough = len(candidates)
-            candidates += _feeds(base, OTHER_CASES) if enough else []
+            candidates, enough = _made_up(base, sizing)
         baseline.record(base, candidates, reference, progress, enough=enough)
         yield reference
 
@@ -145,34 +152,42 @@ def _case(base: Artifact, feeds: Arrays) -> Case:
     return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(base.inputs, feeds) or 0)
 
 
-def _feeds(base: Artifact, cases: Sequence[Case]) -> list[baseline.Candidate]:
-    """Made-up inputs at every shape that the file takes by what it declares; where it fixes its sizes, at those.
-
-    Raises:
-        UsageError: it takes none of them.
-    """
+def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[baseline.Candidate]:
+    """Made-up inputs at every load that the file takes by what it declares; several where a meaning is not known."""
     taken = signature_of_artifact(base)
     found: list[baseline.Candidate] = []
-    refusal: UsageError | None = None
-    for case in (*cases, Case(batch=1, tokens=0)):
+    for load in loads:
         try:
-            load = Load(
-                phase="decode" if case.past_tokens else "prefill",
-                batch=case.batch if case.tokens else None,
-                length=case.past_tokens or case.tokens or None,
-            )
-            values = of_file(taken, load).values
-        except UsageError as problem:
-            refusal = refusal or problem
+            inputs = of_file(taken, load, dims=sizing.dims, given=sizing.files)
+        except UsageError:
             continue
-        if case.tokens or not found:
-            fillings = (
-                values,
-                tuple(replace(value, fill="ones") if value.fill == "zeros" else value for value in values),
-            )
-            for filling in dict.fromkeys(fillings):
-                feeds = {value.name: tensors.make(value) for value in filling}
-                found.append(baseline.Candidate(case if case.tokens else _case(base, feeds), feeds))
-    if not found and refusal:
-        raise refusal
+        for fills in alternatives(taken, inputs):
+            values = inputs.refilled(taken, fills).values
+            found.append(baseline.Candidate(inputs.case, {value.name: tensors.make(value) for value in values}))
     return found
+
+
+def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[baseline.Candidate], int]:
+    """Inputs at which a file is compared with itself, and how many of the first are to be tried in any case.
+
+    Raises:
+        UsageError: the file takes none of them.
+    """
+    taken = signature_of_artifact(base)
+    phase: Phase = "decode" if taken.step_only else "prefill"
+    as_it_is = Load(phase=phase)
+    if sizing:
+        asked = [
+            Load(phase=phase, batch=batch, length=length)
+            for batch in sizing.batch or (None,)
+            for length in sizing.seq or (None,)
+        ]
+        found = _candidates(base, asked, sizing)
+        if not found:
+            of_file(taken, asked[0], dims=sizing.dims, given=sizing.files)  # says why
+        return found, len(found)
+    found = _candidates(base, LOADS, sizing) or _candidates(base, [as_it_is], sizing)
+    if not found:
+        of_file(taken, as_it_is)  # says why
+    enough = len(found)
+    return found + _candidates(base, OTHER_LOADS, sizing), enough

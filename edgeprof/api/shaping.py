@@ -12,6 +12,7 @@ from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import Input, Load, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, TensorSpec, Variant
+from edgeprof.store import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,11 +22,51 @@ if TYPE_CHECKING:
 PhaseChoice = Literal["prefill", "decode", "both"]
 
 
+class Sizing(Record, frozen=True, kw_only=True):
+    """How a user sizes files: what `--seq`, `--batch`, `--dim` and `--input` say."""
+
+    seq: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
+    dims: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
+    files: dict[str, Path] = {}  # noqa: RUF012
+
+    def __bool__(self) -> bool:
+        return bool(self.seq or self.batch or self.dims or self.files)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for what sizes and fills a file alike; nothing where nothing does."""
+        if not self:
+            return ()
+        files = {name: sha256_of(file) for name, file in self.files.items()}
+        return (self.seq, self.batch, self.dims, files)
+
+    def refuse(self, name: str) -> None:
+        """A model that was exported here is compared at the sizes of its reference values.
+
+        Raises:
+            UsageError: it is sized all the same.
+        """
+        for option, given in (("--seq", self.seq), ("--batch", self.batch)):
+            if given:
+                raise UsageError(
+                    f"{name} was exported here, and is compared at the sizes of its reference values.",
+                    f"Leave {option} out.",
+                )
+        require_no_sizing(name, self.dims, self.files)
+
+
 class Inputs(Record, frozen=True, kw_only=True):
     """What one run of a model is given."""
 
     sizes: Sizes
     values: tuple[InputValue, ...]
+
+    @property
+    def case(self) -> Case:
+        """The shape; 0 tokens where nothing counts them."""
+        sizes = self.sizes
+        return Case(batch=sizes.batch, tokens=sizes.tokens or sizes.frames or 0, past_tokens=sizes.past_tokens)
 
     @property
     def flags(self) -> dict[str, NDArray[np.bool_]]:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -22,6 +22,32 @@ StrictAccuracy = Annotated[
 SaveOptimized = Annotated[
     bool, typer.Option("--save-optimized", help="Write the graph that onnxruntime runs, too: optimized.onnx.")
 ]
+
+
+Seq = Annotated[str | None, typer.Option(help="Token lengths: 16,64,256 or 16..512x2. In decode: tokens cached.")]
+Batch = Annotated[str | None, typer.Option(help="Batch sizes; default 1, or what a file fixes.")]
+Dim = Annotated[
+    list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
+]
+Input = Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")]
+
+
+class Sizing(TypedDict):
+    """How files are sized: keywords of `profile`, `why`, `quantize` and `verify`."""
+
+    seq: list[int]
+    batch: list[int]
+    dims: dict[str, int]
+    inputs: dict[str, Path]
+
+
+def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: list[str] | None) -> Sizing:
+    return Sizing(
+        seq=numbers(seq, "--seq") if seq is not None else [],
+        batch=numbers(batch, "--batch") if batch is not None else [],
+        dims=sizes(dim, "--dim", "sequence_length=512"),
+        inputs=files(input, "--input", "input_ids=ids.npy"),
+    )
 
 
 def words(text: str, option: str) -> list[str]:

@@ -3,6 +3,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeprof.cli import options
+
 if TYPE_CHECKING:
     from edgeprof.schema import OperatorPass, OperatorReading, Point
 
@@ -12,10 +14,8 @@ def profile(
         list[str] | None,
         typer.Argument(metavar="TARGET", help="Exported names, folders, or .onnx files; none means all exported."),
     ] = None,
-    seq: Annotated[
-        str | None, typer.Option(help="Token lengths: 16,64,256 or 16..512x2. In decode: tokens cached.")
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Batch sizes; default 1, or what a file fixes.")] = None,
+    seq: options.Seq = None,
+    batch: options.Batch = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
@@ -38,12 +38,8 @@ def profile(
     runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 10,
     min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 1.0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
-    dim: Annotated[
-        list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
-    ] = None,
-    input: Annotated[
-        list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")
-    ] = None,
+    dim: options.Dim = None,
+    input: options.Input = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, profile what every operator takes.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
@@ -53,13 +49,12 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     from edgeprof import api
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, numbers, pairs, share, sizes, words
+    from edgeprof.cli.options import choice, files, pairs, share, sizing, words
 
     with console.progress_bar(still=True) as progress:
         run = api.profile(
             targets or (),
-            seq=numbers(seq, "--seq") if seq is not None else (),
-            batch=numbers(batch, "--batch") if batch is not None else (),
+            **sizing(seq, batch, dim, input),
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             precision=words(precision, "--precision") if precision is not None else (),
             threads=threads,
@@ -72,8 +67,6 @@ def profile(
             runs=runs,
             min_time_s=min_time,
             timeout_s=timeout,
-            dims=sizes(dim, "--dim", "sequence_length=512"),
-            inputs=files(input, "--input", "input_ids=ids.npy"),
             ops=ops,
             name=name,
             models=models,

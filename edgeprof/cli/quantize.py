@@ -11,6 +11,10 @@ def quantize(
         list[str], typer.Argument(metavar="TARGET", help="Exported names or folders (their fp32), or .onnx files.")
     ],
     recipe: Annotated[str, typer.Option(help="Recipes, separated by commas: int8, int4, fp16, ... ")] = "int8",
+    seq: options.Seq = None,
+    batch: options.Batch = None,
+    dim: options.Dim = None,
+    input: options.Input = None,
     calibration: options.Calibration = None,
     samples: options.Samples = 32,
     block_size: Annotated[int | None, typer.Option(help="Weights that share one scale: 32, 64, 128.", min=16)] = None,
@@ -34,7 +38,7 @@ def quantize(
     from edgeprof import api
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports
-    from edgeprof.cli.options import choice, words
+    from edgeprof.cli.options import choice, sizing, words
     from edgeprof.stages.quantize import Settings
 
     with console.progress_bar() as progress:
@@ -47,6 +51,7 @@ def quantize(
                 accuracy_level=accuracy_level,
                 method=None if method is None else choice(method, "--method", "min-max", "entropy", "percentile"),
             ),
+            **sizing(seq, batch, dim, input),
             calibration=calibration,
             samples=samples,
             strict_accuracy=strict_accuracy,

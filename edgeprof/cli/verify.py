@@ -1,32 +1,56 @@
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from edgeprof.cli import options
+
+if TYPE_CHECKING:
+    from edgeprof.schema import Artifact
 
 
 def verify(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="TARGET", help="Exported names or folders; none means all.")
+        list[str] | None,
+        typer.Argument(metavar="TARGET", help="Exported names, folders, or .onnx files; none means all exported."),
     ] = None,
+    seq: options.Seq = None,
+    batch: options.Batch = None,
+    dim: options.Dim = None,
+    input: options.Input = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
-    """Check exported files against the values PyTorch gave; needs no torch."""
+    """Check exported files against the values PyTorch gave, and others against themselves; needs no torch."""
     from edgeprof import api
     from edgeprof.cli import console
+    from edgeprof.cli.options import sizing
 
     with console.progress_bar() as progress:
-        artifacts = api.verify(targets or (), models=models, progress=progress)
+        artifacts = api.verify(targets or (), **sizing(seq, batch, dim, input), models=models, progress=progress)
     if json:
         console.show_json(artifacts)
         return
+    _show(artifacts)
+
+
+def _show(artifacts: "list[Artifact]") -> None:
+    from edgeprof.cli import console
+
     columns = [("model", "left"), ("precision", "left"), ("shapes", "right"), ("max difference", "right")]
     columns += [("cosine", "right"), ("", "left")]
     rows = []
     for artifact in artifacts:
         worst = max(check.max_abs_error for check in artifact.checks)
         cosine = min(check.cosine for check in artifact.checks)
+        others = {check.against for check in artifact.checks} - {"PyTorch"}
+        verdict = " ".join(["agrees", *(f"with {one}" for one in sorted(others))])
         rows.append(
-            [artifact.name, artifact.precision, str(len(artifact.checks)), f"{worst:.2g}", f"{cosine:.6f}", "agrees"]
+            [artifact.name, artifact.precision, str(len(artifact.checks)), f"{worst:.2g}", f"{cosine:.6f}", verdict]
         )
     console.show_table(columns, rows)
+    for artifact in artifacts:
+        if not artifact.key:
+            console.show_line(
+                (f"{artifact.name} lacks values of PyTorch (reference.npz): the export is not verified.", "dim")
+            )

@@ -3,6 +3,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeprof.cli import options
+
 if TYPE_CHECKING:
     from edgeprof.schema import Place, Why
 
@@ -10,14 +12,10 @@ if TYPE_CHECKING:
 def why(
     a: Annotated[str, typer.Argument(metavar="A", help="gpt2:fp32, an artifact folder, or an .onnx file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it: gpt2:int8, another file.")],
-    seq: Annotated[str | None, typer.Option(help="Token lengths; default a few. In decode: tokens cached.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Batch sizes; default 1, or what a file fixes.")] = None,
-    dim: Annotated[
-        list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
-    ] = None,
-    input: Annotated[
-        list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")
-    ] = None,
+    seq: options.Seq = None,
+    batch: options.Batch = None,
+    dim: options.Dim = None,
+    input: options.Input = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
     rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
@@ -35,16 +33,13 @@ def why(
     """Tell why B is faster than A, or is not: both in turn, length by length, operator class by class."""
     from edgeprof import api
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, numbers, sizes
+    from edgeprof.cli.options import choice, sizing
 
     with console.progress_bar(still=True) as progress:
         found = api.why(
             a,
             b,
-            seq=numbers(seq, "--seq") if seq is not None else (),
-            batch=numbers(batch, "--batch") if batch is not None else (),
-            dims=sizes(dim, "--dim", "sequence_length=512"),
-            inputs=files(input, "--input", "input_ids=ids.npy"),
+            **sizing(seq, batch, dim, input),
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             threads=threads,
             rounds=rounds,

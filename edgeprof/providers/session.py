@@ -37,6 +37,7 @@ def open_session(
     profile: str = "",
     record_assignment: bool = False,
     strict: bool = False,
+    optimized: bool = True,
     verbose: bool = False,
 ) -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
@@ -50,6 +51,7 @@ def open_session(
             `end_profiling`; empty for none.
         record_assignment: `get_provider_graph_assignment_info` of the session tells which provider has which node.
         strict: a graph that the provider does not take wholly is refused.
+        optimized: False runs the graph as it stands in the file.
         verbose: everything is logged to standard error, which is where providers say why they leave a node.
 
     Raises:
@@ -65,6 +67,8 @@ def open_session(
         options.enable_profiling, options.profile_file_prefix = True, profile
     if record_assignment:
         options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if verbose:
         options.log_severity_level = 0
     if strict and target.runtime_name != CPU.runtime_name:

@@ -45,6 +45,7 @@ class Check(Record, frozen=True, kw_only=True):
     max_abs_error: float
     cosine: float  # the smallest over the outputs
     notes: tuple[str, ...] = ()  # outputs that are not in these numbers, and why; labels that differ
+    against: str = "PyTorch"  # what the values are of
 
 
 class GraphCount(Record, frozen=True, kw_only=True):

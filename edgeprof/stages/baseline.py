@@ -44,6 +44,7 @@ class BaselineRequest(Record, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
     feeds: str  # a file of samples: the feeds of every case
     enough: int  # of the first candidates; the others are for where none of these gives a result
+    optimized: bool = True  # False: without onnxruntime's optimizations
     reference: str  # to be written
 
 
@@ -58,12 +59,14 @@ def record(
     progress: Progress,
     *,
     enough: int | None = None,
+    optimized: bool = True,
 ) -> tuple[Case, ...]:
     """Write a reference file of what a model computes; the shapes that are in it.
 
     Args:
         candidates: several of one shape are tried until one gives numbers that differ.
         enough: so many of the first are tried in any case, the others one by one until there is a result. None: all.
+        optimized: False runs the graph as it stands in the file, without onnxruntime's optimizations.
 
     Raises:
         ModelFileError: onnxruntime cannot load the model, or run it on any of them.
@@ -79,6 +82,7 @@ def record(
             cases=tuple(candidate.case for candidate in candidates),
             feeds=str(feeds),
             enough=len(candidates) if enough is None else enough,
+            optimized=optimized,
             reference=str(target),
         )
         return process.call("edgeprof.stages.baseline", request, Recorded, progress=progress).cases
@@ -103,8 +107,8 @@ class Result(NamedTuple):
 
 
 def run(request: BaselineRequest, progress: Progress) -> Recorded:
-    progress("running the fp32 model", None)
-    session = open_session(request.model)
+    progress("running the source", None)
+    session = open_session(request.model, optimized=request.optimized)
     found: dict[Case, Result] = {}
     problems: list[str] = []
     for index, (case, feeds) in enumerate(zip(request.cases, samples.read(request.feeds), strict=True)):

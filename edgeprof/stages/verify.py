@@ -62,6 +62,26 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
     return msgspec.structs.replace(artifact, checks=verified.checks)
 
 
+def compare_with(
+    artifact: Artifact, reference_file: Path, against: str, advice: str, progress: Progress
+) -> tuple[Check, ...]:
+    """Checks of a file against any reference values; as `verify`.
+
+    Args:
+        against: what the values are of.
+        advice: where they are not reached.
+    """
+    request = VerifyRequest(
+        model=artifact.path,
+        reference=str(reference_file),
+        inputs=artifact.inputs,
+        tolerance=TOLERANCE if artifact.precision == "fp32" else None,
+        against=against,
+        advice=advice,
+    )
+    return process.call("edgeprof.stages.verify", request, Verified, progress=progress).checks
+
+
 # --- in the child ------------------------------------------------------------------------------------------
 
 
@@ -119,7 +139,7 @@ def _check(
             continue
         error, near = _distance(name, wanted[numbers], found[numbers], shape, request)
         worst, cosine = max(worst, error), min(cosine, near)
-    return Check(case=case, max_abs_error=worst, cosine=cosine, notes=tuple(notes))
+    return Check(case=case, max_abs_error=worst, cosine=cosine, notes=tuple(notes), against=request.against)
 
 
 def _differing(
