@@ -23,6 +23,23 @@ def test_by_name_and_by_folder(models: Path) -> None:
     assert len(verify(["bert-tiny/int8", "bert-tiny"], models=models)) == 2
 
 
+def test_a_file_from_elsewhere_is_held_against_itself(models: Path, tmp_path: Path) -> None:
+    """A copy without a record is one; the graph as it stands computes what the optimized one does."""
+    for name in ("model.onnx", "model.onnx.data"):
+        shutil.copy(models / "bert-tiny" / "fp32" / name, tmp_path / name)
+    (checked,) = verify([str(tmp_path / "model.onnx")], seq=[7, 12], batch=[3])
+    assert [(check.case.batch, check.case.tokens) for check in checked.checks] == [(3, 7), (3, 12)]
+    assert {check.against for check in checked.checks} == {"itself without onnxruntime's optimizations"}
+    assert max(check.max_abs_error for check in checked.checks) < 1e-4
+
+
+def test_an_exported_model_is_verified_at_other_sizes_too(models: Path) -> None:
+    (checked,) = verify(["gpt2-small/fp32"], seq=[9], models=models)
+    assert [(check.case.tokens, check.against[:6]) for check in checked.checks] == [(9, "itself")]
+    with pytest.raises(UsageError, match="is sized by --seq and --batch"):
+        verify(["gpt2-small/fp32"], dims={"sequence_length": 9}, models=models)
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "model.onnx.data"])
 def test_a_changed_byte_is_noticed(file: str, models: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "fp32"))
