@@ -104,7 +104,7 @@ class Heads:
     """Sizes of an attention: what its two matmuls do, and the scores between them."""
 
     def __init__(self, batch: int, heads: int, queries: int, keys: int, size: int, value_size: int) -> None:
-        self.queries = queries
+        self.queries, self.keys, self.columns = queries, keys, size + value_size
         self.pairs = queries * keys
         self.scores = batch * heads * self.pairs
         self.macs = self.scores * (size + value_size)

@@ -15,6 +15,9 @@ from edgeprof.counting.contrib import MS, UNFIT, Found
 from edgeprof.counting.rules import ATTENTION, Heads, NotCountable
 
 FLOAT_BYTES = 4
+L2_BYTES = 1 << 20
+"""Second-level cache of a core: tiles of scores are as large as fits. Half of that or twice as much are usual too, and
+make tiles of half or twice the size; each thread has one."""
 BOOL = 9  # TensorProto.BOOL
 
 Rule = Callable[[Found, Found, dict[str, Any]], list[int]]
@@ -43,6 +46,12 @@ def _causal(sizes: Heads, attributes: dict[str, Any]) -> int:
     return sizes.pairs if attributes.get("unidirectional") or attributes.get("is_causal") else 0
 
 
+def _tile(sizes: Heads) -> int:
+    """Scores of some queries and keys, which are looked at together (mha_flash: four such tiles fill the cache)."""
+    fits = max(L2_BYTES // (4 * FLOAT_BYTES * sizes.columns), 1)
+    return min(fits, sizes.columns, sizes.queries) * min(fits, sizes.keys)
+
+
 def _standard(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[int]:
     """Scores, and a mask as numbers: one of truth values is converted, a causal one is made."""
     sizes = ATTENTION["Attention"](ins, attributes)
@@ -67,15 +76,16 @@ def _multi_head(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[int
     by_head = len(key.shape) == 4
     copies = [query.size] if by_head else [query.size, key.size, ins[2].size]
     extra = any(_there(ins, at) for at in range(4, len(ins))) or any(_there(outs, at) for at in range(1, len(outs)))
-    if not (by_head or extra or attributes.get("unidirectional")):
-        return _floats(*copies, query.size if _there(ins, 3) else 0)
     sizes = ATTENTION[MS + "MultiHeadAttention"](ins, attributes)
+    if not (by_head or extra or attributes.get("unidirectional")):
+        return _floats(*copies, query.size if _there(ins, 3) else _tile(sizes))
     return _floats(sizes.scores, _causal(sizes, attributes), *copies, outs[0].size)
 
 
 def _group_query(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[int]:
-    """Queries, keys and values by head."""
-    return _floats(*(tensor.size for tensor in ins[:3] if tensor is not None))
+    """Queries, keys and values by head, and a tile of scores."""
+    tile = _tile(ATTENTION[MS + "GroupQueryAttention"](ins, attributes))
+    return _floats(*(tensor.size for tensor in ins[:3] if tensor is not None), tile)
 
 
 def _lstm(ins: Found, outs: Found, attributes: dict[str, Any]) -> list[int]:
