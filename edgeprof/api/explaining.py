@@ -229,7 +229,7 @@ class _File:
         dims = {name: size for name, size in self.ask.dims.items() if not instead or name not in self._by_length()}
         inputs = self._inputs(length, dims)
         sizes, artifact = inputs.sizes, self.artifact
-        counted = counting.count(self.model, sizes.shapes, inputs.flags)
+        counted = counting.count(self.model, sizes.shapes, inputs.flags, progress=self.progress)
         ledger = ledgers.of_graph(
             artifact.name if artifact else name_of(self.path),
             counted,

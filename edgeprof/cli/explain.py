@@ -37,20 +37,22 @@ def explain(
     from edgeprof.cli.options import choice, files, numbers, sizes
 
     lengths = numbers(seq, "--seq") if seq is not None else []
-    found = api.explain(
-        target,
-        seq=lengths,
-        batch=batch,
-        phase=choice(phase, "--phase", "prefill", "decode") if phase is not None else None,
-        precision=precision,
-        dims=sizes(dim, "--dim", "sequence_length=512"),
-        inputs=files(input, "--input", "input_ids=ids.npy"),
-        width=width,
-        tokens=tokens,
-        heads=heads,
-        cross=cross,
-        models=models,
-    )
+    with console.progress_bar() as progress:
+        found = api.explain(
+            target,
+            seq=lengths,
+            batch=batch,
+            phase=choice(phase, "--phase", "prefill", "decode") if phase is not None else None,
+            precision=precision,
+            dims=sizes(dim, "--dim", "sequence_length=512"),
+            inputs=files(input, "--input", "input_ids=ids.npy"),
+            width=width,
+            tokens=tokens,
+            heads=heads,
+            cross=cross,
+            models=models,
+            progress=progress,
+        )
     drawn = api.draw_explanation(found, out=out) if found.lengths else []
     if json:
         console.show_json(_with_totals(found))
@@ -124,7 +126,8 @@ def _rows(found: "Explanation") -> list[list[str]]:
     if ledger.layers:
         block = [cost.name for cost in ledger.costs if cost.in_block]
         rows.append(_row(found, f"one block of {ledger.layers}", block, ledger.layers))
-    rows.append(_row(found, "total", [cost.name for cost in ledger.costs]))
+    total = "total of what is counted" if ledger.uncounted else "total"
+    rows.append(_row(found, total, [cost.name for cost in ledger.costs]))
     return rows
 
 
@@ -163,7 +166,8 @@ def _memory(ledger: "Ledger") -> str:
     parts = [f"{units.size(ledger.total('weights_bytes'))} weights"]
     if ledger.source == "graph":
         held = f", the KV cache ({units.size(cache)}) among them" if cache else ""
-        parts.append(f"{units.size(ledger.live_bytes)} live tensors{held}")
+        least = "at least " if ledger.working_bytes is None else ""  # some tensors have no known size
+        parts.append(f"{least}{units.size(ledger.live_bytes)} live tensors{held}")
     else:
         parts += [f"{units.size(cache)} KV cache"] if cache else []
         parts.append(f"{units.size(ledger.live_bytes)} live activations")
