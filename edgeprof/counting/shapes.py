@@ -257,7 +257,10 @@ class Inference:
             self.types[name] = kind
 
     def _misfit(self, node: Node, failure: Exception) -> str:
-        """Shapes that onnx refuses let no run succeed."""
+        """Shapes that onnx refuses let no run succeed; but for Range, of which runtimes take vectors of one number."""
+        if node.operator == "Range":
+            self._evaluate(node, [self.values.get(name) for name in node.input])
+            return ""
         found = [self.tensors.get(name) for name in node.input if name]
         sized = all(one is not None and one.shape is not None for one in found)
         return misfit(node, found) if sized and "[ShapeInferenceError]" in str(failure) else ""

@@ -373,3 +373,16 @@ def test_a_state_that_grows_is_named() -> None:
     counted = count(graph(node("Loop", "n - x", body=body), X, {"n": np.asarray(3)}), X)
     (missed,) = counted.uncounted
     assert (missed.operator, missed.reason) == ("Loop", "a state of the node 'y' changes its shape in every round")
+
+
+def test_a_range_of_vectors_of_one_number_runs() -> None:
+    """onnx asks for scalars; onnxruntime takes these whose shapes are not in the file, and makes seven numbers."""
+    from nodes import run
+
+    feeds = {"a": i64(0), "b": i64(7), "c": i64(1)}
+    model = graph(node("Range", "a b c"), feeds)
+    for given in model.graph.input:
+        given.type.tensor_type.ClearField("shape")
+    assert run(model, feeds)["y"].shape == (7,)
+    counted = counting.count(model, dict.fromkeys(feeds, (1,)), feeds)
+    assert (counted.problems, counted.unsized, counted.nodes[0].activation_bytes) == ((), 0, 7 * 8)
