@@ -93,8 +93,8 @@ def _of_proto(spec: TensorSpec, file: Path) -> list[NDArray[Any]]:
     from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
+    data = store.read_bytes(file, UsageError, "Save one with onnx.save_tensor, or an array with numpy.save.")
     try:
-        data = file.read_bytes()
         if spec.kind == "sequence":
             sequence = onnx.SequenceProto.FromString(data)
             return [numpy_helper.to_array(one) for one in sequence.tensor_values]
@@ -102,9 +102,7 @@ def _of_proto(spec: TensorSpec, file: Path) -> list[NDArray[Any]]:
             found = numpy_helper.to_optional(onnx.OptionalProto.FromString(data))
             return [] if found is None else [found]
         return [numpy_helper.to_array(onnx.TensorProto.FromString(data))]
-    except FileNotFoundError as problem:
-        raise UsageError(f"There is no file {file}.", "Check the path.") from problem
-    except (OSError, DecodeError, ValueError, TypeError) as problem:
+    except (DecodeError, ValueError, TypeError) as problem:
         raise UsageError(
             f"{file} is not a tensor that ONNX wrote: {str(problem).splitlines()[0] if str(problem) else 'damaged'}.",
             "Save one with onnx.save_tensor, or an array with numpy.save.",

@@ -1,9 +1,11 @@
 """Input tensors made from their description, so that requests stay small and every visit sees the same values."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from edgeprof.errors import UsageError
 from edgeprof.schema import InputValue
+from edgeprof.store import reading_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,10 +127,8 @@ def load(file: str, mapped: bool = False, *, several: bool = False) -> Any:
 
     if several:
         return list(archive(file).values())
-    try:
+    with reading_arrays(Path(file), UsageError, "Save one array with numpy.save."):
         array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise UsageError(f"Cannot read {file}: {problem}.", "Save one array with numpy.save.") from problem
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{file} holds several arrays.", "Save one array with numpy.save.")
     return array
@@ -140,17 +140,14 @@ def archive(file: str) -> "dict[str, NDArray[Any]]":
     Raises:
         UsageError: it is missing, or no such file.
     """
-    from zipfile import BadZipFile
-
     import numpy as np
 
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            if isinstance(found, np.ndarray):
-                return {"": found}
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as problem:
-        raise UsageError(f"Cannot read {file}: {problem}.", "Save arrays with numpy.savez.") from problem
+    with reading_arrays(Path(file), UsageError, "Save arrays with numpy.savez."):
+        found = np.load(file, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"": found}
+        with found:
+            return dict(found)
 
 
 def describe(array: "NDArray[Any]") -> str:

@@ -15,6 +15,7 @@ from edgeprof import process
 from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers import heard, plugins, refusals
 from edgeprof.schema import CPU, Request, Target
+from edgeprof.store import read_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,10 +125,7 @@ def source(model: str, weights_folder: str) -> str | bytes:
     """
     if not weights_folder:
         return model
-    try:
-        return Path(model).read_bytes()
-    except OSError as problem:
-        raise ModelFileError(f"{model} cannot be read: {problem.strerror}.", "Run the command again.") from problem
+    return read_bytes(Path(model), ModelFileError, "Run the command again.")
 
 
 def built_in(target: Target) -> dict[str, Any]:

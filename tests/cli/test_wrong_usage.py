@@ -1,5 +1,6 @@
 """Whatever is wrong: one sentence with the next step on standard error, nothing on standard output, no traceback."""
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable
@@ -103,6 +104,7 @@ USAGE = [
     ("profile --sec 16", "No such option: --sec"),
     ("explain bert-tiny --seq 0", "Example: --seq 16,64,256"),
     ("explain bert-tiny --batch 0", "--batch"),
+    ("explain bert-tiny --dim a=3", "bert-tiny is sized by --seq and --batch"),
     ("explain bert-tiny --precision int9", "Did you mean int8"),
     ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/fp32", "A and B are the same"),
     ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/int8 --name ''", "'' cannot name a run."),
@@ -151,6 +153,8 @@ def cut(file: Path, size: int) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no such file": (lambda file: file.unlink(), "There is no file"),
+    "a pipe": (lambda file: (file.unlink(), os.mkfifo(file)), "it is a pipe or a device, not a file"),
+    "a folder": (lambda file: (file.unlink(), file.mkdir()), "a directory"),
     "not an ONNX file": (lambda file: file.write_bytes(b"GIF89a"), "is not a readable ONNX file"),
     "truncated": (lambda file: cut(file, 3000), "It may be truncated"),
     "no external data": (lambda file: file.with_name("model.onnx.data").unlink(), "not beside it. Copy both files"),
@@ -173,9 +177,11 @@ def test_a_file_that_cannot_be_used_exits_with_1(
 
 def test_inputs_that_do_not_fit_exit_with_2(models: Path, edgeprof: Command, tmp_path: Path) -> None:
     np.save(tmp_path / "ids.npy", np.zeros((1, 9), np.float32))
+    os.mkfifo(tmp_path / "pipe.npy")
     for value, sentence in (
         ("nothing=ids.npy", "no model input called 'nothing'"),
-        ("input_ids=nowhere.npy", "Cannot read nowhere.npy"),
+        ("input_ids=nowhere.npy", "nowhere.npy cannot be read: there is no such file"),
+        ("input_ids=pipe.npy", "pipe.npy cannot be read: it is a pipe or a device, not a file"),
         ("input_ids=ids.npy", "takes int64"),
         ("input_ids", "--input takes name=value"),
     ):

@@ -164,11 +164,11 @@ def test_sequences_and_optionals(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("int32.npy", "takes int64"),
-        ("text.npy", "Cannot read"),
-        ("none.npy", "Cannot read"),
+        ("text.npy", "cannot be read"),
+        ("none.npy", "cannot be read: there is no such file"),
         ("many.npz", "holds 2 arrays, and none is called 'ids'"),
         ("text.pb", "not a tensor that ONNX wrote"),
-        ("none.pb", "There is no file"),
+        ("none.pb", "cannot be read: there is no such file"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, name: str, says: str) -> None:
