@@ -17,6 +17,7 @@ EdgeprofError            something asked for could not be done (exit code 1)
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 
 class EdgeprofError(Exception):
@@ -28,6 +29,13 @@ class EdgeprofError(Exception):
         self.what = what
         self.next_step = next_step
         super().__init__(f"{what} {next_step}".strip())
+
+    def about(self, subject: str) -> Self:
+        """The same error, saying of what it speaks: for requests of several things."""
+        if not self.what.startswith(subject):
+            self.what = f"{subject}: {self.what}"
+            self.args = (f"{self.what} {self.next_step}".strip(),)
+        return self
 
 
 class UsageError(EdgeprofError):

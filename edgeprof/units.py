@@ -53,3 +53,12 @@ def ratio(value: float) -> str:
 def counted(number_of: int, what: str, many: str = "") -> str:
     """A number and what it is of: "1 token", "1,024 tokens", "2 matrices" of ("matrix", "matrices")."""
     return f"{number_of:,} {what if number_of == 1 else many or what + 's'}"
+
+
+def known(amount: int | None) -> str:
+    """ "1,500"; "unknown" where it is not known.
+
+    >>> known(1500), known(None)
+    ('1,500', 'unknown')
+    """
+    return "unknown" if amount is None else f"{amount:,}"

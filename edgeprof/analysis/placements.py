@@ -68,7 +68,8 @@ def _wrong(points: Sequence[Point]) -> str:
 
 def name(point: Point) -> str:
     """ "gpt2 a8w8, decode at 64 tokens" """
-    return f"{point.variant} {point.precision}, {point.phase} at {units.counted(point.length, 'token')}"
+    at = f" at {units.counted(point.length, 'token')}" if point.length else ""
+    return f"{point.variant} {point.precision}, {point.phase}{at}"
 
 
 def _names(points: Sequence[Point]) -> str:

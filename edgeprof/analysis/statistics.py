@@ -152,6 +152,8 @@ def _point(visits: Sequence[Measurement]) -> Point:
         compile_s=_newest(visit.compile_s for visit in visits),
         load_plain_s=_newest(visit.load_plain_s for visit in visits),
         provider_library=newest.provider_library,
+        seq=newest.seq,
+        dims=shlex.join(f"{name}={size}" for name, size in sorted(newest.dims.items())),
         fills=", ".join(f"{name}: {how}" for name, how in newest.fills.items()),
     )
 

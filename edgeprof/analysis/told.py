@@ -49,6 +49,8 @@ class Told:
         return len({getattr(other, field) for other in self.points}) > 1
 
     def tokens(self, point: Point) -> str:
+        if not point.length:
+            return "its own size"
         return units.counted(point.length, "cached token" if self.phase == "decode" else "token")
 
     @property

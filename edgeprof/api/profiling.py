@@ -150,7 +150,10 @@ def profile(
     notes: list[str] = []
     for artifact in artifacts:
         progress(f"counting: {artifact.name} {artifact.precision}", None)
-        jobs += _jobs(artifact, ask, notes)
+        try:
+            jobs += _jobs(artifact, ask, notes)
+        except UsageError as problem:
+            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (it is the same one)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Ask for --phase prefill.")
     placing.require_some(jobs, precision)
@@ -270,6 +273,8 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
                     found = found or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
                     inputs = inputs.refilled(taken, found.fills)
                 job = _job(artifact, graph, inputs, ask)
+                if artifact.variant is None:
+                    job = msgspec.structs.replace(job, seq=length, dims=ask.dims, fills=inputs.fills)
                 for target in ask.targets:  # two lengths may mean the same image
                     jobs.setdefault((target.provider, job.workload), _on(job, target))
     notes += [found.note] if found and found.note else []
@@ -351,6 +356,5 @@ def _job(artifact: Artifact, graph: ModelProto, inputs: Inputs, ask: Ask) -> Job
         timeout_s=ask.timeout_s,
         compile=ask.compile,
         macs=macs,
-        fills=inputs.fills if variant is None else {},
         memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )

@@ -126,8 +126,10 @@ def _columns(elsewhere: bool) -> list[tuple[str, str]]:
 
 
 def _row(record: "Point | OperatorPass", elsewhere: bool) -> list[str]:
+    from edgeprof import units
+
     about = [record.variant, record.precision, *([record.provider] if elsewhere else [])]
-    return [*about, record.phase, str(record.batch), f"{record.length:,}" if record.length else "unknown"]
+    return [*about, record.phase, str(record.batch), units.known(record.length or None)]
 
 
 def _show_fills(points: "tuple[Point, ...]") -> None:

@@ -68,6 +68,8 @@ class Job(Record, frozen=True, kw_only=True):
     timeout_s: float | None = None
     compile: bool = False  # load what the provider compiled beforehand
     macs: int | None = None
+    seq: int | None = None  # of a file from elsewhere: what sized it
+    dims: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
     fills: dict[str, str] = {}  # noqa: RUF012  (msgspec copies defaults)
     memory_predicted_bytes: int | None = None
     prepared: Prepared | None = None  # None: the artifact's own file, on the CPU provider
@@ -105,6 +107,8 @@ class Visit(Record, frozen=True, kw_only=True):
             "threads": workload.threads,
             "round": self.round,
             "macs": self.job.macs,
+            "seq": self.job.seq,
+            "dims": self.job.dims,
             "fills": self.job.fills,
             "memory_predicted_bytes": self.job.memory_predicted_bytes,
             "artifact_sha256": artifact.sha256,

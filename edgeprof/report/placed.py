@@ -74,4 +74,4 @@ def _bar(one: PlacedPoint, names: Sequence[str]) -> Bar:
     whole = sum(amounts.values()) or 1
     top = units.percent(one.placement.share) + ("" if known else " of nodes")
     parts = tuple(amounts.get(name, 0) / whole for name in names)
-    return Bar(f"{one.point.length:,}", top, parts, hatched=one.point.emulated)
+    return Bar(units.known(one.point.length or None), top, parts, hatched=one.point.emulated)

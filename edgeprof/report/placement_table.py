@@ -26,7 +26,7 @@ class Lengths:
 
     @property
     def tokens(self) -> str:
-        return ", ".join(f"{one.point.length:,}" for one in self.members)
+        return ", ".join(units.known(one.point.length or None) for one in self.members)
 
 
 def alike(found: Iterable[PlacedPoint]) -> list[Lengths]:
@@ -167,7 +167,7 @@ def starts(points: Sequence[Point]) -> Table:
         Column("Batch", lambda point: str(point.batch), kept="varying"),
         Column("Threads", lambda point: str(point.threads), kept="varying"),
         Column("Phase", lambda point: point.phase, number=False),
-        Column("Tokens", lambda point: f"{point.length:,}"),
+        Column("Tokens", lambda point: units.known(point.length or None)),
         Column("Load (s)", lambda point: scaled(point.load_plain_s if point.compiled else point.load_s, 1)),
         Column(
             "Load compiled (s)", lambda point: scaled(point.load_s, 1) if point.compiled else MISSING, kept="filled"

@@ -40,7 +40,8 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "variant": (point.variant,),
         "precision": (point.precision,),
         "phase": (point.phase,),
-        "seq": (str(point.length),),
+        "seq": _seq(point),
+        "dim": tuple(shlex.split(point.dims)),
         "ep": (point.provider,),
         "batch": (str(point.batch),),
         "threads": (str(point.threads),),
@@ -52,6 +53,12 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "compile": ("",) if point.compiled else (),
         "ep-library": (f"{point.provider}={point.provider_library}",) if point.provider_library else (),
     }
+
+
+def _seq(point: Point) -> tuple[str, ...]:
+    """What sized it: of a file from elsewhere the length that was asked for, which need not be the token length."""
+    asked = point.seq if point.fills else point.length or None
+    return () if asked is None else (str(asked),)
 
 
 def _unless(value: float | None, usual: float) -> tuple[str, ...]:
@@ -83,8 +90,9 @@ def _profile(product: Product, run: str) -> str:
     lists = {name: ",".join(product[name]) for name in ("precision", "ep", "batch", "threads", "rounds")}
     seq = ",".join(sorted(product["seq"], key=int))
     targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]
-    options = [("seq", seq), ("phase", phase), *lists.items()]
-    options += [(name, value) for name in (*OF_PROVIDERS, "compile", "runs", "min-time") for value in product[name]]
+    options = [*([("seq", seq)] if seq else []), ("phase", phase), *lists.items()]
+    several = ("dim", *OF_PROVIDERS, "compile", "runs", "min-time")
+    options += [(name, value) for name in several for value in product[name]]
     return _command("profile", targets, [*options, ("name", run)])
 
 

@@ -79,7 +79,7 @@ _IDENTITY: tuple[Column[Point], ...] = (
     Column("Batch", lambda point: str(point.batch), kept="varying"),
     Column("Threads", lambda point: str(point.threads), kept="varying"),
     Column("Phase", lambda point: point.phase, number=False),
-    Column("Tokens", lambda point: f"{point.tokens:,}"),
+    Column("Tokens", lambda point: units.known(point.tokens)),
     Column("Cached", lambda point: f"{point.past_tokens:,}", kept="varying"),
 )
 _RESULTS: tuple[Column[Point], ...] = (

@@ -61,6 +61,8 @@ class Point(Record, frozen=True, kw_only=True):
     compile_s: float | None = None
     load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
     provider_library: str = ""  # of a provider that edgeprof does not know by itself
+    seq: int | None = None  # of a file from elsewhere: what --seq asked for, and what --dim ("M=32 N=1")
+    dims: str = ""
     fills: str = ""  # of a file from elsewhere, what each input was filled with: "x: normal, mask: ones"
 
     @property

@@ -108,7 +108,9 @@ class Measurement(Record, frozen=True, kw_only=True):
     error: str = ""
     reading: Reading | None = None  # there when status is "ok"
     macs: Count | None = None
-    fills: dict[str, str] = {}  # of a file from elsewhere: what each input was filled with
+    seq: Count | None = None  # of a file from elsewhere: what --seq asked for, and what --dim
+    dims: dict[str, Count] = {}
+    fills: dict[str, str] = {}  # of such a file: what each input was filled with
     memory_predicted_bytes: Count | None = None  # working memory, counted on the graph
     emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
     device: str = ""  # as the runtime or the driver names it

@@ -245,6 +245,33 @@ def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
     assert shlex.split(command)[:3] == ["edgeprof", "profile", "my model.onnx"]
 
 
+def test_files_from_elsewhere_are_sized_as_they_were() -> None:
+    """By what was asked for, which need not be the token length: 1,500 tokens of 3,000 frames."""
+    point = msgspec.structs.replace(runs.told()[0][0], weights="file", variant="audio", fills="x: normal values")
+    whole = msgspec.structs.replace(point, tokens=1500)
+    framed = msgspec.structs.replace(point, tokens=750, seq=1500)
+    named = msgspec.structs.replace(point, tokens=None, dims="'my axis=3' rows=2")
+    rest = "--phase prefill --precision fp32 --ep cpu --batch 1 --threads 2 --rounds 3"
+    assert commands([whole], "run") == [f"edgeprof profile audio.onnx {rest} --name run"]
+    assert commands([framed], "run") == [f"edgeprof profile audio.onnx --seq 1500 {rest} --name run"]
+    assert commands([named], "run") == [
+        f"edgeprof profile audio.onnx {rest} --dim 'my axis=3' --dim rows=2 --name run",
+    ]
+
+
+def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
+    records = [
+        msgspec.structs.replace(record, tokens=None, seq=None, fills={"x": "normal values"}, variant="cnn", family="")
+        for record in runs.generated()
+        if record.phase == "prefill" and record.status == "ok"
+    ]
+    points, findings = runs.told(records)
+    report.write(tmp_path, store.load_machine(runs.RUN), points, findings, started_at="2026-03-01T12:00:00Z")
+    text = (tmp_path / "report.md").read_text()
+    assert "| unknown |" in text
+    assert "0 tokens" not in text
+
+
 def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
     """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
     point = msgspec.structs.replace(runs.told()[0][0], weights="file", min_runs=10, min_time_s=1.0)
