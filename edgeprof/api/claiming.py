@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeprof import store
+from edgeprof import store, units
 from edgeprof.analysis import claims, growth
 from edgeprof.api.runs import Run, load_run
 from edgeprof.errors import RunError, UsageError
@@ -113,7 +113,9 @@ def _measured(run: str | Path | None, models: Path, out: Path, progress: Progres
         )
         for point in made.failed:
             if point.variant in names and point.tokens in lengths:
-                raise RunError(f"{point.variant} could not be measured at {point.tokens} tokens: {point.error}")
+                raise RunError(
+                    f"{point.variant} could not be measured at {units.counted(point.tokens, 'token')}: {point.error}"
+                )
     return _whole(load_run(folder))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof import counting, store
+from edgeprof import counting, store, units
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.counted import explained
 from edgeprof.api.shaping import (
@@ -186,11 +186,13 @@ def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase
     most, only = _most(variant), family_of(variant).fixed_tokens(variant)
     if most is not None and max(lengths) + (phase == "decode") > most:
         notes.append(
-            f"{variant.name} takes at most {most:,} tokens: beyond that the formulas still hold, "
+            f"{variant.name} takes at most {units.counted(most, 'token')}: beyond that the formulas still hold, "
             "and export and profile refuse."
         )
     if only is not None and tuple(lengths) != (only,):
-        notes.append(f"{variant.name} has {only:,} tokens: at another length it is another model, with other weights.")
+        notes.append(
+            f"{variant.name} has {units.counted(only, 'token')}: at another length it is another model, with other weights."
+        )
     return (*notes, *_rounded(asked, lengths))
 
 
@@ -225,7 +227,7 @@ class _File:
         Args:
             instead: of what --dim says of the token length.
         """
-        self.progress(f"counting at {length:,} tokens" if length else "counting", None)
+        self.progress(f"counting at {units.counted(length, 'token')}" if length else "counting", None)
         dims = {name: size for name, size in self.ask.dims.items() if not instead or name not in self._by_length()}
         inputs = self._inputs(length, dims)
         sizes, artifact = inputs.sizes, self.artifact
@@ -304,7 +306,11 @@ def _doubled(file: _File, found: _Counted) -> Ledger | None:
 
 
 def _unfit(counted: Sequence[_Counted]) -> list[str]:
-    return [f"The graph does not run at {one.asked:,} tokens: {one.problem}" for one in counted if one.problem]
+    return [
+        f"The graph does not run at {units.counted(one.asked, 'token')}: {one.problem}"
+        for one in counted
+        if one.problem
+    ]
 
 
 def _artifact(path: Path) -> Artifact | None:

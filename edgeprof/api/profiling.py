@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgeprof import counting, store
+from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.api import placing
 from edgeprof.api.filling import Found, found_fills
@@ -248,7 +248,7 @@ def _point_label(job: Job) -> str:
     load = job.workload
     length = load.past_tokens if load.phase == "decode" else load.tokens
     on = "" if job.target == CPU else f" on {job.target.provider}"
-    at = f" at {length} tokens" if length else ""
+    at = f" at {units.counted(length, 'token')}" if length else ""
     return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase}{at}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeprof import counting
+from edgeprof import counting, units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
@@ -139,7 +139,7 @@ def why_step_only(keeper: Input) -> str:
     """Why a decoder cannot prefill, from the input that keeps it from that: "is one step of decode: ..."."""
     if keeper.meaning == "past":
         size = keeper.spec.dims[keeper.axes.index("past")]
-        return f"is one step of decode: input '{keeper.name}' always holds {size} tokens."
+        return f"is one step of decode: input '{keeper.name}' always holds {units.counted(size, 'token')}."
     return f"is one step of decode: input '{keeper.name}' takes 1 token."
 
 
@@ -162,13 +162,14 @@ def _require_within(name: str, case: Case, most: int | None, only: int | None) -
     wanted = case.tokens + case.past_tokens
     if only is not None and wanted != only:
         raise UsageError(
-            f"{name} takes {only} tokens and no other number, and {wanted} are asked for.",
+            f"{name} takes {units.counted(only, 'token')} and no other number, and {wanted} are asked for.",
             f"Ask for --seq {only}, or leave this model out.",
         )
     if most is not None and wanted > most:
-        what = f"{case.past_tokens} cached and {case.tokens} new tokens" if case.past_tokens else f"{wanted} tokens"
+        new = units.counted(case.tokens, "new token")
+        what = f"{case.past_tokens} cached and {new}" if case.past_tokens else units.counted(wanted, "token")
         raise UsageError(
-            f"{name} takes at most {most} tokens, and {what} are asked for.",
+            f"{name} takes at most {units.counted(most, 'token')}, and {what} are asked for.",
             "Ask for a shorter --seq, or leave this model out.",
         )
 
