@@ -178,7 +178,7 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
     chosen = {point.length: point for point in points if point.threads == threads}
     if max(chosen) < max(requests):
         raise UsageError(
-            f"Run '{name}' was made at up to {units.counted(max(chosen), 'token')}, and requests have up to {max(requests):,}.",
+            f"Run '{name}' goes up to {units.counted(max(chosen), 'token')}, and requests up to {max(requests):,}.",
             f"Run: {_profiling(artifact, requests)} --name {name}",
         )
     told = dict.fromkeys(text for point in chosen.values() for text in (point.share_told, point.verdict_told) if text)

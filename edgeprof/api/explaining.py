@@ -190,9 +190,8 @@ def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase
             "and export and profile refuse."
         )
     if only is not None and tuple(lengths) != (only,):
-        notes.append(
-            f"{variant.name} has {units.counted(only, 'token')}: at another length it is another model, with other weights."
-        )
+        length = units.counted(only, "token")
+        notes.append(f"{variant.name} has {length}: at another length it is another model, with other weights.")
     return (*notes, *_rounded(asked, lengths))
 
 

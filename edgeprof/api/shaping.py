@@ -139,7 +139,7 @@ def why_step_only(keeper: Input) -> str:
     """Why a decoder cannot prefill, from the input that keeps it from that: "is one step of decode: ..."."""
     if keeper.meaning == "past":
         size = keeper.spec.dims[keeper.axes.index("past")]
-        return f"is one step of decode: input '{keeper.name}' always holds {units.counted(size, 'token')}."
+        return f"is one step of decode: input '{keeper.name}' always holds {size} token{'' if size == 1 else 's'}."
     return f"is one step of decode: input '{keeper.name}' takes 1 token."
 
 
