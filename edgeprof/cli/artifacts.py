@@ -57,7 +57,8 @@ def _show(result: "Export") -> None:
 
 def _size(artifact: "Artifact") -> str:
     size = artifact.data_bytes + Path(artifact.path).stat().st_size
-    return f"{size / 1e6:.1f} MB on disk, {size / artifact.params:.2f} bytes per parameter"
+    per = f", {size / artifact.params:.2f} bytes per parameter" if artifact.params else ""
+    return f"{size / 1e6:.1f} MB on disk{per}"
 
 
 def _receipt(receipt: "StageReceipt") -> str:
