@@ -39,7 +39,8 @@ def count(
     """Count a graph at one shape of its inputs.
 
     Args:
-        shapes: of inputs of `inputs(model)`; one that is missing has what the file states.
+        shapes: of inputs of `inputs(model)`, of sequences and optionals those of their elements; one that is missing
+            has what the file states.
         values: what inputs hold, where that decides something: the branch of a merged decoder, position ids.
         progress: called with what is being done.
 

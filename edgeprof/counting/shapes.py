@@ -68,7 +68,8 @@ class Inference:
     ) -> None:
         """
         Args:
-            inputs: shapes of inputs; one that is not here has the shape that the file states.
+            inputs: shapes of inputs, of sequences and optionals those of their elements; one that is not here has the
+                shape that the file states.
             known: what inputs hold, where that is known.
             most: elements up to which values are computed.
             every_type: of more than a few elements, compute not only integers: positions.
@@ -100,7 +101,7 @@ class Inference:
     ) -> None:
         kind, tensor = tensor_in(value.type)
         if kind != "tensor":
-            self.types[value.name] = value.type
+            self.types[value.name] = _of_elements(value.type, inputs.get(value.name))
         elif value.name in inputs and tensor is not None:
             self._add(value.name, Tensor(tensor.elem_type, tuple(inputs[value.name])))
         elif tensor is not None and tensor.elem_type:
@@ -300,6 +301,18 @@ class Inference:
         options = node.attributes
         span = slice(options.get("start", 0), options.get("end"))
         self.values[node.output[0]] = np.asarray(tensor.shape[span], np.int64)
+
+
+def _of_elements(kind: onnx.TypeProto, shape: tuple[int, ...] | None) -> onnx.TypeProto:
+    """The type of a sequence or an optional, of tensors of a shape where that is known."""
+    from onnx import helper
+
+    made = type(kind)()
+    made.CopyFrom(kind)
+    _, tensor = tensor_in(made)
+    if shape is not None and tensor is not None and tensor.elem_type:
+        tensor.CopyFrom(helper.make_tensor_type_proto(tensor.elem_type, shape).tensor_type)
+    return made
 
 
 def _shape(kind: Any) -> tuple[int, ...] | None:

@@ -386,3 +386,12 @@ def test_a_range_of_vectors_of_one_number_runs() -> None:
     assert run(model, feeds)["y"].shape == (7,)
     counted = counting.count(model, dict.fromkeys(feeds, (1,)), feeds)
     assert (counted.problems, counted.unsized, counted.nodes[0].activation_bytes) == ((), 0, 7 * 8)
+
+
+def test_an_optional_has_the_shape_of_its_element() -> None:
+    """3 rows of 4, times 4 x 5; without sizes it is not counted, and nothing fails."""
+    model = graph([node("OptionalGetElement", "x", "e"), node("MatMul", "e w")], X, {"w": f32(4, 5)}, opset=18)
+    element = helper.make_tensor_type_proto(TensorProto.FLOAT, ["rows", 4])
+    model.graph.input[0].type.CopyFrom(helper.make_optional_type_proto(element))
+    assert counting.count(model, {"x": (3, 4)}).macs == 60
+    assert [missed.operator for missed in counting.count(model, {}).uncounted] == ["MatMul"]
