@@ -13,7 +13,7 @@ from onnx import TensorProto
 from edgeprof.errors import QuantizationError
 from edgeprof.schema import Record
 
-RECIPES = ("fp16", "int8", "int8-static", "a8w8", "int4")
+RECIPES = ("fp16", "bf16", "int8", "int8-static", "a8w8", "int4")
 W, V = normal(64, 64), normal(64, 32, seed=1)
 TO_Y = "(float[n,64] x) => (float[n,c] y)"
 TOKENS = "(float[b,s,64] x) => (float[b,s,c] y)"

@@ -111,7 +111,8 @@ class _Steps:
         self.count += 1
         name = f"{self.node.outputs[0].name}/{operator}.{self.count}"
         made = ir.node(operator, inputs, attributes, name=name)  # type: ignore[arg-type]
-        made.outputs[0].name, made.outputs[0].type = name, self.node.outputs[0].type
+        made.outputs[0].name, dtype = name, self.node.outputs[0].dtype
+        made.outputs[0].type = None if dtype is None else ir.TensorType(dtype)  # changed later, each for itself
         assert self.node.graph is not None
         self.node.graph.insert_before(self.node, made)
         return made.outputs[0]
