@@ -97,6 +97,35 @@ def test_infinities_of_the_source_are_accepted(tmp_path: Path) -> None:
     assert all(0.99 < check.cosine < 1 for check in artifact.checks)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "options", "shapes"),
+    [
+        ("float[2,16,8] x", {}, [(2, 16)]),
+        ("float[-1,8] x", {}, [(1, 0), (2, 0)]),
+        ("float[s0,s1,8] input_embeds", {"dims": {"s0": 3, "s1": 4}}, [(3, 4)]),
+        ("float[batch,seq,8] x", {"seq": [2, 6], "batch": [3]}, [(3, 2), (3, 6)]),
+    ],
+)
+def test_sizes_that_a_file_fixes_or_a_user_asks_for(
+    inputs: str, options: dict[str, Any], shapes: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    kind, name = inputs.replace("-1", "n").split(" ")
+    text = f"({kind} {name}) => ({kind} y) {{ y = MatMul({name}, w) }}"
+    source = write(tmp_path / "net.onnx", text, w=normal(8, 8))
+    if "-1" in inputs:
+        model = onnx.load(source)
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = -1
+        onnx.save(model, source)
+    assert compared(made(source, **options)) == shapes
+
+
+def test_a_file_without_weights_is_refused_before_it_is_run(tmp_path: Path) -> None:
+    source = write(tmp_path / "none.onnx", "(bfloat16[1,4] x) => (bfloat16[1,4] y) { y = Identity(x) }")
+    with pytest.raises(QuantizationError, match="stores no matrix and no kernel: there is nothing to quantize"):
+        made(source)
+
+
 def test_a_users_samples_are_what_is_compared(tmp_path: Path) -> None:
     """Their shapes, of which the file has 3 tokens in common with nothing that is made up."""
     source = write(tmp_path / "plain.onnx", f"{TOKENS} {{ y = MatMul(x, w) }}", w=normal(8, 8))

@@ -75,13 +75,12 @@ def _weights(model: ir.Model, node: ir.Node) -> Iterator[tuple[ir.Value, str]]:
     """The constant matrices that a node multiplies by, and why a quantizer cannot take them."""
     for position in MULTIPLYING.get(node.op_type, ()):
         weight = origin(node.inputs[position]) if position < len(node.inputs) else None
-        if weight is not None and is_matrix(weight):
+        if weight is not None and is_matrix(weight.const_value):
             yield weight, _obstacle(model, node, position, weight)
 
 
-def is_matrix(value: ir.Value) -> bool:
+def is_matrix(tensor: ir.TensorProtocol | None) -> bool:
     """Whether a constant holds numbers in two dimensions or more."""
-    tensor = value.const_value
     return tensor is not None and tensor.dtype.is_floating_point() and len(tensor.shape) >= 2
 
 

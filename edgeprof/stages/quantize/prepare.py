@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import QuantizationError, said
@@ -33,6 +34,28 @@ def require_plain(model: ir.Model) -> None:
         raise QuantizationError(f"The model is quantized already: it has {found} nodes.", "Start from the fp32 model.")
 
 
+def require_weights(model: ir.Model, file: Path) -> None:
+    """Refuse a model that stores nothing to multiply by.
+
+    Raises:
+        QuantizationError: it stores no numbers in two dimensions or more.
+    """
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for function in model.functions.values() for node in function.all_nodes()),
+    ]
+    constants = [
+        node.attributes["value"].as_tensor()
+        for node in nodes
+        if node.op_type == "Constant" and "value" in node.attributes
+    ]
+    stored = [value.const_value for part in model.graphs() for value in part.initializers.values()]
+    if not any(is_matrix(tensor) for tensor in (*stored, *constants)):
+        raise QuantizationError(
+            f"{file} stores no matrix and no kernel: there is nothing to quantize.", "Check that it is the right file."
+        )
+
+
 def require_fp32(model: ir.Model) -> None:
     """Refuse a model whose weights have 16 bits.
 
@@ -42,7 +65,7 @@ def require_fp32(model: ir.Model) -> None:
     import onnx_ir as ir
 
     for value in model.graph.initializers.values():
-        if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and is_matrix(value):
+        if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and is_matrix(value.const_value):
             kind = value.dtype.name.lower()
             raise QuantizationError(f"The model has {kind} weights ({value.name}).", "Start from the fp32 model.")
 
@@ -81,13 +104,14 @@ def prepare(model: ir.Model, *, materialize_tied: bool, keep_gemm: bool) -> None
 
 def _respell(model: ir.Model) -> None:
     """The standard's domain by its usual name, and dynamic dimensions as such, for which some write -1."""
+    import onnx_ir as ir
+
     for imports in (model.opset_imports, *(function.opset_imports for function in model.functions.values())):
         if "ai.onnx" in imports:
             imports[""] = imports.pop("ai.onnx")
     for value in (*model.graph.inputs, *model.graph.outputs):
-        for axis, dim in enumerate(value.shape or ()):
-            if isinstance(dim, int) and dim < 0:
-                value.shape[axis] = None  # type: ignore[index]
+        if any(isinstance(dim, int) and dim < 0 for dim in value.shape or ()):
+            value.shape = ir.Shape(None if isinstance(dim, int) and dim < 0 else dim for dim in value.shape or ())
 
 
 def _inline(model: ir.Model) -> None:
@@ -148,7 +172,7 @@ def _split_gemm(node: ir.Node) -> None:
 
     weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
     constant = origin(weight)
-    if gemm_obstacle(node) or constant is None or not is_matrix(constant):
+    if gemm_obstacle(node) or constant is None or not is_matrix(constant.const_value):
         return
     added = []
     if node.attributes.get_int("transB", 0) == 1:

@@ -97,9 +97,13 @@ def write(path: Path, feeds: Iterable[Arrays]) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    arrays = {f"{number}/{name}": array for number, one in enumerate(feeds) for name, array in one.items()}
+    written = {
+        f"{number}/{name}": array.astype(np.str_) if array.dtype.kind == "O" else array  # strings, without pickle
+        for number, one in enumerate(feeds)
+        for name, array in one.items()
+    }
     with writing(path):
-        np.savez(path, **arrays)  # type: ignore[arg-type]
+        np.savez(path, **written)  # type: ignore[arg-type]
 
 
 def read(path: Path | str) -> Iterator[Arrays]:
