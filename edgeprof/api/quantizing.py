@@ -20,7 +20,7 @@ from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case, Phase
 from edgeprof.stages import baseline, graph, samples
 from edgeprof.stages.quantize import FP32, Settings
-from edgeprof.stages.quantize.prepare import require_plain
+from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
@@ -100,7 +100,9 @@ def quantize(
 def _base(target: str, models: Path) -> Artifact:
     """The fp32 model that a target means."""
     if target.endswith(".onnx") or Path(target).is_file():
-        require_plain(graph.load(Path(target)))
+        model = graph.load(Path(target))
+        require_plain(model)
+        require_weights(model, Path(target))
         made = foreign(Path(target))
         return replace(made, source=made.path)
     found = exported([target], models)
@@ -155,6 +157,7 @@ def _case(base: Artifact, feeds: Arrays) -> Case:
 def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[baseline.Candidate]:
     """Made-up inputs at every load that the file takes by what it declares; several where a meaning is not known."""
     taken = signature_of_artifact(base)
+    known = any(one.known for one in taken.inputs)
     found: list[baseline.Candidate] = []
     for load in loads:
         try:
@@ -162,8 +165,8 @@ def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[b
         except UsageError:
             continue
         for fills in alternatives(taken, inputs):
-            values = inputs.refilled(taken, fills).values
-            found.append(baseline.Candidate(inputs.case, {value.name: tensors.make(value) for value in values}))
+            feeds = {value.name: tensors.make(value) for value in inputs.refilled(taken, fills).values}
+            found.append(baseline.Candidate(inputs.case if known else _case(base, feeds), feeds))
     return found
 
 
@@ -186,7 +189,7 @@ def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[baseline.Candidate], 
         if not found:
             of_file(taken, asked[0], dims=sizing.dims, given=sizing.files)  # says why
         return found, len(found)
-    found = _candidates(base, LOADS, sizing) or _candidates(base, [as_it_is], sizing)
+    found = _candidates(base, LOADS, sizing) or _candidates(base, [as_it_is, replace(as_it_is, batch=2)], sizing)
     if not found:
         of_file(taken, as_it_is)  # says why
     enough = len(found)
