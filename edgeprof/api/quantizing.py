@@ -166,7 +166,8 @@ def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[b
             continue
         for fills in alternatives(taken, inputs):
             feeds = {value.name: tensors.make(value) for value in inputs.refilled(taken, fills).values}
-            found.append(baseline.Candidate(inputs.case if known else _case(base, feeds), feeds))
+            case = inputs.case if known or inputs.case.tokens else _case(base, feeds)
+            found.append(baseline.Candidate(case, feeds))
     return found
 
 
