@@ -1,6 +1,6 @@
 """What PyTorch computed, on disk: a device without torch can hold an ONNX file against it.
 
-A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>".
+A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>", and "schema_version".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays, Family
 from edgeprof.schema import Case, Logits, Variant
+from edgeprof.schema.base import SCHEMA_VERSION, require_known
 from edgeprof.store import reading_arrays, writing
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 AGAIN = "Export the model again with --force."
+VERSION = "schema_version"
 
 
 def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
@@ -45,7 +47,7 @@ def save(path: Path, cases: Iterable[tuple[Case, Arrays, Arrays]]) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    arrays: Arrays = {}
+    arrays: Arrays = {VERSION: np.array(SCHEMA_VERSION)}
     for case, feeds, outputs in cases:
         arrays |= {f"{_label(case)}/in/{name}": array for name, array in feeds.items()}
         arrays |= {f"{_label(case)}/out/{name}": array for name, array in outputs.items()}
@@ -62,6 +64,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
     _require(path)
     with reading_arrays(path, VerificationError, AGAIN), np.load(path) as archive:
         arrays = dict(archive)
+        require_known(arrays.pop(VERSION, np.array(1)).item(), str(path), VerificationError)
     if not all(re.fullmatch("[^/]+/(in|out)/.*", key, re.DOTALL) for key in arrays):
         raise _not_a_reference(path)
     for label in dict.fromkeys(key.split("/")[0] for key in arrays):

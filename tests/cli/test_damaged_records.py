@@ -161,6 +161,8 @@ OTHER_ARCHIVES = {
     "none": {},
     "other names": {"input_ids": np.zeros(3)},
     "no number": {"b1-t1-p0/in/input_ids": np.array(["word"]), "b1-t1-p0/out/last_hidden_state": np.zeros(1)},
+    "newer": {"schema_version": np.array(7)},
+    "no version": {"schema_version": np.array("many")},
     "no outputs": {"b1-t1-p0/in/input_ids": np.zeros((1, 1), np.int64)},
 }
 
