@@ -83,7 +83,7 @@ def plain(sentence: str) -> str:
         last = needless.sub("", last)
     if unknown := _UNKNOWN_OPERATOR.search(last):
         last = f"{NO_OPERATOR} {unknown['operator']} of {unknown['domain']}"
-    return (_label(node) + ": " if node else "") + last.rstrip(" .")
+    return (_label(node) + ": " if node else "") + last.rstrip(" .!")
 
 
 def _label(node: re.Match[str]) -> str:

@@ -91,7 +91,7 @@ class Placement(Record, frozen=True, kw_only=True):
 
 
 class Agreement(Record, frozen=True, kw_only=True):
-    """How far a provider's outputs are from the CPU provider's, on the same file and inputs."""
+    """How far a provider's outputs are from what the CPU provider makes of the original file."""
 
     max_abs_error: float
     max_rel_error: float  # largest difference over the largest value of the same output, the worst output

@@ -116,7 +116,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     device: str = ""  # as the runtime or the driver names it
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
     placement: Placement | None = None  # None: on the CPU provider, which runs everything
-    agreement: Agreement | None = None  # with the CPU provider on the same file
+    agreement: Agreement | None = None  # with what the CPU provider makes of the original file
     compiled: bool = False  # the session loaded what the provider had compiled beforehand (--compile)
     compile_s: Seconds | None = None  # how long that took, once
     load_plain_s: Seconds | None = None  # to load the graph itself; there when `compiled`
