@@ -72,13 +72,18 @@ def _quantize(file: Path, example: Example) -> None:
     """With all inputs but the first one as constants, so that there are weights; the result has to run."""
     weighted = example.with_constants(1)
     file.write_bytes(weighted.model.SerializeToString())
-    shapes_expected = {name: np.shape(value) for name, value in _run(file, weighted).items()}
+    expected = _run(file, weighted)
     folder = file.parent / "int8"
     folder.mkdir()
     settings = recipe("int8").settings
     quantized(QuantizeRequest(model=str(file), recipe="int8", settings=settings, folder=str(folder)), silent)
-    found = _outputs(folder / "model.onnx", weighted)
-    assert {name: np.shape(value) for name, value in found.items()} == shapes_expected
+    found = _run(folder / "model.onnx", weighted)
+    assert _shapes(found) == _shapes(expected)
+
+
+def _shapes(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of tensors; sequences have none."""
+    return {name: getattr(value, "shape", None) for name, value in outputs.items()}
 
 
 def _pin(file: Path, example: Example) -> None:
