@@ -222,7 +222,7 @@ def test_16_bits_in_an_operator_set_that_has_none_of_them(tmp_path: Path) -> Non
     [
         ({"recipe": ["int3"]}, r"no precision called 'int3'\. Did you mean int8, int4"),
         ({"recipe": ["int8"], "settings": Settings(block_size=64)}, "Recipe int8 has no block size"),
-        ({"recipe": ["int4"], "settings": Settings(block_size=48)}, "Block size 48 is no power of two"),
+        ({"recipe": ["int4"], "settings": Settings(block_size=48)}, "Block size 48 is not a power of two"),
         ({"recipe": []}, "Nothing to quantize"),
     ],
 )

@@ -45,9 +45,9 @@ class Settings(Record, frozen=True, kw_only=True):
             values[name] = value if asked is None else asked
         size = values["block_size"]
         if size is not None and (size < 16 or size & (size - 1)):
-            raise UsageError(f"Block size {size} is no power of two from 16 on.", "Take 32, 64 or 128.")
+            raise UsageError(f"Block size {size} is not a power of two, 16 or more.", "Try 32, 64 or 128.")
         if (level := values["accuracy_level"]) is not None and level not in range(5):
-            raise UsageError(f"There is no accuracy level {level}.", "Take 1 (fp32) to 4 (int8), or 0 (any).")
+            raise UsageError(f"There is no accuracy level {level}.", "Choose 1 (fp32) to 4 (int8), or 0 (any).")
         return Settings(**values)
 
     def suffix(self, usual: Settings) -> str:
