@@ -44,6 +44,7 @@ def start(at: Path, words: Words, most_bytes: int | None = None) -> Running:
 
     def limit() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup switches off
         if most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
