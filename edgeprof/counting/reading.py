@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,8 +36,25 @@ def read(path: Path) -> onnx.ModelProto:
             raise ModelFileError(f"{path} is not an ONNX file, or an empty one.", "Check the path.")
         model = inlined(model)
         for graph in (model.graph, *(inner for node in model.graph.node for inner in subgraphs(node))):
+            if not all(isinstance(name, str) for name in _names(graph)):
+                raise ModelFileError(f"{path} has names that are not UTF-8.", "It is damaged: export or copy it again.")
             _sort(graph)
     return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Everything that is called something. protobuf hands over what is not UTF-8 as bytes."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    yield from (tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        yield node.name
+        yield node.op_type
+        yield node.domain
+        yield from node.input
+        yield from node.output
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -273,23 +273,29 @@ class _Resolver:
         by_length = {
             str(one.spec.dims[axis]) or _place(one.spec, axis)
             for one, axis in axes
-            if self.load.length is None and self._role(one, axis) in BY_LENGTH
+            if self.load.length is None and self._sized_by_length(self._role(one, axis))
         }
-        options: dict[tuple[str, str], None] = {("--seq", "512"): None} if by_length else {}
+        sizes: dict[str, int] = {}
         for one, axis in axes:
             dim = str(one.spec.dims[axis])
             if (dim or _place(one.spec, axis)) in by_length:
                 continue
-            size = SUGGESTED.get(self._role(one, axis), SUGGESTED_OTHERWISE)
             unsized = [name for name in names_in(dim) if self._of_symbol(name, axis) is None]
             for name in unsized or [_place(one.spec, axis)]:
-                options["--dim", f"{name}={size}"] = None
+                sizes.setdefault(name, SUGGESTED.get(self._role(one, axis), SUGGESTED_OTHERWISE))
+        options = [("--seq", "512")] if by_length else []
+        options += [("--dim", f"{name}={size}") for name, size in sizes.items()]
         named = "; ".join(f"axis {axis} of input '{one.name}' {text(one.spec.dims)}" for one, axis in axes)
         which = "The size of this axis is" if len(axes) == 1 else f"The sizes of {len(axes)} axes are"
         return UnknownSizes(f"{which} not known: {named}.", tuple(options))
 
+    def _sized_by_length(self, role: Axis) -> bool:
+        """Whether `--seq` would tell it: past tokens are those of a cache."""
+        return role in BY_LENGTH and (role != "past" or self.taken.caches)
+
     def _role(self, one: Input, axis: int) -> Axis:
-        return one.axes[axis] or meaning(str(one.spec.dims[axis]), axis)
+        dim = str(one.spec.dims[axis])
+        return one.axes[axis] or ("" if dim in self.meant else meaning(dim, axis))
 
     # --- what came of it ---------------------------------------------------------------------------------
 
