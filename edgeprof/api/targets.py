@@ -164,11 +164,12 @@ def name_of(file: Path) -> str:
 
 def _place(file: Path) -> list[str]:
     """The folders that a file lies in, the nearest first. Links stay: a hub cache's lead to names that are hashes."""
-    return [folder.name for folder in Path(os.path.normpath(file.absolute())).parents]
+    folders = Path(os.path.normpath(file.absolute())).parents
+    return [folder.name for folder in folders if folder.parent.name != "snapshots"]  # those are called by a hash
 
 
 def _says_nothing(folder: str) -> bool:
-    return folder in WEIGHT_BYTES or folder in CONTAINERS or re.fullmatch("[0-9a-f]{40}", folder) is not None
+    return folder in WEIGHT_BYTES or folder in CONTAINERS
 
 
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:

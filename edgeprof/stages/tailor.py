@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-VERSION = 6  # of what is done here: grows with every change of it
+VERSION = 7  # of what is done here: grows with every change of it
 
 
 class Tailored(Record, frozen=True, kw_only=True):
@@ -58,15 +58,16 @@ def tailored(
     sizes = sorted(shapes.items()) if target.static else []
     chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
     key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
-    file = folder / f"{key[:32]}.onnx"
+    file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, Path(artifact.path).parent)
     if file.is_file():
         model = graph.load(file)
     else:
         _adapt(model, target, shapes, switches)
+        _refer_to(model, Path(artifact.path).parent, weights)
         store.write_atomic(file, graph.serialized(model))
     return Tailored(
         path=str(file),
-        weights_folder=str(Path(artifact.path).parent) if _refers(model) else "",
+        weights_folder=str(weights) if _external(model) else "",
         inputs=graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers]),
         outputs=graph.specs(list(model.graph.outputs)),
         written_out=lacking,
@@ -74,11 +75,34 @@ def tailored(
     )
 
 
-def _refers(model: ir.Model) -> bool:
-    """Whether weights lie in a data file: one that holds its own is loaded by its path, and not read twice."""
+def _external(model: ir.Model) -> list[ir.Value]:
+    """Weights that lie in a data file: a model that holds its own is loaded by its path, and not read twice."""
     import onnx_ir as ir
 
-    return any(isinstance(value.const_value, ir.ExternalTensor) for value in model.graph.initializers.values())
+    return [value for value in model.graph.initializers.values() if isinstance(value.const_value, ir.ExternalTensor)]
+
+
+def _weights_folder(model: ir.Model, beside: Path) -> Path:
+    """Where the data files of a graph really lie: in a hub cache the names beside it are links to another folder, which
+    onnxruntime refuses to follow for a graph that comes from elsewhere."""
+    files = {beside / value.const_value.location for value in _external(model)}  # type: ignore[union-attr]
+    folders = {file.resolve().parent for file in files if file.is_symlink()}
+    return folders.pop() if len(folders) == 1 and all(file.is_symlink() for file in files) else beside
+
+
+def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:
+    """Let a graph refer to its data files by the names that they have in the folder `weights`."""
+    import onnx_ir as ir
+
+    if weights == beside:
+        return
+    for value in _external(model):
+        old = value.const_value
+        assert isinstance(old, ir.ExternalTensor)
+        name = (beside / old.location).resolve().name
+        value.const_value = ir.ExternalTensor(
+            name, old.offset, old.length, old.dtype, shape=old.shape, name=old.name or "", base_dir=weights
+        )
 
 
 def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:

@@ -23,6 +23,7 @@ HASH = "c0ffee" * 6 + "c0ff"
         ("/data/models/gpt2/int8/model.onnx", "gpt2"),
         (f"/hub/models--acme--mini-lm/snapshots/{HASH}/onnx/model.onnx", "mini-lm"),
         (f"/hub/models--acme--mini-lm/snapshots/{HASH}/model_fp16.onnx", "mini-lm-fp16"),
+        ("/hub/models--acme--mini-lm/snapshots/main/onnx/model.onnx", "mini-lm"),
         ("/data/.hidden/model.onnx", "hidden"),
         ("/model.onnx", "model"),
     ],

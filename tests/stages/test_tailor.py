@@ -242,3 +242,26 @@ def test_what_joins_inputs_is_no_cache(tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
     made = tailored(foreign(tmp_path / "theirs.onnx"), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
     assert [spec.dims for spec in (*made.inputs, *made.outputs)] == [(3, 4), (1, 4), (4, 4)]
+
+
+def test_weights_behind_the_links_of_a_hub_cache(tmp_path: Path) -> None:
+    """onnxruntime follows no link out of the folder of a graph that it gets as bytes: the real folder is named."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "c0ffee"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    graph = onnx.parser.parse_graph("g (float[n,64] x) => (float[n,64] y) { y = MatMul(x, w) }")
+    graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, blobs / "aa", save_as_external_data=True, location="bb", size_threshold=0)
+    for node in (opened := onnx.load(blobs / "aa", load_external_data=False)).graph.initializer:
+        next(entry for entry in node.external_data if entry.key == "location").value = "model.onnx_data"
+    onnx.save(opened, blobs / "aa")
+    (snapshot / "model.onnx").symlink_to("../../blobs/aa")
+    (snapshot / "model.onnx_data").symlink_to("../../blobs/bb")
+    made = tailored(foreign(snapshot / "model.onnx"), NPU, {"x": (3, 64)}, tmp_path / "graphs")
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", made.weights_folder)
+    session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])
+    x = np.ones((3, 64), np.float32)
+    assert np.allclose(session.run(None, {"x": x})[0], x @ weights, atol=1e-4)
