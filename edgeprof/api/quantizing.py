@@ -87,10 +87,11 @@ def quantize(
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
         home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
-        with leaving_nothing(home), _referenced(base, judging, sizing, step) as reference:
+        with leaving_nothing(home), _referenced(base, judging, sizing, step) as (reference, fills):
             for order in orders:
                 key = key_of(base.key or content_key(base.sha256, base.data_sha256, *sizing.key), order, judging)
-                made, stood = quantized(base, reference, order, judging, home, key, force, step)
+                filled = replace(base, fills=fills)
+                made, stood = quantized(filled, reference, order, judging, home, key, force, step)
                 done.append(Export(target=target, precision=order.precision, artifact=made, up_to_date=stood))
                 if save_optimized:
                     write_optimized(made, step)
@@ -122,11 +123,16 @@ def _told_apart(bases: list[Artifact]) -> list[Artifact]:
 
 
 @contextlib.contextmanager
-def _referenced(base: Artifact, judging: Judging, sizing: Sizing, progress: Progress) -> Iterator[Path]:
-    """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself."""
+def _referenced(
+    base: Artifact, judging: Judging, sizing: Sizing, progress: Progress
+) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself.
+
+    And what its inputs were filled with then.
+    """
     if base.variant:
         sizing.refuse(base.name)
-        yield Path(base.path).with_name(REFERENCE_FILE)
+        yield Path(base.path).with_name(REFERENCE_FILE), {}
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
@@ -134,8 +140,8 @@ def _referenced(base: Artifact, judging: Judging, sizing: Sizing, progress: Prog
             candidates, enough = _of_samples(base, judging, Path(scratch)), COMPARED
         else:
             candidates, enough = _made_up(base, sizing)
-        baseline.record(base, candidates, reference, progress, enough=enough)
-        yield reference
+        kept = baseline.record(base, candidates, reference, progress, enough=enough)
+        yield reference, dict(kept[0].fills)
 
 
 def _of_samples(base: Artifact, judging: Judging, scratch: Path) -> list[baseline.Candidate]:
@@ -165,9 +171,10 @@ def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[b
         except UsageError:
             continue
         for fills in alternatives(taken, inputs):
-            feeds = {value.name: tensors.make(value) for value in inputs.refilled(taken, fills).values}
+            filled = inputs.refilled(taken, fills)
+            feeds = {value.name: tensors.make(value) for value in filled.values}
             case = inputs.case if known or inputs.case.tokens else _case(base, feeds)
-            found.append(baseline.Candidate(case, feeds))
+            found.append(baseline.Candidate(case, feeds, filled.fills))
     return found
 
 

@@ -33,7 +33,8 @@ def _show(result: "Export") -> None:
         show_line((result.target, "bold"), ": ", ("failed", "red"), f". {result.error}")
         return
     artifact = result.artifact
-    state = "up to date" if result.up_to_date else "exported"
+    made = "exported" if artifact.quantization is None else "quantized"
+    state = "up to date" if result.up_to_date else made
     show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.path}")
     show_line(f"  {units.counted(artifact.params, 'parameter')}, {artifact.weights} weights, {_size(artifact)}")
     if artifact.quantization is None:
@@ -45,6 +46,8 @@ def _show(result: "Export") -> None:
     if artifact.fusion:
         show_line(f"  {_fused(artifact.fusion)}")
     show_line(f"  {_checks(artifact)}")
+    if artifact.fills:
+        show_line(f"  inputs: {', '.join(f'{name}: {how}' for name, how in artifact.fills.items())}")
     if artifact.static:
         show_line(f"  {_static(artifact.static)}")
     if artifact.accuracy:

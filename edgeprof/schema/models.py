@@ -182,5 +182,6 @@ class Artifact(Record, frozen=True, kw_only=True):
     fusion: FusionReceipt | None = None
     accuracy: Accuracy | None = None
     accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
+    fills: dict[str, str] = {}  # of a file from elsewhere: what its inputs were filled with to compare it
     static: tuple[StaticGraph, ...] = ()
     versions: dict[str, str] = {}

@@ -10,9 +10,10 @@ Run as a module, this file is the process that does it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 class Candidate(NamedTuple):
     case: Case
     feeds: Arrays
+    fills: Mapping[str, str] = MappingProxyType({})  # what each input was filled with, in words
 
 
 class BaselineRequest(Record, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class BaselineRequest(Record, frozen=True, kw_only=True):
 
 
 class Recorded(Record, frozen=True, kw_only=True):
-    cases: tuple[Case, ...]
+    candidates: tuple[int, ...]  # that are in the reference, by their index
 
 
 def record(
@@ -60,8 +62,8 @@ def record(
     *,
     enough: int | None = None,
     optimized: bool = True,
-) -> tuple[Case, ...]:
-    """Write a reference file of what a model computes; the shapes that are in it.
+) -> list[Candidate]:
+    """Write a reference file of what a model computes; the candidates that are in it.
 
     Args:
         candidates: several of one shape are tried until one gives numbers that differ.
@@ -85,7 +87,8 @@ def record(
             optimized=optimized,
             reference=str(target),
         )
-        return process.call("edgeprof.stages.baseline", request, Recorded, progress=progress).cases
+        recorded = process.call("edgeprof.stages.baseline", request, Recorded, progress=progress)
+    return [candidates[index] for index in recorded.candidates]
 
 
 # --- in the child ------------------------------------------------------------------------------------------
@@ -101,6 +104,7 @@ class Worth(IntEnum):
 
 
 class Result(NamedTuple):
+    candidate: int
     worth: Worth
     feeds: Arrays
     outputs: Arrays
@@ -117,7 +121,7 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
         if settled or (index >= request.enough and best > Worth.NOTHING):
             continue
         try:
-            result = _result(session, request, feeds)
+            result = _result(session, request, index, feeds)
         except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class)
             problems.append(f"at batch {case.batch}, tokens {case.tokens}: {heard.reason(problem)}")
             continue
@@ -126,21 +130,21 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
     if not found:
         raise ModelFileError(
             f"{request.model} runs on none of {len(request.cases)} made-up inputs; {problems[0]}.",
-            "Give inputs that it takes: --calibration FILE.npz",
+            "Give sizes or inputs that it takes, with --seq, --dim or --input.",
         )
     least = min(max(result.worth for result in found.values()), Worth.LITTLE)
     kept = {case: result for case, result in found.items() if result.worth >= least}
     with writing(Path(request.reference)):
         reference.save(Path(request.reference), [(case, one.feeds, one.outputs) for case, one in kept.items()])
-    return Recorded(cases=tuple(kept))
+    return Recorded(candidates=tuple(result.candidate for result in kept.values()))
 
 
-def _result(session: onnxruntime.InferenceSession, request: BaselineRequest, feeds: Arrays) -> Result:
+def _result(session: onnxruntime.InferenceSession, request: BaselineRequest, index: int, feeds: Arrays) -> Result:
     names = [output.name for output in session.get_outputs()]
     outputs = session.run(names, feeds)
     arrays = reference.named(names, outputs)
     fits = _fits(request, feeds, dict(zip(names, outputs, strict=True)))
-    return Result(_worth(arrays) if fits else Worth.CONTRADICTS, feeds, arrays)
+    return Result(index, _worth(arrays) if fits else Worth.CONTRADICTS, feeds, arrays)
 
 
 def _fits(request: BaselineRequest, feeds: Arrays, outputs: dict[str, Any]) -> bool:

@@ -23,9 +23,10 @@ ONE_ROW = {"w": normal(8, 8), "s": np.array([1, -1, 8])}
 def recorded(source: Path, folder: Path, *feeds: Any, enough: int | None = None) -> list[Case]:
     """The shapes in the reference file; each of `feeds` is of batch and tokens as its first two axes tell."""
     candidates = [Candidate(Case(batch=array.shape[0], tokens=array.shape[1]), {"x": array}) for array in feeds]
-    kept = record(foreign(source), candidates, folder / "reference.npz", silent, enough=enough)
-    assert [case for case, _, _ in reference.read(folder / "reference.npz")] == list(kept)
-    return list(kept)
+    recorded = record(foreign(source), candidates, folder / "reference.npz", silent, enough=enough)
+    kept = [candidate.case for candidate in recorded]
+    assert [case for case, _, _ in reference.read(folder / "reference.npz")] == kept
+    return kept
 
 
 def test_a_shape_at_which_the_file_does_not_run_is_left_out(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_others_are_tried_only_where_there_is_no_result_yet(tmp_path: Path) -> N
     feeds = [normal(1, tokens, 8) for tokens in (4, 8, 16, 32)]
     assert recorded(source, tmp_path, *feeds, enough=2) == [Case(batch=1, tokens=16)]
     with pytest.raises(
-        ModelFileError, match=r"(?s)runs on none of 2 made-up inputs; at batch 1, tokens 4: Pad: .*Give inputs"
+        ModelFileError, match=r"(?s)runs on none of 2 made-up inputs; at batch 1, tokens 4: Pad: .*Give sizes or inputs"
     ):
         recorded(source, tmp_path, *feeds[:2])
 
