@@ -271,11 +271,12 @@ def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
     if not seq and file.sized:
         found = file.at(None)
         return Explanation(ledger=found.ledger, doubled=_doubled(file, found), notes=tuple(_unfit([found])))
-    asked = seq or (TOKENS,)
+    most = TOKENS if file.taken.room is None else min(TOKENS, file.taken.room - 1)
+    asked = seq or (most,)
     lengths = _lengths(file.variant, asked, file.phase) if file.variant else tuple(dict.fromkeys(asked))
     swept = [file.at(length) for length in lengths]
     if not seq and swept[0].problem:  # the default is a guess: take the longest half of it that runs
-        swept += [next((one for one in map(file.at, _halves(TOKENS)) if not one.problem), swept[0])]
+        swept += [next((one for one in map(file.at, _halves(most)) if not one.problem), swept[0])]
     fewest = min(len(one.ledger.uncounted) for one in swept)
     whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
     chosen = _longest([one.ledger.length for one in whole], file.variant, file.phase)
@@ -305,11 +306,12 @@ def _doubled(file: _File, found: _Counted) -> Ledger | None:
 
 
 def _unfit(counted: Sequence[_Counted]) -> list[str]:
-    return [
+    unfit = (
         f"The graph does not run at {units.counted(one.asked, 'token')}: {one.problem}"
         for one in counted
         if one.problem
-    ]
+    )
+    return list(dict.fromkeys(unfit))
 
 
 def _artifact(path: Path) -> Artifact | None:

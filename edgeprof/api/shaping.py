@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprof import counting, units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import Input, Load, Signature, Sizes, files, fill, resolve, signature
+from edgeprof.inputs.tensors import make
 from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, TensorSpec, Variant
 from edgeprof.store import sha256_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from onnx import ModelProto
 
@@ -69,12 +69,9 @@ class Inputs(Record, frozen=True, kw_only=True):
         return Case(batch=sizes.batch, tokens=sizes.tokens or sizes.frames or 0, past_tokens=sizes.past_tokens)
 
     @property
-    def flags(self) -> dict[str, NDArray[np.bool_]]:
-        """Inputs whose values decide what runs: counting has to know them."""
-        import numpy as np
-
-        chosen = (value for value in self.values if value.fill == "value" and value.dtype == "bool")
-        return {value.name: np.full(value.shape, bool(value.start)) for value in chosen}
+    def flags(self) -> dict[str, NDArray[Any]]:
+        """Inputs whose values decide what runs: whether there is a past, and how many tokens. Counting has to know."""
+        return {value.name: make(value) for value in self.values if value.fill == "value"}
 
     def refilled(self, taken: Signature, chosen: Mapping[str, Fill]) -> Inputs:
         """The same sizes, with other fills for inputs of unknown meaning."""

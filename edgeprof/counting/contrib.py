@@ -5,10 +5,13 @@ Inputs, attributes and outputs as in onnxruntime's docs/ContribOperators.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from edgeprof.counting.flattening import Node
 
 FLOAT, INT32 = 1, 6  # TensorProto
 
@@ -18,6 +21,20 @@ Rule = Callable[[Found, dict[str, Any]], Result]
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a rule raises at a node that lacks inputs, attributes or shapes, or whose sizes do not fit together."""
+
+
+TOTAL = "total_sequence_length"
+
+
+def options(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's attributes; of GroupQueryAttention also how many tokens there are in all, where its input 6 is known.
+
+    The cache may have room for more: past and present are one buffer then.
+    """
+    told = node.attributes
+    if node.operator == MS + "GroupQueryAttention" and len(node.input) > 6 and node.input[6] in values:
+        return {**told, TOTAL: int(values[node.input[6]].reshape(-1)[0])}
+    return told
 
 
 def _known(*tensors: Any) -> bool:
@@ -177,7 +194,8 @@ def _group_query(found: Found, attributes: dict[str, Any]) -> Result:
     heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
     size = query.shape[-1] // (heads if key is not None else heads + 2 * kv_heads)
     batch, tokens = query.shape[:2]
-    total = tokens + past_tokens(found, 3, 2)
+    cached = past_tokens(found, 3, 2)
+    total = max(cached, attributes[TOTAL]) if TOTAL in attributes else tokens + cached
     cache = (query.dtype, (batch, kv_heads, total, size))
     return [(query.dtype, (batch, tokens, heads * size)), cache, cache]
 

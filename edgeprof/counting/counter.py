@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeprof.counting import arena, attended, flattening, live, planner, rules
-from edgeprof.counting.contrib import FLOAT, UNFIT
+from edgeprof.counting.contrib import FLOAT, UNFIT, options
 from edgeprof.counting.dequantizing import absorbed, unpacked
 from edgeprof.counting.flattening import CONTROL_FLOW, Node
 from edgeprof.counting.fusing import unmade
@@ -41,6 +41,7 @@ class Counter:
         self.weights = Weights(flattening.everything(model.graph))
         found = Inference(model, shapes, values, progress=progress)
         self.graph, self.tensors, self.problems = found.flat, found.tensors, tuple(found.problems)
+        self.values = found.values
         self.claims = Claims(self.weights)
         self.uncounted: dict[tuple[str, str], int] = {}
         for operator, reason in found.uncounted:
@@ -126,7 +127,7 @@ class Counter:
             self._miss(kind, "edgeprof has no rule for it")
             return 0
         try:
-            return rule(*self._around(node), node.attributes)
+            return rule(*self._around(node), options(node, self.values))
         except rules.NotCountable as problem:
             self._miss(kind, str(problem))
         except UNFIT:
@@ -142,4 +143,4 @@ class Counter:
     def _workspace(self, node: Node) -> int:
         """Bytes a node needs for itself while it runs."""
         kind = node.operator
-        return sum(workspace(kind, *self._around(node), node.attributes)) if kind in WORKSPACES else 0
+        return sum(workspace(kind, *self._around(node), options(node, self.values))) if kind in WORKSPACES else 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from edgeprof.counting.contrib import ML, MS, Found, experts_packing, keys_of_multi_head, operand, past_tokens
+from edgeprof.counting.contrib import ML, MS, TOTAL, Found, experts_packing, keys_of_multi_head, operand, past_tokens
 
 
 class NotCountable(Exception):
@@ -45,14 +45,37 @@ def _transposed_convolution(ins: Found, outs: Found, attributes: dict[str, Any])
 
 
 def _einsum(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """A product over all values of all indices, for two operands."""
-    terms = attributes["equation"].replace(" ", "").split("->")[0].split(",")
-    if len(terms) > 2 or "..." in attributes["equation"]:
-        raise NotCountable("its equation has more than two operands, or dots")
+    """A product over all values of all indices, for two operands; more are taken one after the other, as onnxruntime
+    does, and an index is summed over once no operand to come has it, nor the result."""
+    left, arrow, right = attributes["equation"].replace(" ", "").partition("->")
+    terms = [_spelt_out(term, len(tensor.shape)) for term, tensor in zip(left.split(","), ins, strict=True)]
+    result = right if arrow else _implied(left)
+    if "..." in left:
+        result += "".join(map(str, range(MOST_DIMENSIONS)))  # whatever dots stand for is kept
     sizes: dict[str, int] = {}
     for term, tensor in zip(terms, ins, strict=True):
-        sizes.update(zip(term, tensor.shape, strict=True))
-    return prod(sizes.values()) if len(terms) == 2 else 0
+        for index, size in zip(term, tensor.shape, strict=True):
+            sizes[index] = max(size, sizes.get(index, 1))
+    macs, held = 0, set(terms[0])
+    for at, term in enumerate(terms[1:], 2):
+        held |= set(term)
+        macs += prod(sizes[index] for index in held)
+        held &= set(result).union(*terms[at:])
+    return macs
+
+
+MOST_DIMENSIONS = 10
+
+
+def _spelt_out(term: str, rank: int) -> str:
+    """A digit for every dimension that dots stand for, the last one 0: "...ij" of rank 4 is "10ij"."""
+    dots = rank - len(term.replace("...", ""))
+    return term.replace("...", "".join(map(str, reversed(range(dots)))))
+
+
+def _implied(left: str) -> str:
+    """Without an arrow, the result has the indices that occur once."""
+    return "".join(index for index in set(left) - set(",.") if left.count(index) == 1)
 
 
 def _recurrent(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
@@ -146,7 +169,8 @@ def _group_query(ins: Found, attributes: dict[str, Any]) -> Heads:
     heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
     batch, tokens, columns = ins[0].shape
     size = columns // (heads if ins[1] is not None else heads + 2 * kv_heads)
-    return Heads(batch, heads, tokens, tokens + past_tokens(ins, 3, 2), size, size)
+    total = attributes.get(TOTAL, tokens + past_tokens(ins, 3, 2))
+    return Heads(batch, heads, tokens, total, size, size)
 
 
 def _packed_tokens(ins: Found, attributes: dict[str, Any]) -> Heads:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.counting import control, flattening, values
-from edgeprof.counting.contrib import OUTPUTS, UNFIT, Rule
+from edgeprof.counting.contrib import OUTPUTS, UNFIT, Rule, options
 from edgeprof.counting.flattening import Flat, Node
 from edgeprof.counting.problems import misfit, problem
 from edgeprof.counting.reading import tensor_in
@@ -148,7 +148,7 @@ class Inference:
             self._standard(node)
 
     def _by_table(self, node: Node, rule: Rule) -> None:
-        made = rule([self.tensors.get(name) for name in node.input], node.attributes)
+        made = rule([self.tensors.get(name) for name in node.input], options(node, self.values))
         for name, tensor in zip(node.output, made, strict=False):
             if name and tensor is not None:
                 self._add(name, Tensor(*tensor))

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from edgeprof.inputs.symbols import Axis, meaning, names_in
 from edgeprof.schema import Record, TensorSpec
 
@@ -34,6 +36,7 @@ class Input(Record, frozen=True, kw_only=True):
     axes: tuple[Axis, ...]
     rows: int | None = None  # of the smallest table that it indexes
     table: str = ""  # the name of that table
+    channels: int | None = None  # that the first convolution over it takes
 
     @property
     def name(self) -> str:
@@ -49,6 +52,8 @@ class Signature(Record, frozen=True, kw_only=True):
     """What a graph takes."""
 
     inputs: tuple[Input, ...]
+    room: int | None = None
+    """Tokens that a cache of fixed size has room for, where an input tells how many it holds; None: no such cache."""
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -100,7 +105,8 @@ class Signature(Record, frozen=True, kw_only=True):
     @property
     def sized_by_length(self) -> bool:
         """Whether a token length can be chosen: some axis that it would size is dynamic."""
-        return any(isinstance(dim, str) for _, _, dim in self.axes_of("tokens", "past", "total", "source", "frames"))
+        counting = self.axes_of("tokens", "past", "total", "source", "frames")
+        return self.room is not None or any(isinstance(dim, str) for _, _, dim in counting)
 
 
 def signature(
@@ -113,9 +119,12 @@ def signature(
         outputs: tell along which axis a KV cache grows.
     """
     tables = _tables(model) if model is not None else {}
+    channels = _channels(model) if model is not None else {}
     decodes_beside = any(_plain(spec.name).startswith("decoder_") for spec in specs)
-    found = [_read(spec, tables.get(spec.name), decodes_beside) for spec in specs]
-    return Signature(inputs=tuple(_with_past_axes(one, outputs) for one in found))
+    found = [_read(spec, tables.get(spec.name), channels.get(spec.name), decodes_beside) for spec in specs]
+    inputs = tuple(_with_past_axes(one, outputs) for one in found)
+    room = _room(inputs, outputs)
+    return Signature(inputs=inputs if room is None else tuple(map(_as_buffer, inputs)), room=room)
 
 
 # --- by name -------------------------------------------------------------------------------------------------
@@ -142,7 +151,7 @@ NAMES: tuple[tuple[str, str, Meaning], ...] = (
 """A pattern of a name, kinds of numbers (b, i, f), and what such an input means; the first that fits decides."""
 
 
-def _read(spec: TensorSpec, table: tuple[str, int] | None, decodes_beside: bool) -> Input:
+def _read(spec: TensorSpec, table: tuple[str, int] | None, channels: int | None, decodes_beside: bool) -> Input:
     plain, kind = _plain(spec.name), _kind(spec.dtype)
     meant: Meaning = "other"
     if spec.kind == "tensor":
@@ -160,7 +169,7 @@ def _read(spec: TensorSpec, table: tuple[str, int] | None, decodes_beside: bool)
     if source:
         axes = tuple("source" if role in ("tokens", "total") else role for role in axes)
     name, rows = table or ("", None)
-    return Input(spec=spec, meaning=meant, axes=axes, rows=rows, table=name)
+    return Input(spec=spec, meaning=meant, axes=axes, rows=rows, table=name, channels=channels)
 
 
 def _kind(dtype: str) -> str:
@@ -178,7 +187,7 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
         case "ids" | "kinds", 1:
             return ("tokens",)
         case "ids" | "kinds" | "positions", 2:
-            return ("batch", "tokens")
+            return ("tokens", "batch") if _turned(dims) else ("batch", "tokens")
         case "ids" | "kinds", 3:
             return ("batch", "", "tokens")
         case "positions", 1:
@@ -188,7 +197,7 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
         case "mask", 1:
             return ("total",)
         case "mask", 2:
-            return ("batch", "total")
+            return ("total", "batch") if _turned(dims) else ("batch", "total")
         case "mask", 3:
             return ("batch", "height", "width") if "pixel" in plain else ("batch", "tokens", "total")
         case "mask", 4:
@@ -196,7 +205,7 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
         case "vectors", 2:
             return ("tokens", "")
         case "vectors", 3:
-            return ("batch", "tokens", "")
+            return ("tokens", "batch", "") if _turned(dims) else ("batch", "tokens", "")
         case "pixels", 4:
             return ("batch", *_image(dims[1:]))
         case "pixels", 5:
@@ -212,13 +221,19 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
     return tuple(meaning(str(dim), axis) if names_in(str(dim)) == [dim] else "" for axis, dim in enumerate(dims))
 
 
+def _turned(dims: Sequence[int | str]) -> bool:
+    """Whether the batch stands second, as fairseq and Transformer-XL have it."""
+    first, second = (meaning(str(dim), axis) for axis, dim in enumerate(dims[:2]))
+    return second == "batch" and first != "batch"
+
+
 CHANNELS = (1, 3, 4)
 
 
 def _image(dims: Sequence[int | str]) -> tuple[Axis, Axis, Axis]:
     """Channels stand first, or last where that is a size that only channels have."""
     last = dims[2] in CHANNELS and dims[0] not in CHANNELS
-    return ("height", "width", "") if last else ("", "height", "width")
+    return ("height", "width", "channels") if last else ("channels", "height", "width")
 
 
 def _longer(dims: Sequence[int | str]) -> tuple[Axis, Axis]:
@@ -241,14 +256,38 @@ def _with_past_axes(one: Input, outputs: Sequence[TensorSpec]) -> Input:
     dims, plain = one.spec.dims, _plain(one.spec.name)
     rank = len(dims)
     packed = rank == 5 and dims[0] == 2  # keys and values in one tensor
-    batch = 1 if packed else 0
+    batch = 1 if packed or _turned(dims) else 0
     past = _growing(one.spec, outputs, batch) if "float" in one.spec.dtype else None
     if past is None:
-        past = rank - 2
+        past = 0 if batch == 1 and rank == 3 else rank - 2
     role: Axis = "source" if re.search(r"encoder|cross", plain) else "past"
     axes: list[Axis] = [""] * rank
-    axes[batch], axes[past] = "batch", role
+    axes[batch], axes[past] = _leading(str(dims[batch])), role
     return Input(spec=one.spec, meaning="past", axes=tuple(axes), rows=one.rows, table=one.table)
+
+
+def _room(inputs: Sequence[Input], outputs: Sequence[TensorSpec]) -> int | None:
+    """The size of a cache that comes out as large as it goes in, beside a number that tells how much of it is used."""
+    caches = [one for one in inputs if one.meaning == "past" and "past" in one.axes]
+    counts = " ".join(one.name.lower() for one in inputs if one.meaning == "length")
+    after = {output.dims for output in outputs}
+    same = all(one.spec.dims in after for one in caches)
+    if not caches or not same or not re.search("total|seqlens_k|past|cache", counts):
+        return None
+    sizes = {one.spec.dims[one.axes.index("past")] for one in caches}
+    only = sizes.pop()
+    return only if isinstance(only, int) and not sizes else None
+
+
+def _as_buffer(one: Input) -> Input:
+    """A cache of fixed size, however many tokens it holds."""
+    axes: tuple[Axis, ...] = tuple("" if one.meaning == "past" and role == "past" else role for role in one.axes)
+    return msgspec.structs.replace(one, axes=axes)
+
+
+def _leading(dim: str) -> Axis:
+    """The batch, unless heads are counted with it."""
+    return "" if re.search("heads?", dim) else "batch"
 
 
 def _growing(spec: TensorSpec, outputs: Sequence[TensorSpec], batch: int) -> int | None:
@@ -311,6 +350,27 @@ def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
                 shape, taker = sizes.get(node.input[table], ()), ids[node.input[at]]
                 if shape and (taker not in found or shape[0] < found[taker][1]):
                     found[taker] = (node.input[table], shape[0])
+    return found
+
+
+MOVED = {*PASSED_ON, "BatchNormalization", "Div", "Mul", "Sub", "Transpose"} - {"Flatten", "Reshape"}
+"""Operators between an image and the first convolution over it, which leave the number of channels as it is."""
+
+
+def _channels(model: onnx.ModelProto) -> dict[str, int]:
+    """How many channels the first convolution over each graph input takes."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    images = {value.name: value.name for value in model.graph.input}
+    found: dict[str, int] = {}
+    for node in model.graph.node:
+        if not node.input or node.input[0] not in images or not node.output:
+            continue
+        image, kernel = images[node.input[0]], shapes.get(node.input[1], ()) if len(node.input) > 1 else ()
+        if node.op_type == "Conv" and len(kernel) > 2:
+            groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+            found.setdefault(image, kernel[1] * groups)
+        elif node.op_type in MOVED:
+            images[node.output[0]] = image
     return found
 
 

@@ -19,7 +19,7 @@ BY_LENGTH: tuple[Axis, ...] = ("tokens", "past", "total", "source", "frames")
 
 HEIGHT_AND_WIDTH: tuple[Axis, ...] = ("height", "width")
 
-SUGGESTED: Mapping[Axis, int] = {"batch": 1, "height": 224, "width": 224}
+SUGGESTED: Mapping[Axis, int] = {"batch": 1, "height": 224, "width": 224, "channels": 3}
 SUGGESTED_OTHERWISE = 16
 
 
@@ -156,7 +156,8 @@ class _Resolver:
         sizes["batch"] = 1 if batch is None else batch
         if self.taken.caches:
             held = None if load.length is None or not decode else load.length + bool(slots)
-            past = self._agreed("past", held, stated.get("past"), 0 if not decode else None)
+            full = None if self.taken.room is None else self.taken.room - 1
+            past = self._agreed("past", held, stated.get("past"), full if decode else 0)
         else:
             past = 0
         total = stated.get("total")
@@ -166,6 +167,7 @@ class _Resolver:
         tokens = self._agreed("tokens", wanted, stated.get("tokens"), None)
         if tokens is None and total is not None and past is not None:
             tokens = total - past
+        self._require_room(past or 0, tokens or 0)
         if past is not None and self.taken.caches:
             sizes["past"] = past
         if tokens is not None:
@@ -181,6 +183,14 @@ class _Resolver:
             if size is not None:
                 sizes[role] = size
         return sizes
+
+    def _require_room(self, past: int, tokens: int) -> None:
+        room, decode = self.taken.room, self.load.phase == "decode"
+        if room is not None and past + tokens > room:
+            raise UsageError(
+                f"The KV cache has room for {room:,} tokens, and {past + tokens:,} are asked for.",
+                f"Ask for at most --seq {room - decode}.",
+            )
 
     def _stated(self) -> dict[Axis, int]:
         """What --dim, arrays and the file say of each role; of several, the first."""
@@ -242,18 +252,18 @@ class _Resolver:
             return stated
         if not one.known and dim in self.meant:
             return self.symbols.get(str(dim))
-        return self.roles.get(one.axes[axis]) if one.axes[axis] else None
+        return one.channels if one.axes[axis] == "channels" else self.roles.get(one.axes[axis])
 
     def _size(self, one: Input, axis: int) -> int | None:
+        dim = one.spec.dims[axis]
         if one.spec.kind != "tensor":
-            return 1 if one.spec.dims[axis] == "" else self._of_symbol(str(one.spec.dims[axis]), axis) or 1
+            return dim if isinstance(dim, int) else self._of_symbol(dim, axis) or 1
         size = self._by_itself(one, axis)
         if size is not None:
             return size
-        dim = one.spec.dims[axis]
         if isinstance(dim, str) and dim and (size := self._of_symbol(dim, axis)) is not None:
             return size
-        return self.roles["batch"] if axis == 0 and not one.axes[axis] else None
+        return self.roles["batch"] if axis == 0 and not one.axes[axis] and one.meaning != "past" else None
 
     def _of_symbol(self, symbol: str, axis: int) -> int | None:
         """What a symbol has elsewhere, or means; or what an expression of such symbols comes to."""
@@ -283,7 +293,8 @@ class _Resolver:
             unsized = [name for name in names_in(dim) if self._of_symbol(name, axis) is None]
             for name in unsized or [_place(one.spec, axis)]:
                 sizes.setdefault(name, SUGGESTED.get(self._role(one, axis), SUGGESTED_OTHERWISE))
-        options = [("--seq", "512")] if by_length else []
+        length = min(512, (self.taken.room or 513) - 1)
+        options = [("--seq", str(length))] if by_length else []
         options += [("--dim", f"{name}={size}") for name, size in sizes.items()]
         named = "; ".join(f"axis {axis} of input '{one.name}' {text(one.spec.dims)}" for one, axis in axes)
         which = "The size of this axis is" if len(axes) == 1 else f"The sizes of {len(axes)} axes are"

@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-Axis = Literal["batch", "tokens", "past", "total", "source", "frames", "height", "width", ""]
+Axis = Literal["batch", "tokens", "past", "total", "source", "frames", "height", "width", "channels", ""]
 """What an axis counts. `total`: cached and new tokens; `source`: tokens of an encoder that a decoder looks at;
-`frames`: of audio, or its samples; "": something else, or not known."""
+`frames`: of audio, or its samples; `channels`: of an image; "": something else, or not known."""
 
 USUAL: tuple[tuple[str, Axis], ...] = (
+    (r".*batch.*heads?.*", ""),  # Bloom's caches have both in one axis
     (r".*batch.*|bs|b|num_sequences", "batch"),
     (r".*(total|mask).*|kv_(len|length|seq_len)|all_len(gth)?", "total"),
     (r".*past.*|.*cache.*|mem(ory)?_?len(gth)?", "past"),

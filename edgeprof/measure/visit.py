@@ -10,7 +10,7 @@ from edgeprof.inputs import signature
 from edgeprof.measure import operators
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import ChildTimeout, call
-from edgeprof.schema import Measurement, OperatorPass, OperatorReading, Reading, Request
+from edgeprof.schema import Artifact, Measurement, OperatorPass, OperatorReading, Reading, Request
 
 CHILD = "edgeprof.measure.child"
 OPERATORS_CHILD = "edgeprof.measure.operators"
@@ -67,8 +67,14 @@ def request_of(job: Job) -> Request:
         files=job.files,
         stopping=job.stopping,
         nodes=given.nodes,
-        in_place=pinned or bool(signature(job.artifact.inputs).slots),
+        in_place=pinned or _in_place(job.artifact),
     )
+
+
+def _in_place(artifact: Artifact) -> bool:
+    """Whether its KV cache has a fixed size."""
+    taken = signature(artifact.inputs, outputs=artifact.outputs)
+    return bool(taken.slots) or taken.room is not None
 
 
 def _vocabulary(job: Job) -> int | None:
