@@ -98,8 +98,8 @@ def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int)
     taken = signature_of_artifact(artifact)
     if not taken.sized_by_length:
         raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
-    if phase == "decode" and not taken.caches:
-        raise UsageError(f"{artifact.name} has no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+    if phase == "decode" and taken.no_decode:
+        raise UsageError(f"{artifact.name} {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
     if artifact.variant is not None:
         case_for(artifact.name, artifact.variant, phase, batch, longest)
 

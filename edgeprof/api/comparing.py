@@ -141,8 +141,9 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
     taken = [signature_of_artifact(artifact) for artifact in artifacts]
     if not variants and not all(one.sized_by_length for one in taken):
         return ()
-    decoding = phase != "prefill" and any(one.caches for one in taken)
-    most = min((variant.max_tokens for variant in variants if variant.max_tokens), default=LENGTHS[-1] + decoding)
+    decoding = phase != "prefill" and not all(one.no_decode for one in taken)
+    limits = [*(variant.max_tokens for variant in variants), *(one.room for one in taken)]
+    most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
 
 

@@ -216,8 +216,8 @@ class _File:
         keeper = self.taken.step_only
         if phase == "prefill" and keeper:
             raise UsageError(f"{path.name} {why_step_only(keeper)}", "Ask for --phase decode.")
-        if phase == "decode" and not self.taken.caches:
-            raise UsageError(f"{path} takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+        if phase == "decode" and self.taken.no_decode:
+            raise UsageError(f"{path} {self.taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
         self.phase: Phase = phase or ("decode" if keeper else "prefill")
 
     def at(self, length: int | None, *, instead: bool = False) -> _Counted:

@@ -11,7 +11,7 @@ from edgeprof.api.exporting import Export
 from edgeprof.api.filling import alternatives
 from edgeprof.api.recipes import Judging, key_of, leaving_nothing, ordered, quantized
 from edgeprof.api.recipes import save_optimized as write_optimized
-from edgeprof.api.shaping import Sizing, of_file, signature_of_artifact
+from edgeprof.api.shaping import Inputs, Sizing, of_file, signature_of_artifact
 from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
@@ -156,6 +156,8 @@ def _of_samples(base: Artifact, judging: Judging, scratch: Path) -> list[baselin
 
 def _case(base: Artifact, feeds: Arrays) -> Case:
     """The batch and the tokens of a sample; 0 tokens where its inputs have no such axis."""
+    if not base.inputs:
+        return Case(batch=1, tokens=0)
     first = feeds[base.inputs[0].name]
     return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(base.inputs, feeds) or 0)
 
@@ -168,14 +170,18 @@ def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[b
     for load in loads:
         try:
             inputs = of_file(taken, load, dims=sizing.dims, given=sizing.files)
-        except UsageError:
+            each = [inputs.refilled(taken, fills) for fills in alternatives(taken, inputs)]
+            made = [(filled, _made(filled)) for filled in each]
+        except UsageError:  # it takes no such size, or its table of positions ends
             continue
-        for fills in alternatives(taken, inputs):
-            filled = inputs.refilled(taken, fills)
-            feeds = {value.name: tensors.make(value) for value in filled.values}
+        for filled, feeds in made:
             case = inputs.case if known or inputs.case.tokens else _case(base, feeds)
             found.append(baseline.Candidate(case, feeds, filled.fills))
     return found
+
+
+def _made(inputs: Inputs) -> Arrays:
+    return {value.name: tensors.make_array(value) for value in inputs.values}
 
 
 def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[baseline.Candidate], int]:
@@ -195,10 +201,10 @@ def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[baseline.Candidate], 
         ]
         found = _candidates(base, asked, sizing)
         if not found:
-            of_file(taken, asked[0], dims=sizing.dims, given=sizing.files)  # says why
+            _made(of_file(taken, asked[0], dims=sizing.dims, given=sizing.files))  # says why
         return found, len(found)
     found = _candidates(base, LOADS, sizing) or _candidates(base, [as_it_is, replace(as_it_is, batch=2)], sizing)
     if not found:
-        of_file(taken, as_it_is)  # says why
+        _made(of_file(taken, as_it_is))  # says why
     enough = len(found)
     return found + _candidates(base, OTHER_LOADS, sizing), enough

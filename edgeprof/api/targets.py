@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import counting
-from edgeprof.errors import ModelFileError, UnknownName, UsageError
+from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.schema import Artifact
@@ -94,9 +94,6 @@ def foreign(path: Path) -> Artifact:
     """
     proto, model = counting.read(path), graph.load(path)
     graph.require_external_data(model, path)
-    inputs = counting.inputs(proto)
-    if not inputs:
-        raise ModelFileError(f"{path} has no inputs.", "It cannot be profiled.")
     return Artifact(
         name=name_of(path),
         path=str(path.absolute()),
@@ -106,7 +103,7 @@ def foreign(path: Path) -> Artifact:
         params=counting.parameters(proto),
         weights="file",
         opset=graph.opset(model),
-        inputs=inputs,
+        inputs=counting.inputs(proto),
         outputs=counting.outputs(proto),
         count=graph.count(model),
     )

@@ -86,7 +86,7 @@ def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Arti
         for batch in sizing.batch or (None,)
     ]
     candidates = [
-        baseline.Candidate(run.case, {value.name: tensors.make(value) for value in values})
+        baseline.Candidate(run.case, {value.name: tensors.make_array(value) for value in values})
         for run in runs
         for values in ([run.values] if artifact.variant else _refilled(taken, run))
     ]

@@ -66,8 +66,19 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def caches(self) -> bool:
-        """Whether the graph takes a KV cache, and so can decode."""
+        """Whether the graph takes a KV cache."""
         return bool(self.past)
+
+    @property
+    def no_decode(self) -> str:
+        """What keeps the graph from decoding one token after others; "" where nothing does."""
+        if not self.caches:
+            return "takes no KV cache"
+        for one, _, dim in self.axes_of("tokens"):
+            if isinstance(dim, int) and dim > 1 and one.meaning in ("ids", "vectors"):
+                return f"takes {dim} new tokens at once in input '{one.name}'"
+        empty = next((one.name for one, _, dim in self.axes_of("past") if dim == 0), "")
+        return f"has a KV cache that is always empty in input '{empty}'" if empty else ""
 
     def fixed(self, role: Axis) -> int | None:
         """The size that the file fixes for a role, where it does."""

@@ -115,8 +115,8 @@ class _Resolver:
         for name, size in self.dims.items():
             if size < 0:
                 raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
-        if load.phase == "decode" and not taken.caches:
-            raise UsageError("The model takes no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+        if load.phase == "decode" and taken.no_decode:
+            raise UsageError(f"The model {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
         if load.phase == "prefill" and (keeper := taken.step_only):
             fixed = keeper.spec.dims[keeper.axes.index("past" if keeper.meaning == "past" else "tokens")]
             what = "1 new token" if keeper.meaning != "past" else f"{fixed} cached tokens"

@@ -33,6 +33,29 @@ def make(value: InputValue) -> "Any":
     return [array] if value.kind == "sequence" else array
 
 
+def make_array(value: InputValue) -> "NDArray[Any]":
+    """As `make`, with the tensors of a sequence stacked in one array.
+
+    Raises:
+        UsageError: as `make`; or they differ in shape, or there are none, or numpy lacks their type.
+    """
+    import numpy as np
+
+    made = make(value)
+    if made is None or (isinstance(made, list) and len({one.shape for one in made}) != 1):
+        raise UsageError(
+            f"Input '{value.name}' is a {value.kind} of nothing, or of several shapes, which is not compared.",
+            "Give it one tensor, or several of one shape.",
+        )
+    array = np.asarray(made)
+    if array.dtype.isbuiltin == 2:
+        raise UsageError(
+            f"Input '{value.name}' takes {value.dtype}, in which outputs are not compared.",
+            "Explain or profile this file; compare one whose inputs are float32.",
+        )
+    return array
+
+
 def _from_file(value: InputValue) -> "NDArray[Any]":
     import numpy as np
 

@@ -135,7 +135,13 @@ def built_in(target: Target) -> dict[str, Any]:
     return {"providers": [target.runtime_name], "provider_options": [target.options]}
 
 
-def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
-    """Feeds in the floating-point types that a session takes: a KV cache in fp16 is fed as one."""
-    taken = {value.name: FLOATS[value.type] for value in session.get_inputs() if value.type in FLOATS}
-    return {name: array.astype(taken.get(name, array.dtype), copy=False) for name, array in feeds.items()}
+def as_taken(session: "InferenceSession", feeds: "dict[str, NDArray[Any]]") -> "dict[str, Any]":
+    """Feeds in the floating-point types that a session takes (a KV cache in fp16 is fed as one), sequences as lists."""
+    types = {value.name: value.type for value in session.get_inputs()}
+    taken = {name: FLOATS[kind] for name, kind in types.items() if kind in FLOATS}
+    return {
+        name: list(array)
+        if types.get(name, "").startswith("seq(")
+        else array.astype(taken.get(name, array.dtype), copy=False)
+        for name, array in feeds.items()
+    }

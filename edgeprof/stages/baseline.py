@@ -23,7 +23,7 @@ from edgeprof.errors import ModelFileError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.providers import heard
-from edgeprof.providers.session import open_session
+from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Artifact, Case, Record, TensorSpec
 from edgeprof.stages import reference, samples
 from edgeprof.stages.samples.feeds import expected_size, sizes
@@ -74,6 +74,10 @@ def record(
         ModelFileError: onnxruntime cannot load the model, or run it on any of them.
         StorageError: the disk refused.
     """
+    if not artifact.inputs:
+        raise ModelFileError(
+            f"{artifact.path} has no inputs: its outputs can be held against nothing.", "Explain or profile it."
+        )
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         feeds = Path(scratch) / "feeds.npz"
         samples.write(feeds, (candidate.feeds for candidate in candidates))
@@ -123,7 +127,8 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
         try:
             result = _result(session, request, index, feeds)
         except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class)
-            problems.append(f"at batch {case.batch}, tokens {case.tokens}: {heard.reason(problem)}")
+            tokens = f", tokens {case.tokens}" if case.tokens else ""
+            problems.append(f"at batch {case.batch}{tokens}: {heard.reason(problem)}")
             continue
         if case not in found or result.worth > found[case].worth:
             found[case] = result
@@ -141,7 +146,7 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
 
 def _result(session: onnxruntime.InferenceSession, request: BaselineRequest, index: int, feeds: Arrays) -> Result:
     names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, feeds)
+    outputs = session.run(names, as_taken(session, feeds))
     arrays = reference.named(names, outputs)
     fits = _fits(request, feeds, dict(zip(names, outputs, strict=True)))
     return Result(index, _worth(arrays) if fits else Worth.CONTRADICTS, feeds, arrays)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.counting.opening import opening, require_content
-from edgeprof.errors import ModelFileError
+from edgeprof.errors import ModelFileError, said
 from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing
 
@@ -60,11 +61,43 @@ def _read(path: Path) -> ir.Model:
     return model
 
 
+LARGEST_FILLED = 1 << 27  # values of a sparse weight with its zeros
+
+
+def _fill_up(graph: onnx.GraphProto) -> None:
+    import numpy as np
+    from onnx import numpy_helper
+
+    for sparse in graph.sparse_initializer:
+        name, shape = sparse.values.name, tuple(sparse.dims)
+        if prod(shape) > LARGEST_FILLED:
+            raise ModelFileError(
+                f"The sparse weight {name} has {prod(shape):,} values with its zeros.",
+                "Use a model with dense weights.",
+            )
+        try:
+            values, at = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+            dense = np.zeros(shape, values.dtype)
+            dense[np.unravel_index(at, shape) if at.ndim == 1 else tuple(at.T)] = values
+        except (ValueError, IndexError) as problem:
+            raise ModelFileError(
+                f"The sparse weight {name} is malformed: {said(problem)}.", "Export it again."
+            ) from problem
+        graph.initializer.append(numpy_helper.from_array(dense, name))
+    graph.ClearField("sparse_initializer")
+
+
 def from_proto(proto: onnx.ModelProto) -> ir.Model:
-    """As `onnx_ir.from_proto`, which knows no maps: their types are kept aside until the graph is written."""
+    """As `onnx_ir.from_proto`, which knows no maps, whose types are kept aside until the graph is written, and no sparse
+    weights, which are filled up with zeros.
+
+    Raises:
+        ModelFileError: they would be too large then, or cannot be read.
+    """
     import onnx
     import onnx_ir as ir
 
+    _fill_up(proto.graph)
     maps = {value.name: onnx.TypeProto.FromString(value.type.SerializeToString()) for value in _maps(proto)}
     for value in _maps(proto):
         value.ClearField("type")

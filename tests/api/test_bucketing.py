@@ -84,7 +84,7 @@ def test_what_cannot_be_asked(artifacts: dict[tuple[str, str], Artifact], models
         ask("vit-tiny:fp32", [64])
     with pytest.raises(UsageError, match="bert-tiny takes at most 512 tokens, and 600 tokens are asked for"):
         ask("bert-tiny:fp32", [10, 600])
-    with pytest.raises(UsageError, match="bert-tiny has no KV cache"):
+    with pytest.raises(UsageError, match="bert-tiny takes no KV cache"):
         ask("bert-tiny:fp32", [10], phase="decode")
     with pytest.raises(UsageError, match=r"exported several times\. Name one: bert-tiny:fp32, bert-tiny:int8"):
         ask("bert-tiny", [10])

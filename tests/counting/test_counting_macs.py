@@ -424,10 +424,18 @@ def test_a_matmul_whose_shape_depends_on_data_is_named() -> None:
     assert counted.unsized == 4  # at, rows, real, y: none of them has a size
 
 
-def test_einsum_with_dots_is_named() -> None:
-    feeds = {"x": f32(2, 3, 4), "z": f32(2, 4, 5)}
-    ((operator, (times, reason)),) = uncounted(
-        graph(node("Einsum", "x z", equation="...ij,...jk->...ik"), feeds), feeds
-    ).items()
-    assert (operator, times) == ("Einsum", 1)
-    assert "dots" in reason
+@pytest.mark.parametrize(
+    ("equation", "shapes", "macs"),
+    [
+        ("...ij,...jk->...ik", [(2, 3, 4), (2, 4, 5)], 2 * 3 * 4 * 5),
+        ("bsd, d...->bs...", [(1, 6, 4), (4, 2, 3)], 6 * 4 * 2 * 3),
+        ("...ij,jk->...ik", [(7, 2, 3, 4), (4, 5)], 7 * 2 * 3 * 4 * 5),
+        ("bsd,dr,rk->bsk", [(2, 3, 8), (8, 4), (4, 5)], 2 * 3 * 8 * 4 + 2 * 3 * 4 * 5),
+        ("ab,bc,bd", [(2, 3), (3, 4), (3, 5)], 2 * 3 * 4 + 2 * 3 * 4 * 5),
+    ],
+)
+def test_einsum_with_dots_or_several_operands(equation: str, shapes: list[tuple[int, ...]], macs: int) -> None:
+    """Operands are taken one after the other: x W V costs x W, then (x W) V."""
+    feeds = {f"x{index}": f32(*shape) for index, shape in enumerate(shapes)}
+    counted = count(graph(node("Einsum", " ".join(feeds), equation=equation), feeds), feeds)
+    assert (counted.macs, counted.uncounted) == (macs, ())

@@ -38,7 +38,7 @@ def require_weights(model: ir.Model, file: Path) -> None:
     """Refuse a model that stores nothing to multiply by.
 
     Raises:
-        QuantizationError: it stores no numbers in two dimensions or more.
+        QuantizationError: it stores no numbers in two dimensions or more, nor any that are given such a shape.
     """
     nodes = [
         *model.graph.all_nodes(),
@@ -50,10 +50,16 @@ def require_weights(model: ir.Model, file: Path) -> None:
         if node.op_type == "Constant" and "value" in node.attributes
     ]
     stored = [value.const_value for part in model.graphs() for value in part.initializers.values()]
-    if not any(is_matrix(tensor) for tensor in (*stored, *constants)):
+    if not any(is_matrix(tensor) for tensor in (*stored, *constants)) and not any(map(_shapes_numbers, nodes)):
         raise QuantizationError(
             f"{file} stores no matrix and no kernel: there is nothing to quantize.", "Check that it is the right file."
         )
+
+
+def _shapes_numbers(node: ir.Node) -> bool:
+    """Whether a node gives stored numbers another shape or type: a matrix may come of it."""
+    stored = origin(node.inputs[0]) if node.op_type in ("Reshape", "Unsqueeze", "Cast") and node.inputs else None
+    return stored is not None and stored.dtype is not None and stored.dtype.is_floating_point()
 
 
 def require_fp32(model: ir.Model) -> None:

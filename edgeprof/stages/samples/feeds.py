@@ -144,7 +144,8 @@ def sizes(specs: Sequence[TensorSpec], feeds: Arrays) -> dict[str, int]:
     """The size of every symbol, from the first input that has it."""
     found: dict[str, int] = {}
     for spec in specs:
-        for dim, size in zip(spec.dims, feeds[spec.name].shape, strict=True):
+        shape = feeds[spec.name].shape[spec.kind == "sequence" :]  # its tensors are stacked
+        for dim, size in zip(spec.dims, shape, strict=True):
             if isinstance(dim, str) and dim and "+" not in dim:
                 found.setdefault(dim, size)
     return found
