@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgeprof.counting.opening import opening, require_content
 from edgeprof.errors import ModelFileError, said
@@ -88,8 +88,8 @@ def _fill_up(graph: onnx.GraphProto) -> None:
 
 
 def from_proto(proto: onnx.ModelProto) -> ir.Model:
-    """As `onnx_ir.from_proto`, which knows no maps, whose types are kept aside until the graph is written, and no sparse
-    weights, which are filled up with zeros.
+    """As `onnx_ir.from_proto`, which knows no maps, whose types are kept aside until the graph is written; and no
+    sparse weights, which are filled up with zeros.
 
     Raises:
         ModelFileError: they would be too large then, or cannot be read.
@@ -253,9 +253,21 @@ def specs(values: list[ir.Value]) -> tuple[TensorSpec, ...]:
             name=value.name or "",
             dtype=value.dtype.numpy().name if value.dtype else "unknown",
             dims=tuple(dim if isinstance(dim, int) else dim.value or "" for dim in value.shape or ()),
+            kind=_kind(value),
         )
         for value in values
     )
+
+
+def _kind(value: ir.Value) -> Literal["tensor", "sequence", "optional"]:
+    import onnx_ir as ir
+
+    match value.type:
+        case ir.SequenceType():
+            return "sequence"
+        case ir.OptionalType():
+            return "optional"
+    return "tensor"
 
 
 def fix_weights(model: ir.Model) -> None:
