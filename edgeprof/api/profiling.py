@@ -155,7 +155,7 @@ def profile(
         except UsageError as problem:
             raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (it is the same one)
     if not jobs:
-        raise UsageError("None of these models can decode after cached tokens.", "Ask for --phase prefill.")
+        raise UsageError("None of these models has a KV cache to fill, so none can decode.", "Ask for --phase prefill.")
     placing.require_some(jobs, precision)
     places = _Places(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:

@@ -250,7 +250,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be 1 to"),
         (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be 1 to"),
         (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, and 513 tokens are asked for"),
-        (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new tokens"),
+        (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new token "),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),
         (["bert-tiny"], {"seq": [4], "dims": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),
