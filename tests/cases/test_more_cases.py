@@ -133,3 +133,16 @@ def test_a_graph_without_inputs_is_held_against_nothing(more: Path, tmp_path: Pa
     for hold in (lambda file: verify([file]), lambda file: quantize([file], models=tmp_path)):
         with pytest.raises(ModelFileError, match=r"has no inputs.*Explain or profile it"):
             hold(str(more / "no_inputs.onnx"))
+
+
+def test_samples_with_an_empty_cache_of_any_name(more: Path, tmp_path: Path) -> None:
+    (made,) = quantize([str(more / "xlnet.onnx")], recipe=["a16w8"], calibration="random", samples=3, models=tmp_path)
+    assert made.artifact is not None
+    assert made.artifact.quantization is not None
+    assert made.artifact.quantization.matmuls_quantized == 4
+
+
+def test_a_sequence_is_no_sample(more: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'xs' is a sequence.*int8, int4, fp16 or bf16"):
+        quantize([str(more / "sequence.onnx")], recipe=["a8w8"], calibration="random", samples=3, models=tmp_path)
+    assert not list(tmp_path.iterdir())

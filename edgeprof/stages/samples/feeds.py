@@ -12,6 +12,7 @@ import numpy as np
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
+from edgeprof.inputs import signature
 from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.stages import graph
 
@@ -132,6 +133,11 @@ def _rows_in_graph(artifact: Artifact) -> dict[str, int]:
 
 
 def _check_kind(spec: TensorSpec, array: NDArray[Any], where: str) -> None:
+    if spec.kind == "sequence":
+        raise UsageError(
+            f"Input '{spec.name}' is a sequence, which no sample can hold.",
+            "Take a recipe that needs none: int8, int4, fp16 or bf16.",
+        )
     if array.dtype.name != spec.dtype or array.ndim != len(spec.dims):
         raise UsageError(
             f"{where} has {_text(array.dtype.name, array.shape)} for input '{spec.name}', "
@@ -169,7 +175,7 @@ def _check_shape(spec: TensorSpec, array: NDArray[Any], sizes: dict[str, int], w
                 f"where {_dims(spec.dims)} asks for {wanted} in place of {size}.",
                 "Give arrays whose sizes go together.",
             )
-        if size == 0 and not spec.name.startswith("past"):
+        if size == 0 and not signature([spec]).caches:
             raise UsageError(f"{where} is empty: input '{spec.name}' has shape {list(array.shape)}.", "Leave it out.")
 
 
