@@ -40,16 +40,21 @@ def load(path: Path) -> ir.Model:
 
 
 def _follow_links(model: ir.Model) -> None:
-    """Read weights where they really lie: a hub's cache keeps both files as links to one folder, under other names,
-    and onnx_ir follows no link out of the model's own folder."""
+    """Read weights where they really lie: a hub's cache keeps both files as links to one folder, under other names, and
+    onnx_ir follows no link out of the model's own folder, nor reads a file that has a second name. It asks nothing of a
+    path without a base: that the file belongs to the model was seen before."""
     import onnx_ir as ir
 
     for value in (value for graph in model.graphs() for value in graph.initializers.values()):
         tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path).is_symlink():
-            file = Path(tensor.path).resolve()
-            place = (file.name, tensor.offset, tensor.length, tensor.dtype)
-            value.const_value = ir.ExternalTensor(*place, shape=tensor.shape, name=tensor.name, base_dir=file.parent)
+        if isinstance(tensor, ir.ExternalTensor) and _is_linked(Path(tensor.path)):
+            place = (str(Path(tensor.path).resolve()), tensor.offset, tensor.length, tensor.dtype)
+            value.const_value = ir.ExternalTensor(*place, shape=tensor.shape, name=tensor.name)
+
+
+def _is_linked(file: Path) -> bool:
+    """Whether a file is a link, or has several names."""
+    return file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1)
 
 
 def _read(path: Path) -> ir.Model:

@@ -70,7 +70,7 @@ def test_several_providers_have_to_be_told_apart(models: Path, tmp_path: Path) -
 
 def test_requests_beyond_what_was_measured(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "short", {16: 0.01, 32: 0.05})
-    with pytest.raises(UsageError, match=r"at up to 32 tokens, and requests have up to 40\. .* --seq 10,20,40 --name"):
+    with pytest.raises(UsageError, match=r"goes up to 32 tokens, and requests up to 40\. .* --seq 10,20,40 --name"):
         choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
     found = choose_buckets("bert-tiny:fp32", [10, 30], export=False, models=models, out=tmp_path)
     assert found.notes == ("Below 16 tokens nothing was measured: shorter runs are taken to last as long.",)

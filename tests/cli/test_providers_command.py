@@ -41,7 +41,7 @@ def test_a_point_that_ran_in_part_says_so(edgeprof: Command, partly: Path) -> No
 def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partly: Path) -> None:
     ran = edgeprof("profile", partly, "--ep", "npu", "--require-placement", "80%", *QUICK)
     assert ran.code == 1
-    assert "failed: partly fp32 on qnn, prefill at" in ran.out
+    assert "failed: partly fp32 on qnn, prefill: qnn runs" in ran.out
     assert "qnn runs 66.7% of the nodes, and 80% are required." in " ".join(ran.out.split())
 
 

@@ -5,7 +5,7 @@ import msgspec
 from toys import QUICK, make_job, x
 
 from edgeprof.measure.schedule import Job, Visit, plan
-from edgeprof.schema import Measurement, Status, Target, Workload
+from edgeprof.schema import Measurement, Reading, Status, Target, Workload
 
 REPLACE = msgspec.structs.replace
 
@@ -22,8 +22,24 @@ def jobs(lengths: range = range(1, 7)) -> list[Job]:
     ]
 
 
+SEEN = Reading(
+    providers_active=("CPUExecutionProvider",),
+    load_s=0.1,
+    first_run_s=0.1,
+    warmup_runs=1,
+    latencies_s=(0.01,),
+    memory_imports_bytes=1,
+    memory_loaded_bytes=2,
+    memory_loaded_file_bytes=0,
+    memory_load_peak_bytes=2,
+    memory_run_peak_bytes=3,
+)
+
+
 def record(visit: Visit, status: Status = "ok") -> Measurement:
-    return Measurement(**visit.facts(), status=status, machine_id="m", started_at="2026-01-01T00:00:00+00:00")
+    reading = SEEN if status == "ok" else None
+    made_at = "2026-01-01T00:00:00+00:00"
+    return Measurement(**visit.facts(), status=status, reading=reading, machine_id="m", started_at=made_at)
 
 
 def test_each_round_visits_every_job_once_before_the_next_begins() -> None:
