@@ -85,6 +85,8 @@ def _span(places: Sequence[Place]) -> str:
 
 
 def _tokens(place: Place) -> str:
+    if place.phase == "prefill" and not place.length:
+        return "their own size"
     return units.counted(place.length, "cached token" if place.phase == "decode" else "token")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import why as analysis
+from edgeprof.analysis.words import joined
 from edgeprof.api.profiling import profile
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.shaping import PhaseChoice, signature_of_artifact
@@ -93,7 +94,7 @@ def why(
         ]
         raise RunError(
             f"Run '{Path(found.folder).name}' has no length at which both were measured.",
-            errors[-1] if errors else "Ask for lengths that both take.",
+            errors[-1] if errors else _measured_apart(found, first, second),
         )
     return compared
 
@@ -145,6 +146,16 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
     limits = [*(variant.max_tokens for variant in variants), *(one.room for one in taken)]
     most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
+
+
+def _measured_apart(found: Run, *sides: Side) -> str:
+    """At which lengths each was measured; how to have one in common."""
+    told = []
+    for side in sides:
+        points = [point for point in found.points if (point.variant, point.precision) == _pair(side)]
+        lengths = dict.fromkeys(f"{point.length:,}" if point.length else "unknown" for point in points)
+        told.append(f"{side.variant} at {joined([*lengths]) or 'none'}")
+    return f"Tokens: {joined(told)}. Ask for lengths that both take, or compare files that have one in common."
 
 
 # --- a run that was made -------------------------------------------------------------------------------

@@ -87,7 +87,8 @@ def _row(place: "Place", names: list[str]) -> list[str]:
     from edgeprof import units
 
     times = {one.name: one for one in place.classes}
-    row = [place.phase, f"{place.length:,}", units.duration(place.a_s), units.duration(place.b_s)]
+    length = f"{place.length:,}" if place.length or place.phase == "decode" else "unknown"
+    row = [place.phase, length, units.duration(place.a_s), units.duration(place.b_s)]
     row += [units.ratio(place.speed), f"{units.number(place.speed_low)} to {units.number(place.speed_high)}"]
     for name in names:
         one = times.get(name)

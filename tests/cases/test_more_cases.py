@@ -8,8 +8,8 @@ import more_cases
 import pytest
 from test_explain_cases import AT_32, DECODE_32, DECODER, Right
 
-from edgeprof import explain, profile, quantize, verify
-from edgeprof.errors import ModelFileError, UnknownSizes, UsageError
+from edgeprof import explain, profile, quantize, verify, why
+from edgeprof.errors import ModelFileError, RunError, UnknownSizes, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,11 @@ def test_a_sequence_is_no_sample(more: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'xs' is a sequence.*int8, int4, fp16 or bf16"):
         quantize([str(more / "sequence.onnx")], recipe=["a8w8"], calibration="random", samples=3, models=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_files_are_compared_at_their_own_size_or_it_is_told_which_sizes_they_have(more: Path, tmp_path: Path) -> None:
+    files = {name: str(more / f"{name}.onnx") for name in ("no_inputs", "zero_past")}
+    (compared,) = why(files["no_inputs"], str(more / "chain.onnx"), out=tmp_path, **QUICK)
+    assert "at their own size" in compared.verdicts[0]
+    with pytest.raises(RunError, match="Tokens: no_inputs at unknown and zero_past at 8"):
+        why(files["no_inputs"], files["zero_past"], out=tmp_path, **QUICK)
