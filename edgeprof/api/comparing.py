@@ -154,7 +154,7 @@ def _measured_apart(found: Run, *sides: Side) -> str:
     for side in sides:
         points = [point for point in found.points if (point.variant, point.precision) == _pair(side)]
         lengths = dict.fromkeys(f"{point.length:,}" if point.length else "unknown" for point in points)
-        told.append(f"{side.variant} at {joined([*lengths]) or 'none'}")
+        told.append(f"{side.variant} {side.precision} at {joined([*lengths]) or 'none'}")
     return f"Tokens: {joined(told)}. Ask for lengths that both take, or compare files that have one in common."
 
 

@@ -124,5 +124,7 @@ def test_a_request_that_cannot_be_met(a: str, b: str, kind: Any, message: str, m
 def test_two_models_without_a_common_length(models: Path, tmp_path: Path) -> None:
     run = profile(["bert-tiny"], seq=[4], precision=["fp32"], name="mixed", models=models, out=tmp_path, **QUICK)
     profile(["bert-tiny"], seq=[8], precision=["int8"], name="mixed", models=models, out=tmp_path, **QUICK)
-    with pytest.raises(RunError, match=r"'mixed' has no length at which both were measured\. Ask for lengths"):
+    with pytest.raises(
+        RunError, match=r"both were measured\. Tokens: bert-tiny fp32 at 4 and bert-tiny int8 at 8\. Ask"
+    ):
         why("bert-tiny:fp32", "bert-tiny:int8", run=run.folder)

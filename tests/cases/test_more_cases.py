@@ -152,5 +152,5 @@ def test_files_are_compared_at_their_own_size_or_it_is_told_which_sizes_they_hav
     files = {name: str(more / f"{name}.onnx") for name in ("no_inputs", "zero_past")}
     (compared,) = why(files["no_inputs"], str(more / "chain.onnx"), out=tmp_path, **QUICK)
     assert "at their own size" in compared.verdicts[0]
-    with pytest.raises(RunError, match="Tokens: no_inputs at unknown and zero_past at 8"):
+    with pytest.raises(RunError, match="Tokens: no_inputs fp32 at unknown and zero_past fp32 at 8"):
         why(files["no_inputs"], files["zero_past"], out=tmp_path, **QUICK)
