@@ -155,7 +155,8 @@ class Binding:
         """Find how to run from the second time on, and run so until steady; the way, and the number of runs.
 
         onnxruntime writes into the outputs that the run before left in the binding, and so allocates none. Where their
-        shape depends on chance (sampling) it refuses to; then they are let go before each run, and allocated anew.
+        shape depends on chance (sampling) it refuses to, and of a sequence it keeps what earlier runs put in (1.32);
+        then they are let go before each run, and allocated anew.
         """
         run = self.runner()
 
@@ -163,6 +164,8 @@ class Binding:
             self.bind_outputs()
             run()
 
+        if not self.fed and not all(output.type.startswith("tensor(") for output in self.session.get_outputs()):
+            return run_anew, until(run_anew)
         try:
             return run, until(run)
         except RuntimeError:

@@ -1,10 +1,12 @@
 """Inputs and outputs of a session: written where they were before, and a cache where it was read."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from toys import save, x
@@ -144,6 +146,28 @@ def test_a_sequence_is_fed_and_a_sequence_comes_out(tmp_path: Path) -> None:
     found = given(file, "x", [np.ones(2, np.float32), np.zeros((1, 3), np.float32)]).outputs()
     assert found["y"].tolist() == [[0, 0, 0]]
     assert [part.tolist() for part in found["rest"]] == [[1, 1]]
+
+
+def test_runs_that_make_a_sequence_keep_nothing_of_each_other(tmp_path: Path) -> None:
+    """4 MB a run: 200 of them would be 800 MB."""
+    file = save(
+        tmp_path / "split.onnx",
+        [helper.make_node("SplitToSequence", ["x"], ["parts"], axis=0)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 2**18])],
+        [helper.make_tensor_sequence_value_info("parts", TensorProto.FLOAT, None)],
+    )
+    x = InputValue(name="x", dtype="float32", shape=(4, 2**18), fill="ones")
+    binding = Binding(open_session(str(file)), CPU, [x])
+
+    def several(run: Callable[[], object]) -> int:
+        for _ in range(200):
+            run()
+        return 200
+
+    binding.run()
+    before = psutil.Process().memory_info().rss
+    binding.warm_up(several)
+    assert psutil.Process().memory_info().rss - before < 200e6
 
 
 def test_a_classifier_gives_labels_and_a_map_of_strings(tmp_path: Path) -> None:
