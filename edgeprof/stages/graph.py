@@ -181,36 +181,6 @@ def count(model: ir.Model) -> GraphCount:
     return GraphCount(nodes=dict(nodes.most_common()), weights_bytes=weights)
 
 
-def params(model: ir.Model) -> int:
-    """Elements of all weight tensors: initializers with more than one value that are not shapes or indices."""
-    return sum(tensor.size for tensor in _weights(model) if tensor.size > 1)
-
-
-def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
-    import onnx_ir as ir
-
-    indices = {ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL}
-    tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    return [tensor for tensor in tensors if tensor.dtype not in indices]
-
-
-def precision(model: ir.Model) -> str:
-    """The dtype that holds most of the weight bytes, in the field's short word for it."""
-    import onnx_ir as ir
-
-    words = {
-        ir.DataType.FLOAT: "fp32",
-        ir.DataType.FLOAT16: "fp16",
-        ir.DataType.BFLOAT16: "bf16",
-        ir.DataType.DOUBLE: "fp64",
-        ir.DataType.UINT8: "int8",
-    }
-    held: Counter[str] = Counter()
-    for tensor in _weights(model):
-        held[words.get(tensor.dtype, tensor.dtype.name.lower())] += tensor.nbytes
-    return held.most_common(1)[0][0] if held else "fp32"
-
-
 def require_external_data(model: ir.Model, path: Path) -> None:
     """Refuse a graph whose weights are not all there.
 

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_files import run
 
+from edgeprof import counting
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import TensorSpec
 from edgeprof.stages import graph
@@ -41,12 +42,12 @@ def test_precision_is_that_of_most_weight_bytes_and_shapes_are_no_weights(
     dtypes: list[str], word: str, tmp_path: Path
 ) -> None:
     weights = [np.ones(100 // (at * 9 + 1), dtype) for at, dtype in enumerate(dtypes)]
-    assert graph.precision(graph.load(model(tmp_path / "m.onnx", *weights))) == word
+    assert counting.precision(counting.read(model(tmp_path / "m.onnx", *weights))) == word
 
 
 def test_parameters_are_elements_of_weights(tmp_path: Path) -> None:
     weights = [np.ones((3, 4), np.float32), np.ones(5, np.int8), np.ones((), np.float32), np.ones(7, np.int64)]
-    assert graph.params(graph.load(model(tmp_path / "m.onnx", *weights))) == 3 * 4 + 5
+    assert counting.parameters(counting.read(model(tmp_path / "m.onnx", *weights))) == 3 * 4 + 5
 
 
 def test_a_dimension_without_a_name_is_empty(tmp_path: Path) -> None:
