@@ -11,18 +11,17 @@ from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.counted import explained
 from edgeprof.api.shaping import (
     Inputs,
+    Sizing,
     of_file,
     of_variant,
     require_no_sizing,
-    signature_of,
     signature_of_graph,
-    why_step_only,
 )
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
-from edgeprof.inputs import Load, Signature, Sizes
+from edgeprof.inputs import Load, Signature, Sizes, signature
 from edgeprof.inputs.sizes import BY_LENGTH
 from edgeprof.inputs.symbols import names_in
 from edgeprof.inputs.tensors import dtype_of
@@ -80,16 +79,9 @@ def explain(
         for name, value in {**options, "precision": precision}.items():
             if value is not None:
                 raise UsageError(f"--{name} is for variants; {file} has its own.", f"Leave --{name} out.")
-        ask = _Sizing(dims=dict(dims or {}), files=dict(inputs or {}))
+        ask = Sizing(dims=dict(dims or {}), files=dict(inputs or {}))
         found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
     return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
-
-
-class _Sizing(Record, frozen=True, kw_only=True):
-    """What sizes a file beside its token length and batch."""
-
-    dims: dict[str, int]
-    files: dict[str, Path]
 
 
 class _Counted(Record, frozen=True, kw_only=True):
@@ -207,18 +199,19 @@ def _rounded(asked: Sequence[int], lengths: Sequence[int]) -> list[str]:
 class _File:
     """An ONNX file, and what it costs at a length."""
 
-    def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: _Sizing, progress: Progress) -> None:
+    def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: Sizing, progress: Progress) -> None:
         self.path, self.batch, self.ask, self.progress = path, batch, ask, progress
         self.model = counting.read(path)
         self.artifact = _artifact(path)
         self.variant = self.artifact.variant if self.artifact else None
-        self.taken = signature_of(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
-        keeper = self.taken.step_only
-        if phase == "prefill" and keeper:
-            raise UsageError(f"{path.name} {why_step_only(keeper)}", "Ask for --phase decode.")
+        self.precision = self.artifact.precision if self.artifact else counting.precision(self.model)
+        self.taken = signature(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
+        no_prefill = self.taken.no_prefill
+        if phase == "prefill" and no_prefill:
+            raise UsageError(f"{path.name} {no_prefill}.", "Ask for --phase decode.")
         if phase == "decode" and self.taken.no_decode:
             raise UsageError(f"{path} {self.taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
-        self.phase: Phase = phase or ("decode" if keeper else "prefill")
+        self.phase: Phase = phase or ("decode" if no_prefill else "prefill")
 
     def at(self, length: int | None, *, instead: bool = False) -> _Counted:
         """Counted at a token length; None: at the one that the file or --dim has.
@@ -237,7 +230,7 @@ class _File:
             batch=sizes.batch,
             tokens=sizes.tokens or counted.attended or sizes.frames,
             past_tokens=sizes.past_tokens,
-            precision=artifact.precision if artifact else counting.precision(self.model),
+            precision=self.precision,
             phase=self.phase,
             cache_bytes=_cache_bytes(self.taken, sizes),
         )

@@ -22,14 +22,12 @@ from edgeprof.api.shaping import (
     of_file,
     of_variant,
     require_no_sizing,
-    signature_of,
     signature_of_graph,
-    why_step_only,
 )
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
-from edgeprof.inputs import Load, Signature
+from edgeprof.inputs import Load, Signature, signature
 from edgeprof.measure import kernels
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
@@ -260,7 +258,7 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
     graph = counting.read(Path(artifact.path))
     if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
         refusals.require_no_library(graph, artifact.path)
-    taken = signature_of(artifact.inputs) if artifact.variant else signature_of_graph(graph)
+    taken = signature(artifact.inputs) if artifact.variant else signature_of_graph(graph)
     phases, note = _phases(artifact, taken, ask.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Workload], Job] = {}
@@ -296,12 +294,12 @@ def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[
     """
     if taken.no_decode:
         return (["prefill"] if wanted != "decode" else []), ""
-    keeper = taken.step_only
-    if keeper is None:
+    if not taken.no_prefill:
         return ["prefill", "decode"] if wanted == "both" else [wanted], ""
+    why = f"{artifact.name} {taken.no_prefill}."
     if wanted == "prefill":
-        raise UsageError(f"{artifact.name} {why_step_only(keeper)}", "Ask for --phase decode.")
-    return ["decode"], f"{artifact.name} {why_step_only(keeper)} So there is no prefill." if wanted == "both" else ""
+        raise UsageError(why, "Ask for --phase decode.")
+    return ["decode"], f"{why} So there is no prefill." if wanted == "both" else ""
 
 
 def _inputs(artifact: Artifact, taken: Signature, load: Load, ask: Ask) -> Inputs:

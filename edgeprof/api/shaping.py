@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +10,9 @@ from edgeprof import counting, units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
-from edgeprof.inputs import Input, Load, Signature, Sizes, files, fill, resolve, signature
+from edgeprof.inputs import Load, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
-from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, TensorSpec, Variant
+from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, Variant
 from edgeprof.store import sha256_of
 
 if TYPE_CHECKING:
@@ -101,11 +101,6 @@ def fill_text(value: InputValue) -> str:
     return value.fill
 
 
-def signature_of(specs: Sequence[TensorSpec]) -> Signature:
-    """What a graph takes that was exported here: its names tell."""
-    return signature(specs)
-
-
 def signature_of_graph(model: ModelProto) -> Signature:
     """What any graph takes."""
     return signature(counting.inputs(model), model, counting.outputs(model))
@@ -114,7 +109,7 @@ def signature_of_graph(model: ModelProto) -> Signature:
 def signature_of_artifact(artifact: Artifact) -> Signature:
     """What an artifact takes; of a file from elsewhere the graph is read."""
     if artifact.variant is not None:
-        return signature_of(artifact.inputs)
+        return signature(artifact.inputs)
     return signature_of_graph(counting.read(Path(artifact.path)))
 
 
@@ -130,14 +125,6 @@ def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Pa
                 f"{option} is for .onnx files from elsewhere; {name} is sized by --seq and --batch.",
                 f"Leave {option} out.",
             )
-
-
-def why_step_only(keeper: Input) -> str:
-    """Why a decoder cannot prefill, from the input that keeps it from that: "is one step of decode: ..."."""
-    if keeper.meaning == "past":
-        size = keeper.spec.dims[keeper.axes.index("past")]
-        return f"is one step of decode: input '{keeper.name}' always holds {size} token{'' if size == 1 else 's'}."
-    return f"is one step of decode: input '{keeper.name}' takes 1 token."
 
 
 def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int) -> Case:

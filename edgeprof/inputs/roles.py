@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from edgeprof import units
 from edgeprof.inputs.symbols import Axis, meaning, names_in
 from edgeprof.schema import Record, TensorSpec
 
@@ -112,6 +113,16 @@ class Signature(Record, frozen=True, kw_only=True):
             if dim == 1 and one.meaning in ("ids", "vectors"):
                 return one
         return next((one for one, _, dim in self.axes_of("past") if isinstance(dim, int) and dim > 0), None)
+
+    @property
+    def no_prefill(self) -> str:
+        """What keeps the graph from prefill; "" where nothing does."""
+        keeper = self.step_only
+        if keeper is None:
+            return ""
+        holds = f"always holds {units.counted(self.fixed('past') or 0, 'token')}"
+        takes = holds if keeper.meaning == "past" else "takes 1 token"
+        return f"is one step of decode: input '{keeper.name}' {takes}"
 
     @property
     def sized_by_length(self) -> bool:

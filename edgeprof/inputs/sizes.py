@@ -117,12 +117,8 @@ class _Resolver:
                 raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
         if load.phase == "decode" and taken.no_decode:
             raise UsageError(f"The model {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
-        if load.phase == "prefill" and (keeper := taken.step_only):
-            fixed = keeper.spec.dims[keeper.axes.index("past" if keeper.meaning == "past" else "tokens")]
-            what = "1 new token" if keeper.meaning != "past" else f"{fixed} cached tokens"
-            raise UsageError(
-                f"The model is one step of decode: input '{keeper.name}' takes {what}.", "Ask for --phase decode."
-            )
+        if load.phase == "prefill" and taken.no_prefill:
+            raise UsageError(f"The model {taken.no_prefill}.", "Ask for --phase decode.")
 
     def _given(self, spec: TensorSpec, axis: int) -> int | None:
         """A size that is stated for this very axis: by --dim, by an array, or by the file."""

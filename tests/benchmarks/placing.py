@@ -17,8 +17,9 @@ from statistics import median
 from typing import Any
 
 from edgeprof import process
-from edgeprof.api.shaping import of_variant, signature_of
+from edgeprof.api.shaping import of_variant
 from edgeprof.api.targets import one_model
+from edgeprof.inputs import signature
 from edgeprof.measure.placing import PlacingReading, PlacingRequest
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import Case, Request, StoppingRule
@@ -61,7 +62,7 @@ def _receipts(work: Path) -> list[str]:
 def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
     case = Case(batch=1, tokens=TOKENS[name])
-    inputs = of_variant(signature_of(artifact.inputs), artifact.variant, case)
+    inputs = of_variant(signature(artifact.inputs), artifact.variant, case)
     made = tailored(artifact, target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
         model=made.path,

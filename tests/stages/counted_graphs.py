@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import onnx
 
 from edgeprof import counting
-from edgeprof.api.shaping import of_variant, signature_of
+from edgeprof.api.shaping import of_variant
 from edgeprof.families import family_of
+from edgeprof.inputs import signature
 from edgeprof.schema import Case, Variant
 
 
@@ -14,7 +15,7 @@ def require_counts(graph: onnx.ModelProto, variant: Variant, cases: Sequence[Cas
     """Parameters once, MACs at every shape."""
     family, specs = family_of(variant), counting.inputs(graph)
     for case in cases:
-        counted = counting.count(graph, of_variant(signature_of(specs), variant, case).sizes.shapes)
+        counted = counting.count(graph, of_variant(signature(specs), variant, case).sizes.shapes)
         assert not counted.uncounted
         assert counted.macs == family.macs(variant, case), (variant.config, case)
         assert counted.params == family.params(variant), variant.config
