@@ -54,3 +54,12 @@ def _different(group: Sequence[str], most: int) -> list[str]:
 
 def _joined(before: str, after: str) -> str:
     return f"{before}{ELLIPSIS}{after}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."

@@ -12,7 +12,7 @@ import environments
 import msgspec
 import pytest
 from command import Command, Ran, command_line
-from together import WORKER, Shared, in_turn, rank
+from xdist_shared import WORKER, Shared, in_turn, rank
 
 if WORKER:
     os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads would take the cores from the other process
@@ -95,11 +95,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 @pytest.fixture(scope="session")
 def gpt2_checkpoint(shared: Shared) -> Path:
     """A decoder small enough to export in seconds, most of whose weights are its tied embedding, as in GPT-2."""
-    import small
+    import tiny_models
 
     def made() -> bytes:
         sizes = {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 64, "vocab_size": 4000}
-        return bytes(small.checkpoint(shared.folder / "checkpoints" / "gpt2-small", "gpt2", "causal-lm", **sizes))
+        return bytes(tiny_models.checkpoint(shared.folder / "checkpoints" / "gpt2-small", "gpt2", "causal-lm", **sizes))
 
     return Path(shared.once("checkpoint", made).decode())
 

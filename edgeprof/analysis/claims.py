@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from edgeprof.analysis import checks
-from edgeprof.analysis.checks import CONFIRMED, CORRECTED, WRONG, Found
+from edgeprof.analysis import claim_checks
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, WRONG, Found
 from edgeprof.analysis.growth import length_drives
 from edgeprof.schema import CheckedClaim, Point, Verdict
 
@@ -38,46 +38,46 @@ CLAIMS: tuple[Claim, ...] = (
         1,
         "A dense layer over 512 tokens x 768 features has 154 B weights and needs 154 T operations.",
         CORRECTED,
-        checks.dense_layer,
+        claim_checks.dense_layer,
     ),
     _computed(
         2,
         "A layer applied to every token alone has 768 x 768 weights, under 1 M.",
         CONFIRMED,
-        checks.pointwise_layer,
+        claim_checks.pointwise_layer,
     ),
     _computed(
         3,
         "X X^T X keeps the shape m x n of X, has rank at most min(m, n), and has nothing to train.",
         CONFIRMED,
-        checks.gram,
+        claim_checks.gram,
         "counted",
     ),
     _computed(
         4,
         "Q, K, V have 3 x 768^2 weights (2 M), the MLP 8 x 768^2 (5 M): a block has 7.1 M.",
         CORRECTED,
-        checks.one_block,
+        claim_checks.one_block,
     ),
     _computed(
         5,
         "BERT has 85 M parameters in 12 blocks and 24 M in its embeddings, together 110 M.",
         CORRECTED,
-        checks.bert_base,
+        claim_checks.bert_base,
     ),
     _computed(
         6,
         "GPT-2 has 85 M parameters in its blocks and 40 M in its embeddings, together 125 M; the token embedding alone "
         "has 38.6 M because of its vocabulary of 50,257 byte-level entries.",
         CORRECTED,
-        checks.gpt2,
+        claim_checks.gpt2,
     ),
     _computed(
         7,
         "The parameters of a block do not depend on the token length, 512 or 1,024; of the embeddings only the "
         "position table does, and little.",
         CONFIRMED,
-        checks.length_independent,
+        claim_checks.length_independent,
     ),
     Claim(
         8,
@@ -91,45 +91,45 @@ CLAIMS: tuple[Claim, ...] = (
         "ViT cuts an image into 196 patches and has 196 + 1 = 197 tokens; a patch is 16 x 16 x 3 = 768 values; the "
         "embeddings have 0.74 M parameters, the whole model 86 M.",
         CONFIRMED,
-        checks.vit_base,
+        claim_checks.vit_base,
     ),
     _computed(
         10,
         "The blocks of BERT and ViT have the same size, although their inputs differ.",
         CONFIRMED,
-        checks.same_blocks,
+        claim_checks.same_blocks,
     ),
     _computed(
         11,
         "GPT-3 processes 512 tokens of width 768.",
         WRONG,
-        checks.gpt3,
+        claim_checks.gpt3,
     ),
     _computed(
         12,
         "Cross-attention takes keys and values from another sequence: its parameters do not change, and for n and m "
         "tokens it has n x m scores.",
         CONFIRMED,
-        checks.cross_attention,
+        claim_checks.cross_attention,
     ),
     _computed(
         13,
         "At 512 x 768, attention lies between the dense layer over everything and the layer per token, in weights and "
         "in operations.",
         CONFIRMED,
-        checks.attention_between,
+        claim_checks.attention_between,
     ),
     _computed(
         14,
         "A lookup table of 3,000,000 words x 300 has 900 M parameters and multiplies nothing.",
         CONFIRMED,
-        checks.lookup_table,
+        claim_checks.lookup_table,
     ),
     _computed(
         15,
         "Attention with many heads has the parameters of attention with one.",
         CONFIRMED,
-        checks.heads_for_free,
+        claim_checks.heads_for_free,
     ),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from edgeprof import units
-from edgeprof.analysis.checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
 from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, LengthGrowth, latency, whole_growth
 from edgeprof.analysis.fit import fit
 from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict

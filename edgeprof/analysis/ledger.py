@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.families import family_of
 from edgeprof.families.base import ACTIVATION_BYTES, Component
-from edgeprof.families.parts import ATTENTION, MLP
+from edgeprof.families.component_groups import ATTENTION, MLP
 from edgeprof.schema import Case, Cost, Crossover, Ledger, Logits, Phase, Variant
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgeprof import units
-from edgeprof.analysis.words import joined
 from edgeprof.schema import KernelTime, Machine
+from edgeprof.text import joined
 
 # For unsigned activations and signed weights, as dynamic quantization to signed int8 makes them; the best one first.
 X86 = (

@@ -7,9 +7,8 @@ so it explains a difference and never proves one. What is found is put into word
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from edgeprof.analysis import operators, processor, reasons
+from edgeprof.analysis import operator_classes, processor, why_text
 from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, Estimate, latency, measured
-from edgeprof.analysis.words import joined
 from edgeprof.schema import (
     ClassTime,
     KernelTime,
@@ -23,6 +22,7 @@ from edgeprof.schema import (
     Turn,
     Why,
 )
+from edgeprof.text import joined
 
 PHASES: tuple[Phase, ...] = ("prefill", "decode")
 
@@ -60,7 +60,7 @@ def why(
     """
     found = measured(points)
     mine, others = _by_setting(found, a), _by_setting(found, b)
-    profiled = {_key(one): (one, reading) for one, reading in operators.ok(passes) if not one.dispatch_only}
+    profiled = {_key(one): (one, reading) for one, reading in operator_classes.ok(passes) if not one.dispatch_only}
     compared = []
     for setting in mine:
         both = [(mine[setting][at], others[setting][at]) for at in mine[setting] if at in others.get(setting, {})]
@@ -101,7 +101,7 @@ def _compared(
     ordered = sorted(both, key=lambda pair: (PHASES.index(pair[0].phase), pair[0].length))
     places = tuple(_place(one, other, profiled) for one, other in ordered)
     seen = [(place, profiled.get(_key(other))) for place, (_, other) in zip(places, ordered, strict=True)]
-    told = reasons.Told(*files, places, tuple((place, *found) for place, found in seen if found), provider)
+    told = why_text.Told(*files, places, tuple((place, *found) for place, found in seen if found), provider)
     shares = {phase: _in_part(told, [pair for pair in both if pair[0].phase == phase]) for phase in told.phases}
     return Why(
         a=told.a,
@@ -111,13 +111,13 @@ def _compared(
         threads=threads,
         places=places,
         turns=tuple(turn for phase in PHASES for turn in turns(places, phase)),
-        verdicts=tuple(said + shares[phase] for phase, said in zip(told.phases, reasons.verdicts(told), strict=True)),
-        findings=reasons.findings(told),
+        verdicts=tuple(said + shares[phase] for phase, said in zip(told.phases, why_text.verdicts(told), strict=True)),
+        findings=why_text.findings(told),
         machine=machine,
     )
 
 
-def _in_part(told: reasons.Told, both: Sequence[tuple[Point, Point]]) -> str:
+def _in_part(told: why_text.Told, both: Sequence[tuple[Point, Point]]) -> str:
     """What has to be said beside a verdict where the provider did not run all of A, or of B."""
     said = []
     for name, points in zip(told.names, zip(*both, strict=True), strict=True):
@@ -140,26 +140,28 @@ def _place(one: Point, other: Point, profiled: Profiled) -> Place:
         speed_low=speed.low,
         speed_high=speed.high,
         classes=_classes(a[1], b[1]) if a and b else (),
-        a_explained=operators.explained(a[1]) if a else None,
-        b_explained=operators.explained(b[1]) if b else None,
+        a_explained=operator_classes.explained(a[1]) if a else None,
+        b_explained=operator_classes.explained(b[1]) if b else None,
     )
 
 
 def _classes(a: OperatorReading, b: OperatorReading) -> tuple[ClassTime, ...]:
     """All classes that take time in either."""
-    mine, others = operators.class_times(a), operators.class_times(b)
+    mine, others = operator_classes.class_times(a), operator_classes.class_times(b)
     return tuple(
-        ClassTime(name=name, a_s=mine[name], b_s=others[name]) for name in operators.NAMES if mine[name] or others[name]
+        ClassTime(name=name, a_s=mine[name], b_s=others[name])
+        for name in operator_classes.NAMES
+        if mine[name] or others[name]
     )
 
 
 def turns(places: Sequence[Place], phase: Phase) -> list[Turn]:
     """Where the clearly faster one changes. Lengths without a clear difference lie between, and belong to nobody."""
-    clear = [place for place in places if place.phase == phase and reasons.winner(place)]
+    clear = [place for place in places if place.phase == phase and why_text.winner(place)]
     clear.sort(key=lambda place: place.length)
     found = []
     for before, after in pairwise(clear):
-        won = reasons.winner(after)
-        if won and won != reasons.winner(before):
+        won = why_text.winner(after)
+        if won and won != why_text.winner(before):
             found.append(Turn(phase=phase, below=before.length, above=after.length, winner=won))
     return found

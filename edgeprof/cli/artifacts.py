@@ -11,7 +11,7 @@ from edgeprof.cli import console
 from edgeprof.cli.console import show_line
 
 if TYPE_CHECKING:
-    from edgeprof.api.exporting import Export
+    from edgeprof.api.export import Export
     from edgeprof.schema import Accuracy, Artifact, Case, FusionReceipt, QuantReceipt, StageReceipt, StaticGraph
 
 

@@ -26,12 +26,12 @@ def buckets(
     json: Annotated[bool, typer.Option("--json", help="Print what was chosen as JSON.")] = False,
 ) -> None:
     """Choose the static lengths that waste least for the lengths of your requests, and export them."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice
 
     with console.progress_bar() as progress:
-        found = api.choose_buckets(
+        found = edgeprof.choose_buckets(
             target,
             _lengths(lengths),
             count=count,

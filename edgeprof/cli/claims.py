@@ -26,11 +26,11 @@ def claims(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what is said of transformers, claim by claim: computed, counted, measured."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
 
     with console.progress_bar(still=True) as progress:
-        checked = api.check_claims(run, measure=measure, models=models, out=out, progress=progress)
+        checked = edgeprof.check_claims(run, measure=measure, models=models, out=out, progress=progress)
     if json:
         console.show_json(checked)
     else:

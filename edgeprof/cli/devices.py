@@ -21,16 +21,16 @@ def devices(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the execution providers, and which of them compute here."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
-    from edgeprof.providers import wheels
+    from edgeprof.providers import installed_packages
 
-    found = api.devices(refresh=refresh)
+    found = edgeprof.devices(refresh=refresh)
     if json:
         console.show_json(found)
     else:
         _show(found)
-    mixture = wheels.overlaid(wheels.installed())
+    mixture = installed_packages.overlaid(installed_packages.installed())
     if mixture:
         typer.echo(f"edgeprof: {visible(mixture)}", err=True)
 

@@ -32,13 +32,13 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, files, numbers, sizes
 
     lengths = numbers(seq, "--seq") if seq is not None else []
     with console.progress_bar() as progress:
-        found = api.explain(
+        found = edgeprof.explain(
             target,
             seq=lengths,
             batch=batch,
@@ -53,7 +53,7 @@ def explain(
             models=models,
             progress=progress,
         )
-    drawn = api.draw_explanation(found, out=out) if found.lengths else []
+    drawn = edgeprof.draw_explanation(found, out=out) if found.lengths else []
     if json:
         console.show_json(_with_totals(found))
         return

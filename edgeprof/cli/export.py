@@ -37,13 +37,13 @@ def export(
 
     TARGET is a variant or a checkpoint in the transformers layout.
     """
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports
     from edgeprof.cli.options import choice, numbers, words
 
     with console.progress_bar() as progress:
-        exports = api.export(
+        exports = edgeprof.export(
             targets,
             precision=words(precision, "--precision"),
             weights=choice(weights, "--weights", "auto", "pretrained", "random"),

@@ -47,12 +47,12 @@ def profile(
     json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
     """Measure latency and memory of exported models over token lengths."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, files, pairs, share, sizing, words
 
     with console.progress_bar(still=True) as progress:
-        run = api.profile(
+        run = edgeprof.profile(
             targets or (),
             **sizing(seq, batch, dim, input),
             phase=choice(phase, "--phase", "prefill", "decode", "both"),

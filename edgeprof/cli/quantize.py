@@ -35,14 +35,14 @@ def quantize(
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
     """Quantize exported models or .onnx files, with receipts: what was reached, what it cost in accuracy."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports
     from edgeprof.cli.options import choice, sizing, words
     from edgeprof.stages.quantize import Settings
 
     with console.progress_bar() as progress:
-        exports = api.quantize(
+        exports = edgeprof.quantize(
             targets,
             recipe=words(recipe, "--recipe"),
             settings=Settings(

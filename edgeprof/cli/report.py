@@ -13,11 +13,12 @@ def report(
     json: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
 ) -> None:
     """Draw the figures of a run and write its pages: index.html and report.md."""
-    from edgeprof import api, units
+    import edgeprof
+    from edgeprof import units
     from edgeprof.cli import console
 
     with console.progress_bar() as progress:
-        page = api.write_report(run, out=out, progress=progress)
+        page = edgeprof.write_report(run, out=out, progress=progress)
     figures = sorted(str(file) for file in (page.parent / "figures").glob("*.png"))
     if json:
         console.show_json({"page": str(page), "markdown": str(page.with_name("report.md")), "figures": figures})

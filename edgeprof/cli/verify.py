@@ -22,12 +22,12 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
     """Check exported files against the values PyTorch gave, and others against themselves; needs no torch."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import sizing
 
     with console.progress_bar() as progress:
-        artifacts = api.verify(targets or (), **sizing(seq, batch, dim, input), models=models, progress=progress)
+        artifacts = edgeprof.verify(targets or (), **sizing(seq, batch, dim, input), models=models, progress=progress)
     if json:
         console.show_json(artifacts)
         return

@@ -31,12 +31,12 @@ def why(
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Tell why B is faster than A, or is not: both in turn, length by length, operator class by class."""
-    from edgeprof import api
+    import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, sizing
 
     with console.progress_bar(still=True) as progress:
-        found = api.why(
+        found = edgeprof.why(
             a,
             b,
             **sizing(seq, batch, dim, input),

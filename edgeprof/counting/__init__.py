@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.opening import well_formed
+from edgeprof.counting.file_errors import well_formed
 from edgeprof.counting.reading import inlined, inputs, outputs, read
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.process import Progress, silent
@@ -22,7 +22,7 @@ from edgeprof.process import Progress, silent
 if TYPE_CHECKING:
     import onnx
 
-    from edgeprof.counting.values import Array
+    from edgeprof.counting.known_values import Array
     from edgeprof.counting.weights import Weights
 
 __all__ = ["GraphCosts", "NodeCost", "count", "inputs", "outputs", "parameters", "precision", "read", "weights_bytes"]
@@ -88,7 +88,7 @@ def precision(model: onnx.ModelProto) -> str:
 
 
 def _weights(model: onnx.ModelProto) -> Weights:
-    from edgeprof.counting.flattening import everything
+    from edgeprof.counting.flatten import everything
     from edgeprof.counting.weights import Weights
 
     return Weights(everything(inlined(model).graph))

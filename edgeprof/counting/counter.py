@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting import arena, attended, flattening, live, planner, rules
-from edgeprof.counting.contrib import FLOAT, UNFIT, options
-from edgeprof.counting.dequantizing import absorbed, unpacked
-from edgeprof.counting.flattening import CONTROL_FLOW, Node
-from edgeprof.counting.fusing import unmade
+from edgeprof.counting import arena, attention_length, flatten, live_bytes, macs, planner
+from edgeprof.counting.contrib_shapes import FLOAT, UNFIT, options
+from edgeprof.counting.flatten import CONTROL_FLOW, Node
+from edgeprof.counting.fusion import unmade
+from edgeprof.counting.qdq_fusion import absorbed, unpacked
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Inference
 from edgeprof.counting.tensors import Tensor
@@ -22,7 +22,7 @@ from edgeprof.schema import Uncounted
 if TYPE_CHECKING:
     import onnx
 
-    from edgeprof.counting.values import Array
+    from edgeprof.counting.known_values import Array
 
 FLOAT16 = 10  # TensorProto.FLOAT16
 UNUSED = "unused weights"
@@ -38,7 +38,7 @@ class Counter:
         progress: Progress = silent,
     ) -> None:
         progress("reading the graph", 0.0)
-        self.weights = Weights(flattening.everything(model.graph))
+        self.weights = Weights(flatten.everything(model.graph))
         found = Inference(model, shapes, values, progress=progress)
         self.graph, self.tensors, self.problems = found.flat, found.tensors, tuple(found.problems)
         self.values = found.values
@@ -57,7 +57,7 @@ class Counter:
         fused = unmade(self.graph, constants) | integers
         loaded = constants - unpacked(self.graph, constants, integers)
         tensors = self._as_computed()
-        most, at = live.peak(self.graph, tensors, loaded, fused, workspaces)
+        most, at = live_bytes.peak(self.graph, tensors, loaded, fused, workspaces)
         planned = planner.plan(self.graph, tensors, loaded, fused)
         costs = GraphCosts(
             nodes=tuple(nodes),
@@ -67,7 +67,7 @@ class Counter:
             problems=self.problems,
             params=sum(node.params for node in nodes),
             weights_bytes=self.weights.total_bytes,
-            attended=attended.queries(self.graph, self.tensors, self.weights),
+            attended=attention_length.queries(self.graph, self.tensors, self.weights),
             live_bytes=most,
             live_at=self.graph.node[at].label if self.graph.node else "",
             working_bytes=arena.resident_bytes(planned, workspaces),
@@ -92,11 +92,11 @@ class Counter:
     def _node(self, node: Node) -> NodeCost:
         kind = node.operator
         params, weight_bytes = self.claims.of(node)
-        written = 0 if kind in rules.VIEWS or kind == "Constant" else self._bytes(node)
+        written = 0 if kind in macs.VIEWS or kind == "Constant" else self._bytes(node)
         return NodeCost(
             name=node.name,
             operator=kind,
-            role=rules.role(kind, self._weight_operands(node)),
+            role=macs.role(kind, self._weight_operands(node)),
             macs=node.times * self._macs(node, kind),
             params=params,
             weight_bytes=weight_bytes,
@@ -120,15 +120,15 @@ class Counter:
         return sum(self.tensors[name].nbytes for name in names)
 
     def _macs(self, node: Node, kind: str) -> int:
-        if kind in rules.WITHOUT_MACS or kind in CONTROL_FLOW or node.link:
+        if kind in macs.WITHOUT_MACS or kind in CONTROL_FLOW or node.link:
             return 0
-        rule = rules.MACS.get(kind)
+        rule = macs.MACS.get(kind)
         if rule is None:
             self._miss(kind, "edgeprof has no rule for it")
             return 0
         try:
             return rule(*self._around(node), options(node, self.values))
-        except rules.NotCountable as problem:
+        except macs.NotCountable as problem:
             self._miss(kind, str(problem))
         except UNFIT:
             self._miss(kind, "its shapes depend on data, or are not in the file")

@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.live import ALWAYS, last_uses
-from edgeprof.counting.rules import IN_PLACE, VIEWS
+from edgeprof.counting.live_bytes import ALWAYS, last_uses
+from edgeprof.counting.macs import IN_PLACE, VIEWS
 
 if TYPE_CHECKING:
-    from edgeprof.counting.flattening import Flat, Node
+    from edgeprof.counting.flatten import Flat, Node
     from edgeprof.counting.tensors import Tensor
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from edgeprof.counting import flattening, rules
-from edgeprof.counting.contrib import MS
+from edgeprof.counting import flatten, macs
+from edgeprof.counting.contrib_shapes import MS
 from edgeprof.counting.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgeprof.counting.flattening import Node
+    from edgeprof.counting.flatten import Node
 
 WORDS = {
     1: "fp32",
@@ -51,7 +51,7 @@ def precision(model: onnx.ModelProto) -> str:
     found = _Precision(model)
     weighed = Counter[str]()
     for node in found.flat.node:
-        if node.operator in rules.MACS:
+        if node.operator in macs.MACS:
             word, values = found.of(node)
             weighed[word] += values
     if weighed:
@@ -65,7 +65,7 @@ def precision(model: onnx.ModelProto) -> str:
 
 class _Precision:
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.flat = flattening.everything(model.graph)
+        self.flat = flatten.everything(model.graph)
         self.weights = Weights(self.flat)
         self.makers = {name: node for node in self.flat.node for name in node.output}
         self.given = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeprof.counting.opening import opening, well_formed
+from edgeprof.counting.file_errors import opening, well_formed
 from edgeprof.errors import ModelFileError
 from edgeprof.schema import TensorSpec
 

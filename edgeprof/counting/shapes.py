@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprof.counting import control, flattening, values
-from edgeprof.counting.contrib import OUTPUTS, UNFIT, Rule, options
-from edgeprof.counting.flattening import Flat, Node
-from edgeprof.counting.problems import misfit, problem
+from edgeprof.counting import control_flow, flatten, known_values
+from edgeprof.counting.contrib_shapes import OUTPUTS, UNFIT, Rule, options
+from edgeprof.counting.flatten import Flat, Node
 from edgeprof.counting.reading import tensor_in
+from edgeprof.counting.shape_errors import misfit, problem
 from edgeprof.counting.tensors import Tensor
 from edgeprof.counting.weights import constant_tensor
 from edgeprof.process import Progress, silent
@@ -26,7 +26,7 @@ from edgeprof.process import Progress, silent
 if TYPE_CHECKING:
     import onnx
 
-    from edgeprof.counting.values import Array
+    from edgeprof.counting.known_values import Array
 
 STANDARD, ML = "ai.onnx", "ai.onnx.ml"
 FLOAT, INT64 = 1, 7  # TensorProto
@@ -61,7 +61,7 @@ class Inference:
         model: onnx.ModelProto,
         inputs: Mapping[str, tuple[int, ...]],
         known: Mapping[str, Array] | None = None,
-        most: int = values.MOST,
+        most: int = known_values.MOST,
         *,
         every_type: bool = False,
         progress: Progress = silent,
@@ -77,7 +77,7 @@ class Inference:
         from onnx import helper
 
         self.model, self.most, self.every_type = model, most, every_type
-        self.room = values.ROOM  # bytes left for values of many elements
+        self.room = known_values.ROOM  # bytes left for values of many elements
         self.inferred: dict[Any, list[Tensor | None]] = {}
         self.opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in model.opset_import]
         self.versions = {one.domain if one.domain != STANDARD else "": one.version for one in model.opset_import}
@@ -90,7 +90,7 @@ class Inference:
         for value in model.graph.input:
             self._given(value, inputs, known or {})
         total = len(model.graph.node)
-        for node in flattening.walk(model.graph, self._decide, self._hold):
+        for node in flatten.walk(model.graph, self._decide, self._hold):
             if not len(self.flat.node) % EVERY and total:
                 progress("inferring shapes", min(len(self.flat.node) / total, 1.0))
             self.flat.node.append(node)
@@ -117,8 +117,8 @@ class Inference:
             self._add(name, Tensor(tensor.data_type, tuple(tensor.dims)))
             self._know(name, tensor)
 
-    def _decide(self, node: Node) -> flattening.Choice:
-        return control.choose(node, self.tensors, self.values)
+    def _decide(self, node: Node) -> flatten.Choice:
+        return control_flow.choose(node, self.tensors, self.values)
 
     def _infer(self, node: Node) -> None:
         """What is not inferred is reported where it matters: a node may break any rule of its operator."""
@@ -162,7 +162,7 @@ class Inference:
         """Remember what a small tensor holds, if it lies in the file itself."""
         from onnx import TensorProto, numpy_helper
 
-        most = self.most if tensor.data_type in INDICES else values.SMALL
+        most = self.most if tensor.data_type in INDICES else known_values.SMALL
         if tensor.data_location != TensorProto.EXTERNAL and prod(tensor.dims) <= most:
             self.values[name] = numpy_helper.to_array(tensor)
 
@@ -182,8 +182,8 @@ class Inference:
 
     def _declared(self, node: Node) -> None:
         """Element types of what a node of control flow makes, where its bodies state them."""
-        for made in flattening.bodies(node).values():
-            skip = 1 if node.operator == flattening.LOOP else 0  # the condition stays inside
+        for made in flatten.bodies(node).values():
+            skip = 1 if node.operator == flatten.LOOP else 0  # the condition stays inside
             for value, name in zip(list(made.output)[skip:], node.output, strict=False):
                 kind, tensor = tensor_in(value.type)
                 if name and kind == "tensor" and tensor is not None and tensor.elem_type:
@@ -191,7 +191,7 @@ class Inference:
 
     def _link(self, node: Node) -> None:
         """Between a graph and a body: what goes in and comes out."""
-        made, missed = control.linked(node, self.tensors)
+        made, missed = control_flow.linked(node, self.tensors)
         for name, tensor in made.items():
             self._add(name, tensor)
         for source, name in zip(node.input, node.output, strict=False):
@@ -208,7 +208,7 @@ class Inference:
         if node.proto is None or not all(name in self.types for name in node.input if name):
             return  # comes from a node that could not be inferred
         held = [self.values.get(name) for name in node.input]
-        small = [array if array is not None and array.size <= values.SMALL else None for array in held]
+        small = [array if array is not None and array.size <= known_values.SMALL else None for array in held]
         key = self._key(node, small)
         if key is None:
             self._by_onnx(node, node.proto, small)
@@ -282,14 +282,14 @@ class Inference:
                 dtype = held.dtype if held is not None else _dtype(array.dtype)
                 self.values[name] = array.astype(_numpy(dtype), copy=False)
                 self._add(name, Tensor(dtype, array.shape))
-                self.room -= array.nbytes if array.size > values.SMALL else 0
+                self.room -= array.nbytes if array.size > known_values.SMALL else 0
 
     def _computed(self, node: Node, arrays: Sequence[Array | None], options: dict[str, Any]) -> Sequence[Array | None]:
         """Within the room that is left, whatever the operator."""
         made = self.tensors.get(node.output[0])
         many = self.every_type or (made is not None and made.dtype in INDICES)
-        most = min(self.most, max(self.room, 0) // WIDEST) if many else values.SMALL
-        return values.compute(node.operator, arrays, options, max(most, values.SMALL))
+        most = min(self.most, max(self.room, 0) // WIDEST) if many else known_values.SMALL
+        return known_values.compute(node.operator, arrays, options, max(most, known_values.SMALL))
 
     def _measure(self, node: Node) -> None:
         tensor = self.tensors.get(node.input[0])

@@ -11,10 +11,10 @@ from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Any
 
-from edgeprof.counting import rules
-from edgeprof.counting.contrib import MS, experts_packing, packing
-from edgeprof.counting.dequantizing import EIGHT_BITS
-from edgeprof.counting.flattening import CONTROL_FLOW, Flat, Node
+from edgeprof.counting import macs
+from edgeprof.counting.contrib_shapes import MS, experts_packing, packing
+from edgeprof.counting.flatten import CONTROL_FLOW, Flat, Node
+from edgeprof.counting.qdq_fusion import EIGHT_BITS
 from edgeprof.counting.reading import OF_FUNCTION
 from edgeprof.counting.tensors import Tensor
 
@@ -62,7 +62,7 @@ class Weights:
 
     def operands(self, node: Node) -> list[str]:
         """The operands of a product or table that are weights, or come from nothing else."""
-        names = [node.input[at] for at in rules.OPERANDS.get(node.operator, ()) if at < len(node.input)]
+        names = [node.input[at] for at in macs.OPERANDS.get(node.operator, ()) if at < len(node.input)]
         return [name for name in names if self.is_weight(name)]
 
     def origins(self, name: str, but: Container[str] = ()) -> list[str]:
@@ -98,7 +98,7 @@ class Weights:
         if kind == "Constant":
             self._constant(node)
             return
-        for position in rules.QUANTIZATION.get(kind, ()):
+        for position in macs.QUANTIZATION.get(kind, ()):
             if position < len(node.input):
                 self._is_format(node.input[position])
         for position, elements in _packed(node):

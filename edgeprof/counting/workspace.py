@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgeprof.counting.contrib import MS, UNFIT, Found
-from edgeprof.counting.rules import ATTENTION, Heads, NotCountable
+from edgeprof.counting.contrib_shapes import MS, UNFIT, Found
+from edgeprof.counting.macs import ATTENTION, Heads, NotCountable
 
 FLOAT_BYTES = 4
 L2_BYTES = 1 << 20

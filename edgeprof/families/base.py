@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgeprof.families.fused import fusions
+from edgeprof.families.expected_fusions import fusions
 from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
 
 if TYPE_CHECKING:

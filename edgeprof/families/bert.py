@@ -23,7 +23,7 @@ from edgeprof.families.base import (
     traceable_module,
 )
 from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
-from edgeprof.families.settings import MOST_LAYERS, SHARED, activation, epsilon, flag, only, refusal, size
+from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, epsilon, flag, only, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import TRANSFORMERS, settings
+from edgeprof.families import TRANSFORMERS, config_values
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Variant
 from edgeprof.store import read_bytes, reading, within
@@ -27,7 +27,7 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
     written = _config(folder)
     family = _family(written, folder)
     task = _task(family, written, folder)
-    config = settings.read(_labelled(written), family.settings, family.aliases, folder / CONFIG_FILE)
+    config = config_values.read(_labelled(written), family.settings, family.aliases, folder / CONFIG_FILE)
     if task.name == "base" and not any("pooler." in tensor for tensor in tensor_names(folder)):
         task = next((other for other in family.tasks if other.name == "encoder"), task)
     whole = {**family.defaults, **config}
@@ -145,7 +145,7 @@ def _task(family: TransformersFamily, config: dict[str, Any], folder: Path) -> T
         case [str(architecture), *_]:
             pass
         case other:
-            raise settings.refusal(folder / CONFIG_FILE, "architectures", other, "Allowed is a list of names.")
+            raise config_values.refusal(folder / CONFIG_FILE, "architectures", other, "Allowed is a list of names.")
     for task in family.tasks:
         if task.architecture == architecture:
             return task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgeprof.errors import CheckpointError, RunError
 from edgeprof.families.base import Family
-from edgeprof.families.settings import Setting
+from edgeprof.families.config_values import Setting
 from edgeprof.schema import Record, Variant
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import msgspec
 
 from edgeprof.families.base import BATCH, Arrays, Component, Summary, real, row, traceable_module
 from edgeprof.families.block import block, dense, norms, table
-from edgeprof.families.settings import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
+from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError
 from edgeprof.process import ChildTimeout
-from edgeprof.providers import probe, software, wheels
+from edgeprof.providers import installed_packages, probe, software_vulkan
+from edgeprof.providers.installed_packages import Wheel
 from edgeprof.providers.probe import Found, ProbeRequest
 from edgeprof.providers.table import PROVIDERS, Provider, here, library_of, target
-from edgeprof.providers.wheels import Wheel
 from edgeprof.schema import Device, Record, Target, decode, encode_pretty
 
 TIMEOUT_S = 20.0
@@ -63,7 +63,7 @@ def ask(asked: Target, *, any_kind: bool = False, timeout_s: float = TIMEOUT_S) 
 
 def _ask_all(timeout_s: float) -> tuple[list[Device], bool]:
     """Devices in the order of the table, and whether all of them answered."""
-    there = wheels.installed()
+    there = installed_packages.installed()
     with ThreadPoolExecutor(AT_ONCE) as pool, _abandoned_when_interrupted(pool):
 
         def start(row: Provider) -> "Future[Found]":
@@ -90,7 +90,7 @@ def _abandoned_when_interrupted(pool: ThreadPoolExecutor) -> Iterator[None]:
 def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Device:
     """What is told of a row; `found` is None where it is not installed."""
     opened = found.target if found and found.computes else None
-    switch = software.next_step() if row.name == "webgpu" and found and not opened else ""
+    switch = software_vulkan.next_step() if row.name == "webgpu" and found and not opened else ""
     real = opened is not None and not opened.emulated
     device = Device(
         provider=row.name,
@@ -110,13 +110,13 @@ def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Devic
 
 def reason(row: Provider, found: Found | None, there: Sequence[Wheel]) -> str:
     """Why a provider does not compute here, with what is known of the onnxruntime it meets; a warning where it does."""
-    mixture = wheels.overlaid(there) if not row.plugin else ""
+    mixture = installed_packages.overlaid(there) if not row.plugin else ""
     if found is None:
         if here() not in row.platforms:
             return f"it exists for {' and '.join(row.platforms)}; this is {here()}"
         return mixture if any(wheel.name == row.package for wheel in there) else ""
-    version = wheels.runtime_version(there)
-    unfit = not wheels.fits(version, row.runtime)
+    version = installed_packages.runtime_version(there)
+    unfit = not installed_packages.fits(version, row.runtime)
     note = f"it wants onnxruntime {row.runtime}; here is {version}" if unfit else ""
     if found.computes:
         return note
@@ -131,7 +131,9 @@ def _key() -> str:
     libraries = [_stamp(path) for path in map(library_of, PROVIDERS) if path]
     variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES) or name in _PATHS}
     computer = (platform.node(), platform.release(), here(), sys.prefix, sys.version)
-    return store.content_key(wheels.installed(), libraries, variables, software.next_step(), computer, PROVIDERS)[:16]
+    return store.content_key(
+        installed_packages.installed(), libraries, variables, software_vulkan.next_step(), computer, PROVIDERS
+    )[:16]
 
 
 def _stamp(path: str) -> tuple[str, int, int]:

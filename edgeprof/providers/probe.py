@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.process import Progress, serve
-from edgeprof.providers import heard, plugins
+from edgeprof.providers import ort_messages, plugins
 from edgeprof.providers.session import NO_CPU, built_in, session_options
 from edgeprof.providers.table import row_of, vulkan_drivers
 from edgeprof.schema import CPU, Kind, Record, Target
@@ -49,7 +49,7 @@ def probe(request: ProbeRequest, _progress: Progress) -> Found:
     """Open the provider and run; a refusal is an answer, not an error."""
     import onnxruntime
 
-    moment = heard.mark()
+    moment = ort_messages.mark()
     found = Found(built_in=tuple(onnxruntime.get_available_providers()))
     try:
         devices = plugins.found(request.target) if request.target.library else []
@@ -60,7 +60,11 @@ def probe(request: ProbeRequest, _progress: Progress) -> Found:
         return replace(found, reason=problem.what.rstrip("."))
     problems = [refusal for refusal in refusals if refusal is not None]
     computes = len(problems) < len(refusals)
-    return replace(found, computes=computes, reason="" if computes else heard.reason(problems[0], heard.since(moment)))
+    return replace(
+        found,
+        computes=computes,
+        reason="" if computes else ort_messages.reason(problems[0], ort_messages.since(moment)),
+    )
 
 
 def _completed(request: ProbeRequest, devices: "list[OrtEpDevice]") -> "tuple[Target, list[OrtEpDevice]]":

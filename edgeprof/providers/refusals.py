@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError, ModelFileError
-from edgeprof.providers import heard
+from edgeprof.providers import ort_messages
 from edgeprof.schema import CPU, Target
 from edgeprof.store import ARTIFACT_FILE
 
@@ -32,7 +32,7 @@ def require_no_library(model: "onnx.ModelProto", file: str) -> None:
     """
     node = next((node for node in model.graph.node if node.domain not in DOMAINS), None)
     if node is not None:
-        reason = f"{heard.NO_OPERATOR} {node.op_type} of {node.domain}"
+        reason = f"{ort_messages.NO_OPERATOR} {node.op_type} of {node.domain}"
         raise ModelFileError(f"onnxruntime cannot load {file}: {reason}.", _after_loading(file, reason))
 
 
@@ -42,7 +42,7 @@ def not_loaded(model: str, target: Target, problem: Exception, said: str = "") -
     Args:
         said: what was logged meanwhile: providers other than the CPU's say there why.
     """
-    if kernel := heard.MISSING_KERNEL.search(str(problem)):
+    if kernel := ort_messages.MISSING_KERNEL.search(str(problem)):
         operator, name = kernel["operator"], kernel["name"]
         kind = _operand_type(Path(model), operator, name)
         return ModelFileError(
@@ -51,8 +51,8 @@ def not_loaded(model: str, target: Target, problem: Exception, said: str = "") -
             "Use a file in another precision, such as fp32, or a provider that has it.",
         )
     if target.runtime_name != CPU.runtime_name:
-        return EdgeprofError(f"{target.provider} cannot load {model}: {heard.reason(problem, said)}.")
-    reason = heard.reason(problem)
+        return EdgeprofError(f"{target.provider} cannot load {model}: {ort_messages.reason(problem, said)}.")
+    reason = ort_messages.reason(problem)
     return ModelFileError(f"onnxruntime cannot load {model}: {reason}.", _after_loading(model, reason))
 
 
@@ -60,7 +60,7 @@ def not_run(model: str, target: Target, problem: Exception) -> EdgeprofError:
     """An error for a session that fails in a run."""
     runner = "onnxruntime" if target.runtime_name == CPU.runtime_name else target.provider
     return EdgeprofError(
-        f"{runner} cannot run {model}: {heard.reason(problem)}.",
+        f"{runner} cannot run {model}: {ort_messages.reason(problem)}.",
         "Ask for sizes that it takes, or give it inputs of your own.",
     )
 
@@ -75,7 +75,7 @@ def _after_loading(model: str, reason: str) -> str:
             "That is an operator of onnxruntime-extensions, which edgeprof does not load: "
             "use the model without its pre- and postprocessing."
         )
-    if heard.NO_OPERATOR in reason:
+    if ort_messages.NO_OPERATOR in reason:
         return "That is an operator of somebody's own, whose library edgeprof does not load: use a model without it."
     if Path(model).with_name(ARTIFACT_FILE).exists():
         return "Export it again with --force."

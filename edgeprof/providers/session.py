@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError, ModelFileError
-from edgeprof.providers import heard, plugins, refusals
+from edgeprof.providers import ort_messages, plugins, refusals
 from edgeprof.schema import CPU, Request, Target
 from edgeprof.store import read_bytes
 
@@ -61,7 +61,7 @@ def open_session(
     """
     import onnxruntime
 
-    moment = heard.mark()
+    moment = ort_messages.mark()
     process.step(f"loading {model}")
     options = session_options(target, threads, weights_folder)
     if profile:
@@ -82,12 +82,12 @@ def open_session(
     except MemoryError as problem:
         raise EdgeprofError(f"There is not enough memory to load {model}.", "Take a smaller model.") from problem
     except Exception as problem:  # onnxruntime's errors share no base class
-        raise refusals.not_loaded(model, target, problem, heard.since(moment)) from problem
+        raise refusals.not_loaded(model, target, problem, ort_messages.since(moment)) from problem
     session.disable_fallback()
     process.step(f"running {model}")
     active = session.get_providers()
     if active[:1] != [target.runtime_name]:
-        told = "; ".join([f"{model} is on {', '.join(active)}", *heard.errors(heard.since(moment))[-1:]])
+        told = "; ".join([f"{model} is on {', '.join(active)}", *ort_messages.errors(ort_messages.since(moment))[-1:]])
         raise EdgeprofError(f"{target.runtime_name} did not take part: {told}.", "Run: edgeprof devices")
     return session
 

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.report import labels, naming, style
+from edgeprof.report import chart_text, labels, style
 from edgeprof.report.chart import Chart, Line, Scale
 from edgeprof.report.layout import HEIGHT_IN, Layout, text_width_in, write_head
 from edgeprof.report.layout import layout as arrange
@@ -55,14 +55,14 @@ def draw(chart: Chart) -> Drawing:
             x_limits, y_limits = limits[panel.y]
             axes.set(xscale="log", yscale="log", xlim=x_limits, ylim=y_limits)
             _ticks(axes, chart, layout, index)
-            naming.title(axes, panel, layout)
+            chart_text.title(axes, panel, layout)
             if panel.hatched:
                 axes.patch.set(hatch=style.HATCH, edgecolor=style.GRID)
             for line in panel.lines:
                 _line(axes, line, faint=panel.hatched)
-            naming.lines(axes, panel, layout)
-            naming.marks(axes, panel)
-            naming.events(axes, panel, layout)
+            chart_text.lines(axes, panel, layout)
+            chart_text.marks(axes, panel)
+            chart_text.events(axes, panel, layout)
     return Drawing(canvas)
 
 

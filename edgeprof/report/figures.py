@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeprof import units
-from edgeprof.families import parts
+from edgeprof.families import component_groups
 from edgeprof.report.chart import Band, Reading, Scale
 from edgeprof.schema import Ledger, Phase, Point
 
@@ -257,7 +257,7 @@ def _memory(ledger: Ledger) -> dict[str, float]:
 def _multiplied(ledger: Ledger) -> dict[str, float]:
     """What all families have comes first, so that it has the same colour everywhere."""
     common = ("projections", "attention", "MLP") if ledger.source == "formulas" else ()
-    return {**dict.fromkeys(common, 0), **parts.multiplied(ledger)}
+    return {**dict.fromkeys(common, 0), **component_groups.multiplied(ledger)}
 
 
 def _whole(quantity: str) -> Amounts:

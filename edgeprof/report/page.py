@@ -7,7 +7,7 @@ from typing import Any
 from edgeprof import store, units
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import pictures, placement_table, table, templates
+from edgeprof.report import pictures, placement_tables, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
 from edgeprof.schema import Explanation, Findings, Ledger, Machine, PlacedPoint, Point, Why
@@ -106,7 +106,7 @@ def write_explanation(folder: Path, explanation: Explanation, *, progress: Progr
 
     Args:
         folder: belongs to this explanation; pictures of an earlier one do not stay.
-        explanation: with captions, if there shall be any (`edgeprof.analysis.counted.explained`).
+        explanation: with captions, if there shall be any (`edgeprof.analysis.explain_captions.explained`).
 
     Returns:
         The paths of page and pictures.
@@ -136,15 +136,15 @@ def _providers(
         return None
     lost = [point for point in points if point.status == "unsupported"]
     return {
-        "devices": placement_table.devices(points),
+        "devices": placement_tables.devices(points),
         "pictures": drawn,
         "tables": [
             (title, said, rows)
             for title, said, rows in (
-                ("What ran where", WHERE, placement_table.placements(placed)),
-                ("Left to the CPU", LEFT, placement_table.left(placed)),
+                ("What ran where", WHERE, placement_tables.placements(placed)),
+                ("Left to the CPU", LEFT, placement_tables.left(placed)),
                 ("Not taken", NOT_TAKEN, table.problems(lost)),
-                ("Load and first run", START, placement_table.starts(points)),
+                ("Load and first run", START, placement_tables.starts(points)),
             )
             if rows.rows
         ],

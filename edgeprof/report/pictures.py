@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.process import Progress
-from edgeprof.report import bars, counted, drawing, panels, placed, stacked
+from edgeprof.report import bars, drawing, explain_figures, latency_figures, operator_bars, placement_bars
 from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
-from edgeprof.report.fitting import fitted
+from edgeprof.report.text_fit import fitted
 from edgeprof.schema import Explanation, Findings, Ledger, PlacedPoint, Point, Why
 
 FOLDER = "figures"
@@ -60,12 +60,14 @@ def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
             title=row.title,
             section=row.phase.capitalize(),
             caption=findings.captions.get(row.name, ""),
-            chart=partial(panels.arrange, row, points, findings),
+            chart=partial(latency_figures.arrange, row, points, findings),
         )
 
 
 def of_placements(found: Sequence[PlacedPoint], caption: str) -> Plan:
-    return Plan(PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placed.arrange, PLACEMENT, found))
+    return Plan(
+        PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placement_bars.arrange, PLACEMENT, found)
+    )
 
 
 def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
@@ -80,7 +82,7 @@ def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
             title=f"{explanation.ledger.name}: {row.title}",
             section=EXPLAINED_SECTION,
             caption=explanation.captions.get(row.name, ""),
-            chart=partial(counted.arrange, row, ledgers, explanation.crossovers, of=explanation.ledger.name),
+            chart=partial(explain_figures.arrange, row, ledgers, explanation.crossovers, of=explanation.ledger.name),
         )
 
 
@@ -103,12 +105,12 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
             title=f"{some[0].a.variant}: {CLASSES.title}{_on(some[0].provider)}",
             section=WHY_SECTION,
             caption=" ".join(verdict for why in some for verdict in why.verdicts),
-            chart=partial(stacked.arrange, CLASSES, some),
+            chart=partial(operator_bars.arrange, CLASSES, some),
         )
 
 
 def _on(provider: str) -> str:
-    return "" if provider == placed.CPU else f" on {provider}"
+    return "" if provider == placement_bars.CPU else f" on {provider}"
 
 
 def _file_names(wanted: Sequence[str]) -> list[str]:
@@ -125,7 +127,9 @@ def _nth(name: str, number: int) -> str:
 
 
 def of_mixers(ledgers: Mapping[str, Sequence[Ledger]], caption: str = "") -> Plan:
-    return Plan(MIXERS.name, MIXERS.title, EXPLAINED_SECTION, caption, partial(counted.arrange, MIXERS, ledgers))
+    return Plan(
+        MIXERS.name, MIXERS.title, EXPLAINED_SECTION, caption, partial(explain_figures.arrange, MIXERS, ledgers)
+    )
 
 
 # --- drawing -------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ from edgeprof.schema.models import (
     TensorSpec,
     Variant,
 )
-from edgeprof.schema.placing import CPU, Agreement, Device, Kind, LeftOperator, Placed, Placement, Target
+from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placed, Placement, Target
 from edgeprof.schema.runs import (
     FileState,
     Fill,

@@ -81,4 +81,4 @@ class Explanation(Record, frozen=True, kw_only=True):
     crossovers: tuple[Crossover, ...] = ()
     lengths: tuple[Ledger, ...] = ()  # the same over token lengths
     notes: tuple[str, ...] = ()
-    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.counted`)
+    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.explain_captions`)

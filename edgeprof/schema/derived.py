@@ -4,7 +4,7 @@ from typing import Literal
 
 from edgeprof import units
 from edgeprof.schema.base import Record
-from edgeprof.schema.placing import Placement
+from edgeprof.schema.placement import Placement
 from edgeprof.schema.runs import Phase, Status
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
@@ -98,7 +98,7 @@ class PlacedPoint(Record, frozen=True, kw_only=True):
 
 
 class Findings(Record, frozen=True, kw_only=True):
-    """What the points say, in sentences computed from them (`edgeprof.analysis.sentences`)."""
+    """What the points say, in sentences computed from them (`edgeprof.analysis.captions`)."""
 
     headlines: tuple[str, ...]
     captions: dict[str, str]  # name of a figure -> what it shows

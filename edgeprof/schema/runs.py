@@ -4,7 +4,7 @@ from typing import Literal
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
 from edgeprof.schema.models import QuantReceipt
-from edgeprof.schema.placing import CPU, Agreement, Placement, Target
+from edgeprof.schema.placement import CPU, Agreement, Placement, Target
 
 Phase = Literal["prefill", "decode"]
 Status = Literal["ok", "failed", "timeout", "unsupported"]

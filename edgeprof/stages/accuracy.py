@@ -17,11 +17,11 @@ from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers import heard
+from edgeprof.providers import ort_messages
 from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
-from edgeprof.stages.agreement import Tally, Task, compared, predictions, task_of
+from edgeprof.stages.accuracy_metrics import Tally, Task, compared, predictions, task_of
 from edgeprof.stages.samples import Samples, tokenizer_file
 from edgeprof.stages.samples.feeds import token_ids
 from edgeprof.store import writing
@@ -153,7 +153,9 @@ def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterato
         try:
             outputs: list[Any] = session.run(list(request.outputs), as_taken(session, feeds))
         except Exception as problem:  # onnxruntime's errors share no base class
-            raise _unfit(request, model, f"cannot be run on sample {number} ({heard.reason(problem)})") from problem
+            raise _unfit(
+                request, model, f"cannot be run on sample {number} ({ort_messages.reason(problem)})"
+            ) from problem
         if not all(np.isfinite(output).all() for output in outputs):
             raise _unfit(request, model, f"gives NaN or infinity on sample {number}")
         yield number, feeds, outputs

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeprof.counting.opening import opening, require_content
+from edgeprof.counting.file_errors import opening, require_content
 from edgeprof.errors import ModelFileError, said
 from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing

@@ -26,7 +26,7 @@ from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
 from edgeprof.errors import StorageError, VerificationError
 from edgeprof.families import family_of
-from edgeprof.families.fused import ATTENTION, SPREAD
+from edgeprof.families.expected_fusions import ATTENTION, SPREAD
 from edgeprof.process import Progress
 from edgeprof.providers import refusals
 from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Record

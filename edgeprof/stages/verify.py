@@ -15,7 +15,7 @@ from edgeprof import process
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers import heard
+from edgeprof.providers import ort_messages
 from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
 from edgeprof.stages import reference
@@ -123,7 +123,7 @@ def _check(
         outputs = reference.named(names, session.run(names, as_taken(session, feeds)))
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise VerificationError(
-            f"The model does not run at {shape}: {heard.reason(problem)}.", request.advice
+            f"The model does not run at {shape}: {ort_messages.reason(problem)}.", request.advice
         ) from problem
     worst, cosine, notes = 0.0, 1.0, []
     for name, wanted in expected.items():

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-import growing
 import pytest
+from builders import length_runs
 
-from edgeprof.analysis import checks, claims, growth, statistics
-from edgeprof.analysis.checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, amount, as_said, near, rounds_to
+from edgeprof.analysis import claim_checks, claims, growth, statistics
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, amount, as_said, near, rounds_to
 from edgeprof.schema import CheckedClaim, Measurement, Point
 
 
@@ -117,7 +117,7 @@ def test_figures_that_are_checked_are_those_of_the_sentence(monkeypatch: pytest.
         seen.append(said)
         return amount(said)
 
-    monkeypatch.setattr(checks, "amount", spy)
+    monkeypatch.setattr(claim_checks, "amount", spy)
     for claim in claims.CLAIMS:
         seen.clear()
         if claim.how != "measured":
@@ -127,7 +127,7 @@ def test_figures_that_are_checked_are_those_of_the_sentence(monkeypatch: pytest.
 
 def test_no_figure_is_typed_into_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another width gives other numbers, and verdicts that are no longer the recorded ones."""
-    monkeypatch.setattr(checks, "WIDTH", 192)
+    monkeypatch.setattr(claim_checks, "WIDTH", 192)
     found = {claim.number: claim for claim in claims.check(None)}
     assert "9,663,676,416 weights" in found[1].found[0]
     assert {number for number, claim in found.items() if not claim.holds} == {1}
@@ -184,7 +184,7 @@ def points(*records: list[Measurement]) -> list[Point]:
 
 
 def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
-    found = growth.length_drives(points(growing.visits()))
+    found = growth.length_drives(points(length_runs.visits()))
     assert found.verdict == CONFIRMED
     assert found.numbers == pytest.approx(
         {
@@ -200,7 +200,7 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
         }
     )
     for fitted in found.growths:
-        assert [point.tokens for point in fitted.points] == list(growing.LENGTHS)
+        assert [point.tokens for point in fitted.points] == list(length_runs.LENGTHS)
         middle = 1.01  # of three rounds 1 % apart
         assert fitted.latency_s.constant == pytest.approx(0.002 * middle)
         assert fitted.latency_s.linear == pytest.approx(0.001 * middle)
@@ -220,48 +220,53 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
     [
         (
             lambda n: 0.1,
-            growing.line_bytes,
+            length_runs.line_bytes,
             NOT_SHOWN,
             "The time of gpt2 does not differ clearly at 16 times the tokens",
         ),
-        (lambda n: 10 / n, growing.line_bytes, WRONG, "gpt2 takes 0.062x the time at 16 times the tokens"),
-        (growing.line_s, lambda n: 5_000_000, CORRECTED, "The working memory of gpt2 does not grow: 1x at 16 times"),
+        (lambda n: 10 / n, length_runs.line_bytes, WRONG, "gpt2 takes 0.062x the time at 16 times the tokens"),
+        (
+            length_runs.line_s,
+            lambda n: 5_000_000,
+            CORRECTED,
+            "The working memory of gpt2 does not grow: 1x at 16 times",
+        ),
     ],
 )
 def test_one_model_that_does_not_grow_is_enough(
     seconds: Callable[[int], float], working: Callable[[int], int], verdict: str, said: str
 ) -> None:
-    other = growing.visits(["gpt2"], seconds=seconds, working=working)
-    found = growth.length_drives(points(growing.visits(["bert-base"]), other))
+    other = length_runs.visits(["gpt2"], seconds=seconds, working=working)
+    found = growth.length_drives(points(length_runs.visits(["bert-base"]), other))
     assert found.verdict == verdict
     assert found.correction.startswith(said)
 
 
 def test_only_what_the_claim_is_about_is_taken() -> None:
-    records = growing.visits()
+    records = length_runs.visits()
     others = [
-        growing.visits(lengths=[512], precision="int8"),
-        growing.visits(lengths=[1], phase="decode", past_tokens=512),
-        growing.visits(lengths=[512], batch=4),
-        growing.visits(lengths=[512], status="failed", reading=None),
-        growing.visits(lengths=[512], emulated=True),
-        growing.visits(lengths=[16, 512], threads=1),  # fewer lengths than with 2 threads
+        length_runs.visits(lengths=[512], precision="int8"),
+        length_runs.visits(lengths=[1], phase="decode", past_tokens=512),
+        length_runs.visits(lengths=[512], batch=4),
+        length_runs.visits(lengths=[512], status="failed", reading=None),
+        length_runs.visits(lengths=[512], emulated=True),
+        length_runs.visits(lengths=[16, 512], threads=1),  # fewer lengths than with 2 threads
     ]
     for records_or_points in (sum(others, records), points(records, *others)):
-        assert growth.measured_lengths(records_or_points) == dict.fromkeys(("bert-base", "gpt2"), growing.LENGTHS)
+        assert growth.measured_lengths(records_or_points) == dict.fromkeys(("bert-base", "gpt2"), length_runs.LENGTHS)
     assert {point.threads for line in growth.lines(points(records, *others)).values() for point in line} == {2}
 
 
 def test_what_is_missing_is_named_and_can_be_measured() -> None:
-    lengths = growth.measured_lengths(growing.visits(["bert-base"], [16, 64, 300]))
+    lengths = growth.measured_lengths(length_runs.visits(["bert-base"], [16, 64, 300]))
     assert list(growth.lacking(lengths)) == [
         "bert-base fp32 prefill at 5 token lengths (there is only 16, 64, 300)",
         "gpt2 fp32 prefill at 5 token lengths (there is none)",
     ]
     assert growth.to_measure(lengths) == {(32, 128, 256): ["bert-base"], (16, 32, 64, 128, 256): ["gpt2"]}
-    assert growth.to_measure(growth.measured_lengths(growing.visits())) == {}
+    assert growth.to_measure(growth.measured_lengths(length_runs.visits())) == {}
 
 
 def test_too_few_lengths_are_no_growth() -> None:
     with pytest.raises(ValueError, match="two token lengths"):
-        growth.length_drives(points(growing.visits(lengths=[16])))
+        growth.length_drives(points(length_runs.visits(lengths=[16])))

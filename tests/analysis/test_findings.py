@@ -1,7 +1,7 @@
 """Findings on points made by hand."""
 
 import pytest
-from made import MB, point
+from factories import MB, point
 
 from edgeprof.analysis.findings import (
     Estimate,

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from made import MB, reading, visit
+from factories import MB, reading, visit
 
 from edgeprof.analysis.statistics import interval_between_rounds, interval_within_round, points
 

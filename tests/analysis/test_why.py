@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from compared import matrix, operators, profiled
-from made import point
+from builders.operator_runs import matrix, operators, profiled
+from factories import point
 
-from edgeprof.analysis import operators as table
+from edgeprof.analysis import operator_classes as table
 from edgeprof.analysis.processor import told
 from edgeprof.analysis.why import sides, why
 from edgeprof.schema import KernelTime, Left, Machine, OperatorPass, Point, QuantReceipt, Side, Turn, Why

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trained
+import trained_decoder
 
 from edgeprof import export, quantize
 from edgeprof.schema import Accuracy, Artifact, Limits
@@ -35,7 +35,7 @@ a layer that is skipped goes beyond them at once: it changes most first choices.
 @pytest.fixture(scope="session")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint. Not to be changed."""
-    return trained.decoder(tmp_path_factory.mktemp("trained") / "decoder")
+    return trained_decoder.decoder(tmp_path_factory.mktemp("trained") / "decoder")
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def test_the_decoder_has_learned_its_text(quantized: dict[str, Artifact]) -> Non
     """A model that knows nothing has the vocabulary's size as perplexity: 512."""
     perplexity = accuracy_of(quantized["int8"]).perplexity_fp32
     assert perplexity is not None
-    assert 1.5 < perplexity < trained.VOCABULARY / 20
+    assert 1.5 < perplexity < trained_decoder.VOCABULARY / 20
 
 
 def test_the_perplexity_of_fp32_is_that_of_pytorch(

@@ -7,7 +7,7 @@ from tests.benchmarks import (
     explain_cost,
     export_cost,
     overhead,
-    placing,
+    placement_cost,
     precision,
     quantized_bytes,
     quantized_latency,
@@ -23,7 +23,7 @@ BENCHMARKS = (
     quantized_latency,
     explain_cost,
     discovery,
-    placing,
+    placement_cost,
     overhead,
 )
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from edgeprof.inputs import tensors
 from edgeprof.providers.plugins import register
-from tests.benchmarks.placing import request as asked
+from tests.benchmarks.placement_cost import request as asked
 
 request = asked(Path(sys.argv[3]), sys.argv[1], sys.argv[2])
 options = ort.SessionOptions()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from edgeprof.schema import Case
 from tests.benchmarks import quantizing
+from tests.benchmarks.peer_latency import AGAINST, FILES, compared, prepare
 from tests.benchmarks.peers import optimum_here
 from tests.benchmarks.quantizing import size_bytes
-from tests.benchmarks.rivals import AGAINST, FILES, compared, prepare
 
 TITLE = "Bytes: quantized, against what people use today"
 RECIPES = ("int8", "int8-static", "int4", "int4-block128-asymmetric")

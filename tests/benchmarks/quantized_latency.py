@@ -14,8 +14,8 @@ from statistics import median
 
 from edgeprof.schema import Artifact, Case
 from tests.benchmarks import quantizing
+from tests.benchmarks.peer_latency import AGAINST, FILES, FP32, Candidate, Rival, compared, prepare
 from tests.benchmarks.peers import optimum_here
-from tests.benchmarks.rivals import AGAINST, FILES, FP32, Candidate, Rival, compared, prepare
 from tests.benchmarks.timing import shapes, time_lengths
 
 TITLE = "Latency: quantized, against fp32 and against what people use today"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.api.shaping import of_file, of_variant, signature_of_artifact
+from edgeprof.api.model_inputs import of_file, of_variant, signature_of_artifact
 from edgeprof.api.targets import foreign
 from edgeprof.inputs import Load
 from edgeprof.measure import machine

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeprof.api.shaping import of_file, signature_of_artifact
+from edgeprof.api.model_inputs import of_file, signature_of_artifact
 from edgeprof.api.targets import foreign
 from edgeprof.inputs.sizes import Load
-from edgeprof.measure.agreeing import difference
-from edgeprof.measure.binding import Binding
-from edgeprof.measure.placing import held
+from edgeprof.measure.io_binding import Binding
+from edgeprof.measure.output_tolerance import difference
+from edgeprof.measure.placement_worker import held
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
-from edgeprof.stages.tailor import tailored
+from edgeprof.stages.provider_graph import tailored
 
 NPU = Target(provider="npu", kind="NPU", static=True, lacks=("Attention",))
 AS_IT_IS, AT_32, STEP = Load(), Load(length=32), Load(phase="decode", length=8)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import growing
+from builders import length_runs
 from command import Command
 
 from edgeprof.analysis.claims import CLAIMS
@@ -27,7 +27,7 @@ def test_without_a_run_it_checks_what_can_be_computed(edgeprof: Command) -> None
 
 
 def test_a_run_confirms_the_measured_claim(edgeprof: Command, tmp_path: Path) -> None:
-    growing.write(tmp_path / "reports" / "mine", growing.visits())
+    length_runs.write(tmp_path / "reports" / "mine", length_runs.visits())
     ran = edgeprof("claims", "mine")
     assert (ran.code, ran.sentences) == (0, [])
     assert "    bert-base: time = 2.02 ms + 1.01 ms n for n tokens, at most 0.0 % from what was measured" in ran.out
@@ -36,7 +36,7 @@ def test_a_run_confirms_the_measured_claim(edgeprof: Command, tmp_path: Path) ->
 
 
 def test_a_program_can_read_it(edgeprof: Command, tmp_path: Path) -> None:
-    growing.write(tmp_path / "reports" / "mine", growing.visits())
+    length_runs.write(tmp_path / "reports" / "mine", length_runs.visits())
     checked = edgeprof("claims", "--json").json
     assert [claim["number"] for claim in checked] == [claim.number for claim in CLAIMS]
     assert checked[0]["numbers"] == {"weights": 154_618_822_656, "macs": 154_618_822_656}
@@ -46,7 +46,7 @@ def test_a_program_can_read_it(edgeprof: Command, tmp_path: Path) -> None:
 
 
 def test_a_verdict_that_has_changed_fails_and_is_named(edgeprof: Command, tmp_path: Path) -> None:
-    growing.write(tmp_path / "reports" / "flat", growing.visits(seconds=lambda tokens: 0.1))
+    length_runs.write(tmp_path / "reports" / "flat", length_runs.visits(seconds=lambda tokens: 0.1))
     for words in ((), ("--json",)):
         ran = edgeprof("claims", "flat", *words)
         assert ran.code == 1
@@ -59,7 +59,7 @@ def test_a_verdict_that_has_changed_fails_and_is_named(edgeprof: Command, tmp_pa
 
 
 def test_wrong_runs_are_wrong_usage(edgeprof: Command, tmp_path: Path) -> None:
-    growing.write(tmp_path / "reports" / "short", growing.visits(lengths=[16, 64]))
+    length_runs.write(tmp_path / "reports" / "short", length_runs.visits(lengths=[16, 64]))
     ran = edgeprof("claims", "shrt")
     assert (ran.code, ran.sentences) == (2, ["edgeprof: There is no run called 'shrt'. Did you mean short?"])
     ran = edgeprof("claims", "short")

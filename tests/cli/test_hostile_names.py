@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import hostile
+import hostile_files
 import onnx
 import pytest
 from command import Command
 from onnx import TensorProto, helper
 
-AXIS = f"batch{hostile.NAME}".replace("\0", "")
+AXIS = f"batch{hostile_files.NAME}".replace("\0", "")
 """No command line can hold the character 0."""
 
 SIZE = ("--dim", f"{AXIS}=2")
@@ -17,7 +17,7 @@ QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0.01)
 
 def save(path: Path, *, operator: str = "") -> Path:
     """x [batch, sequence] times 8 x 8 ones, all under hostile names; behind it an operator that nobody knows."""
-    name = hostile.NAME
+    name = hostile_files.NAME
     x = helper.make_tensor_value_info(f"x{name}", TensorProto.FLOAT, [AXIS, 8])
     y = helper.make_tensor_value_info(f"y{name}", TensorProto.FLOAT, [AXIS, 8])
     weight = helper.make_tensor(f"w{name}", TensorProto.FLOAT, [8, 8], [1.0] * 64)
@@ -46,25 +46,25 @@ def test_no_name_reaches_the_terminal_as_it_is(file: Path, edgeprof: Command) ->
     ):
         ran = edgeprof(*words)
         shown = ran.out + ran.err
-        assert hostile.unprintable(shown) == set(), words
+        assert hostile_files.unprintable(shown) == set(), words
         assert "error it does not know" not in shown, words
         assert shown, words
 
 
 def test_an_operator_that_nobody_knows_is_named(tmp_path: Path, edgeprof: Command) -> None:
-    ran = edgeprof("explain", save(tmp_path / "m.onnx", operator=f"Op{hostile.NAME}"), *SIZE)
-    assert hostile.unprintable(ran.out + ran.err) == set()
+    ran = edgeprof("explain", save(tmp_path / "m.onnx", operator=f"Op{hostile_files.NAME}"), *SIZE)
+    assert hostile_files.unprintable(ran.out + ran.err) == set()
 
 
 def test_records_hold_the_names_and_pages_show_them(file: Path, edgeprof: Command, tmp_path: Path) -> None:
     """JSON has them written out as JSON does it: a script gets what the file holds."""
     ran = edgeprof("profile", file, "--name", "run", "--json", *SIZE, *QUICK)
-    assert hostile.unprintable(ran.out) == set()
+    assert hostile_files.unprintable(ran.out) == set()
     assert {point["variant"] for point in ran.json["points"]} == {file.stem}
     assert edgeprof("report", "run").code == 0
     run = tmp_path / "reports" / "run"
     for page in (run / "index.html", run / "report.md", run / "measurements.csv", *(run / "figures").glob("*.svg")):
-        assert hostile.unprintable(page.read_text()) == set(), page
+        assert hostile_files.unprintable(page.read_text()) == set(), page
     assert "\\x1b[31mred" in (run / "index.html").read_text()
 
 

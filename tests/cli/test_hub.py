@@ -2,34 +2,34 @@
 
 from pathlib import Path
 
-import hub
+import local_hub
 import pytest
-import small
+import tiny_models
 from command import Command
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
+    return tiny_models.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
 
 
 def test_a_repository_is_downloaded_once_and_then_found_in_the_cache(
     bert: Path, edgeprof: Command, tmp_path: Path
 ) -> None:
     home = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
-    with hub.serving("owner/small-bert", bert) as address:
+    with local_hub.serving("owner/small-bert", bert) as address:
         ran = edgeprof("export", "owner/small-bert", HF_ENDPOINT=address, **home)
     assert ran.code == 0, ran.err
     assert "small-bert fp32: exported" in ran.out
     assert "pretrained (owner/small-bert) weights" in ran.out
-    again = edgeprof("export", "owner/small-bert", HF_ENDPOINT=hub.nobody(), **home)
+    again = edgeprof("export", "owner/small-bert", HF_ENDPOINT=local_hub.nobody(), **home)
     assert again.code == 0, again.err
     assert "small-bert fp32: up to date" in again.out
 
 
 def test_a_private_repository_is_downloaded_with_the_users_token(bert: Path, edgeprof: Command, tmp_path: Path) -> None:
     home = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
-    with hub.serving("owner/mine", bert, token="hf_secret") as address:
+    with local_hub.serving("owner/mine", bert, token="hf_secret") as address:
         for token, told in {"": "no public owner/mine", "hf_other": "no owner/mine that your token may read"}.items():
             refused = edgeprof("export", "owner/mine", HF_ENDPOINT=address, HF_TOKEN=token, **home)
             assert refused.code == 1
@@ -40,7 +40,7 @@ def test_a_private_repository_is_downloaded_with_the_users_token(bert: Path, edg
 
 
 def test_a_hub_that_never_answers_gives_random_weights_and_one_visible_line(edgeprof: Command) -> None:
-    with hub.silent_hub() as address:
+    with local_hub.silent_hub() as address:
         ran = edgeprof("export", "bert-tiny", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     assert ran.code == 0, ran.err
     notes = [line for line in ran.out.splitlines() if "has random weights" in line]
@@ -49,7 +49,7 @@ def test_a_hub_that_never_answers_gives_random_weights_and_one_visible_line(edge
 
 
 def test_weights_that_the_hub_does_not_have_are_named(edgeprof: Command, tmp_path: Path) -> None:
-    with hub.serving("owner/other", tmp_path) as address:
+    with local_hub.serving("owner/other", tmp_path) as address:
         ran = edgeprof("export", "bert-tiny", "--weights", "pretrained", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     (said,) = ran.sentences
     assert (ran.code, ran.out) == (1, "")
@@ -58,7 +58,7 @@ def test_weights_that_the_hub_does_not_have_are_named(edgeprof: Command, tmp_pat
 
 @pytest.mark.parametrize("target", ["bert-tiny", "owner/name"])
 def test_a_hub_that_is_not_there_is_an_error_where_its_weights_are_wanted(target: str, edgeprof: Command) -> None:
-    ran = edgeprof("export", target, "--weights", "pretrained", HF_ENDPOINT=hub.nobody(), HF_HUB_OFFLINE="0")
+    ran = edgeprof("export", target, "--weights", "pretrained", HF_ENDPOINT=local_hub.nobody(), HF_HUB_OFFLINE="0")
     assert (ran.code, ran.out) == (1, "")
     (said,) = ran.sentences
     assert "cannot be reached. Give a local folder, or --weights random." in said

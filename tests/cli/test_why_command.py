@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import compared
 import pytest
+from builders import operator_runs
 from command import Command
 
 from edgeprof import store
@@ -14,7 +14,7 @@ HEAVY = ("torch", "transformers", "matplotlib", "onnxruntime", "jinja2")
 @pytest.fixture
 def run(tmp_path: Path) -> str:
     """bert-base in fp32 and int8, whose int8 wins at 16 tokens and loses at 64, with operators and products."""
-    compared.write(tmp_path / "reports" / "mine")
+    operator_runs.write(tmp_path / "reports" / "mine")
     return "mine"
 
 

@@ -17,16 +17,16 @@ from edgeprof import counting
 from edgeprof.api.targets import foreign
 from edgeprof.counting import shapes
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure.agreeing import difference
-from edgeprof.measure.binding import Binding
+from edgeprof.measure.io_binding import Binding
+from edgeprof.measure.output_tolerance import difference
 from edgeprof.process import silent
 from edgeprof.providers import refusals
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
+from edgeprof.stages.provider_graph import tailored
 from edgeprof.stages.quantize import recipe
 from edgeprof.stages.quantize.stage import QuantizeRequest
 from edgeprof.stages.quantize.stage import run as quantized
-from edgeprof.stages.tailor import tailored
 
 from .models import Example
 

@@ -12,7 +12,7 @@ from nodes import count, f32, graph, i64, node, one
 from onnx import helper
 
 from edgeprof import counting
-from edgeprof.counting.values import compute, elements
+from edgeprof.counting.known_values import compute, elements
 
 X = {"x": f32(3, 4)}
 LONG = np.zeros((1 << 18, 1), np.int64)

@@ -8,9 +8,9 @@ from onnx import TensorProto, helper
 
 from edgeprof import counting
 from edgeprof.counting.arena import Arena, pattern_bytes, resident_bytes
-from edgeprof.counting.flattening import everything
-from edgeprof.counting.fusing import unmade
-from edgeprof.counting.live import ALWAYS
+from edgeprof.counting.flatten import everything
+from edgeprof.counting.fusion import unmade
+from edgeprof.counting.live_bytes import ALWAYS
 from edgeprof.counting.planner import Buffer, Plan, plan
 from edgeprof.counting.shapes import Tensor, infer
 

@@ -13,8 +13,8 @@ from nodes import Arrays, count, f32, graph, i8, i64, node, one, require_real_sh
 from onnx import TensorProto, helper
 
 from edgeprof import counting
-from edgeprof.counting.dequantizing import absorbed, unpacked
-from edgeprof.counting.flattening import everything
+from edgeprof.counting.flatten import everything
+from edgeprof.counting.qdq_fusion import absorbed, unpacked
 from edgeprof.counting.shapes import infer
 
 VOCABULARY, WIDTH, INNER = 96, 64, 160

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small
-from hostile import CONFIG as HOSTILE
+import tiny_models
+from hostile_files import CONFIG as HOSTILE
 
 from edgeprof.errors import CheckpointError
 from edgeprof.families import checkpoint, family_of
@@ -16,7 +16,7 @@ from edgeprof.families import checkpoint, family_of
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed: copy it."""
-    return small.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
+    return tiny_models.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def configure(folder: Path, **changes: Any) -> None:
     file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
 
 
-@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
+@pytest.mark.parametrize(("family", "task"), tiny_models.EVERY_TASK)
 def test_family_and_task_are_told_from_config_and_weights(family: str, task: str, tmp_path: Path) -> None:
-    variant, where = checkpoint.read(small.checkpoint(tmp_path / "made", family, task), "mine")
+    variant, where = checkpoint.read(tiny_models.checkpoint(tmp_path / "made", family, task), "mine")
     assert (variant.name, variant.family, variant.task) == ("mine", family, task)
     assert where == tmp_path / "made"
     assert variant.max_tokens == {"gpt2": 32, "bert": 80, "vit": None}[family]
@@ -50,7 +50,7 @@ def test_settings_that_a_config_leaves_out_have_their_defaults(folder: Path) -> 
 
 
 def test_sharded_weights_are_all_found(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
     files = checkpoint.weight_files(folder)
     assert len(files) > 2
     assert "pooler.dense.weight" in checkpoint.tensor_names(folder)
@@ -142,7 +142,7 @@ NOT_SIZES = (0, -1, 12.0, 1e30, 10**30, "12", True, None, [12], {}, float("nan")
     [("bert", "num_hidden_layers"), ("bert", "vocab_size"), ("gpt2", "n_embd"), ("vit", "patch_size")],
 )
 def test_a_size_is_a_whole_number_in_range(family: str, key: str, value: Any, tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", family, "base")
+    folder = tiny_models.checkpoint(tmp_path / "made", family, "base")
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
     with pytest.raises(CheckpointError) as refused:
@@ -184,7 +184,7 @@ def test_a_setting_out_of_its_range_names_file_key_value_and_range(
 
 
 def test_patches_are_no_larger_than_the_image(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "vit", "base")
+    folder = tiny_models.checkpoint(tmp_path / "made", "vit", "base")
     configure(folder, patch_size=64)
     with pytest.raises(CheckpointError, match=r"sets patch_size to 64\. Allowed is at most image_size, 32"):
         checkpoint.read(folder, "mine")
@@ -192,7 +192,7 @@ def test_patches_are_no_larger_than_the_image(tmp_path: Path) -> None:
 
 def test_a_setting_may_have_the_other_name_that_transformers_knows(tmp_path: Path) -> None:
     """Two layers of 32: 12 x 32^2 + 13 x 32 each; tables of 60 and 32 rows; a norm. Vaswani's block, with biases."""
-    folder = small.checkpoint(tmp_path / "made", "gpt2", "causal-lm")
+    folder = tiny_models.checkpoint(tmp_path / "made", "gpt2", "causal-lm")
     configure(folder, n_layer=None, n_embd=None, num_hidden_layers=2, hidden_size=32)
     variant, _ = checkpoint.read(folder, "mine")
     assert family_of(variant).params(variant) == 2 * (12 * 32**2 + 13 * 32) + (60 + 32) * 32 + 64
@@ -228,7 +228,7 @@ def test_shards_lie_within_their_folder(shard: str, folder: Path) -> None:
 
 
 def test_links_of_a_hub_cache_lead_to_its_blobs(tmp_path: Path) -> None:
-    made = small.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
+    made = tiny_models.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
     blobs, snapshot = (tmp_path / "models--acme--mini" / part for part in ("blobs", "snapshots/c0ffee"))
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)

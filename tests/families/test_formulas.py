@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import small
+import tiny_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ heads_and_width = st.tuples(few, st.integers(1, 12)).map(lambda pair: (pair[0], 
 
 
 def tasks(family: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([task for name, task in small.EVERY_TASK if name == family])
+    return st.sampled_from([task for name, task in tiny_models.EVERY_TASK if name == family])
 
 
 @st.composite
@@ -26,7 +26,7 @@ def gpt2(draw: st.DrawFn) -> Variant:
     heads, width = draw(heads_and_width)
     config = {"n_layer": draw(few), "n_head": heads, "n_embd": width, "n_inner": draw(st.none() | size)}
     config |= {"vocab_size": draw(size), "n_positions": draw(size), "tie_word_embeddings": draw(flag)}
-    return small.variant("gpt2", draw(tasks("gpt2")), **config, num_labels=draw(st.integers(2, 9)))
+    return tiny_models.variant("gpt2", draw(tasks("gpt2")), **config, num_labels=draw(st.integers(2, 9)))
 
 
 @st.composite
@@ -38,7 +38,7 @@ def bert(draw: st.DrawFn) -> Variant:
     task = draw(tasks("bert"))
     if task != "question-answering":  # whose labels are start and end
         config["num_labels"] = draw(st.integers(2, 9))
-    return small.variant("bert", task, **config)
+    return tiny_models.variant("bert", task, **config)
 
 
 @st.composite
@@ -47,30 +47,30 @@ def vit(draw: st.DrawFn) -> Variant:
     config = {"num_hidden_layers": draw(few), "num_attention_heads": heads, "hidden_size": width}
     config |= {"intermediate_size": draw(size), "patch_size": patch, "image_size": draw(few) * patch + draw(flag)}
     config |= {"num_channels": draw(few), "qkv_bias": draw(flag), "num_labels": draw(st.integers(2, 9))}
-    return small.variant("vit", draw(tasks("vit")), **config)
+    return tiny_models.variant("vit", draw(tasks("vit")), **config)
 
 
 @st.composite
 def mixer(draw: st.DrawFn) -> Variant:
-    (heads, width), task = draw(heads_and_width), draw(st.sampled_from(small.MIXERS))
+    (heads, width), task = draw(heads_and_width), draw(st.sampled_from(tiny_models.MIXERS))
     config: dict[str, Any] = {"width": width, "tokens": draw(size)}
     if task in ("attention", "block") and draw(flag):
         config["heads"] = heads
     if task == "attention":
         config["cross"] = draw(st.none() | size)
-    return small.variant("mixer", task, **config)
+    return tiny_models.variant("mixer", task, **config)
 
 
 @st.composite
 def embedding(draw: st.DrawFn) -> Variant:
-    return small.variant("embedding", "lookup", vocabulary=draw(size), width=draw(size))
+    return tiny_models.variant("embedding", "lookup", vocabulary=draw(size), width=draw(size))
 
 
 every_family = st.one_of(gpt2(), bert(), vit(), mixer(), embedding())
 
 
 def require_equal(variant: Variant) -> None:
-    assert family_of(variant).params(variant) == small.torch_params(variant), variant
+    assert family_of(variant).params(variant) == tiny_models.torch_params(variant), variant
 
 
 @many

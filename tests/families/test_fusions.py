@@ -1,10 +1,10 @@
 """What onnxruntime has to run as one operator: numbers by hand, for every family and operator set."""
 
 import pytest
-import small
+import tiny_models
 
 from edgeprof.families import family_of, find_variant
-from edgeprof.families.fused import ATTENTION, GELU, NORM
+from edgeprof.families.expected_fusions import ATTENTION, GELU, NORM
 from edgeprof.schema import Variant
 
 
@@ -20,7 +20,7 @@ def test_one_attention_two_norms_and_one_gelu_a_block_and_a_norm_outside(name: s
 
 
 def test_masked_language_model_has_a_gelu_and_a_norm_in_its_head() -> None:
-    assert expected(small.variant("bert", "masked-lm")) == {ATTENTION: 2, NORM: 6, GELU: 3}
+    assert expected(tiny_models.variant("bert", "masked-lm")) == {ATTENTION: 2, NORM: 6, GELU: 3}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_gelu_is_an_operator_from_20_on(opset: int, gelu: int) -> None:
     [("gelu_new", GELU), ("gelu", GELU), ("gelu_pytorch_tanh", GELU), ("silu", "QuickGelu"), ("relu", None)],
 )
 def test_activation_of_a_checkpoint(activation: str, operator: str | None) -> None:
-    found = expected(small.variant("gpt2", "base", activation_function=activation))
+    found = expected(tiny_models.variant("gpt2", "base", activation_function=activation))
     assert found == {ATTENTION: 2, NORM: 5} | ({operator: 2} if operator else {})
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-import small
+import tiny_models
 
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of, find_variant, resized
@@ -64,7 +64,7 @@ def test_cross_attention_projects_the_other_sequence_and_scores_against_it() -> 
 def test_parameters_of_attention_depend_neither_on_heads_nor_on_a_second_sequence() -> None:
     for sizes in ({}, {"heads": 12}, {"cross": 3000}, {"heads": 64, "cross": 1}):
         variant = resized(find_variant("mixer-attention"), **sizes)
-        assert family_of(variant).params(variant) == small.torch_params(variant) == 3 * 768**2
+        assert family_of(variant).params(variant) == tiny_models.torch_params(variant) == 3 * 768**2
 
 
 def test_a_gram_matrix_is_alive_beside_what_it_is_made_of() -> None:
@@ -146,7 +146,7 @@ def test_a_second_sequence_has_a_length_of_its_own() -> None:
         (find_variant("mixer-block"), {"cross": 2}, r"takes no --cross\. It goes with mixer-attention\."),
         (find_variant("mixer-attention"), {"tokens": 2}, r"takes no --tokens\. It goes with mixer-dense\."),
         (find_variant("embedding-word2vec"), {"tokens": 2}, r"takes no --tokens"),
-        (small.variant("bert", "base"), {"width": 64}, r"small-bert takes no --width"),
+        (tiny_models.variant("bert", "base"), {"width": 64}, r"small-bert takes no --width"),
         (
             find_variant("mixer-attention"),
             {"width": 10, "heads": 3},

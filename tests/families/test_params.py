@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-import small
+import tiny_models
 
 from edgeprof.families import TRANSFORMERS, family_of, find_variant, variants
 from edgeprof.schema import Variant
@@ -73,13 +73,13 @@ def test_gpt3_is_tokens_positions_blocks_and_a_last_norm(name: str, layers: int,
 
 @pytest.mark.parametrize("name", TOTALS)
 def test_pytorch_counts_the_same(name: str) -> None:
-    assert small.torch_params(find_variant(name)) == TOTALS[name]
+    assert tiny_models.torch_params(find_variant(name)) == TOTALS[name]
 
 
-@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
+@pytest.mark.parametrize(("family", "task"), tiny_models.EVERY_TASK)
 def test_every_task_head_is_counted(family: str, task: str) -> None:
-    variant = small.variant(family, task)
-    assert counted(variant) == small.torch_params(variant)
+    variant = tiny_models.variant(family, task)
+    assert counted(variant) == tiny_models.torch_params(variant)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_every_task_head_is_counted(family: str, task: str) -> None:
     ],
 )
 def test_every_setting_that_changes_the_count_is_read(family: str, task: str, config: dict[str, Any]) -> None:
-    variant = small.variant(family, task, **config)
-    assert counted(variant) == small.torch_params(variant)
+    variant = tiny_models.variant(family, task, **config)
+    assert counted(variant) == tiny_models.torch_params(variant)
 
 
 def test_one_block_of_width_768_has_7_087_872_parameters() -> None:

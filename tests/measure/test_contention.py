@@ -11,8 +11,8 @@ from toys import save_matmuls, x
 
 from edgeprof import store
 from edgeprof.measure.contention import Contention, waited_ns
+from edgeprof.measure.launch import CHILD
 from edgeprof.measure.schedule import disturbed
-from edgeprof.measure.visit import CHILD
 from edgeprof.process import call
 from edgeprof.schema import Measurement, Reading, Request, StoppingRule
 

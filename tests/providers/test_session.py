@@ -1,6 +1,6 @@
 """Sessions: the provider asked for, or an error. Each way in which onnxruntime falls back unseen is provoked.
 
-What a provider that took part does not run is seen in the placement: `tests/api/test_placing.py`.
+What a provider that took part does not run is seen in the placement: `tests/api/test_provider_placement.py`.
 """
 
 import json

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprof import store
-from edgeprof.analysis import sentences, statistics
+from edgeprof.analysis import captions, statistics
 from edgeprof.schema import Findings, Measurement, Point
 
 DATA = Path(__file__).parent.parent / "data"
@@ -30,4 +30,4 @@ def large() -> list[Measurement]:
 
 def told(records: list[Measurement] | None = None) -> tuple[list[Point], Findings]:
     points = statistics.points(store.load_measurements(RUN) if records is None else records)
-    return points, sentences.sentences(points)
+    return points, captions.sentences(points)

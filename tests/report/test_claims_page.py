@@ -3,17 +3,17 @@
 import re
 from pathlib import Path
 
-import growing
 import pytest
+from builders import length_runs
 
 from edgeprof.analysis import claims, statistics
 from edgeprof.report.claims import write_claims
 
 
 def page(folder: Path, **made: object) -> str:
-    points = statistics.points(growing.visits(**made))  # type: ignore[arg-type]
+    points = statistics.points(length_runs.visits(**made))  # type: ignore[arg-type]
     checked = claims.check(points, run=str(folder))
-    written = write_claims(folder, growing.MACHINE, checked, started_at="2026-03-01T12:00:00+00:00")
+    written = write_claims(folder, length_runs.MACHINE, checked, started_at="2026-03-01T12:00:00+00:00")
     assert written == folder / "claims.md"
     return written.read_text()
 

@@ -11,12 +11,12 @@ import pytest
 import runs
 from legible import texts
 
-from edgeprof.analysis.sentences import CAPTIONS
+from edgeprof.analysis.captions import CAPTIONS
 from edgeprof.report import style
 from edgeprof.report.chart import Chart
 from edgeprof.report.drawing import Drawing, draw
 from edgeprof.report.figures import FIGURES, Figure
-from edgeprof.report.panels import arrange
+from edgeprof.report.latency_figures import arrange
 from edgeprof.schema import Findings, Point
 
 SMALL = runs.told()
@@ -137,7 +137,7 @@ def changed(points: list[Point], **fields: Any) -> list[Point]:
 
 
 def told(points: list[Point]) -> tuple[list[Point], Findings]:
-    return points, runs.sentences.sentences(points)
+    return points, runs.captions.sentences(points)
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:

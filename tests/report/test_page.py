@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import browser
-import hostile
+import hostile_files
 import msgspec
 import pytest
 import runs
@@ -128,7 +128,7 @@ def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
     points, _ = runs.told()
     evil = "<script>alert(1)</script>|`x`\nnext"
     points = [msgspec.structs.replace(p, error=evil, variant="a<b>&c") for p in points if p.variant == "bert-small"]
-    findings = runs.sentences.sentences(points)
+    findings = runs.captions.sentences(points)
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, findings)
     visit = browser.open_page(page, tmp_path)
     assert visit.console == ()
@@ -140,11 +140,13 @@ def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
 
 def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
     points = [
-        msgspec.structs.replace(point, variant=hostile.NAME if point.variant == "bert-small" else hostile.LONG[0])
+        msgspec.structs.replace(
+            point, variant=hostile_files.NAME if point.variant == "bert-small" else hostile_files.LONG[0]
+        )
         for point in runs.told()[0]
         if point.variant in ("bert-small", "bert-base")
     ]
-    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.sentences.sentences(points))
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     visit = browser.open_page(page, tmp_path)
     assert visit.console == ()
     assert "<b>" not in visit.dom
@@ -156,7 +158,7 @@ def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
     pictures = [file.read_text() for file in (tmp_path / "run" / "figures").glob("*.svg")]
     assert pictures
     for text in (page.read_text(), markdown, *pictures):
-        assert hostile.unprintable(text) == set()
+        assert hostile_files.unprintable(text) == set()
 
 
 def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
@@ -165,14 +167,14 @@ def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "figures" / "gone.png").write_bytes(b"")
     only = [point for point in points if point.variant == "bert-base"][:1]
-    report.write(tmp_path / "run", machine, only, runs.sentences.sentences(only))
+    report.write(tmp_path / "run", machine, only, runs.captions.sentences(only))
     assert not (tmp_path / "run" / "figures" / "gone.png").exists()
     assert findings.captions.keys() > {file.stem for file in (tmp_path / "run" / "figures").iterdir()}
 
 
 def test_only_failures_make_a_page_too(tmp_path: Path) -> None:
     points = [point for point in runs.told()[0] if point.status != "ok"]
-    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.sentences.sentences(points))
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     text = page.read_text()
     assert "No point was measured." in text
     assert "<img" not in text
@@ -185,7 +187,7 @@ def test_progress_names_each_figure(tmp_path: Path) -> None:
         tmp_path / "run",
         store.load_machine(runs.RUN),
         points,
-        runs.sentences.sentences(points),
+        runs.captions.sentences(points),
         progress=lambda doing, share: heard.append((doing, share)),
     )
     shares = [share for _, share in heard if share is not None]
@@ -194,7 +196,7 @@ def test_progress_names_each_figure(tmp_path: Path) -> None:
 
 
 def test_no_points_is_an_error_with_the_next_step(tmp_path: Path) -> None:
-    nothing = runs.sentences.sentences([])
+    nothing = runs.captions.sentences([])
     with pytest.raises(RunError, match="edgeprof profile --name run"):
         report.write(tmp_path / "run", store.load_machine(runs.RUN), [], nothing)
 

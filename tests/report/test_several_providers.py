@@ -9,18 +9,18 @@ import legible
 import msgspec
 import pytest
 import runs
-import several
+import several_providers
 
 from edgeprof import report, store
-from edgeprof.report import bars, panels, placement_table
+from edgeprof.report import bars, latency_figures, placement_tables
 from edgeprof.report.chart import EMULATED, Chart, Stacks
 from edgeprof.report.drawing import draw
 from edgeprof.report.figures import FIGURES, PLACEMENT, Figure
-from edgeprof.report.placed import arrange
+from edgeprof.report.placement_bars import arrange
 from edgeprof.report.table import Table
 from edgeprof.schema import PlacedPoint, Point
 
-POINTS, FINDINGS, PLACED = several.told()
+POINTS, FINDINGS, PLACED = several_providers.told()
 
 
 def row(name: str) -> Figure:
@@ -28,7 +28,7 @@ def row(name: str) -> Figure:
 
 
 def arranged(figure: Figure, points: list[Point] = POINTS) -> Chart:
-    chart = panels.arrange(figure, points, runs.sentences.sentences(points))
+    chart = latency_figures.arrange(figure, points, runs.captions.sentences(points))
     assert chart is not None
     return chart
 
@@ -149,7 +149,7 @@ def test_a_bar_is_what_each_provider_ran() -> None:
     assert found["qnn", "gpt2 int8"][0] == ("16", "83 %", (0, 0.83, 0.17), True)
     assert found["qnn", "vit-tiny fp32"][0] == ("10", "97 % of nodes", (0, 62 / 64, 2 / 64), True)
     assert ("qnn", "gpt2 fp32") not in found  # it ran nowhere
-    whole = several.Placement(placed=several._placed("qnn", (64, None), (0, None)))
+    whole = several_providers.Placement(placed=several_providers._placed("qnn", (64, None), (0, None)))
     (panel,) = shares([PlacedPoint(point=PLACED[0].point, placement=whole)]).panels
     assert (panel.groups[0].bars[0].top, panel.groups[0].bars[0].parts) == ("100 %", (1, 0))  # all nodes, so all MACs
     assert chart.tick is not None
@@ -191,7 +191,7 @@ def rows(table: Table) -> list[dict[str, str]]:
 
 
 def test_lengths_that_ran_alike_are_one_row() -> None:
-    found = [one for one in rows(placement_table.placements(PLACED)) if one["Variant"] == "gpt2"]
+    found = [one for one in rows(placement_tables.placements(PLACED)) if one["Variant"] == "gpt2"]
     assert [(one["Provider"], one["Precision"], one["Phase"], one["Tokens"], one["Status"]) for one in found] == [
         ("webgpu", "fp32", "prefill", "16, 64, 128, 512", "ok"),
         ("webgpu", "fp32", "decode", "16, 64, 128, 512", "ok"),
@@ -209,7 +209,7 @@ def test_lengths_that_ran_alike_are_one_row() -> None:
 
 
 def test_what_was_left_is_grouped_with_its_reason() -> None:
-    assert [tuple(one.values()) for one in rows(placement_table.left(PLACED))] == [
+    assert [tuple(one.values()) for one in rows(placement_tables.left(PLACED))] == [
         (
             *("qnn (emulated)", "MatMul", "48", "up to 75 %"),
             *("gpt2 fp32 prefill, gpt2 fp32 decode, gpt2-medium fp32 prefill and 1 more", "fp32 weights"),
@@ -220,7 +220,7 @@ def test_what_was_left_is_grouped_with_its_reason() -> None:
         ),
         (
             *("webgpu", "Attention", "4", "up to 25 %"),
-            *("gpt2 fp32 prefill, gpt2 fp32 decode, gpt2 int8 prefill and 5 more", several.REASON),
+            *("gpt2 fp32 prefill, gpt2 fp32 decode, gpt2 int8 prefill and 5 more", several_providers.REASON),
         ),
     ]
 
@@ -228,7 +228,7 @@ def test_what_was_left_is_grouped_with_its_reason() -> None:
 def test_what_only_the_first_run_takes() -> None:
     point = next(one for one in POINTS if one.provider == "webgpu")
     point = msgspec.structs.replace(point, load_s=0.5, first_run_s=2.5, latency_median_s=0.1)
-    (one,) = rows(placement_table.starts([point]))
+    (one,) = rows(placement_tables.starts([point]))
     assert (one["Load (s)"], one["First run (ms)"], one["Later runs (ms)"], one["Only the first (ms)"]) == (
         *("0.500", "2,500"),
         *("100", "2,400"),
@@ -239,13 +239,13 @@ def test_load_with_and_without_what_was_compiled() -> None:
     point = msgspec.structs.replace(
         POINTS[0], provider="qnn", compiled=True, load_s=0.08, compile_s=3.0, load_plain_s=2.0
     )
-    (one,) = rows(placement_table.starts([point]))
+    (one,) = rows(placement_tables.starts([point]))
     assert (one["Load (s)"], one["Load compiled (s)"], one["Compiled in (s)"]) == ("2.00", "0.0800", "3.00")
-    assert "Load compiled (s)" not in rows(placement_table.starts(POINTS))[0]
+    assert "Load compiled (s)" not in rows(placement_tables.starts(POINTS))[0]
 
 
 def test_devices_tell_of_their_memory() -> None:
-    assert placement_table.devices(POINTS) == [
+    assert placement_tables.devices(POINTS) == [
         "qnn (emulated): HTP emulator; host memory only: no device memory is told.",
         "webgpu: Example GPU 7; device memory is in the table.",
     ]
@@ -259,7 +259,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two models in prefill, so that there is little to draw."""
     known = [one for one in store.load_measurements(runs.RUN) if one.phase == "prefill" and one.tokens < 99]
     visits = [one for one in known if one.variant in ("bert-tiny", "gpt2")]
-    points, findings, placed = several.told(visits)
+    points, findings, placed = several_providers.told(visits)
     folder = tmp_path_factory.mktemp("reports") / "run"
     report.write(folder, store.load_machine(runs.RUN), points, findings, placed=placed)
     return folder
@@ -299,6 +299,6 @@ def test_markdown_has_the_same(folder: Path) -> None:
 
 def test_a_run_on_the_cpu_alone_has_no_such_section(tmp_path: Path) -> None:
     points = [point for point in POINTS if point.provider == "cpu" and point.variant == "bert-tiny"][:1]
-    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.sentences.sentences(points))
+    page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     assert 'id="providers"' not in page.read_text()
     assert "## Providers" not in (tmp_path / "run" / "report.md").read_text()

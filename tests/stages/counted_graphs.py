@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import onnx
 
 from edgeprof import counting
-from edgeprof.api.shaping import of_variant
+from edgeprof.api.model_inputs import of_variant
 from edgeprof.families import family_of
 from edgeprof.inputs import signature
 from edgeprof.schema import Case, Variant

@@ -14,9 +14,9 @@ from PIL import Image
 from edgeprof.api.targets import foreign
 from edgeprof.errors import ModelFileError, UsageError, VerificationError
 from edgeprof.schema import Accuracy, Artifact, Limits
-from edgeprof.stages import agreement
+from edgeprof.stages import accuracy_metrics
 from edgeprof.stages.accuracy import compare, passed, statement
-from edgeprof.stages.agreement import Tally, compared, predictions, task_of
+from edgeprof.stages.accuracy_metrics import Tally, compared, predictions, task_of
 from edgeprof.stages.samples import Part, Samples, gather
 
 LN3 = math.log(3)  # logits of (ln 3, 0) are probabilities of 3/4 and 1/4
@@ -81,7 +81,7 @@ def test_pieces_make_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     expected, found = random.standard_normal((2, 50, 7), np.float32)
     whole, pieces = Tally(distributions=True), Tally(distributions=True)
     whole.add(expected, found, np.arange(50) % 7)
-    monkeypatch.setattr(agreement, "CHUNK", 3 * 7)
+    monkeypatch.setattr(accuracy_metrics, "CHUNK", 3 * 7)
     pieces.add(expected, found, np.arange(50) % 7)
     for name in ("cosine_mean", "cosine_min", "max_rel_error", "kl", "top1", "perplexities"):
         assert getattr(pieces, name) == pytest.approx(getattr(whole, name))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
-from hostile import CONFIG as HOSTILE
+import tiny_models
+from hostile_files import CONFIG as HOSTILE
 from onnx_files import run
 
 from edgeprof.errors import CheckpointError
@@ -30,8 +30,8 @@ def exported(folder: Path, out: Path, **config: Any) -> export.Exported:
 
 
 def test_weights_of_every_shard_are_in_the_file(tmp_path: Path) -> None:
-    whole = small.checkpoint(tmp_path / "whole", "bert", "base")
-    shards = small.checkpoint(tmp_path / "shards", "bert", "base", shard="20KB")
+    whole = tiny_models.checkpoint(tmp_path / "whole", "bert", "base")
+    shards = tiny_models.checkpoint(tmp_path / "shards", "bert", "base", shard="20KB")
     assert len(checkpoint.weight_files(shards)) > 2
     variant, _ = checkpoint.read(shards, "small")
     feeds = family_of(variant).feeds(variant, Case(batch=2, tokens=6), np.random.default_rng(0))
@@ -45,7 +45,7 @@ def test_weights_of_every_shard_are_in_the_file(tmp_path: Path) -> None:
 def test_half_precision_weights_are_exported_in_fp32(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = small.checkpoint(tmp_path / "made", "gpt2", "causal-lm")
+    folder = tiny_models.checkpoint(tmp_path / "made", "gpt2", "causal-lm")
     file = folder / "model.safetensors"
     save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
     made = exported(folder, tmp_path, dtype="float16")
@@ -54,7 +54,7 @@ def test_half_precision_weights_are_exported_in_fp32(tmp_path: Path) -> None:
 
 
 def test_random_weights_of_a_checkpoint_need_its_config_only(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "vit", "image-classification")
+    folder = tiny_models.checkpoint(tmp_path / "made", "vit", "image-classification")
     variant, _ = checkpoint.read(folder, "small")
     model = export.build(variant, Weights())
     assert sum(parameter.numel() for parameter in model.parameters()) == family_of(variant).params(variant)
@@ -75,19 +75,19 @@ def test_a_config_that_disagrees_with_its_weights_names_the_tensor(
     family: str, config: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     task = {"gpt2": "causal-lm", "bert": "base", "vit": "image-classification"}[family]
-    folder = small.checkpoint(tmp_path / "made", family, task)
+    folder = tiny_models.checkpoint(tmp_path / "made", family, task)
     with pytest.raises(CheckpointError, match=message):
         exported(folder, tmp_path, **config)
 
 
 def test_the_head_of_another_task_may_be_left_out(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "bert", "masked-lm")
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "masked-lm")
     made = exported(folder, tmp_path, architectures=["BertModel"])
     assert [spec.name for spec in made.outputs] == ["last_hidden_state"]
 
 
 def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"cannot be loaded: .*\. Download it again"):
@@ -95,14 +95,14 @@ def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_model_of_fewer_positions_than_a_case_has_is_verified_at_the_others(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "bert", "base", max_position_embeddings=16)
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base", max_position_embeddings=16)
     exported(folder, tmp_path)
     with np.load(tmp_path / "reference.npz") as archive:
         assert {key.split("/")[0] for key in archive.files} == {"schema_version", "b1-t1-p0", "b3-t7-p0"}
 
 
 def test_code_that_a_checkpoint_brings_is_never_run(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
     trace = tmp_path / "was-run"
     code = f"from pathlib import Path\nPath({str(trace)!r}).touch()\nclass Model: pass\nclass Config: pass\n"
     (folder / "modeling_mine.py").write_text(code)
@@ -125,7 +125,7 @@ def test_a_checkpoint_cannot_choose_what_is_loaded(
     def refused(*_: Any, **__: Any) -> Any:
         raise AssertionError("the network or the kernels loader was reached")
 
-    folder = small.checkpoint(tmp_path / "made", family, task)
+    folder = tiny_models.checkpoint(tmp_path / "made", family, task)
     variant, _ = checkpoint.read(folder, "small")
     expected = export.build(variant, Weights(folder=str(folder)))
     file = folder / "config.json"
@@ -157,7 +157,7 @@ def test_weights_of_integers_are_named_as_quantized(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    folder = small.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
     file = folder / "model.safetensors"
     tensors = load_file(file)
     name = next(name for name in tensors if name.endswith("query.weight"))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small
+import tiny_models
 from counted_graphs import require_counts
 from onnx_files import cache_of, decoder_feeds, empty_cache, run
 
@@ -34,20 +34,20 @@ def verified(made: export.Exported, folder: Path) -> verify.Verified:
     return verify.run(request, silent)
 
 
-@pytest.mark.parametrize(("family", "task"), small.EVERY_TASK)
+@pytest.mark.parametrize(("family", "task"), tiny_models.EVERY_TASK)
 def test_a_checkpoint_of_every_task_exports_and_agrees_with_pytorch(family: str, task: str, tmp_path: Path) -> None:
     """And with the closed forms, its head included: parameters, and MACs at two shapes."""
-    variant, folder = checkpoint.read(small.checkpoint(tmp_path / "checkpoint", family, task), "small")
+    variant, folder = checkpoint.read(tiny_models.checkpoint(tmp_path / "checkpoint", family, task), "small")
     made = exported(variant, Weights(folder=str(folder)), tmp_path)
     assert verified(made, tmp_path).checks
-    assert made.params == small.torch_params(variant)
+    assert made.params == tiny_models.torch_params(variant)
     cases = [Case(batch=2, tokens=1 + 3 * 3), Case(batch=1, tokens=1 + 2 * 2)]  # images of 3 x 3 and 2 x 2 patches
     require_counts(counting.read(tmp_path / "model.onnx"), variant, cases)
 
 
 @pytest.mark.parametrize("padding", [3, None])
 def test_a_decoder_classifies_by_the_last_token_that_is_no_padding(padding: int | None, tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "checkpoint", "gpt2", "sequence-classification", pad_token_id=padding)
+    folder = tiny_models.checkpoint(tmp_path / "checkpoint", "gpt2", "sequence-classification", pad_token_id=padding)
     variant, _ = checkpoint.read(folder, "small")
     made = exported(variant, Weights(folder=str(folder)), tmp_path)
     assert verified(made, tmp_path).checks
@@ -56,7 +56,7 @@ def test_a_decoder_classifies_by_the_last_token_that_is_no_padding(padding: int 
 @pytest.mark.parametrize("opset", [18, 20, 23])
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
 def test_older_operator_sets_agree_too(family: str, opset: int, tmp_path: Path) -> None:
-    variant = small.variant(family, "base")
+    variant = tiny_models.variant(family, "base")
     made = exported(variant, Weights(), tmp_path, opset=opset)
     assert verified(made, tmp_path).checks
     model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
@@ -65,7 +65,7 @@ def test_older_operator_sets_agree_too(family: str, opset: int, tmp_path: Path) 
 
 def test_an_operator_set_that_torch_cannot_write_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgeprofError, match=r"could not export small-bert in operator set 1000, only in \d+\. Choose"):
-        exported(small.variant("bert", "base"), Weights(), tmp_path, opset=1000)
+        exported(tiny_models.variant("bert", "base"), Weights(), tmp_path, opset=1000)
 
 
 # --- the files ---------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_a_row_padded_on_the_left_equals_the_row_alone(artifacts: dict[tuple[str
 
 
 def test_with_last_logits_the_head_runs_on_the_last_position_only(tmp_path: Path) -> None:
-    folder = small.checkpoint(tmp_path / "checkpoint", "gpt2", "causal-lm")
+    folder = tiny_models.checkpoint(tmp_path / "checkpoint", "gpt2", "causal-lm")
     variant, _ = checkpoint.read(folder, "small")
     results = {}
     for logits in ("all", "last"):

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 import pytest
-import small
+import tiny_models
 import torch
 from counted_graphs import require_counts
 from hypothesis import HealthCheck, Phase, given, settings
@@ -58,7 +58,7 @@ vocabularies = st.integers(520, 600)  # a tied embedding of up to 1,024 values i
 @given(layers, heads, of_each, sizes, vocabularies, cases, st.integers(1, 12))
 def test_gpt2(layers: int, heads: int, of_each: int, inner: int, vocabulary: int, at: list[Case], past: int) -> None:
     config = {"n_layer": layers, "n_head": heads, "n_embd": heads * of_each, "n_inner": inner}
-    variant = small.variant("gpt2", "causal-lm", **config, vocab_size=vocabulary)
+    variant = tiny_models.variant("gpt2", "causal-lm", **config, vocab_size=vocabulary)
     require_equal(variant, [*at, Case(batch=2, tokens=1, past_tokens=past), Case(batch=1, tokens=3, past_tokens=past)])
 
 
@@ -66,14 +66,14 @@ def test_gpt2(layers: int, heads: int, of_each: int, inner: int, vocabulary: int
 @given(layers, heads, of_each, sizes, sizes, cases)
 def test_bert(layers: int, heads: int, of_each: int, inner: int, vocabulary: int, at: list[Case]) -> None:
     config: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": heads * of_each}
-    require_equal(small.variant("bert", "base", **config, intermediate_size=inner, vocab_size=vocabulary), at)
+    require_equal(tiny_models.variant("bert", "base", **config, intermediate_size=inner, vocab_size=vocabulary), at)
 
 
 @few
 @given(layers, heads, of_each, sizes, st.integers(2, 6), st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5))))
 def test_vit(layers: int, heads: int, of_each: int, inner: int, patch: int, at: list[tuple[int, int]]) -> None:
     config: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": heads, "hidden_size": heads * of_each}
-    variant = small.variant("vit", "image-classification", **config, intermediate_size=inner, patch_size=patch)
+    variant = tiny_models.variant("vit", "image-classification", **config, intermediate_size=inner, patch_size=patch)
     require_equal(variant, [Case(batch=batch, tokens=side * side + 1) for batch, side in [(1, 2), *at]])
 
 

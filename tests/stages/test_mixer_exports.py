@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small
+import tiny_models
 import torch
 from onnx_files import run
 
@@ -23,11 +23,11 @@ from edgeprof.stages.quantize import stage as quantize
 from edgeprof.stages.weights import Weights
 
 VARIANTS: dict[str, Variant] = {
-    **{task: small.variant("mixer", task) for task in small.MIXERS},
-    "many heads": small.variant("mixer", "attention", heads=3),
-    "cross": small.variant("mixer", "attention", heads=3, cross=11),
-    "one token": small.variant("mixer", "dense", tokens=1),
-    "table": small.variant("embedding", "lookup"),
+    **{task: tiny_models.variant("mixer", task) for task in tiny_models.MIXERS},
+    "many heads": tiny_models.variant("mixer", "attention", heads=3),
+    "cross": tiny_models.variant("mixer", "attention", heads=3, cross=11),
+    "one token": tiny_models.variant("mixer", "dense", tokens=1),
+    "table": tiny_models.variant("embedding", "lookup"),
 }
 
 
@@ -76,7 +76,7 @@ def test_it_agrees_with_pytorch(name: str, make: Make) -> None:
     made, variant = make(name), VARIANTS[name]
     checks = verified(made)
     assert {check.case.batch for check in checks} == {1, 3}
-    assert made.export.params == family_of(variant).params(variant) == small.torch_params(variant)
+    assert made.export.params == family_of(variant).params(variant) == tiny_models.torch_params(variant)
     assert made.export.inputs == family_of(variant).inputs(variant)
     assert made.export.outputs == family_of(variant).outputs(variant)
 
@@ -108,7 +108,7 @@ def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(make: Make
     states = np.random.default_rng(0).standard_normal((1, 6, 24), dtype=np.float32)
     changed = states.copy()
     changed[:, -1] = states[:, -1, ::-1]
-    for task in small.MIXERS:
+    for task in tiny_models.MIXERS:
         one, other = (run(make(task).model, {"hidden_states": x})["mixed"][:, 0] for x in (states, changed))
         assert (np.abs(one - other).max() > 1e-3) == (task != "pointwise")
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-import small
+import tiny_models
 from onnx_files import copy_of, edit, run
 
 from edgeprof import counting
@@ -103,7 +103,7 @@ def test_nothing_is_expected_of_a_foreign_file(artifacts: Artifacts) -> None:
 @pytest.fixture(scope="module")
 def old_block(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     folder = tmp_path_factory.mktemp("old")
-    return export(small.variant("mixer", "block"), Weights(), "all", 18, folder, "old", silent)
+    return export(tiny_models.variant("mixer", "block"), Weights(), "all", 18, folder, "old", silent)
 
 
 def test_old_operator_sets_spread_attention_and_that_is_told(old_block: Artifact) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small
+import tiny_models
 from foreign import agreement, normal, quantized, write
 from onnx import TensorProto, helper, numpy_helper
 from onnx_files import run
@@ -68,7 +68,7 @@ def at_18(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for family, task in (("gpt2", "causal-lm"), ("bert", "encoder")):
         folders[family] = folder = tmp_path_factory.mktemp(family)
-        variant = small.variant(family, task)
+        variant = tiny_models.variant(family, task)
         request = export.ExportRequest(variant=variant, weights=Weights(), logits="all", opset=18, folder=str(folder))
         export.run(request, silent)
     return folders

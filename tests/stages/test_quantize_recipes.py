@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 import pytest
-import small
+import tiny_models
 from foreign import agreement, normal, quantized, samples, write
 
 from edgeprof.errors import EdgeprofError, QuantizationError, UsageError
@@ -108,7 +108,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(family: str, task: str, folder: Path) -> Path:
-    variant = small.variant(family, task)
+    variant = tiny_models.variant(family, task)
     request = export.ExportRequest(
         variant=variant, weights=Weights(), logits="all", opset=export.OPSET, folder=str(folder)
     )

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-import small
+import tiny_models
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -20,7 +20,7 @@ from edgeprof.families import checkpoint, family_of
 from edgeprof.schema import Artifact, GraphCount, Variant
 from edgeprof.stages import samples, weights
 from edgeprof.stages.samples import SHIPPED_TEXT, Part, Samples, gather, read, tokenizer_file
-from edgeprof.stages.samples.parts import chosen, halves
+from edgeprof.stages.samples.splits import chosen, halves
 from edgeprof.stages.samples.text import lengths_up_to
 
 CLS, SEP = 101, 102  # of BERT's own vocabulary
@@ -45,7 +45,7 @@ def artifact_of(variant: Variant) -> Artifact:
 
 
 def small_artifact(family: str, task: str, source: Path | None = None, **config: Any) -> Artifact:
-    variant = small.variant(family, task, **config)
+    variant = tiny_models.variant(family, task, **config)
     return artifact_of(msgspec.structs.replace(variant, source=str(source) if source else None))
 
 
@@ -324,7 +324,7 @@ def test_without_a_tokenizer_the_next_step_is_told(tmp_path: Path, target: Path)
         gather(gone, "text", target, part="calibration")
     with pytest.raises(UsageError, match="it has no checkpoint"):
         gather(small_artifact("bert", "base"), "text", target, part="calibration")
-    hub = artifact_of(next(v for v in family_of(small.variant("gpt2", "base")).variants if v.name == "gpt2"))
+    hub = artifact_of(next(v for v in family_of(tiny_models.variant("gpt2", "base")).variants if v.name == "gpt2"))
     with pytest.raises(UsageError, match="openai-community/gpt2 is not on this machine"):
         gather(hub, "text", target, part="calibration")
 

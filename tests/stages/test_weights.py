@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-import hub
+import local_hub
 import pytest
-import small
+import tiny_models
 
 from edgeprof.errors import CheckpointError, UsageError
 from edgeprof.process import silent
@@ -19,13 +19,13 @@ def _online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_hub_that_is_not_there_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", hub.nobody())
+    monkeypatch.setenv("HF_ENDPOINT", local_hub.nobody())
     with pytest.raises(CheckpointError, match="cannot be reached"):
         fetch("owner/name", silent)
 
 
 def test_a_repository_that_the_hub_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with hub.serving("owner/name", tmp_path) as address:
+    with local_hub.serving("owner/name", tmp_path) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         with pytest.raises(CheckpointError, match="has no public owner/other"):
             fetch("owner/other", silent)
@@ -50,7 +50,7 @@ def test_what_cannot_name_a_repository_is_not_looked_up(name: str) -> None:
 
 
 def test_equal_weights_have_equal_keys_wherever_they_lie(tmp_path: Path) -> None:
-    one = small.checkpoint(tmp_path / "one", "bert", "base")
+    one = tiny_models.checkpoint(tmp_path / "one", "bert", "base")
     other = Path(shutil.copytree(one, tmp_path / "other"))
     assert Weights(folder=str(one)).key() == Weights(folder=str(other)).key()
     with (other / "model.safetensors").open("r+b") as file:

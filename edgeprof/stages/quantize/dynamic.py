@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.process import Progress
 from edgeprof.stages.quantize.job import Job
-from edgeprof.stages.quantize.onebyone import quantize_each, without_zero_points
+from edgeprof.stages.quantize.per_matmul import quantize_each, without_zero_points
 
 if TYPE_CHECKING:
     import onnx

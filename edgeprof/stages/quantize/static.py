@@ -10,12 +10,12 @@ import numpy as np
 
 from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress
-from edgeprof.providers import heard
+from edgeprof.providers import ort_messages
 from edgeprof.providers.session import open_session
 from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.job import Job
-from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each, without_zero_points
+from edgeprof.stages.quantize.per_matmul import Quantizer, quantize_each, without_zero_points
 from edgeprof.stages.quantize.tied import tied_embeddings
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
         _quantize_graph(job, source, target, bits)
     except Exception as problem:  # onnxruntime raises a dozen unrelated classes
         raise QuantizationError(
-            f"onnxruntime cannot quantize this model: {heard.reason(problem)}.",
+            f"onnxruntime cannot quantize this model: {ort_messages.reason(problem)}.",
             "Try a different recipe or other calibration data.",
         ) from problem
     made = graph.load(target)

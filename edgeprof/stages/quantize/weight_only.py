@@ -11,7 +11,7 @@ from edgeprof.process import Progress
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.gptq import quantize as correct
 from edgeprof.stages.quantize.job import Job, Settings
-from edgeprof.stages.quantize.onebyone import Quantizer, quantize_each
+from edgeprof.stages.quantize.per_matmul import Quantizer, quantize_each
 from edgeprof.stages.quantize.tied import is_tied
 
 if TYPE_CHECKING:

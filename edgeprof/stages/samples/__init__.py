@@ -13,9 +13,9 @@ import numpy as np
 from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, Record
-from edgeprof.stages.samples import arrays, images, made_up, text
+from edgeprof.stages.samples import arrays, images, random_inputs, text
 from edgeprof.stages.samples.feeds import check, complete, rows, token_length
-from edgeprof.stages.samples.parts import Part
+from edgeprof.stages.samples.splits import Part
 from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
 from edgeprof.store import reading_arrays, writing
 
@@ -87,7 +87,7 @@ def gather(
         data=data,
         samples=len(given),
         lengths=tuple(sorted(lengths)),
-        random=source == made_up.NAME,
+        random=source == random_inputs.NAME,
     )
 
 
@@ -125,8 +125,8 @@ def _open(
         raise UsageError(f"{count} samples cannot be taken.", "Ask for at least one.")
     if source == text.NAME:
         return text.shipped(artifact, part, count, checkpoint)
-    if source == made_up.NAME:
-        return made_up.values(artifact, part, count, like)
+    if source == random_inputs.NAME:
+        return random_inputs.values(artifact, part, count, like)
     path = _known(source)
     if path.is_dir():
         return images.of_folder(artifact, path, part, count, checkpoint)
@@ -141,7 +141,7 @@ def require(source: str | None) -> None:
     Raises:
         UsageError: there is no such file or folder, it cannot be read, or holds something else.
     """
-    if source is None or source in (text.NAME, made_up.NAME):
+    if source is None or source in (text.NAME, random_inputs.NAME):
         return
     path = _known(source)
     if path.is_dir():
@@ -156,7 +156,7 @@ def _known(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         raise UsageError(
-            f"There is no file or folder {source}.", f"Check the path; {text.NAME} and {made_up.NAME} need none."
+            f"There is no file or folder {source}.", f"Check the path; {text.NAME} and {random_inputs.NAME} need none."
         )
     if not path.is_dir() and path.suffix not in (".txt", ".npy", ".npz"):
         raise UsageError(

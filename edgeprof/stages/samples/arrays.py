@@ -16,7 +16,7 @@ from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact
 from edgeprof.stages.samples.feeds import required
-from edgeprof.stages.samples.parts import Part, chosen
+from edgeprof.stages.samples.splits import Part, chosen
 from edgeprof.store import reading_arrays
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, Record, TensorSpec
 from edgeprof.stages.samples.feeds import required
-from edgeprof.stages.samples.parts import Part, chosen
+from edgeprof.stages.samples.splits import Part, chosen
 from edgeprof.stages.samples.text import checkpoint_folder
 from edgeprof.store import read_bytes
 

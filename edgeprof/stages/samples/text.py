@@ -18,7 +18,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.stages import weights
 from edgeprof.stages.samples.feeds import rows, token_ids
-from edgeprof.stages.samples.parts import Part, halves
+from edgeprof.stages.samples.splits import Part, halves
 from edgeprof.store import read_text, reading
 
 if TYPE_CHECKING:

@@ -1,0 +1,15 @@
+from .api.buckets import choose_buckets as choose_buckets
+from .api.claims import check_claims as check_claims
+from .api.devices import devices as devices
+from .api.explain import draw_explanation as draw_explanation
+from .api.explain import explain as explain
+from .api.export import Export as Export
+from .api.export import export as export
+from .api.profile import profile as profile
+from .api.quantize import quantize as quantize
+from .api.report import write_report as write_report
+from .api.runs import Run as Run
+from .api.runs import load_run as load_run
+from .api.verify import verify as verify
+from .api.why import why as why
+from .errors import EdgeprofError as EdgeprofError

@@ -1,0 +1,70 @@
+"""Findings in words: the headlines of a report, and the caption of every figure.
+
+Each sentence is computed. What the data do not show is said to be not shown, or nothing is said.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from edgeprof.analysis import explain_captions, findings, placement
+from edgeprof.analysis.narrative import Told, comparison, length, memory, size
+from edgeprof.schema import Findings, Ledger, Phase, PlacedPoint, Point
+
+
+def sentences(
+    points: Sequence[Point],
+    mixers: Mapping[str, Sequence[Ledger]] | None = None,
+    placed: Sequence[PlacedPoint] = (),
+) -> Findings:
+    """All there is to tell about the points of one run; what has no data has no sentence.
+
+    Args:
+        mixers: ledgers over token lengths that are drawn beside the points.
+        placed: those of the points that ran on other providers than the CPU's, with where they did.
+    """
+    phases: tuple[Phase, ...] = ("prefill", "decode")
+    told = {phase: about for phase in phases if (about := Told.of(points, phase)).points}
+    headlines = (say(told[phase]) for one_of, say in HEADLINES if (phase := _first(one_of, told)))
+    captions = {name: say(told[phase]) for name, phase, say in CAPTIONS if phase in told}
+    captions["mixers"] = explain_captions.mixed(mixers or {})
+    captions["placement"] = placement.caption(placed)
+    return Findings(
+        headlines=(*placement.headlines(points), *filter(None, headlines)),
+        captions={name: text for name, text in captions.items() if text},
+        reference=tuple(point for about in told.values() for point in findings.reference_points(about.points)),
+    )
+
+
+def _first(one_of: Iterable[Phase], told: dict[Phase, Told]) -> Phase | None:
+    return next((phase for phase in one_of if phase in told), None)
+
+
+# --- the tables ----------------------------------------------------------------------------------------
+
+# Each speaks of the first of its phases that has data.
+HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[Told], str]], ...] = (
+    (("prefill",), length.prefill_growth),
+    (("prefill", "decode"), size.latency_law),
+    (("decode",), length.decode_growth),
+    (("prefill",), comparison.precisions),
+    (("decode",), comparison.precisions),
+    (("prefill",), comparison.providers),
+    (("decode",), comparison.providers),
+    (("prefill", "decode"), memory.largest_peak),
+    (("prefill", "decode"), memory.predicted),
+)
+
+CAPTIONS: tuple[tuple[str, Phase, Callable[[Told], str]], ...] = (
+    ("prefill-latency", "prefill", length.prefill_latency),
+    ("prefill-time-per-token", "prefill", length.time_per_token),
+    ("prefill-throughput", "prefill", length.throughput),
+    ("prefill-memory", "prefill", memory.memory),
+    ("prefill-memory-predicted", "prefill", memory.predicted),
+    ("prefill-latency-by-size", "prefill", size.latency_over_params),
+    ("prefill-memory-by-size", "prefill", size.memory_over_params),
+    ("decode-latency", "decode", length.decode_latency),
+    ("decode-throughput", "decode", length.throughput),
+    ("decode-memory", "decode", memory.memory),
+    ("decode-memory-predicted", "decode", memory.predicted),
+    ("decode-latency-by-size", "decode", size.latency_over_params),
+    ("decode-memory-by-size", "decode", size.memory_over_params),
+)

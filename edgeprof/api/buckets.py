@@ -1,0 +1,236 @@
+"""`buckets`: the static lengths that waste least for requests of many lengths, and graphs of those."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgeprof import counting, store, units
+from edgeprof.analysis import buckets as analysis
+from edgeprof.analysis.ledger import case_of
+from edgeprof.api.model_inputs import case_for, of_file, signature_of_artifact, signature_of_graph
+from edgeprof.api.runs import Run, load_run
+from edgeprof.api.static_export import Shapes, fix
+from edgeprof.api.targets import one_model
+from edgeprof.errors import RunError, UsageError
+from edgeprof.families import family_of
+from edgeprof.inputs import Load
+from edgeprof.process import Progress, silent
+from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
+
+COUNTED = 17
+"""Lengths at which a file from elsewhere is counted; between them MACs hardly bend."""
+
+
+MEASURED = 6
+"""Lengths that a user is asked to measure, at most."""
+
+
+class _Costs(Record, frozen=True, kw_only=True):
+    """What a run costs at some lengths, from the shortest to the longest request or beyond."""
+
+    unit: str
+    by_length: dict[int, float]
+    basis: str
+    notes: tuple[str, ...] = ()
+
+
+def choose_buckets(
+    target: str,
+    lengths: Sequence[int],
+    *,
+    count: int = 4,
+    phase: Phase = "prefill",
+    batch: int = 1,
+    ep: str | None = None,
+    run: str | Path | None = None,
+    export: bool = True,
+    models: Path = store.MODELS,
+    out: Path = store.REPORTS,
+    progress: Progress = silent,
+) -> Buckets:
+    """Choose the static lengths at which requests of many lengths cost least, and write the graphs of those.
+
+    Args:
+        target: "gpt2:int8", the folder of one precision, or an .onnx file.
+        lengths: of the requests, in tokens, one for each request. In decode: tokens in the cache.
+        count: static lengths, at most.
+        phase, batch: of the runs.
+        ep: the provider whose latencies count, where a run has several.
+        run: with measured latencies; None: the newest that has this model, and without one MACs.
+        export: write the static graphs beside the model, as `export --static` does.
+        models, out: folders that hold artifacts and runs.
+        progress: called with what is being done.
+
+    Raises:
+        UsageError: the model takes no such lengths, or the run was not made at lengths like these.
+        UnknownName: there is no such model or run.
+    """
+    if not lengths or min(lengths) < 1 or count < 1 or batch < 1:
+        raise UsageError("Lengths, their count and the batch size have to be at least 1.", "Example: --lengths 16,64")
+    artifact = one_model(target, models)
+    _require_lengths(artifact, max(lengths), phase, batch)
+    requests = Counter(lengths)
+    costs = _measured(artifact, requests, phase, batch, ep, run, out) or _counted(artifact, requests, phase, batch)
+    at = {length: analysis.interpolated(costs.by_length, length) for length in requests}
+    chosen = analysis.choose(requests, at, count)
+    result = Buckets(
+        variant=artifact.name,
+        precision=artifact.precision,
+        phase=phase,
+        batch=batch,
+        unit="s" if costs.unit == "s" else "MACs",
+        basis=costs.basis,
+        requests=len(lengths),
+        buckets=chosen,
+        mean_cost=sum(one.requests * one.cost for one in chosen) / len(lengths),
+        mean_cost_own=sum(number * at[length] for length, number in requests.items()) / len(lengths),
+        mean_cost_single=at[max(lengths)],
+        notes=costs.notes,
+    )
+    return _exported(artifact, result, progress) if export else result
+
+
+def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int) -> None:
+    taken = signature_of_artifact(artifact)
+    if not taken.sized_by_length:
+        raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
+    if phase == "decode" and taken.no_decode:
+        raise UsageError(f"{artifact.name} {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+    if artifact.variant is not None:
+        case_for(artifact.name, artifact.variant, phase, batch, longest)
+
+
+def _exported(artifact: Artifact, result: Buckets, progress: Progress) -> Buckets:
+    if artifact.variant is None:
+        note = "No graphs are written for a file that edgeprof did not export."
+        return msgspec.structs.replace(result, notes=(*result.notes, note))
+    shapes = Shapes(seq=tuple(one.length for one in result.buckets), batch=(result.batch,), phase=result.phase)
+    cases = shapes.cases(artifact.name, artifact.variant)
+    made = fix(artifact, cases, False, progress)
+    return msgspec.structs.replace(result, static=tuple(one for one in made.static if one.case in cases))
+
+
+# --- measured ------------------------------------------------------------------------------------------
+
+
+def _measured(
+    artifact: Artifact,
+    requests: Counter[int],
+    phase: Phase,
+    batch: int,
+    ep: str | None,
+    run: str | Path | None,
+    out: Path,
+) -> _Costs | None:
+    """Latencies of a run: of the one that is named, or of the newest with this model. None: there is no such run.
+
+    Raises:
+        RunError: the run does not have the model at two lengths, on one provider, up to the longest request.
+    """
+    runs = [load_run(run, out=out)] if run is not None else _runs(out)
+    emulated = ""
+    for found in runs:
+        points = [point for point in _points(found, artifact, phase, batch) if ep in (None, point.provider)]
+        real = [point for point in points if not point.emulated]
+        emulated = emulated or (points[0].provider if points and not real else "")
+        if len({point.length for point in real}) > 1:
+            return _latencies(artifact, found, real, requests)
+    asked = f"{artifact.name} {artifact.precision}{f' on {ep}' if ep else ''} in {phase} at batch {batch}"
+    if run is not None or ep is not None:
+        why = " but by an emulator, whose times mean nothing" if emulated else ""
+        where = f"Run '{Path(runs[0].folder).name}' has" if run is not None else f"No run in {out} has"
+        raise RunError(
+            f"{where} {'no ' if run is not None else ''}latencies of {asked} at two lengths or more{why}.",
+            f"Run: {_profiling(artifact, requests)}",
+        )
+    return None
+
+
+def _runs(out: Path) -> list[Run]:
+    """The newest first; damaged ones are left out."""
+    found = []
+    for name in reversed(store.run_names(out) if out.is_dir() else []):
+        try:
+            found.append(load_run(name, out=out))
+        except RunError:
+            continue
+    return found
+
+
+def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Point]:
+    wanted = (artifact.name, artifact.precision, phase, batch)
+    return [
+        point
+        for point in run.points
+        if point.latency_median_s is not None and (point.variant, point.precision, point.phase, point.batch) == wanted
+    ]
+
+
+def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: Counter[int]) -> _Costs:
+    name, providers = Path(run.folder).name, sorted({point.provider for point in points})
+    if len(providers) > 1:
+        raise UsageError(f"Run '{name}' has {artifact.name} on {', '.join(providers)}.", f"Choose: --ep {providers[0]}")
+    threads = max(point.threads for point in points)
+    chosen = {point.length: point for point in points if point.threads == threads}
+    if max(chosen) < max(requests):
+        raise UsageError(
+            f"Run '{name}' goes up to {units.counted(max(chosen), 'token')}, and requests up to {max(requests):,}.",
+            f"Run: {_profiling(artifact, requests)} --name {name}",
+        )
+    told = dict.fromkeys(text for point in chosen.values() for text in (point.share_told, point.verdict_told) if text)
+    notes = [f"On {providers[0]}: {text}." for text in told]
+    if min(requests) < min(chosen):
+        notes.append(
+            f"Below {units.counted(min(chosen), 'token')} nothing was measured: shorter runs are taken to last as long."
+        )
+    at = ", ".join(f"{length:,}" for length in sorted(chosen))
+    where = f"{providers[0]}, {units.counted(threads, 'thread')}"
+    return _Costs(
+        unit="s",
+        by_length={length: point.latency_median_s or 0.0 for length, point in chosen.items()},
+        basis=f"Latencies of run '{name}' on {where}, interpolated between {at} tokens.",
+        notes=tuple(notes),
+    )
+
+
+def _profiling(artifact: Artifact, requests: Counter[int]) -> str:
+    """The command that measures the longest length, its half, and so on down to the shortest."""
+    steps = [max(requests)]
+    while steps[-1] > min(requests) and len(steps) < MEASURED:
+        steps.append(-(-steps[-1] // 2))
+    lengths = ",".join(map(str, reversed(steps)))
+    return f"edgeprof profile {artifact.name} --precision {artifact.precision} --seq {lengths}"
+
+
+# --- counted -------------------------------------------------------------------------------------------
+
+
+def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: int) -> _Costs:
+    lengths = sorted(requests)
+    if artifact.variant is not None:
+        variant, family = artifact.variant, family_of(artifact.variant)
+        macs = {
+            length: float(family.macs(variant, case_of(phase, batch, length), artifact.logits)) for length in lengths
+        }
+    else:
+        model = counting.read(Path(artifact.path))
+        taken = signature_of_graph(model)
+        steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
+        macs = {}
+        for length in steps:
+            inputs = of_file(taken, Load(phase=phase, batch=batch, length=length))
+            counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
+            if counted.uncounted:
+                names = ", ".join(one.operator for one in counted.uncounted)
+                raise UsageError(f"{names} of {artifact.name} cannot be counted.", "Profile it, and choose by latency.")
+            macs[length] = float(counted.macs)
+    return _Costs(
+        unit="MACs",
+        by_length=macs,
+        basis="No run has latencies of this model: chosen by multiply-accumulates, which are not time.",
+        notes=(f"For latencies: {_profiling(artifact, requests)}",),
+    )

@@ -1,0 +1,350 @@
+"""`explain`: where parameters, MACs and bytes come from; closed forms for variants, node by node for ONNX files."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+
+import msgspec
+
+from edgeprof import counting, store, units
+from edgeprof.analysis import ledger as ledgers
+from edgeprof.analysis.explain_captions import explained
+from edgeprof.api.model_inputs import (
+    Inputs,
+    Sizing,
+    of_file,
+    of_variant,
+    require_no_sizing,
+    signature_of_graph,
+)
+from edgeprof.api.targets import name_of
+from edgeprof.errors import UnknownName, UsageError
+from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
+from edgeprof.families.base import WEIGHT_BYTES
+from edgeprof.inputs import Load, Signature, Sizes, signature
+from edgeprof.inputs.sizes import BY_LENGTH
+from edgeprof.inputs.symbols import names_in
+from edgeprof.inputs.tensors import dtype_of
+from edgeprof.process import Progress, silent
+from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Record, Variant
+from edgeprof.text import shortened, visible
+
+TOKENS = 512
+FP32 = "fp32"
+
+
+def explain(
+    target: str,
+    *,
+    seq: Sequence[int] = (),
+    batch: int | None = None,
+    phase: Phase | None = None,
+    precision: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    width: int | None = None,
+    tokens: int | None = None,
+    heads: int | None = None,
+    cross: int | None = None,
+    models: Path = store.MODELS,
+    progress: Progress = silent,
+) -> Explanation:
+    """Tell where parameters, MACs and bytes of a model come from; no torch, and no weights are read.
+
+    Args:
+        target: a variant, a checkpoint folder, an exported name or folder, or any .onnx file.
+        seq: token lengths (in decode: tokens cached); the longest that the model takes is explained, and all of them
+            are in `lengths`. Default 512, or what the file has.
+        batch: default 1, or what the file has.
+        phase: "decode" processes one token with `seq` tokens in the KV cache. Default "prefill", or "decode" for a
+            file that is one step of it.
+        precision: of the weights, of variants and checkpoints; default fp32. A file has its own.
+        dims: sizes of axes of a file, by symbol or by "<input>.<axis>".
+        inputs: files whose arrays size the inputs of a file.
+        width, tokens, heads, cross: of variants that take them (the mixers).
+        models: where exported names are looked up.
+        progress: called with what is being done.
+
+    Raises:
+        UsageError: no such model, or a request that it cannot meet.
+        ModelFileError: not a readable ONNX file, or one without shapes.
+    """
+    options = {"width": width, "tokens": tokens, "heads": heads, "cross": cross}
+    file = _file(target, models)
+    if file is None:
+        variant = resized(_variant(target, models), **options)
+        require_no_sizing(variant.name, dims or {}, inputs or {})
+        found = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
+    else:
+        for name, value in {**options, "precision": precision}.items():
+            if value is not None:
+                raise UsageError(f"--{name} is for variants; {file} has its own.", f"Leave --{name} out.")
+        ask = Sizing(dims=dict(dims or {}), files=dict(inputs or {}))
+        found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
+    return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
+
+
+class _Counted(Record, frozen=True, kw_only=True):
+    """A file at a token length."""
+
+    asked: int  # what --seq would be
+    ledger: Ledger
+    problem: str  # why the graph does not run there; "" where nothing is known to fail
+
+
+# --- what is meant -------------------------------------------------------------------------------------
+
+
+def _file(target: str, models: Path) -> Path | None:
+    """The graph that a target means; None where it means a variant or a checkpoint."""
+    path = Path(target)
+    if target.endswith(".onnx") or path.is_file():
+        return path
+    folder = path if path.is_dir() else models / target
+    known = target in {variant.name for variant in variants()} and not path.is_dir()
+    if known or not folder.is_dir():
+        return None
+    found = [store.load_artifact(one) for one in store.artifact_folders(folder)]
+    names = sorted({artifact.name for artifact in found})
+    if len(names) > 1:
+        raise UsageError(f"{target} holds several models.", f"Name one of them: {', '.join(names)}.")
+    return Path(found[0].path) if found else None
+
+
+def _variant(target: str, models: Path) -> Variant:
+    folder = Path(target).expanduser()
+    if folder.is_dir():
+        return checkpoint.read(folder.resolve(), folder.resolve().name)[0]
+    if target.startswith((".", "/", "~")):
+        raise UsageError(f"There is no folder or file {target}.", "Check the path.")
+    try:
+        return find_variant(target)
+    except UnknownName as problem:
+        exported = [path.name for path in models.iterdir() if path.is_dir()] if models.is_dir() else []
+        raise UnknownName(
+            "variant, checkpoint folder or .onnx file", target, [*(v.name for v in variants()), *exported]
+        ) from problem
+
+
+# --- closed forms --------------------------------------------------------------------------------------
+
+
+def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: Phase, precision: str) -> Explanation:
+    family = family_of(variant)
+    if precision not in WEIGHT_BYTES:
+        raise UnknownName("precision", precision, WEIGHT_BYTES)
+    if phase == "decode" and not family.caches(variant):
+        raise UsageError(f"{variant.name} has no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+
+    def at(length: int) -> Ledger:
+        return ledgers.ledger(variant, ledgers.case_of(phase, batch, length), precision, phase)
+
+    asked = seq or (family.fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
+    lengths = _lengths(variant, asked, phase)
+    chosen = _longest(lengths, variant, phase)
+    return Explanation(
+        ledger=at(chosen),
+        doubled=at(2 * chosen),
+        crossovers=ledgers.crossovers(at),
+        lengths=tuple(map(at, lengths)) if len(lengths) > 1 else (),
+        notes=_notes(variant, asked, lengths, phase),
+    )
+
+
+def _lengths(variant: Variant, asked: Sequence[int], phase: Phase) -> tuple[int, ...]:
+    """What the variant can be given of the lengths asked for: at most as many tokens each."""
+    if phase == "decode":
+        return tuple(dict.fromkeys(asked))
+    lengths = tuple(dict.fromkeys(family_of(variant).true_tokens(variant, length) for length in asked))
+    if not all(lengths):
+        raise UsageError(f"No input of {variant.name} is as short as --seq {min(asked)}.", "Ask for a longer --seq.")
+    return lengths
+
+
+def _longest(lengths: Sequence[int], variant: Variant | None, phase: Phase) -> int:
+    """The longest length that the model takes; if it takes none of them, the shortest."""
+    most = _most(variant) if variant else None
+    fitting = [n for n in lengths if most is None or n + (phase == "decode") <= most]
+    return max(fitting, default=min(lengths))
+
+
+def _most(variant: Variant) -> int | None:
+    """The tokens that a variant takes at most. What has one length only is another model at another length."""
+    return None if family_of(variant).fixed_tokens(variant) else variant.max_tokens
+
+
+def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase: Phase) -> tuple[str, ...]:
+    notes = list(family_of(variant).notes(variant))
+    most, only = _most(variant), family_of(variant).fixed_tokens(variant)
+    if most is not None and max(lengths) + (phase == "decode") > most:
+        notes.append(
+            f"{variant.name} takes at most {units.counted(most, 'token')}: beyond that the formulas still hold, "
+            "and export and profile refuse."
+        )
+    if only is not None and tuple(lengths) != (only,):
+        length = units.counted(only, "token")
+        notes.append(f"{variant.name} has {length}: at another length it is another model, with other weights.")
+    return (*notes, *_rounded(asked, lengths))
+
+
+def _rounded(asked: Sequence[int], lengths: Sequence[int]) -> list[str]:
+    if len(asked) > 1 or tuple(asked) == tuple(lengths):
+        return []
+    return [f"{asked[0]:,} tokens are asked for; the largest input with at most so many has {lengths[0]:,}."]
+
+
+# --- files ---------------------------------------------------------------------------------------------
+
+
+class _File:
+    """An ONNX file, and what it costs at a length."""
+
+    def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: Sizing, progress: Progress) -> None:
+        self.path, self.batch, self.ask, self.progress = path, batch, ask, progress
+        self.model = counting.read(path)
+        self.artifact = _artifact(path)
+        self.variant = self.artifact.variant if self.artifact else None
+        self.precision = self.artifact.precision if self.artifact else counting.precision(self.model)
+        self.taken = signature(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
+        no_prefill = self.taken.no_prefill
+        if phase == "prefill" and no_prefill:
+            raise UsageError(f"{path.name} {no_prefill}.", "Ask for --phase decode.")
+        if phase == "decode" and self.taken.no_decode:
+            raise UsageError(f"{path} {self.taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+        self.phase: Phase = phase or ("decode" if no_prefill else "prefill")
+
+    def at(self, length: int | None, *, instead: bool = False) -> _Counted:
+        """Counted at a token length; None: at the one that the file or --dim has.
+
+        Args:
+            instead: of what --dim says of the token length.
+        """
+        self.progress(f"counting at {units.counted(length, 'token')}" if length else "counting", None)
+        dims = {name: size for name, size in self.ask.dims.items() if not instead or name not in self._by_length()}
+        inputs = self._inputs(length, dims)
+        sizes, artifact = inputs.sizes, self.artifact
+        counted = counting.count(self.model, sizes.shapes, inputs.flags, progress=self.progress)
+        ledger = ledgers.of_graph(
+            artifact.name if artifact else name_of(self.path),
+            counted,
+            batch=sizes.batch,
+            tokens=sizes.tokens or counted.attended or sizes.frames,
+            past_tokens=sizes.past_tokens,
+            precision=self.precision,
+            phase=self.phase,
+            cache_bytes=_cache_bytes(self.taken, sizes),
+        )
+        return _Counted(asked=length or ledger.length, ledger=ledger, problem=next(iter(counted.problems), ""))
+
+    def _by_length(self) -> set[str]:
+        """Names by which --dim sizes what a token length would."""
+        return {
+            name
+            for one, axis, dim in self.taken.axes_of(*BY_LENGTH)
+            for name in (f"{one.name}.{axis}", *names_in(str(dim)))
+        }
+
+    @property
+    def sized(self) -> bool:
+        """Whether the token length is told by the file, by --dim or by an array, and so need not be asked for."""
+        told = self._by_length() & self.ask.dims.keys() or any(
+            one.name in self.ask.files for one, _, _ in self.taken.axes_of(*BY_LENGTH)
+        )
+        return self.variant is None and (bool(told) or not self.taken.sized_by_length)
+
+    def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
+        if self.variant is None or length is None:
+            load = Load(phase=self.phase, batch=self.batch, length=length)
+            return of_file(self.taken, load, dims=dims, given=self.ask.files)
+        require_no_sizing(str(self.path), self.ask.dims, self.ask.files)
+        return of_variant(self.taken, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
+
+
+def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
+    if not seq and file.sized:
+        found = file.at(None)
+        return Explanation(ledger=found.ledger, doubled=_doubled(file, found), notes=tuple(_unfit([found])))
+    most = TOKENS if file.taken.room is None else min(TOKENS, file.taken.room - 1)
+    asked = seq or (most,)
+    lengths = _lengths(file.variant, asked, file.phase) if file.variant else tuple(dict.fromkeys(asked))
+    swept = [file.at(length) for length in lengths]
+    if not seq and swept[0].problem:  # the default is a guess: take the longest half of it that runs
+        swept += [next((one for one in map(file.at, _halves(most)) if not one.problem), swept[0])]
+    fewest = min(len(one.ledger.uncounted) for one in swept)
+    whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
+    chosen = _longest([one.ledger.length for one in whole], file.variant, file.phase)
+    found = next((one for one in whole if one.ledger.length == chosen), whole[-1])
+    return Explanation(
+        ledger=found.ledger,
+        doubled=_doubled(file, found),
+        lengths=tuple(one.ledger for one in whole) if len(whole) > 1 else (),
+        notes=(*(_rounded(asked, lengths) if file.variant else ()), *_unfit(swept)),
+    )
+
+
+def _halves(length: int) -> list[int]:
+    return [length >> step for step in range(1, length.bit_length())]
+
+
+def _doubled(file: _File, found: _Counted) -> Ledger | None:
+    """At twice the length, if the graph has it: what a file fixes is not doubled."""
+    if not found.asked or not file.taken.sized_by_length:
+        return None
+    try:
+        twice = file.at(2 * found.asked, instead=True)
+    except UsageError:  # a size that the file fixes, or that --input gives, does not grow
+        return None
+    grown = not twice.problem and len(twice.ledger.uncounted) == len(found.ledger.uncounted)
+    return twice.ledger if grown else None
+
+
+def _unfit(counted: Sequence[_Counted]) -> list[str]:
+    unfit = (
+        f"The graph does not run at {units.counted(one.asked, 'token')}: {one.problem}"
+        for one in counted
+        if one.problem
+    )
+    return list(dict.fromkeys(unfit))
+
+
+def _artifact(path: Path) -> Artifact | None:
+    """What is known of a file that was exported here."""
+    folder = path.parent
+    if not (folder / store.ARTIFACT_FILE).is_file():
+        return None
+    artifact = store.load_artifact(folder)
+    return artifact if Path(artifact.path) == path.absolute() else None
+
+
+def _cache_bytes(taken: Signature, sizes: Sizes) -> int:
+    """Of the KV cache at the end of a run: as large as it would be as the input of the next."""
+    total = 0
+    for one in taken.past:
+        shape = list(sizes.shapes[one.name])
+        if "past" in one.axes and not taken.slots:
+            shape[one.axes.index("past")] += sizes.tokens or 0
+        total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
+    return total
+
+
+# --- pictures ------------------------------------------------------------------------------------------
+
+
+def draw_explanation(found: Explanation, *, out: Path = store.REPORTS, progress: Progress = silent) -> list[Path]:
+    """Draw what was explained over several token lengths: MACs, and memory, by component.
+
+    Args:
+        found: with `lengths`.
+        out: the folder that receives `explain-<name>/`.
+
+    Returns:
+        The paths of page and pictures.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    from edgeprof import report
+
+    return report.write_explanation(
+        out / f"explain-{shortened(visible(found.ledger.name), 100)}", found, progress=progress
+    )

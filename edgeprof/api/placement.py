@@ -1,0 +1,156 @@
+"""Points on providers other than the CPU: what they are given, where it goes, and whether it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edgeprof import process, store
+from edgeprof.errors import ChildError, EdgeprofError, UsageError
+from edgeprof.inputs import tensors
+from edgeprof.measure.launch import request_of
+from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
+from edgeprof.measure.schedule import Job, Prepared
+from edgeprof.providers.compile import compiled
+from edgeprof.providers.table import row_of
+from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
+from edgeprof.stages.provider_graph import tailored
+
+PREFERRED = ("a16w8", "fp16")
+"""Recipes to offer where a precision is not taken: what NPUs want, then GPUs."""
+
+FOLDER = "graphs"
+"""Below the cache folder: graphs that were made for one provider."""
+
+
+def prepared(job: Job, least_share: float = 0.0) -> Job:
+    """The job with what its provider is given and what becomes of it; on the CPU provider the job itself.
+
+    What cannot be measured is no error but a status: it costs this point and no other.
+
+    Args:
+        least_share: of the MACs, that the provider has to run.
+    """
+    if job.target == CPU:
+        return job
+    try:
+        placed = _placed(*_tailored(job), least_share)
+        return _compiled(placed) if job.compile else placed
+    except process.ChildTimeout as problem:
+        return _refused(job, "timeout", problem)
+    except UsageError as problem:  # it is not made for this provider
+        return _refused(job, "unsupported", problem)
+    except EdgeprofError as problem:
+        return _refused(job, "failed", problem)
+
+
+def misfit(target: Target, artifact: Artifact) -> UsageError | None:
+    """Why a provider does not take an artifact's precision; None where it does, or nobody knows: foreign files."""
+    row = row_of(target.provider)
+    precision = artifact.precision
+    if row is None or artifact.variant is None or not row.precisions or precision in row.precisions:
+        return None
+    best = next((wanted for wanted in PREFERRED if wanted in row.precisions), row.precisions[0])
+    return UsageError(
+        f"{target.provider} does not take {precision}; it takes {', '.join(row.precisions)}.",
+        f"Run: edgeprof export {artifact.name} --precision {best}",
+    )
+
+
+def require_some(jobs: Sequence[Job], asked: Sequence[str]) -> None:
+    """Refuse a run in which a provider can take nothing of what is asked for, or nobody one of the precisions.
+
+    Args:
+        asked: precisions that are asked for by name.
+
+    Raises:
+        UsageError: it is so.
+    """
+    for target in {job.target.provider: job.target for job in jobs}.values():
+        _require_one([misfit(target, job.artifact) for job in jobs if job.target == target])
+    for precision in asked:
+        _require_one([misfit(job.target, job.artifact) for job in jobs if job.artifact.precision == precision])
+
+
+def _require_one(misfits: Sequence[UsageError | None]) -> None:
+    if misfits and None not in misfits:
+        raise next(problem for problem in misfits if problem)
+
+
+def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
+    """With the graph for its provider; operators that were written out in smaller ones."""
+    artifact = job.artifact
+    if problem := misfit(job.target, artifact):
+        raise problem
+    shapes = {value.name: value.shape for value in job.inputs}
+    switches = {
+        value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
+    }
+    made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER, switches)
+    dims = {spec.name: spec.dims for spec in made.inputs}
+    inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
+    given = Prepared(
+        model=made.path,
+        weights_folder=made.weights_folder,
+        inputs=inputs,
+        static=made.static,
+    )
+    return replace(job, prepared=given), made.written_out
+
+
+def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
+    """A value of the shape that a graph fixes: a cache has one slot more than tokens in it."""
+    sizes = zip(dims, value.shape, strict=True)
+    return replace(value, shape=tuple(dim if isinstance(dim, int) else size for dim, size in sizes))
+
+
+def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
+    given = job.prepared
+    assert given is not None
+    asked = PlacingRequest(
+        request=request_of(job),
+        original=request_of(replace(job, prepared=None, target=CPU)),
+        precision=job.artifact.precision,
+        written_out=written_out,
+    )
+    try:
+        found = process.call("edgeprof.measure.placement_worker", asked, PlacingReading, timeout_s=job.timeout_s)
+    except process.ChildTimeout:
+        raise
+    except ChildError as problem:
+        raise EdgeprofError(f"{job.target.provider} ended the process in which it ran: {problem}") from problem
+    given = replace(given, placement=found.placement, agreement=found.agreement, load_plain_s=found.load_s)
+    status: Status = "ok"
+    error = ""
+    if not found.placement.placed[0].nodes:
+        status, error = "unsupported", _nothing(job, found)
+    elif found.placement.share < least_share:
+        status = "failed"
+        share = f"{found.placement.share:.1%} of the {'nodes' if found.placement.macs_share is None else 'MACs'}"
+        error = f"{job.target.provider} runs {share}, and {least_share:.0%} are required."
+    return replace(job, prepared=replace(given, status=status, error=error))
+
+
+def _nothing(job: Job, found: PlacingReading) -> str:
+    """Why a provider took no node, as far as it says."""
+    reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
+    told = [reason for reason in reasons if reason][:3]
+    because = f": {'; '.join(told)}" if told else ""
+    return f"{job.target.provider} takes no node of {job.artifact.name} in {job.artifact.precision}{because}."
+
+
+def _compiled(job: Job) -> Job:
+    given = job.prepared
+    if given is None or given.status != "ok":
+        return job
+    made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s)
+    loaded = replace(given, model=made.path, weights_folder="", compiled=True, compile_s=made.compile_s)
+    return replace(job, prepared=loaded)
+
+
+def _refused(job: Job, status: Status, problem: Exception) -> Job:
+    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    return replace(job, prepared=replace(given, status=status, error=" ".join(str(problem).split())))

@@ -1,0 +1,358 @@
+"""`profile`: run what was exported, every point in fresh processes, every visit on disk the moment it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgeprof import counting, store, units
+from edgeprof.analysis import statistics
+from edgeprof.api import placement
+from edgeprof.api.model_inputs import (
+    Inputs,
+    PhaseChoice,
+    case_for,
+    of_file,
+    of_variant,
+    require_no_sizing,
+    signature_of_graph,
+)
+from edgeprof.api.runs import Run, load_run
+from edgeprof.api.targets import any_model, renamed
+from edgeprof.api.trial_inputs import Found, found_fills
+from edgeprof.errors import RunError, UsageError
+from edgeprof.families import family_of
+from edgeprof.inputs import Load, Signature, signature
+from edgeprof.measure import machine as measure_machine
+from edgeprof.measure import matmul_speed
+from edgeprof.measure.launch import measure, measure_operators, operator_visit
+from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
+from edgeprof.process import Progress, silent
+from edgeprof.providers import refusals
+from edgeprof.providers.resolve import resolve
+from edgeprof.schema import CPU, Artifact, Case, FileState, Measurement, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.stages.graph import data_files, load
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+LONGEST_S = 1_000_000  # which is eleven days
+MOST = 10**9
+
+
+class Ask(Record, frozen=True, kw_only=True):
+    """What is the same for all models of one run."""
+
+    seq: tuple[int, ...]
+    batch: tuple[int, ...]
+    phase: PhaseChoice
+    threads: int
+    targets: tuple[Target, ...]
+    compile: bool
+    stopping: StoppingRule
+    timeout_s: float
+    dims: dict[str, int]
+    files: dict[str, Path]
+
+
+def profile(
+    targets: Sequence[str] = (),
+    *,
+    seq: Sequence[int] = (),
+    batch: Sequence[int] = (),
+    phase: PhaseChoice = "both",
+    precision: Sequence[str] = (),
+    threads: int | None = None,
+    ep: Sequence[str] = ("cpu",),
+    ep_library: Mapping[str, Path] | None = None,
+    ep_options: Mapping[str, str] | None = None,
+    require_placement: float = 0.0,
+    compile: bool = False,
+    rounds: int = 3,
+    runs: int = 10,
+    min_time_s: float = 1.0,
+    timeout_s: float = 300.0,
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    ops: bool = False,
+    name: str | None = None,
+    models: Path = store.MODELS,
+    out: Path = store.REPORTS,
+    progress: Progress = silent,
+) -> Run:
+    """Measure latency and memory of exported models over token lengths; resume the run of that name if there is one.
+
+    Args:
+        targets: exported names, artifact folders, or .onnx files; none means everything in `models`.
+        seq: token lengths: processed at once in prefill, already in the KV cache in decode.
+        batch: batch sizes; none means 1, or what a file fixes.
+        phase: "both" decodes where there is a KV cache.
+        precision: which of the exported precisions; none means all.
+        threads: of the runtime; None means every core that this process may use.
+        ep: execution providers, or kinds of devices: "gpu", "npu" (the best one that is ready).
+        ep_library: shared libraries of plugin providers, by the name that `ep` gives them.
+        ep_options: of the provider asked for; "name.option" where there are several.
+        require_placement: share of the MACs that a provider has to run; a point with less fails.
+        compile: providers compile beforehand what they compile at load, and sessions load that.
+        rounds: processes in which each point is visited.
+        runs, min_time_s: both have to be reached before a visit ends.
+        timeout_s: after so many seconds a visit is given up.
+        dims: sizes of axes of a file from elsewhere, by symbol or by "<input>.<axis>".
+        inputs: files (.npy, .npz, .pb) to feed in place of made-up values, by input name.
+        ops: afterwards, profile the operators of every point, and a matrix product in fp32 and int8 for comparison.
+        name: of the run; a run that exists is taken up where it was left.
+        models, out: folders to read artifacts from and to write the run into.
+        progress: called with what is being done.
+
+    Returns:
+        The run, with the points that failed among the others.
+
+    Raises:
+        UsageError: the request cannot be met; raised before anything is measured.
+        RunError: a run of that name was made on another machine.
+    """
+    for option, given in {
+        "--rounds": [rounds],
+        "--runs": [runs],
+        "--seq": seq,
+        "--batch": batch,
+        "--threads": [threads or 1],
+    }.items():
+        _require_positive(option, given)
+    _require_seconds("--min-time", min_time_s, 0)
+    _require_seconds("--timeout", timeout_s, 1)
+    folder = store.run_folder(out, _new_name(out) if name is None else name)
+    machine = measure_machine.describe()
+    ask = Ask(
+        seq=tuple(sorted(set(seq))),
+        batch=tuple(sorted(set(batch))),
+        phase=phase,
+        threads=threads or machine.cores_allowed,
+        targets=tuple(resolve(ep, ep_library, ep_options)),
+        compile=compile,
+        stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
+        timeout_s=timeout_s,
+        dims=dict(dims or {}),
+        files=dict(inputs or {}),
+    )
+    if compile and all(target == CPU for target in ask.targets):
+        raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")
+    artifacts = renamed(any_model(targets, models, precision))
+    jobs: list[Job] = []
+    notes: list[str] = []
+    for artifact in artifacts:
+        progress(f"counting: {artifact.name} {artifact.precision}", None)
+        try:
+            jobs += _jobs(artifact, ask, notes)
+        except UsageError as problem:
+            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (it is the same one)
+    if not jobs:
+        raise UsageError("None of these models has a KV cache to fill, so none can decode.", "Ask for --phase prefill.")
+    placement.require_some(jobs, precision)
+    places = _Places(require_placement, progress)
+    with store.run_in_progress(folder, machine) as recorded:
+        done = [record for record in recorded if _enough(record, require_placement)]
+        try:
+            _make(plan(jobs, rounds, done), rounds, places, folder, machine.machine_id, progress)
+            if ops:
+                _profile_operators(jobs, places, folder, machine.machine_id, progress)
+        finally:
+            if (folder / store.MEASUREMENTS_FILE).exists():
+                store.save_table(folder, statistics.points(store.load_measurements(folder)))
+    return msgspec.structs.replace(load_run(folder), notes=tuple(notes))
+
+
+def _make(
+    visits: Sequence[Visit], rounds: int, places: _Places, folder: Path, machine_id: str, progress: Progress
+) -> None:
+    """Make visits, each on disk the moment it is over; those that other work disturbed once more, at the end."""
+    again: list[Visit] = []
+    for index, visit in enumerate(visits):
+        placed = places.of(visit, index / len(visits))
+        progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
+        record = measure(placed, machine_id)
+        store.append_measurement(folder, record)
+        if disturbed(record):
+            again.append(visit)
+    for index, visit in enumerate(again):  # the newer record of a visit is the one that counts
+        progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
+        store.append_measurement(folder, measure(places.of(visit, index / len(again)), machine_id))
+
+
+def _enough(record: Measurement, least_share: float) -> bool:
+    """Whether what was once measured still counts where a share is required."""
+    return record.placement is None or record.placement.share >= least_share or record.status == "unsupported"
+
+
+class _Places:
+    """What becomes of points on other providers, found out once for each, when it is first visited."""
+
+    def __init__(self, least_share: float, progress: Progress) -> None:
+        self.least_share, self.progress = least_share, progress
+        self.known: dict[tuple[str, str, Workload], Prepared | None] = {}
+
+    def of(self, visit: Visit, done: float) -> Visit:
+        """The visit with what its provider is given; `done` is the share of all visits that are over."""
+        job = visit.job
+        key = (job.target.provider, job.artifact.path, job.workload)
+        if key not in self.known:
+            if job.target != CPU:
+                self.progress(f"placing {_point_label(job)}", done)
+            self.known[key] = placement.prepared(job, self.least_share).prepared
+        return msgspec.structs.replace(visit, job=msgspec.structs.replace(job, prepared=self.known[key]))
+
+
+def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, machine_id: str, progress: Progress) -> None:
+    """One pass for each point that has none, apart from all timed visits."""
+    passes = plan_operators(list(map(operator_visit, jobs)), store.load_operators(folder))
+    for index, visit in enumerate(passes):
+        progress(f"operators of {_point_label(visit.job)}", index / len(passes))
+        store.append_operators(folder, measure_operators(places.of(visit, index / len(passes)).job, machine_id))
+    threads = jobs[0].workload.threads
+    products = matmul_speed.to_measure(threads, store.load_kernels(folder))
+    for index, record in enumerate(matmul_speed.measure_kernels(products, threads, machine_id), 1):
+        progress("a matrix product in fp32 and in int8", index / len(products))
+        store.append_kernel(folder, record)
+
+
+def _new_name(out: Path) -> str:
+    now = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    names = chain([now], (f"{now}-{number}" for number in count(2)))
+    return next(name for name in names if not (out / name).exists())
+
+
+def _require_positive(option: str, given: Sequence[int]) -> None:
+    for value in given:
+        if not 1 <= value <= MOST:
+            raise UsageError(f"{option} has to be 1 to {MOST:,}.", f"Example: {option} 3")
+
+
+def _require_seconds(option: str, value: float, least: float) -> None:
+    if not least <= value <= LONGEST_S:  # neither is what is not a number
+        raise UsageError(f"{option} takes {least:g} to {LONGEST_S:,} seconds, not {value:g}.", f"Example: {option} 60")
+
+
+def _label(job: Job, number: int, rounds: int) -> str:
+    return f"round {number}/{rounds}: {_point_label(job)}"
+
+
+def _point_label(job: Job) -> str:
+    load = job.workload
+    length = load.past_tokens if load.phase == "decode" else load.tokens
+    on = "" if job.target == CPU else f" on {job.target.provider}"
+    at = f" at {units.counted(length, 'token')}" if length else ""
+    return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase}{at}"
+
+
+# --- points --------------------------------------------------------------------------------------------
+
+
+def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
+    """The points of one model; what it cannot be asked for, if others can, is a note."""
+    graph = counting.read(Path(artifact.path))
+    if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
+        refusals.require_no_library(graph, artifact.path)
+    taken = signature(artifact.inputs) if artifact.variant else signature_of_graph(graph)
+    phases, note = _phases(artifact, taken, ask.phase)
+    notes += [note] if note else []
+    jobs: dict[tuple[str, Workload], Job] = {}
+    found: Found | None = None
+    for phase in phases:
+        for length in ask.seq or (None,):
+            for batch in ask.batch or (None,):
+                inputs = _inputs(artifact, taken, Load(phase=phase, batch=batch, length=length), ask)
+                if artifact.variant is None:
+                    found = found or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
+                    inputs = inputs.refilled(taken, found.fills)
+                job = _job(artifact, graph, inputs, ask)
+                if artifact.variant is None:
+                    job = msgspec.structs.replace(job, seq=length, dims=ask.dims, fills=inputs.fills)
+                for target in ask.targets:  # two lengths may mean the same image
+                    jobs.setdefault((target.provider, job.workload), _on(job, target))
+    notes += [found.note] if found and found.note else []
+    files = _files(artifact, ask)
+    return [msgspec.structs.replace(job, files=files) for job in jobs.values()]
+
+
+def _on(job: Job, target: Target) -> Job:
+    """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
+    predicted = job.memory_predicted_bytes if target == CPU else None
+    return msgspec.structs.replace(job, target=target, memory_predicted_bytes=predicted)
+
+
+def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[list[Phase], str]:
+    """The phases that a model has of those asked for; and why one of them is missing that it might have had.
+
+    Raises:
+        UsageError: it is one step of decode, and prefill alone is asked for.
+    """
+    if taken.no_decode:
+        return (["prefill"] if wanted != "decode" else []), ""
+    if not taken.no_prefill:
+        return ["prefill", "decode"] if wanted == "both" else [wanted], ""
+    why = f"{artifact.name} {taken.no_prefill}."
+    if wanted == "prefill":
+        raise UsageError(why, "Ask for --phase decode.")
+    return ["decode"], f"{why} So there is no prefill." if wanted == "both" else ""
+
+
+def _inputs(artifact: Artifact, taken: Signature, load: Load, ask: Ask) -> Inputs:
+    """What a model is given at a load, if it can be run there."""
+    variant = artifact.variant
+    if variant is None:
+        return of_file(taken, load, dims=ask.dims, given=ask.files)
+    if load.length is None:
+        raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
+    require_no_sizing(artifact.name, ask.dims, ask.files)
+    return of_variant(taken, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length))
+
+
+def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
+    """The files that are measured, as they are now.
+
+    Raises:
+        RunError: the model is not the one that its record describes, so that its measurements would not be of it.
+    """
+    path = Path(artifact.path)
+    data = data_files(load(path))
+    files = tuple(map(store.state_of, (path, *data, *ask.files.values())))
+    for kind, digest, found in (
+        ("graph", artifact.sha256, store.sha256_of(path)),
+        ("weights", artifact.data_sha256, store.sha256_of_all(data)),
+    ):
+        if found != digest and (kind == "graph" or data):  # of no weights there is an empty file
+            what = f"{path} was changed after it was made: its {kind} have another digest than its record says."
+            raise RunError(what, "Make it again with --force.")
+    store.require_unchanged(files)
+    return files
+
+
+def _job(artifact: Artifact, graph: ModelProto, inputs: Inputs, ask: Ask) -> Job:
+    """A point on the first provider, with what is counted of it beforehand."""
+    variant, sizes = artifact.variant, inputs.sizes
+    counted = counting.count(graph, sizes.shapes, inputs.flags)
+    tokens = sizes.tokens or counted.attended or sizes.frames
+    workload = Workload(
+        phase=sizes.phase, batch=sizes.batch, tokens=tokens, past_tokens=sizes.past_tokens, threads=ask.threads
+    )
+    macs = None if counted.uncounted or counted.problems else counted.macs
+    if variant is not None:
+        case = Case(batch=sizes.batch, tokens=tokens or 0, past_tokens=sizes.past_tokens)
+        macs = family_of(variant).macs(variant, case, artifact.logits)
+    return Job(
+        artifact=artifact,
+        workload=workload,
+        target=ask.targets[0],
+        inputs=inputs.values,
+        stopping=ask.stopping,
+        timeout_s=ask.timeout_s,
+        compile=ask.compile,
+        macs=macs,
+        memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
+    )

@@ -1,0 +1,52 @@
+"""Values for inputs of unknown meaning: those with which a file from elsewhere gives a result."""
+
+from edgeprof import process
+from edgeprof.api.model_inputs import Inputs
+from edgeprof.errors import EdgeprofError
+from edgeprof.inputs import Signature
+from edgeprof.inputs.fills import ALTERNATIVES, kind_of_number
+from edgeprof.measure.trial_worker import TrialRequest, Tried
+from edgeprof.schema import Fill, Record
+
+
+class Found(Record, frozen=True, kw_only=True):
+    fills: dict[str, Fill]  # of the inputs of unknown meaning
+    note: str = ""  # why no values give a result
+
+
+def alternatives(taken: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
+    """Fills to try for the inputs of unknown meaning, the first by rule; a single empty one where there are none."""
+    given = {value.name for value in inputs.values if value.fill == "file"}
+    kinds = {
+        one.name: kind_of_number(one.spec.dtype)
+        for one in taken.inputs
+        if not one.known and one.name not in given and one.spec.kind == "tensor"
+    }
+    choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
+    tries = max(map(len, choices.values()), default=1)
+    return [{name: fills[index % len(fills)] for name, fills in choices.items()} for index in range(tries)]
+
+
+def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout_s: float | None) -> Found:
+    """Try values for the inputs whose meaning is not known, until the outputs are finite and not all the same.
+
+    Where the model does not run at all nothing is found, and the visit of the point tells why.
+
+    Args:
+        name: of the model, for the note.
+        inputs: at the size at which they are tried.
+    """
+    tried = alternatives(taken, inputs)
+    if len(tried) == 1:
+        return Found(fills={})
+    candidates = tuple(inputs.refilled(taken, fills).values for fills in tried)
+    try:
+        request = TrialRequest(model=model, candidates=candidates)
+        found = process.call("edgeprof.measure.trial_worker", request, Tried, timeout_s=timeout_s)
+    except EdgeprofError:  # it cannot be loaded, or crashes: so will the visit, which records it
+        return Found(fills={})
+    note = ""
+    if found.problem:
+        options = " ".join(f"--input {name}=FILE.npy" for name in tried[0])
+        note = f"{name}: {found.problem}, whatever values are tried. Give real ones: {options}"
+    return Found(fills=tried[found.chosen], note=note)

@@ -1,0 +1,120 @@
+"""`verify`: hold files against the values PyTorch gave, again, anywhere; needs no torch.
+
+A file from elsewhere has no such values: it is held against itself, run without onnxruntime's optimizations. So is an
+exported one at sizes that its reference values do not have.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgeprof.api.model_inputs import (
+    Inputs,
+    Sizing,
+    case_for,
+    of_file,
+    of_variant,
+    require_no_sizing,
+    signature_of_artifact,
+)
+from edgeprof.api.targets import any_model
+from edgeprof.api.trial_inputs import alternatives
+from edgeprof.errors import VerificationError
+from edgeprof.inputs import Load, Signature, tensors
+from edgeprof.process import Progress, part, silent
+from edgeprof.schema import Artifact, InputValue, Phase
+from edgeprof.stages import onnx_reference
+from edgeprof.stages import verify as verify_stage
+from edgeprof.store import MODELS, REFERENCE_FILE, sha256_of
+
+LENGTH = 16
+"""Tokens at which a file is run where none are asked for."""
+
+ITSELF = "itself without onnxruntime's optimizations"
+
+
+def verify(
+    targets: Sequence[str] = (),
+    *,
+    seq: Sequence[int] = (),
+    batch: Sequence[int] = (),
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    models: Path = MODELS,
+    progress: Progress = silent,
+) -> list[Artifact]:
+    """Check that files are the exported ones and compute what PyTorch computed, with the onnxruntime that is here.
+
+    A file from elsewhere, and any file at sizes that are asked for, is compared with itself, run without onnxruntime's
+    optimizations: no values of PyTorch are there for it.
+
+    Args:
+        targets: names below `models`, artifact folders, or .onnx files; none means all that is exported.
+        seq, batch, dims, inputs: sizes and values, as in `profile`.
+        models: the folder that `export` filled.
+        progress: called with what is being done.
+
+    Returns:
+        The artifacts, with the checks made just now.
+
+    Raises:
+        UsageError: no such model, or one that cannot be run at these sizes.
+        VerificationError: a file was changed, or an output differs.
+    """
+    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dims or {}), files=dict(inputs or {}))
+    artifacts = any_model(targets, models)
+    checked = []
+    for index, artifact in enumerate(artifacts):
+        step = part(progress, f"{artifact.name} {artifact.precision}", index, len(artifacts))
+        step("reading", 0.0)
+        if artifact.key and not sizing:
+            _require_unchanged(artifact)
+            checked.append(verify_stage.verify(artifact, step))
+        else:
+            checked.append(_with_itself(artifact, sizing, step))
+    return checked
+
+
+def _require_unchanged(artifact: Artifact) -> None:
+    path = Path(artifact.path)
+    for file, digest in ((path, artifact.sha256), (path.with_name(path.name + ".data"), artifact.data_sha256)):
+        if digest and sha256_of(file) != digest:
+            raise VerificationError(f"{file} is not the file that was exported.", "Export it again with --force.")
+
+
+def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Artifact:
+    taken = signature_of_artifact(artifact)
+    phase: Phase = "decode" if taken.step_only else "prefill"
+    told = sizing.dims or sizing.files or not taken.sized_by_length
+    runs = [
+        _inputs(artifact, taken, Load(phase=phase, batch=batch, length=length), sizing)
+        for length in sizing.seq or (None if told else LENGTH,)
+        for batch in sizing.batch or (None,)
+    ]
+    candidates = [
+        onnx_reference.Candidate(run.case, {value.name: tensors.make_array(value) for value in values})
+        for run in runs
+        for values in ([run.values] if artifact.variant else _refilled(taken, run))
+    ]
+    advice = "Run it without optimizations, and report it to onnxruntime."
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
+        reference = Path(scratch) / REFERENCE_FILE
+        onnx_reference.record(artifact, candidates, reference, progress, optimized=False)
+        checks = verify_stage.compare_with(artifact, reference, ITSELF, advice, progress)
+    return msgspec.structs.replace(artifact, checks=checks)
+
+
+def _refilled(taken: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:
+    return [run.refilled(taken, fills).values for fills in alternatives(taken, run)]
+
+
+def _inputs(artifact: Artifact, taken: Signature, load: Load, sizing: Sizing) -> Inputs:
+    variant = artifact.variant
+    if variant is None:
+        return of_file(taken, load, dims=sizing.dims, given=sizing.files)
+    require_no_sizing(artifact.name, sizing.dims, sizing.files)
+    return of_variant(
+        taken, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length or LENGTH)
+    )

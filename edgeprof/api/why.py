@@ -1,0 +1,173 @@
+"""`why`: two files measured in turn, and what makes one of them faster than the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgeprof import store
+from edgeprof.analysis import why as analysis
+from edgeprof.api.model_inputs import PhaseChoice, signature_of_artifact
+from edgeprof.api.profile import profile
+from edgeprof.api.runs import Run, load_run
+from edgeprof.api.targets import any_model, name_of, one_model, renamed, split
+from edgeprof.errors import RunError, UnknownName, UsageError
+from edgeprof.families import family_of
+from edgeprof.process import Progress, silent
+from edgeprof.schema import Artifact, Side, Why
+from edgeprof.text import joined
+
+LENGTHS = (16, 64, 128, 256, 512)
+ROUNDS, RUNS, MIN_TIME_S, TIMEOUT_S = 3, 5, 0.5, 300.0
+
+
+def why(
+    a: str,
+    b: str,
+    *,
+    seq: Sequence[int] = (),
+    phase: PhaseChoice = "both",
+    batch: Sequence[int] = (),
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Path] | None = None,
+    threads: int | None = None,
+    rounds: int = ROUNDS,
+    runs: int = RUNS,
+    min_time_s: float = MIN_TIME_S,
+    timeout_s: float = TIMEOUT_S,
+    name: str | None = None,
+    run: str | Path | None = None,
+    models: Path = store.MODELS,
+    out: Path = store.REPORTS,
+    progress: Progress = silent,
+) -> list[Why]:
+    """Tell why B is faster than A, or is not; both are visited in turn, each in its own process.
+
+    Args:
+        a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
+        seq: token lengths; none means a few, as far as both models take them.
+        phase, batch, dims, inputs, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
+        name: of the run that is made or taken up again; none means one made of the names of A and B.
+        run: measure nothing, and use a run that has both; A and B are names in it.
+        models, out: folders to read artifacts from and to write the run into.
+        progress: called with what is being done.
+
+    Returns:
+        A comparison for each provider, batch and number of threads in which both were measured: one, but for
+        runs that have several.
+
+    Raises:
+        UsageError: no such model, or one that needs a precision; raised before anything is measured.
+        UnknownName: there is no such run, or it has no such model.
+        RunError: there is no length at which both were measured.
+    """
+    if run is not None:
+        found = load_run(run, out=out)
+        first, second = (_side(target, found) for target in (a, b))
+        _require_two(first, second)
+    else:
+        artifacts = _two(a, b, models)
+        first, second = (Side(variant=artifact.name, precision=artifact.precision) for artifact in artifacts)
+        found = profile(
+            list(map(_where, artifacts)),
+            seq=seq or (() if dims or inputs else _lengths(artifacts, phase)),
+            batch=batch,
+            phase=phase,
+            dims=dims,
+            inputs=inputs,
+            threads=threads,
+            rounds=rounds,
+            runs=runs,
+            min_time_s=min_time_s,
+            timeout_s=timeout_s,
+            ops=True,
+            name=_name(first, second) if name is None else name,
+            models=models,
+            out=out,
+            progress=progress,
+        )
+    compared = analysis.why(first, second, found.points, found.operators, found.machine, found.kernels)
+    if not compared:
+        errors = [
+            point.error for point in found.failed if (point.variant, point.precision) in map(_pair, (first, second))
+        ]
+        raise RunError(
+            f"Run '{Path(found.folder).name}' has no length at which both were measured.",
+            errors[-1] if errors else _measured_apart(found, first, second),
+        )
+    return compared
+
+
+def _pair(side: Side) -> tuple[str, str]:
+    return side.variant, side.precision
+
+
+def _require_two(first: object, second: object) -> None:
+    if first == second:
+        raise UsageError("A and B are the same.", "Name two models, or two precisions of one: gpt2:fp32 gpt2:int8.")
+
+
+# --- a run that is made --------------------------------------------------------------------------------
+
+
+def _two(a: str, b: str, models: Path) -> list[Artifact]:
+    """What is meant by A and B, under the names that they get in one run."""
+    meant = [one_model(target, models) for target in (a, b)]
+    _require_two(*(artifact.path for artifact in meant))
+    named = {artifact.path: artifact for artifact in renamed(any_model(list(map(_where, meant)), models))}
+    return [named[artifact.path] for artifact in meant]
+
+
+def _where(artifact: Artifact) -> str:
+    """A target that means this one file and no other precision of it."""
+    file = Path(artifact.path)
+    return str(file if artifact.weights == "file" and not artifact.key else file.parent)
+
+
+def _name(first: Side, second: Side) -> str:
+    """The same for the same two, so that a run is taken up again."""
+    a, b = f"{first.variant}-{first.precision}", f"{second.variant}-{second.precision}"
+    b = second.precision if first.variant == second.variant else b
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"why-{a}-{b}")
+
+
+def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ...]:
+    """A few lengths, as far as both take them; none where a file fixes its own."""
+    variants = [artifact.variant for artifact in artifacts if artifact.variant is not None]
+    for variant in variants:
+        only = family_of(variant).fixed_tokens(variant)
+        if only is not None:
+            return (only,)
+    taken = [signature_of_artifact(artifact) for artifact in artifacts]
+    if not variants and not all(one.sized_by_length for one in taken):
+        return ()
+    decoding = phase != "prefill" and not all(one.no_decode for one in taken)
+    limits = [*(variant.max_tokens for variant in variants), *(one.room for one in taken)]
+    most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
+    return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
+
+
+def _measured_apart(found: Run, *sides: Side) -> str:
+    """At which lengths each was measured; how to have one in common."""
+    told = []
+    for side in sides:
+        points = [point for point in found.points if (point.variant, point.precision) == _pair(side)]
+        lengths = dict.fromkeys(f"{point.length:,}" if point.length else "unknown" for point in points)
+        told.append(f"{side.variant} {side.precision} at {joined([*lengths]) or 'none'}")
+    return f"Tokens: {joined(told)}. Ask for lengths that both take, or compare files that have one in common."
+
+
+# --- a run that was made -------------------------------------------------------------------------------
+
+
+def _side(target: str, found: Run) -> Side:
+    known = list(dict.fromkeys(Side(variant=point.variant, precision=point.precision) for point in found.points))
+    variant, precision = (name_of(Path(target)), "") if target.endswith(".onnx") else split(target)
+    match = [side for side in known if side.variant == variant and precision in ("", side.precision)]
+    names = [f"{side.variant}:{side.precision}" for side in match or known]
+    if not match:
+        raise UnknownName("model in this run", target, names)
+    if len(match) > 1:
+        raise UsageError(f"This run has {target} in several precisions.", f"Name one of them: {', '.join(names)}.")
+    return match[0]

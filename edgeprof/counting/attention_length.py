@@ -1,0 +1,73 @@
+"""How many positions attention runs over: queries of a fused operator, or rows of scores before a Softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from edgeprof.counting.contrib_shapes import MS, UNFIT
+from edgeprof.counting.macs import ATTENTION, PRODUCTS, NotCountable
+
+if TYPE_CHECKING:
+    from edgeprof.counting.flatten import Flat, Node
+    from edgeprof.counting.tensors import Tensor
+    from edgeprof.counting.weights import Weights
+
+SOFTMAX = {"Softmax", MS + "BiasSoftmax", MS + "QLinearSoftmax"}
+BETWEEN = {
+    *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Identity", "Max", "Mul", "QuantizeLinear", "Reshape", "Sub"),
+    *("Tanh", "Where", MS + "QLinearAdd", MS + "QLinearMul", MS + "DequantizeLinear", MS + "QuantizeLinear"),
+}
+"""What stands between the product of queries and keys and its Softmax: a scale, a mask, a bias, a cap."""
+
+
+def queries(graph: Flat, tensors: Mapping[str, Tensor], weights: Weights) -> int | None:
+    """Query positions of the attention with most MACs; None where there is none, or its size is not known."""
+    makers: dict[str, Node] = {}
+    found: list[tuple[int, int]] = []
+    for node in graph.node:
+        makers.update(dict.fromkeys(node.output, node))
+        if node.operator in ATTENTION:
+            found += _fused(node, tensors)
+        elif node.operator in SOFTMAX:
+            found += _written_out(node, makers, tensors, weights)
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _fused(node: Node, tensors: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    try:
+        heads = ATTENTION[node.operator]([tensors.get(name) for name in node.input], node.attributes)
+    except (NotCountable, *UNFIT):
+        return []
+    return [(heads.macs, heads.queries)]
+
+
+def _written_out(
+    node: Node, makers: Mapping[str, Node], tensors: Mapping[str, Tensor], weights: Weights
+) -> list[tuple[int, int]]:
+    """The rows of scores, if the Softmax of a product of two activations is taken along its last axis."""
+    scores = tensors.get(node.input[0])
+    product = _product(node.input[0], makers, weights)
+    if product is None or scores is None or not scores.shape or len(scores.shape) < 2:
+        return []
+    if node.attributes.get("axis", -1) not in (-1, len(scores.shape) - 1):
+        return []
+    operand = tensors.get(product.input[0])
+    size = operand.shape[-1] if operand is not None and operand.shape else 1
+    return [(2 * scores.size * size, scores.shape[-2])]
+
+
+def _product(name: str, makers: Mapping[str, Node], weights: Weights) -> Node | None:
+    """The product of two activations that a tensor is an elementwise function of."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        at = waiting.pop()
+        node = makers.get(at)
+        if node is None or at in seen:
+            continue
+        seen.add(at)
+        if node.operator in PRODUCTS and not weights.operands(node):
+            return node
+        if node.operator in BETWEEN:
+            waiting += reversed(node.input)
+    return None

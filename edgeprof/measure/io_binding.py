@@ -1,0 +1,206 @@
+"""Inputs and outputs where a run finds them: made beforehand, in the device's own memory where it has one.
+
+Strings, sequences and optional values cannot be bound (onnxruntime 1.32). A graph that takes one of them is given its
+inputs anew in every run, as `InferenceSession.run` does it, and its outputs are copied: no device of such a graph is
+known.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.inputs import tensors
+from edgeprof.measure import ort_values, sampling
+from edgeprof.schema import CPU, InputValue, Target
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, IOBinding, OrtMemoryInfo, OrtValue
+
+HOST = "Cpu"
+"""onnxruntime's name for memory of the host."""
+
+BUILT_IN = {"Cuda": "cuda", "DML": "dml", "Cann": "cann"}
+"""Memory of providers that are part of onnxruntime: its name, and the word by which it is asked for."""
+
+
+class Binding:
+    """What a session's runs read and write.
+
+    On the CPU provider outputs are allocated by the first run, and written again by all that follow. A device that
+    has memory of its own gets its inputs before the first run and its outputs after it, so that nothing crosses over.
+    """
+
+    def __init__(
+        self,
+        session: "InferenceSession",
+        target: Target,
+        inputs: Sequence[InputValue],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`given`: arrays by name that take the place of values to be made."""
+        self.session = session
+        self.target = target
+        self.bound: IOBinding = session.io_binding()
+        self.inputs: dict[str, OrtValue] = {}
+        self.fed: dict[str, Any] = {}
+        self.left: list[Any] = []  # outputs of the last run, where they are not bound
+        kinds = {value.name: value.type for value in session.get_inputs()}
+        for value in inputs:
+            made = given[value.name] if given and value.name in given else tensors.make(value)
+            if ort_values.bindable(kinds.get(value.name, "")):
+                self._bind_input(value.name, made)
+            else:
+                self.fed[value.name] = made
+        self.bind_outputs()
+
+    def _bind_input(self, name: str, made: Any) -> None:
+        value = ort_values.from_array(made)
+        if place := _places(self.session, self.target, "input").get(name):
+            value = self._moved(value, place)
+        self.bound.bind_ortvalue_input(name, value)
+        self.inputs[name] = value
+
+    def bind_outputs(self) -> None:
+        """Let the next run allocate them, in memory of the host."""
+        for output in self.session.get_outputs():
+            self.bound.bind_output(output.name)
+
+    def settle(self, in_place: bool = False) -> None:
+        """After a first run: give outputs the memory in which the runs to come write them.
+
+        Args:
+            in_place: a KV cache of fixed size is written where it was read.
+        """
+        places = _places(self.session, self.target, "output")
+        if self.fed or not (places or in_place):
+            return
+        made = self.bound.get_outputs()
+        for output, value in zip(self.session.get_outputs(), made, strict=True):
+            cache = self._cache_of(output.name) if in_place else None
+            if cache is not None and cache.shape() == value.shape():
+                self.bound.bind_ortvalue_output(output.name, cache)
+            elif place := places.get(output.name):
+                self.bound.bind_ortvalue_output(output.name, self._empty(value, place))
+
+    def run(self) -> None:
+        self._run_once()()
+
+    def _run_once(self) -> sampling.Run:
+        if not self.fed:
+            return partial(self.session.run_with_iobinding, self.bound)  # nothing of ours in the timed loop
+        feeds = {**self.inputs, **self.fed}
+
+        def feed() -> None:
+            self.left = self.session.run(None, feeds)
+
+        return feed
+
+    def outputs(self) -> dict[str, Any]:
+        """What the last run left, by name, on the host: an array, a list for a sequence, or a dict for a map."""
+        made = self.left if self.fed else self._copied()
+        return dict(zip([output.name for output in self.session.get_outputs()], made, strict=True))
+
+    def _copied(self) -> list[Any]:
+        values = self.bound.get_outputs()
+        copied: list[Any]
+        if all(map(ort_values.copied_by_binding, values)):
+            copied = self.bound.copy_outputs_to_cpu()
+        elif all(value.is_tensor() for value in values):
+            copied = [ort_values.to_array(value) for value in values]
+        else:  # sequences and maps, perhaps of strings: `run` alone hands them over
+            copied = self.session.run(None, self.inputs)
+        return copied
+
+    def wait(self) -> None:
+        """Until the device is done with the last run."""
+        if self.target.asynchronous and not self.fed:
+            self._fence()()
+
+    def runner(self) -> sampling.Run:
+        """One run that has ended when it returns: a device that works on its own is waited for."""
+        run = self._run_once()
+        if not self.target.asynchronous or self.fed:
+            return run
+        wait = self._fence()
+
+        def run_and_wait() -> None:
+            run()
+            wait()
+
+        return run_and_wait
+
+    def _fence(self) -> Callable[[], None]:
+        """Waits until the device is done.
+
+        Some providers only hand over work in `synchronize_outputs`. A device works through its queue in order, so that
+        one number that is fetched through it arrives after everything before.
+        """
+        place = next(iter(_places(self.session, self.target, "output").values()), None)
+        if place is None or not self.target.library:
+            synchronize: Callable[[], None] = self.bound.synchronize_outputs
+            return synchronize
+        import numpy as np
+        from onnxruntime import OrtValue, copy_tensors
+
+        here = OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32))
+        there = self._moved(here, place)
+
+        def wait() -> None:
+            self.bound.synchronize_outputs()
+            copy_tensors([there], [here])
+
+        return wait
+
+    def warm_up(self, until: Callable[[sampling.Run], int] = sampling.warm_up) -> tuple[sampling.Run, int]:
+        """Find how to run from the second time on, and run so until steady; the way, and the number of runs.
+
+        onnxruntime writes into the outputs that the run before left in the binding, and so allocates none. Where their
+        shape depends on chance (sampling) it refuses to, and of a sequence it keeps what earlier runs put in (1.32);
+        then they are let go before each run, and allocated anew.
+        """
+        run = self.runner()
+
+        def run_anew() -> None:
+            self.bind_outputs()
+            run()
+
+        if not self.fed and not all(output.type.startswith("tensor(") for output in self.session.get_outputs()):
+            return run_anew, until(run_anew)
+        try:
+            return run, until(run)
+        except RuntimeError:
+            return run_anew, until(run_anew)
+
+    def _cache_of(self, present: str) -> "OrtValue | None":
+        """The input that holds the cache which an output extends: "present.0.key" is of "past_key_values.0.key"."""
+        if not present.startswith("present"):
+            return None
+        names = (present.replace("present", past, 1) for past in ("past_key_values", "past"))
+        return next((self.inputs[name] for name in names if name in self.inputs), None)
+
+    def _moved(self, value: "OrtValue", place: "OrtMemoryInfo") -> "OrtValue":
+        from onnxruntime import OrtValue, copy_tensors
+
+        if not self.target.library:
+            return OrtValue.ortvalue_from_numpy(value.numpy(), BUILT_IN[place.name], place.device_id)
+        moved = self._empty(value, place)
+        copy_tensors([value], [moved])
+        return moved
+
+    def _empty(self, like: "OrtValue", place: "OrtMemoryInfo") -> "OrtValue":
+        from onnxruntime import OrtValue
+
+        where: dict[str, Any] = {"memory_info": place}
+        if not self.target.library:
+            where = {"device_type": BUILT_IN[place.name], "device_id": place.device_id}
+        return OrtValue.ortvalue_from_shape_and_type(like.shape(), like.element_type(), **where)
+
+
+def _places(session: "InferenceSession", target: Target, of: str) -> "dict[str, OrtMemoryInfo]":
+    """Memory of the device in which a session takes its inputs or leaves its outputs, by name; none of the host's."""
+    tell: Any = getattr(session, f"get_{of}_memory_infos", None)  # since onnxruntime 1.23
+    if target.runtime_name == CPU.runtime_name or tell is None:
+        return {}
+    values = session.get_inputs() if of == "input" else session.get_outputs()
+    infos = {value.name: info for value, info in zip(values, tell(), strict=True) if info.name != HOST}
+    return {name: info for name, info in infos.items() if target.library or info.name in BUILT_IN}

@@ -1,0 +1,183 @@
+"""The worker that times operators: one model at one workload (`python -m edgeprof.measure.operator_worker`).
+
+It is a measuring child with onnxruntime's profiler switched on, which slows every node a little: no time of it is a
+measurement of the model. Afterwards the profiler is stopped, and the same session runs on without it, so that one can
+see how much of a run the operators explain.
+"""
+
+import gc
+import importlib
+import re
+import statistics
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.measure import sampling
+from edgeprof.measure.io_binding import Binding
+from edgeprof.measure.latency_worker import refuse_company
+from edgeprof.process import Progress, serve
+from edgeprof.providers import refusals
+from edgeprof.providers.session import open_request
+from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
+from edgeprof.store import require_unchanged
+
+# The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
+STOPPING = StoppingRule(min_runs=20, min_time_s=0.0, max_time_s=10.0)
+WARM_UP = StoppingRule(min_runs=10, min_time_s=0.0, max_time_s=3.0)
+
+NODE_END = "_kernel_time"
+RUN_END = "model_run"
+CONTROL_FLOW = ("If", "Loop", "Scan")  # their time is that of the nodes inside, which have events of their own
+MATRIX = re.compile("MatMul|Gemm")
+
+Dims = dict[str, Any]
+"""One tensor: {"float": [1, 128, 768]}."""
+
+
+class Args(msgspec.Struct):
+    op_name: str = ""
+    provider: str = ""
+    input_type_shape: list[Dims] = []
+    output_type_shape: list[Dims] = []
+    parameter_size: int = 0  # bytes of constants among the inputs
+
+
+class Event(msgspec.Struct):
+    """One line of onnxruntime's profile; `dur` in microseconds."""
+
+    cat: str
+    name: str
+    dur: int = 0
+    args: Args = msgspec.field(default_factory=Args)
+
+
+def profile(request: Request, _progress: Progress) -> OperatorReading:
+    """Load, warm up, run with the profiler, run without it.
+
+    Raises:
+        ModelFileError, UsageError, EdgeprofError: as the measuring child.
+    """
+    importlib.import_module("onnxruntime")
+    refuse_company()
+    gc.collect()
+    gc.disable()
+    require_unchanged(request.files)
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        session = open_request(request, profile=str(Path(folder) / "run"))
+        try:
+            binding = Binding(session, request.target, request.inputs)
+            binding.run()
+            binding.settle(request.in_place)
+            run, _ = binding.warm_up(lambda run: len(sampling.time_runs(run, WARM_UP)))
+            profiled_s = sampling.time_runs(run, request.stopping)
+            file = Path(session.end_profiling())
+            latencies_s = sampling.time_runs(run, request.stopping)
+        except (EdgeprofError, MemoryError):
+            raise
+        except Exception as problem:  # onnxruntime's errors share no base class
+            raise refusals.not_run(request.model, request.target, problem) from problem
+        runs = last_runs(file.read_bytes(), len(profiled_s))
+    require_unchanged(request.files)
+    refuse_company()
+    return OperatorReading(
+        operators=operator_times(runs),
+        matrices=matrix_times(runs),
+        profiled_latencies_s=profiled_s,
+        latencies_s=latencies_s,
+    )
+
+
+def last_runs(data: bytes, count: int) -> list[list[Event]]:
+    """The nodes of each of the last runs in a profile; those before were warm-up.
+
+    Raises:
+        EdgeprofError: the profile holds fewer runs: the runtime writes a limited number of events.
+    """
+    try:
+        events = msgspec.json.Decoder(list[Event], strict=False).decode(data)
+    except msgspec.MsgspecError as problem:
+        raise EdgeprofError(f"onnxruntime's profile cannot be read: {problem}.") from problem
+    runs = list(_runs(events))
+    if len(runs) < count or not all(runs[-count:]):
+        raise EdgeprofError("onnxruntime's profile does not hold all runs.", "Profile a smaller model.")
+    return runs[-count:]
+
+
+def _runs(events: Iterable[Event]) -> Iterator[list[Event]]:
+    nodes: list[Event] = []
+    for event in events:
+        if event.cat == "Node" and event.name.endswith(NODE_END) and event.args.op_name not in CONTROL_FLOW:
+            nodes.append(event)
+        elif event.name == RUN_END:
+            yield nodes
+            nodes = []
+
+
+# --- sums ----------------------------------------------------------------------------------------------
+
+
+def operator_times(runs: Sequence[Sequence[Event]]) -> tuple[OperatorTime, ...]:
+    """By operator type, the longest time first."""
+    kinds: dict[str, list[list[int]]] = {}
+    for number, run in enumerate(runs):
+        for event in run:
+            kinds.setdefault(event.args.op_name, [[] for _ in runs])[number].append(event.dur)
+    times = [OperatorTime(operator=name, nodes=_nodes(seen), time_s=_median_s(seen)) for name, seen in kinds.items()]
+    return tuple(sorted(times, key=lambda time: -time.time_s))
+
+
+def matrix_times(runs: Sequence[Sequence[Event]]) -> tuple[MatrixTime, ...]:
+    """Matrix products by operator and shape, the longest time first."""
+    kinds: dict[tuple[Any, ...], list[list[int]]] = {}
+    for number, run in enumerate(runs):
+        for event in run:
+            shape = _shape(event.args) if MATRIX.search(event.args.op_name) else None
+            if shape:
+                kinds.setdefault((event.args.op_name, *shape), [[] for _ in runs])[number].append(event.dur)
+    fields = ("operator", "dtype", "inner", "columns", "second")
+    times = [
+        MatrixTime(**dict(zip(fields, kind, strict=True)), nodes=_nodes(seen), time_s=_median_s(seen))
+        for kind, seen in kinds.items()
+    ]
+    return tuple(sorted(times, key=lambda time: -time.time_s))
+
+
+def _nodes(seen: Sequence[Sequence[int]]) -> int:
+    return round(statistics.median(map(len, seen)))
+
+
+def _median_s(seen: Sequence[Sequence[int]]) -> float:
+    return statistics.median(map(sum, seen)) / 1e6
+
+
+def _shape(args: Args) -> tuple[str, int, int, str] | None:
+    """Type and columns of the first factor, columns of the result, and what the second factor is.
+
+    A constant factor that was packed at load is no longer among the inputs.
+    """
+    first, result = (_tensor(tensors, 0) for tensors in (args.input_type_shape, args.output_type_shape))
+    if not first or not result or not first[1] or not result[1]:
+        return None
+    second = _tensor(args.input_type_shape, 1)
+    inner, columns = first[1][-1], result[1][-1]
+    elements = inner * columns
+    if second is None or len(second[1]) < 2 or args.parameter_size >= elements / 2:
+        what = "constant"  # at four bits a parameter takes half a byte
+    else:
+        what = "computed" if len(second[1]) == 2 else "activation"
+    return first[0], inner, columns, what
+
+
+def _tensor(tensors: Sequence[Dims], at: int) -> tuple[str, list[int]] | None:
+    if at >= len(tensors):
+        return None
+    return next(((kind, dims) for kind, dims in tensors[at].items() if isinstance(dims, list)), None)
+
+
+if __name__ == "__main__":
+    serve(profile, Request)

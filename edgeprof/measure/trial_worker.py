@@ -1,0 +1,66 @@
+"""Which made-up values give a result: a run with each, in one process (`python -m edgeprof.measure.trial_worker`)."""
+
+from typing import TYPE_CHECKING, Any
+
+from edgeprof.measure.io_binding import Binding
+from edgeprof.process import Progress, serve
+from edgeprof.providers import ort_messages
+from edgeprof.providers.session import open_session
+from edgeprof.schema import CPU, InputValue, Record
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class TrialRequest(Record, frozen=True, kw_only=True):
+    model: str
+    candidates: tuple[tuple[InputValue, ...], ...]  # of all inputs; the first that gives a result is taken
+
+
+class Tried(Record, frozen=True, kw_only=True):
+    chosen: int  # index of a candidate; 0 where none gives a result
+    problem: str = ""  # what is wrong with the result of the first one, where none is better
+
+
+def run(request: TrialRequest, _progress: Progress) -> Tried:
+    session = open_session(request.model)
+    problems = []
+    for index, values in enumerate(request.candidates):
+        problem = _problem(session, values)
+        if not problem:
+            return Tried(chosen=index)
+        problems.append(problem)
+    return Tried(chosen=0, problem=problems[0])
+
+
+def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str:
+    """What keeps a result from meaning something; "" where nothing does."""
+    try:
+        binding = Binding(session, CPU, values)
+        binding.run()
+        outputs = list(binding.outputs().values())
+    except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class, and the visit will tell)
+        return ort_messages.reason(problem)
+    return judged(outputs)
+
+
+def judged(outputs: list[Any]) -> str:
+    """ "" where all numbers are finite and some differ from each other.
+
+    >>> import numpy as np
+    >>> judged([np.array([1.0, 2.0])]), judged([np.array([1.0, np.nan])]), judged([np.zeros(3)])
+    ('', 'outputs are not finite', 'outputs are all the same number')
+    """
+    import numpy as np
+
+    arrays = [array for array in outputs if isinstance(array, np.ndarray) and array.dtype.kind in "fc"]
+    if not all(np.isfinite(array).all() for array in arrays):
+        return "outputs are not finite"
+    several = [array for array in arrays if array.size > 1]
+    if several and all((array == array.flat[0]).all() for array in several):
+        return "outputs are all the same number"
+    return ""
+
+
+if __name__ == "__main__":
+    serve(run, TrialRequest)

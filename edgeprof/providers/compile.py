@@ -1,0 +1,120 @@
+"""Graphs compiled for a device beforehand, and kept: onnxruntime's EPContext models.
+
+What a provider compiles at every load is written into a file once, in a child process; sessions load that file instead.
+Run as a module, this file is that process.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgeprof import process, store
+from edgeprof.errors import ChildError, EdgeprofError
+from edgeprof.process import ChildTimeout, Progress
+from edgeprof.providers import installed_packages, ort_messages
+from edgeprof.providers.session import session_options, source
+from edgeprof.schema import Record, Target, decode, encode_pretty
+
+if TYPE_CHECKING:
+    import onnx
+
+CONTEXT = "EPContext"
+
+
+class CompileRequest(Record, frozen=True, kw_only=True):
+    model: str
+    weights_folder: str
+    target: Target
+    folder: str  # receives the file, and those of the provider beside it
+
+
+class Compiled(Record, frozen=True, kw_only=True):
+    """A compiled graph: what a session loads."""
+
+    path: str
+    compile_s: float
+    nbytes: int  # of the file and what lies beside it
+    contexts: int  # parts of the graph that are compiled
+
+
+def compiled(model: Path, weights_folder: str, target: Target, timeout_s: float | None = None) -> Compiled:
+    """The graph as the provider has compiled it; made once for these files, this provider and this onnxruntime.
+
+    Args:
+        weights_folder: where the data files lie that the model refers to; "" for beside it.
+
+    Raises:
+        EdgeprofError: the provider compiles nothing of it, has no way to keep what it compiles, or crashed.
+        ChildTimeout: it ran out of time.
+    """
+    folder = store.cache_folder() / "compiled" / _key(model, weights_folder, target)
+    record = folder / "compiled.json"
+    if record.is_file():
+        return decode(store.read_bytes(record), Compiled, str(record))
+    with store.folder_in_progress(folder) as partial:
+        request = CompileRequest(model=str(model), weights_folder=weights_folder, target=target, folder=str(partial))
+        made = _ask(request, timeout_s)
+        final = msgspec.structs.replace(made, path=str(folder / Path(made.path).name))
+        store.write_atomic(partial / record.name, encode_pretty(final))
+    return final
+
+
+def _ask(request: CompileRequest, timeout_s: float | None) -> Compiled:
+    try:
+        return process.call("edgeprof.providers.compile", request, Compiled, timeout_s=timeout_s)
+    except ChildTimeout:
+        raise
+    except ChildError as problem:  # a provider that has no way to compile beforehand may abort
+        what = f"{request.target.provider} cannot compile this graph beforehand: {problem.what}"
+        raise EdgeprofError(what, "Leave out --compile.") from problem
+
+
+def _key(model: Path, weights_folder: str, target: Target) -> str:
+    """Of all that decides what is compiled. Data files go by size and time: they are large."""
+    beside = Path(weights_folder) if weights_folder else model.parent
+    data = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(beside.glob("*.data"))]
+    return store.content_key(store.sha256_of(model), data, target, installed_packages.installed())[:32]
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def run(request: CompileRequest, _progress: Progress) -> Compiled:
+    import onnx
+    import onnxruntime
+
+    moment, file = ort_messages.mark(), Path(request.folder) / "compiled.onnx"
+    options = session_options(request.target, 0, request.weights_folder)
+    started = time.perf_counter()
+    try:
+        compiler = onnxruntime.ModelCompiler(
+            options, source(request.model, request.weights_folder), embed_compiled_data_into_model=False
+        )
+        compiler.compile_to_file(str(file))
+    except Exception as problem:  # onnxruntime's errors share no base class
+        reason = ort_messages.reason(problem, ort_messages.since(moment))
+        raise EdgeprofError(
+            f"{request.target.provider} cannot compile this graph: {reason}.",
+            "Leave out --compile.",
+        ) from problem
+    seconds = time.perf_counter() - started
+    contexts = _contexts(onnx.load(file, load_external_data=False)) if file.is_file() else 0
+    if not contexts:
+        raise EdgeprofError(
+            f"{request.target.provider} compiled no part of this graph.",
+            "It compiles nothing beforehand, or took nothing of the graph: leave out --compile.",
+        )
+    nbytes = sum(one.stat().st_size for one in file.parent.iterdir())
+    return Compiled(path=str(file), compile_s=seconds, nbytes=nbytes, contexts=contexts)
+
+
+def _contexts(model: onnx.ModelProto) -> int:
+    return sum(node.op_type == CONTEXT for node in model.graph.node)
+
+
+if __name__ == "__main__":
+    process.serve(run, CompileRequest)

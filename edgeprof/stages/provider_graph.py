@@ -1,0 +1,160 @@
+"""A graph as one provider takes it: without operators that it lacks and, where it needs that, for one shape alone.
+
+The copy holds no weights: it refers to the data file of the artifact it was made from. An artifact that suits a
+provider as it is, is not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprof import counting, store
+from edgeprof.counting.file_errors import opening
+from edgeprof.errors import EdgeprofError, ModelFileError, UsageError, said
+from edgeprof.schema import Artifact, Record, Target, TensorSpec
+from edgeprof.stages import attention, graph, static_shapes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+VERSION = 7  # of what is done here: grows with every change of it
+
+
+class Tailored(Record, frozen=True, kw_only=True):
+    path: str
+    weights_folder: str = ""  # where the data file lies that it refers to, if not beside `path`
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
+    static: bool = False
+
+
+def tailored(
+    artifact: Artifact,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
+    switches: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Tailored:
+    """The graph for a provider; made once.
+
+    Args:
+        shapes: of all inputs, in a run with a cache that grows; used where the target takes static shapes only.
+        folder: receives the copy, under a name that says what went into it.
+        switches: what inputs hold that choose between branches ("use_cache_branch"); used with static shapes only.
+
+    Raises:
+        UsageError: the graph cannot be made static at this shape.
+        EdgeprofError: an operator that the provider lacks cannot be written out.
+    """
+    model = _read(artifact)
+    lacking = _lacking(model, target)
+    if not target.static and not lacking:
+        return Tailored(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
+    sizes = sorted(shapes.items()) if target.static else []
+    chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
+    key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
+    file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, Path(artifact.path).parent)
+    if file.is_file():
+        model = graph.load(file)
+    else:
+        _adapt(model, target, shapes, switches)
+        _refer_to(model, Path(artifact.path).parent, weights)
+        store.write_atomic(file, graph.serialized(model))
+    return Tailored(
+        path=str(file),
+        weights_folder=str(weights) if _external(model) else "",
+        inputs=graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers]),
+        outputs=graph.specs(list(model.graph.outputs)),
+        written_out=lacking,
+        static=target.static,
+    )
+
+
+def _external(model: ir.Model) -> list[ir.Value]:
+    """Weights that lie in a data file: a model that holds its own is loaded by its path, and not read twice."""
+    import onnx_ir as ir
+
+    return [value for value in model.graph.initializers.values() if isinstance(value.const_value, ir.ExternalTensor)]
+
+
+def _weights_folder(model: ir.Model, beside: Path) -> Path:
+    """Where the data files of a graph really lie: in a hub cache the names beside it are links to another folder, which
+    onnxruntime refuses to follow for a graph that comes from elsewhere."""
+    files = {beside / value.const_value.location for value in _external(model)}  # type: ignore[union-attr]
+    folders = {file.resolve().parent for file in files if file.is_symlink()}
+    return folders.pop() if len(folders) == 1 and all(file.is_symlink() for file in files) else beside
+
+
+def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:
+    """Let a graph refer to its data files by the names that they have in the folder `weights`."""
+    import onnx_ir as ir
+
+    if weights == beside:
+        return
+    for value in _external(model):
+        old = value.const_value
+        assert isinstance(old, ir.ExternalTensor)
+        name = (beside / old.location).resolve().name
+        value.const_value = ir.ExternalTensor(
+            name, old.offset, old.length, old.dtype, shape=old.shape, name=old.name or "", base_dir=weights
+        )
+
+
+def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+    """As `tailored`, not written to disk: its weights are references into the artifact's folder."""
+    model = _read(artifact)
+    _adapt(model, target, shapes)
+    return model
+
+
+def _adapt(
+    model: ir.Model,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    switches: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> None:
+    """Change a graph in place into what a provider takes.
+
+    Raises:
+        UsageError, EdgeprofError: as `tailored`.
+    """
+    try:
+        _change(model, target, shapes, switches)
+    except EdgeprofError:
+        raise
+    except Exception as problem:  # a graph may be anything, and onnx and onnx_ir raise whatever they meet
+        raise ModelFileError(
+            f"The graph cannot be written for {target.provider}: {said(problem)}.", "Profile it on the CPU provider."
+        ) from problem
+
+
+def _change(
+    model: ir.Model,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]],
+    switches: Mapping[str, NDArray[np.bool_]] | None,
+) -> None:
+    if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
+        raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
+    if attention.ATTENTION in target.lacks:
+        attention.write_out(model, empty_rows=True)
+    if target.static:
+        static_shapes.pin(model, shapes, switches)
+
+
+def _read(artifact: Artifact) -> ir.Model:
+    """The graph with local functions written out; weights in a data file are references and stay closed."""
+    file = Path(artifact.path)
+    with opening(file):
+        return graph.from_proto(counting.read(file))
+
+
+def _lacking(model: ir.Model, target: Target) -> dict[str, int]:
+    """Operators of a graph that the provider lacks, and how many."""
+    nodes = [node.op_type for node in model.graph if node.domain in ("", "ai.onnx")]
+    return {name: nodes.count(name) for name in sorted(target.lacks) if name in nodes}

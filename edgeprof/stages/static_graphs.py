@@ -1,0 +1,113 @@
+"""Graphs of one shape beside an artifact, for providers that take no others: written, and held against the artifact.
+
+They refer to the artifact's weights. In decode the cache has a slot for the new token: see `pinning`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from edgeprof import process, store
+from edgeprof.errors import ModelFileError
+from edgeprof.families import family_of
+from edgeprof.families.base import Arrays
+from edgeprof.process import Progress
+from edgeprof.schema import Artifact, Case, StaticGraph, Target, TensorSpec
+from edgeprof.stages import attention, graph, onnx_reference, provider_graph, reference
+from edgeprof.stages.verify import TOLERANCE, Verified, VerifyRequest
+
+PLAIN = Target(provider="static", static=True, lacks=(attention.ATTENTION,))
+"""What any provider takes: no dynamic dimension, and attention in small operators."""
+
+TOLERANCE_QUANTIZED = 0.05
+"""As `verify.TOLERANCE`, where numbers are rounded: one that is rounded the other way is a step of its scale off."""
+
+
+def file_name(case: Case) -> str:
+    """ "prefill-1x128.onnx": batch and tokens; "decode-1x128.onnx": batch and tokens in the cache."""
+    phase, length = ("decode", case.past_tokens) if case.past_tokens else ("prefill", case.tokens)
+    return f"{phase}-{case.batch}x{length}.onnx"
+
+
+def standing(artifact: Artifact, case: Case) -> StaticGraph | None:
+    """The graph that lies there already, if it is of this artifact."""
+    found = next((one for one in artifact.static if one.case == case), None)
+    if found is None or found.key != _key(artifact, case):
+        return None
+    file = Path(artifact.path).with_name(found.file)
+    return found if file.is_file() and store.sha256_of(file) == found.sha256 else None
+
+
+def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
+    """Write the graph for one shape into the artifact's folder, if it computes what the artifact computes.
+
+    Raises:
+        UsageError: the graph cannot be made static at this shape.
+        VerificationError: its outputs differ from the artifact's.
+        StorageError: the disk refused.
+    """
+    file = Path(artifact.path).with_name(file_name(case))
+    feeds = _feeds(artifact, case)
+    progress(f"fixing shapes: {file.stem}", None)
+    model = provider_graph.adapted(artifact, PLAIN, {name: array.shape for name, array in feeds.items()})
+    inputs = graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers])
+    with store.writing(file), tempfile.TemporaryDirectory(dir=file.parent, prefix=".static-") as scratch:
+        values = Path(scratch) / "reference.npz"
+        candidate = file.with_name(f".{Path(scratch).name}.onnx")  # beside its weights
+        onnx_reference.record(artifact, [onnx_reference.Candidate(case, feeds)], values, progress)
+        ((_, _, outputs),) = reference.read(values)
+        reference.save(values, [(case, _held(feeds, inputs), outputs)])
+        try:
+            store.write_atomic(candidate, graph.serialized(model))
+            (check,) = _verified(artifact, candidate, values, inputs, progress).checks
+            candidate.replace(file)
+        finally:
+            candidate.unlink(missing_ok=True)
+    return StaticGraph(
+        file=file.name,
+        case=case,
+        max_abs_error=check.max_abs_error,
+        sha256=store.sha256_of(file),
+        key=_key(artifact, case),
+    )
+
+
+def _key(artifact: Artifact, case: Case) -> str:
+    return store.content_key(artifact.sha256, artifact.data_sha256, case, provider_graph.VERSION)
+
+
+def _feeds(artifact: Artifact, case: Case) -> Arrays:
+    """Inputs of a run with a cache that grows, in the types that the artifact takes."""
+    if artifact.variant is None:
+        raise ModelFileError(
+            f"{artifact.path} was not exported by edgeprof, which does not know what its inputs mean.",
+            "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
+        )
+    made = family_of(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
+    return {spec.name: made[spec.name].astype(spec.dtype, copy=False) for spec in artifact.inputs}
+
+
+def _held(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> Arrays:
+    """The same for a cache of fixed size: what is cached comes first, and a free slot holds zeros."""
+    held: Arrays = {}
+    for spec in inputs:
+        values = np.zeros([int(dim) for dim in spec.dims], spec.dtype)
+        values[tuple(map(slice, feeds[spec.name].shape))] = feeds[spec.name]
+        held[spec.name] = values
+    return held
+
+
+def _verified(
+    artifact: Artifact, candidate: Path, values: Path, inputs: tuple[TensorSpec, ...], progress: Progress
+) -> Verified:
+    request = VerifyRequest(
+        model=str(candidate),
+        reference=str(values),
+        inputs=inputs,
+        tolerance=TOLERANCE if artifact.precision == "fp32" else TOLERANCE_QUANTIZED,
+        against=f"that of {Path(artifact.path).name}",
+    )
+    return process.call("edgeprof.stages.verify", request, Verified, progress=progress)

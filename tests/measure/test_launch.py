@@ -1,0 +1,154 @@
+"""Visits: whatever becomes of the child, there is a record; and no child outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from toys import ENDLESS, make_job, save_matmuls, x
+
+from edgeprof.measure.launch import measure
+from edgeprof.measure.schedule import Job, Visit
+from edgeprof.schema import Measurement, StoppingRule, decode, encode
+from edgeprof.store import state_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def visit(job: Job) -> Measurement:
+    return measure(Visit(job=job, round=1), machine_id="here")
+
+
+def test_a_visit_that_goes_well(toy: Path) -> None:
+    record = visit(make_job(toy, (x(1, 2, 8),), macs=256))
+    assert (record.status, record.error) == ("ok", "")
+    assert record.reading
+    assert len(record.reading.latencies_s) == 3
+    assert (record.variant, record.tokens, record.round, record.machine_id) == ("toy", 2, 1, "here")
+    assert (record.params, record.macs, record.weights) == (7, 256, "file")
+    assert datetime.fromisoformat(record.started_at).utcoffset() is not None
+    assert decode(encode(record), Measurement, "memory") == record
+
+
+def test_a_visit_that_fails_says_why_on_one_line(toy: Path, tmp_path: Path) -> None:
+    record = visit(make_job(tmp_path / "none.onnx", (x(1, 2, 8),)))
+    assert (record.status, record.reading) == ("failed", None)
+    assert "doesn't exist" in record.error
+    record = visit(make_job(toy, (x(1, 2, 9),)))
+    assert record.status == "failed"
+    assert "\n" not in record.error
+    assert "invalid dimensions" in record.error
+
+
+def test_a_visit_that_runs_out_of_time(toy: Path) -> None:
+    record = visit(make_job(toy, (x(1, 2, 8),), ENDLESS, timeout_s=1.0))
+    assert (record.status, record.reading) == ("timeout", None)
+    assert "within 1 s" in record.error
+
+
+def test_more_memory_than_there_is(tmp_path: Path) -> None:
+    model = save_matmuls(tmp_path / "wide.onnx", width=8, layers=1)
+    record = visit(make_job(model, (x(1, 2**42, 8),)))
+    assert record.status == "failed"
+    assert "MemoryError" in record.error
+
+
+def overwritten(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"")
+    os.utime(file, ns=(0, 0))
+
+
+def replaced(file: Path) -> None:
+    file.with_suffix(".new").write_bytes(file.read_bytes())
+    file.with_suffix(".new").replace(file)
+
+
+CHANGES = {"overwritten": overwritten, "replaced": replaced, "removed": Path.unlink}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_was_changed_since_it_was_asked_for_is_not_measured(
+    change: Callable[[Path], object], toy: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.touch()
+    files = (state_of(toy), state_of(weights))
+    assert visit(make_job(toy, (x(1, 2, 8),), files=files)).status == "ok"
+    change(weights)
+    record = visit(make_job(toy, (x(1, 2, 8),), files=files))
+    assert (record.status, record.reading) == ("failed", None)
+    assert str(weights) in record.error
+
+
+def test_a_file_that_is_replaced_during_a_visit_makes_it_fail(toy: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(toy.read_bytes())
+    stopping = StoppingRule(min_runs=3, min_time_s=3.0)
+    replacer = threading.Thread(target=lambda: (measuring_child(os.getpid()), replaced(model)))
+    replacer.start()
+    record = visit(make_job(model, (x(1, 2, 8),), stopping, files=(state_of(model),)))
+    replacer.join()
+    assert (record.status, record.reading) == ("failed", None)
+    assert record.error == f"{model} was changed or replaced while it was measured. Run the command again."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_child_that_is_killed(toy: Path) -> None:
+    killer = threading.Thread(target=lambda: os.kill(measuring_child(os.getpid()).pid, signal.SIGKILL))
+    killer.start()
+    record = visit(make_job(toy, (x(1, 2, 8),), ENDLESS))
+    killer.join()
+    assert (record.status, record.reading) == ("failed", None)
+    assert "SIGKILL" in record.error
+    assert "memory" in record.error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_the_child_ends_with_its_parent(toy: Path, tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "job.json").write_bytes(encode(make_job(toy, (x(1, 2, 8),), ENDLESS)))
+    script = """
+        import sys
+        from pathlib import Path
+        from edgeprof.measure.schedule import Job, Visit
+        from edgeprof.measure.launch import measure
+        from edgeprof.schema import decode
+        measure(Visit(job=decode(Path(sys.argv[1]).read_bytes(), Job, "test"), round=0), "here")
+        """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "job.json")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    child = measuring_child(parent.pid)
+    parent.send_signal(number)
+    parent.wait(timeout=30)
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def measuring_child(parent: int) -> psutil.Process:
+    """The child of that process, once it is measuring (its memory peak has been reset, the model runs)."""
+    children: list[psutil.Process] = []
+
+    def found() -> bool:
+        children[:] = psutil.Process(parent).children()
+        return bool(children) and sum(children[0].cpu_times()[:2]) > 0.5
+
+    wait_until(found)
+    return children[0]
+
+
+def wait_until(met: Callable[[], bool], limit_s: float = 30.0) -> None:
+    end = time.monotonic() + limit_s
+    while not met():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)

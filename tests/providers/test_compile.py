@@ -1,0 +1,58 @@
+"""Graphs compiled beforehand: QNN's emulator keeps what it compiles; who has no way to is told so."""
+
+from pathlib import Path
+
+import environments
+import numpy as np
+import pytest
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.providers import probe
+from edgeprof.providers.compile import compiled
+from edgeprof.providers.session import open_session
+from edgeprof.providers.table import here, target
+from edgeprof.schema import CPU
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """MatMul, Add and Softmax; caches are empty."""
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.onnx"
+    file.write_bytes(probe.models()[0])
+    return file
+
+
+@pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="the emulator is for x86")
+def test_what_qnn_compiles_is_kept_and_computes_the_same(model: Path) -> None:
+    qnn = target("qnn")
+    made = compiled(model, "", qnn)
+    assert made.contexts == 1
+    assert made.compile_s > 0
+    files = [file for file in Path(made.path).parent.iterdir() if file.suffix != ".json"]
+    assert made.nbytes == sum(file.stat().st_size for file in files)
+    first = Path(made.path).stat().st_mtime_ns
+    assert compiled(model, "", qnn) == made
+    assert Path(made.path).stat().st_mtime_ns == first
+    session = open_session(made.path, qnn, strict=True, record_assignment=True)
+    (part,) = session.get_provider_graph_assignment_info()
+    assert (part.ep_name, [node.op_type for node in part.get_nodes()]) == (qnn.runtime_name, ["EPContext"])
+    x = np.eye(probe.SIZE, dtype=np.float32)
+    (result,) = session.run(None, {"x": x})
+    assert np.abs(result - probe.expected("Softmax", x)).max() < probe.TOLERANCE
+
+
+def test_another_model_is_compiled_anew(model: Path) -> None:
+    first = compiled(model, "", target("qnn"))
+    model.write_bytes(probe.models()[1])
+    assert compiled(model, "", target("qnn")).path != first.path
+
+
+def test_who_compiles_nothing_beforehand_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EdgeprofError, match=r"cpu compiled no part of this graph\..*leave out --compile"):
+        compiled(model, "", CPU)
+    for name, value in environments.SWIFTSHADER.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EdgeprofError, match=r"webgpu cannot compile this graph beforehand: .*Leave out --compile"):
+        compiled(model, "", target("webgpu"))
+    assert not list((model.parent / "cache").rglob("compiled.json"))
