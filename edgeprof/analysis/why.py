@@ -11,12 +11,12 @@ from edgeprof.analysis import operator_classes, processor, why_text
 from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, Estimate, latency, measured
 from edgeprof.schema import (
     ClassTime,
+    ComparedLength,
     KernelTime,
     Machine,
     OperatorPass,
     OperatorReading,
     Phase,
-    Place,
     Point,
     Side,
     Turn,
@@ -128,10 +128,10 @@ def _in_part(told: why_text.Told, both: Sequence[tuple[Point, Point]]) -> str:
     return f" {told.provider} ran only a part, at the least {joined(said)}; the CPU ran the rest." if said else ""
 
 
-def _place(one: Point, other: Point, profiled: Profiled) -> Place:
+def _place(one: Point, other: Point, profiled: Profiled) -> ComparedLength:
     speed: Estimate = latency(one).over(latency(other))
     a, b = profiled.get(_key(one)), profiled.get(_key(other))
-    return Place(
+    return ComparedLength(
         phase=one.phase,
         length=one.length,
         a_s=latency(one).value,
@@ -155,7 +155,7 @@ def _classes(a: OperatorReading, b: OperatorReading) -> tuple[ClassTime, ...]:
     )
 
 
-def turns(places: Sequence[Place], phase: Phase) -> list[Turn]:
+def turns(places: Sequence[ComparedLength], phase: Phase) -> list[Turn]:
     """Where the clearly faster one changes. Lengths without a clear difference lie between, and belong to nobody."""
     clear = [place for place in places if place.phase == phase and why_text.winner(place)]
     clear.sort(key=lambda place: place.length)

@@ -8,7 +8,16 @@ from typing import Literal
 from edgeprof import units
 from edgeprof.analysis import operator_classes
 from edgeprof.analysis.findings import BASE_PROVIDER
-from edgeprof.schema import ClassTime, MatrixTime, OperatorPass, OperatorReading, Phase, Place, QuantReceipt, Side
+from edgeprof.schema import (
+    ClassTime,
+    ComparedLength,
+    MatrixTime,
+    OperatorPass,
+    OperatorReading,
+    Phase,
+    QuantReceipt,
+    Side,
+)
 from edgeprof.text import joined, sentence
 
 Winner = Literal["A", "B"]
@@ -23,11 +32,11 @@ class Told:
 
     a: Side
     b: Side
-    places: tuple[Place, ...]
-    profiled: tuple[tuple[Place, OperatorPass, OperatorReading], ...]
+    places: tuple[ComparedLength, ...]
+    profiled: tuple[tuple[ComparedLength, OperatorPass, OperatorReading], ...]
     provider: str = BASE_PROVIDER
 
-    def of(self, phase: Phase) -> list[Place]:
+    def of(self, phase: Phase) -> list[ComparedLength]:
         return [place for place in self.places if place.phase == phase]
 
     @property
@@ -42,7 +51,7 @@ class Told:
         return f"{self.a.variant} {self.a.precision}", f"{self.b.variant} {self.b.precision}"
 
 
-def winner(place: Place) -> Winner | None:
+def winner(place: ComparedLength) -> Winner | None:
     """Who is clearly faster: the intervals do not overlap."""
     if place.speed_low <= 1 <= place.speed_high:
         return None
@@ -69,7 +78,7 @@ def _verdict(told: Told, phase: Phase) -> str:
     return f"{head}: {b} is {joined(stretches)}{why}."
 
 
-def _stretch(name: Winner | None, places: Sequence[Place], a: str) -> str:
+def _stretch(name: Winner | None, places: Sequence[ComparedLength], a: str) -> str:
     where = _span(places)
     if name is None:
         return f"not clearly different at {where}"
@@ -79,18 +88,18 @@ def _stretch(name: Winner | None, places: Sequence[Place], a: str) -> str:
     return f"{'faster' if name == 'B' else 'slower'} than {a} at {where} ({rate} as fast)"
 
 
-def _span(places: Sequence[Place]) -> str:
+def _span(places: Sequence[ComparedLength]) -> str:
     first, last = places[0], places[-1]
     return _tokens(first) if first is last else f"{first.length:,} to {_tokens(last)}"
 
 
-def _tokens(place: Place) -> str:
+def _tokens(place: ComparedLength) -> str:
     if place.phase == "prefill" and not place.length:
         return "their own size"
     return units.counted(place.length, "cached token" if place.phase == "decode" else "token")
 
 
-def _reason(told: Told, place: Place) -> str:
+def _reason(told: Told, place: ComparedLength) -> str:
     """The class that makes the difference, if the profiled runs show one."""
     if not place.classes:
         return ""
@@ -112,7 +121,7 @@ def _reason(told: Told, place: Place) -> str:
     return f", because {took} at {_tokens(place)}"
 
 
-def _made_anew(told: Told, place: Place) -> str:
+def _made_anew(told: Told, place: ComparedLength) -> str:
     """ "the weight of the LM head (768 x 50,257) is made in fp32 in every run (DequantizeLinear takes 38 ms)" """
     for at, one, reading in told.profiled:
         anew = [product for product in _left(reading) if product.second == "computed"]
@@ -146,7 +155,7 @@ def findings(told: Told) -> tuple[str, ...]:
     return (*said, *_of_weights(told))
 
 
-def _of_place(told: Told, place: Place) -> Iterator[str]:
+def _of_place(told: Told, place: ComparedLength) -> Iterator[str]:
     a, b = told.names
     times = {one.name: one for one in place.classes}
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
@@ -178,7 +187,7 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 
-def _conversion(told: Told, place: Place, at: str, times: ClassTime | None, whole_s: float) -> str:
+def _conversion(told: Told, place: ComparedLength, at: str, times: ClassTime | None, whole_s: float) -> str:
     b = told.names[1]
     reading = next((reading for one, _, reading in told.profiled if one == place), None)
     own = [one for one in reading.operators if one.operator.startswith("DynamicQuantizeMatMul")] if reading else []
@@ -193,7 +202,7 @@ def _conversion(told: Told, place: Place, at: str, times: ClassTime | None, whol
     return f"{at}: quantizing, dequantizing and casting costs {spent} in {b}{within}."
 
 
-def _explained(told: Told, place: Place, at: str) -> str:
+def _explained(told: Told, place: ComparedLength, at: str) -> str:
     shares = (place.a_explained or 0.0, place.b_explained or 0.0)
     (a, b), (of_a, of_b) = told.names, (f"{100 * share:.0f} %" for share in shares)
     said = f"{at}: the operator times add up to {of_b} of a run without the profiler in {b}, and to {of_a} in {a}"
@@ -228,7 +237,7 @@ def _of_weights(told: Told) -> Iterator[str]:
         yield from _of_receipt(told, receipt)
 
 
-def _of_products(told: Told, place: Place, one: OperatorPass, reading: OperatorReading) -> Iterator[str]:
+def _of_products(told: Told, place: ComparedLength, one: OperatorPass, reading: OperatorReading) -> Iterator[str]:
     """What runs, which need not be what the file says: the runtime fuses and folds when it loads."""
     products, left = operator_classes.weight_products(reading), _left(reading)
     if not products or not _quantized(reading):

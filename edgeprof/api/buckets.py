@@ -17,7 +17,7 @@ from edgeprof.api.static_export import Shapes, fix
 from edgeprof.api.targets import one_model
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
-from edgeprof.inputs import Load
+from edgeprof.inputs import LoadRequest
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
 
@@ -222,7 +222,7 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
         steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
         macs = {}
         for length in steps:
-            inputs = of_file(taken, Load(phase=phase, batch=batch, length=length))
+            inputs = of_file(taken, LoadRequest(phase=phase, batch=batch, length=length))
             counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
             if counted.uncounted:
                 names = ", ".join(one.operator for one in counted.uncounted)

@@ -21,7 +21,7 @@ from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
-from edgeprof.inputs import Load, Signature, Sizes, signature
+from edgeprof.inputs import LoadRequest, Signature, Sizes, signature
 from edgeprof.inputs.sizes import BY_LENGTH
 from edgeprof.inputs.symbols import names_in
 from edgeprof.inputs.tensors import dtype_of
@@ -254,7 +254,7 @@ class _File:
 
     def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
         if self.variant is None or length is None:
-            load = Load(phase=self.phase, batch=self.batch, length=length)
+            load = LoadRequest(phase=self.phase, batch=self.batch, length=length)
             return of_file(self.taken, load, dims=dims, given=self.ask.files)
         require_no_sizing(str(self.path), self.ask.dims, self.ask.files)
         return of_variant(self.taken, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))

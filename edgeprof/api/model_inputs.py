@@ -10,7 +10,7 @@ from edgeprof import counting, units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
-from edgeprof.inputs import Load, Signature, Sizes, files, fill, resolve, signature
+from edgeprof.inputs import LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
 from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, Variant
 from edgeprof.store import sha256_of
@@ -164,7 +164,7 @@ def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
     symbols = {dim for spec in taken.specs for dim in spec.dims if isinstance(dim, str)}
     dims = {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
     step = taken.caches and case.past_tokens and case.tokens == 1
-    load = Load(phase="decode" if step else "prefill", batch=case.batch)
+    load = LoadRequest(phase="decode" if step else "prefill", batch=case.batch)
     sizes = resolve(taken, load, dims=dims)
     vocabulary = family.summary(variant).vocabulary
     rows = {one.name: vocabulary for one in taken.inputs if one.meaning == "ids" and vocabulary}
@@ -173,7 +173,7 @@ def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
 
 def of_file(
     taken: Signature,
-    load: Load,
+    load: LoadRequest,
     *,
     dims: Mapping[str, int] | None = None,
     given: Mapping[str, Path] | None = None,

@@ -27,7 +27,7 @@ from edgeprof.api.targets import any_model, renamed
 from edgeprof.api.trial_inputs import Found, found_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
-from edgeprof.inputs import Load, Signature, signature
+from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure, measure_operators, operator_visit
@@ -266,7 +266,7 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
     for phase in phases:
         for length in ask.seq or (None,):
             for batch in ask.batch or (None,):
-                inputs = _inputs(artifact, taken, Load(phase=phase, batch=batch, length=length), ask)
+                inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
                 if artifact.variant is None:
                     found = found or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
                     inputs = inputs.refilled(taken, found.fills)
@@ -302,7 +302,7 @@ def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[
     return ["decode"], f"{why} So there is no prefill." if wanted == "both" else ""
 
 
-def _inputs(artifact: Artifact, taken: Signature, load: Load, ask: Ask) -> Inputs:
+def _inputs(artifact: Artifact, taken: Signature, load: LoadRequest, ask: Ask) -> Inputs:
     """What a model is given at a load, if it can be run there."""
     variant = artifact.variant
     if variant is None:

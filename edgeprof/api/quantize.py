@@ -15,7 +15,7 @@ from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
-from edgeprof.inputs import Load, tensors
+from edgeprof.inputs import LoadRequest, tensors
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case, Phase
 from edgeprof.stages import graph, onnx_reference, samples
@@ -24,10 +24,14 @@ from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
 
-LOADS = (Load(batch=1, length=16), Load(batch=2, length=5), Load(phase="decode", batch=1, length=7))
+LOADS = (
+    LoadRequest(batch=1, length=16),
+    LoadRequest(batch=2, length=5),
+    LoadRequest(phase="decode", batch=1, length=7),
+)
 """At which a file from elsewhere is compared with itself, as far as it runs there."""
 
-OTHER_LOADS = (Load(batch=1, length=1), *(Load(batch=1, length=1 << power) for power in range(5, 13)))
+OTHER_LOADS = (LoadRequest(batch=1, length=1), *(LoadRequest(batch=1, length=1 << power) for power in range(5, 13)))
 """For files that run at none of those: padding or strides ask for a length."""
 
 COMPARED = 3
@@ -162,7 +166,7 @@ def _case(base: Artifact, feeds: Arrays) -> Case:
     return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(base.inputs, feeds) or 0)
 
 
-def _candidates(base: Artifact, loads: Sequence[Load], sizing: Sizing) -> list[onnx_reference.Candidate]:
+def _candidates(base: Artifact, loads: Sequence[LoadRequest], sizing: Sizing) -> list[onnx_reference.Candidate]:
     """Made-up inputs at every load that the file takes by what it declares; several where a meaning is not known."""
     taken = signature_of_artifact(base)
     known = any(one.known for one in taken.inputs)
@@ -192,10 +196,10 @@ def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[onnx_reference.Candid
     """
     taken = signature_of_artifact(base)
     phase: Phase = "decode" if taken.step_only else "prefill"
-    as_it_is = Load(phase=phase)
+    as_it_is = LoadRequest(phase=phase)
     if sizing:
         asked = [
-            Load(phase=phase, batch=batch, length=length)
+            LoadRequest(phase=phase, batch=batch, length=length)
             for batch in sizing.batch or (None,)
             for length in sizing.seq or (None,)
         ]

@@ -22,7 +22,7 @@ from edgeprof.api.model_inputs import (
 from edgeprof.api.targets import any_model
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import VerificationError
-from edgeprof.inputs import Load, Signature, tensors
+from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, InputValue, Phase
 from edgeprof.stages import onnx_reference
@@ -89,7 +89,7 @@ def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Arti
     phase: Phase = "decode" if taken.step_only else "prefill"
     told = sizing.dims or sizing.files or not taken.sized_by_length
     runs = [
-        _inputs(artifact, taken, Load(phase=phase, batch=batch, length=length), sizing)
+        _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), sizing)
         for length in sizing.seq or (None if told else LENGTH,)
         for batch in sizing.batch or (None,)
     ]
@@ -110,7 +110,7 @@ def _refilled(taken: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:
     return [run.refilled(taken, fills).values for fills in alternatives(taken, run)]
 
 
-def _inputs(artifact: Artifact, taken: Signature, load: Load, sizing: Sizing) -> Inputs:
+def _inputs(artifact: Artifact, taken: Signature, load: LoadRequest, sizing: Sizing) -> Inputs:
     variant = artifact.variant
     if variant is None:
         return of_file(taken, load, dims=sizing.dims, given=sizing.files)

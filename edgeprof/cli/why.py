@@ -6,7 +6,7 @@ import typer
 from edgeprof.cli import options
 
 if TYPE_CHECKING:
-    from edgeprof.schema import Place, Why
+    from edgeprof.schema import ComparedLength, Why
 
 
 def why(
@@ -83,7 +83,7 @@ def _show(found: "Why") -> None:
             show_line(f"- {line}")
 
 
-def _row(place: "Place", names: list[str]) -> list[str]:
+def _row(place: "ComparedLength", names: list[str]) -> list[str]:
     from edgeprof import units
 
     times = {one.name: one for one in place.classes}

@@ -10,6 +10,6 @@ tensors   the arrays themselves (also in the measuring child: imports numpy alon
 
 from edgeprof.inputs.fills import fill
 from edgeprof.inputs.roles import Axis, Input, Signature, signature
-from edgeprof.inputs.sizes import Load, Sizes, resolve
+from edgeprof.inputs.sizes import LoadRequest, Sizes, resolve
 
-__all__ = ["Axis", "Input", "Load", "Signature", "Sizes", "fill", "resolve", "signature"]
+__all__ = ["Axis", "Input", "LoadRequest", "Signature", "Sizes", "fill", "resolve", "signature"]

@@ -23,7 +23,7 @@ SUGGESTED: Mapping[Axis, int] = {"batch": 1, "height": 224, "width": 224, "chann
 SUGGESTED_OTHERWISE = 16
 
 
-class Load(Record, frozen=True, kw_only=True):
+class LoadRequest(Record, frozen=True, kw_only=True):
     """What is asked for: None leaves it to the file."""
 
     phase: Phase = "prefill"
@@ -44,7 +44,7 @@ class Sizes(Record, frozen=True, kw_only=True):
 
 def resolve(
     taken: Signature,
-    load: Load,
+    load: LoadRequest,
     *,
     dims: Mapping[str, int] | None = None,
     arrays: Mapping[str, tuple[int, ...]] | None = None,
@@ -65,7 +65,7 @@ def resolve(
 
 class _Resolver:
     def __init__(
-        self, taken: Signature, load: Load, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
+        self, taken: Signature, load: LoadRequest, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
     ) -> None:
         self.taken, self.load, self.dims, self.arrays = taken, load, dims, arrays
         self.used: set[str] = set()

@@ -6,7 +6,7 @@ from edgeprof import units
 from edgeprof.report import style
 from edgeprof.report.chart import Bar, Group, Stack, Stacks
 from edgeprof.report.figures import Stacked
-from edgeprof.schema import Place, Side, Why
+from edgeprof.schema import ComparedLength, Side, Why
 
 OTHER = "other"
 
@@ -38,7 +38,7 @@ def _colour(rank: int, name: str) -> str:
 
 
 def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) -> Stack:
-    places: dict[int, list[tuple[Why, Place]]] = {}
+    places: dict[int, list[tuple[Why, ComparedLength]]] = {}
     for why in whys:
         for place in why.places:
             if place.phase == phase and any(one.a_s for one in place.classes):
@@ -47,7 +47,7 @@ def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) ->
     return Stack(title=title, groups=tuple(groups))
 
 
-def _bars(compared: Sequence[tuple[Why, Place]], names: Sequence[str]) -> tuple[Bar, ...]:
+def _bars(compared: Sequence[tuple[Why, ComparedLength]], names: Sequence[str]) -> tuple[Bar, ...]:
     why, place = compared[0]
     times = {one.name: one.a_s for one in place.classes}
     bars = [_bar(why.a, place.a_s, times, sum(times.values()), names, compared)]
@@ -64,7 +64,7 @@ def _bar(
     times: dict[str, float],
     whole_s: float,
     names: Sequence[str],
-    compared: Sequence[tuple[Why, Place]],
+    compared: Sequence[tuple[Why, ComparedLength]],
 ) -> Bar:
     variants = {one.variant for why, _ in compared for one in (why.a, why.b)}
     label = side.precision if len(variants) == 1 else f"{side.variant} {side.precision}"

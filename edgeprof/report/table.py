@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from edgeprof import units
-from edgeprof.schema import Cost, Explanation, Ledger, Place, Point, Why
+from edgeprof.schema import ComparedLength, Cost, Explanation, Ledger, Point, Why
 
 MISSING = ""
 CPU = "cpu"
@@ -145,7 +145,7 @@ def tabulate(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
 def why(found: Why) -> Table:
     """A row for each length; classes in ms of A and of B, where operators were profiled."""
     names = dict.fromkeys(one.name for place in found.places for one in place.classes)
-    columns: tuple[Column[Place], ...] = (
+    columns: tuple[Column[ComparedLength], ...] = (
         Column("Phase", lambda place: place.phase, number=False),
         Column("Tokens", lambda place: f"{place.length:,}"),
         Column(f"{found.a.precision} (ms)", lambda place: scaled(place.a_s, 1e3)),
@@ -157,7 +157,7 @@ def why(found: Why) -> Table:
     return tabulate(found.places, columns)
 
 
-def _class_ms(name: str, place: Place) -> str:
+def _class_ms(name: str, place: ComparedLength) -> str:
     texts = [f"{scaled(one.a_s, 1e3)} → {scaled(one.b_s, 1e3)}" for one in place.classes if one.name == name]
     return texts[0] if texts else MISSING
 

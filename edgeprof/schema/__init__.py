@@ -1,6 +1,7 @@
 """The records that cross every boundary: between rooms, between processes, and to disk.
 
     base      Record, encode, decode
+    identity  PointKey: subject, load, place
     models    Variant, Artifact and the receipts of what was made of it
     costs     Ledger, Explanation: what is counted
     placing   Target, Device, Placement: where it can run, and where it did
@@ -18,16 +19,28 @@ from edgeprof.schema.costs import Cost, Crossover, Explanation, Ledger, Uncounte
 from edgeprof.schema.derived import (
     CheckedClaim,
     ClassTime,
+    ComparedLength,
     Curve,
     Findings,
     MeasuredGrowth,
-    Place,
     PlacedPoint,
     Point,
     Side,
     Turn,
     Verdict,
     Why,
+)
+from edgeprof.schema.identity import (
+    FP32,
+    Load,
+    Method,
+    Phase,
+    Place,
+    PointKey,
+    Precision,
+    Settings,
+    Subject,
+    WeightsSource,
 )
 from edgeprof.schema.models import (
     Accuracy,
@@ -59,7 +72,6 @@ from edgeprof.schema.runs import (
     OperatorPass,
     OperatorReading,
     OperatorTime,
-    Phase,
     Reading,
     Request,
     Status,
@@ -69,6 +81,7 @@ from edgeprof.schema.runs import (
 
 __all__ = [
     "CPU",
+    "FP32",
     "SCHEMA_VERSION",
     "Accuracy",
     "Agreement",
@@ -80,6 +93,7 @@ __all__ = [
     "Check",
     "CheckedClaim",
     "ClassTime",
+    "ComparedLength",
     "Cost",
     "Crossover",
     "Curve",
@@ -98,11 +112,13 @@ __all__ = [
     "Left",
     "LeftOperator",
     "Limits",
+    "Load",
     "Logits",
     "Machine",
     "MatrixTime",
     "MeasuredGrowth",
     "Measurement",
+    "Method",
     "OperatorPass",
     "OperatorReading",
     "OperatorTime",
@@ -112,21 +128,26 @@ __all__ = [
     "PlacedPoint",
     "Placement",
     "Point",
+    "PointKey",
+    "Precision",
     "QuantReceipt",
     "Reading",
     "Record",
     "Request",
+    "Settings",
     "Side",
     "StageReceipt",
     "StaticGraph",
     "Status",
     "StoppingRule",
+    "Subject",
     "Target",
     "TensorSpec",
     "Turn",
     "Uncounted",
     "Variant",
     "Verdict",
+    "WeightsSource",
     "Why",
     "Workload",
     "decode",

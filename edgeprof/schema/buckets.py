@@ -3,8 +3,8 @@
 from typing import Literal
 
 from edgeprof.schema.base import Record
+from edgeprof.schema.identity import Phase
 from edgeprof.schema.models import StaticGraph
-from edgeprof.schema.runs import Phase
 
 
 class Bucket(Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgeprof.schema.base import Record
-from edgeprof.schema.runs import Phase
+from edgeprof.schema.identity import Phase
 
 
 class Cost(Record, frozen=True, kw_only=True):

@@ -4,8 +4,9 @@ from typing import Literal
 
 from edgeprof import units
 from edgeprof.schema.base import Record
+from edgeprof.schema.identity import Phase
 from edgeprof.schema.placement import Placement
-from edgeprof.schema.runs import Phase, Status
+from edgeprof.schema.runs import Status
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 
@@ -120,7 +121,7 @@ class ClassTime(Record, frozen=True, kw_only=True):
     b_s: float
 
 
-class Place(Record, frozen=True, kw_only=True):
+class ComparedLength(Record, frozen=True, kw_only=True):
     """A and B at one token length. `speed` above 1: B is faster; its interval holds 1 where the two overlap."""
 
     phase: Phase
@@ -152,7 +153,7 @@ class Why(Record, frozen=True, kw_only=True):
     provider: str
     batch: int
     threads: int
-    places: tuple[Place, ...]  # prefill first, shortest length first
+    places: tuple[ComparedLength, ...]  # prefill first, shortest length first
     turns: tuple[Turn, ...]
     verdicts: tuple[str, ...]  # a sentence for each phase
     findings: tuple[str, ...]  # what it comes from

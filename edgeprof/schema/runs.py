@@ -3,10 +3,10 @@
 from typing import Literal
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
+from edgeprof.schema.identity import Phase
 from edgeprof.schema.models import QuantReceipt
 from edgeprof.schema.placement import CPU, Agreement, Placement, Target
 
-Phase = Literal["prefill", "decode"]
 Status = Literal["ok", "failed", "timeout", "unsupported"]
 Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]
 

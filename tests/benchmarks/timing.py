@@ -7,7 +7,6 @@ import msgspec
 
 from edgeprof.api.model_inputs import of_file, of_variant, signature_of_artifact
 from edgeprof.api.targets import foreign
-from edgeprof.inputs import Load
 from edgeprof.measure import machine
 from edgeprof.schema import Case, Phase, Variant, encode
 from tests.benchmarks.harness import HERE, python
@@ -24,7 +23,7 @@ def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple
         return tuple(of_variant(taken, variant, case).values for case in cases)
     phases: list[Phase] = ["decode" if case.past_tokens else "prefill" for case in cases]
     loads = [
-        Load(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
+        LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
         for phase, case in zip(phases, cases, strict=True)
     ]
     return tuple(of_file(taken, load).values for load in loads)

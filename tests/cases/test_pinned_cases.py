@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edgeprof.api.model_inputs import of_file, signature_of_artifact
 from edgeprof.api.targets import foreign
-from edgeprof.inputs.sizes import Load
+from edgeprof.inputs.sizes import LoadRequest
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.output_tolerance import difference
 from edgeprof.measure.placement_worker import held
@@ -18,15 +18,15 @@ from edgeprof.schema import CPU, InputValue, Target
 from edgeprof.stages.provider_graph import tailored
 
 NPU = Target(provider="npu", kind="NPU", static=True, lacks=("Attention",))
-AS_IT_IS, AT_32, STEP = Load(), Load(length=32), Load(phase="decode", length=8)
+AS_IT_IS, AT_32, STEP = LoadRequest(), LoadRequest(length=32), LoadRequest(phase="decode", length=8)
 
-CASES: dict[str, tuple[Load, ...]] = {
+CASES: dict[str, tuple[LoadRequest, ...]] = {
     **dict.fromkeys(("enc_s", "enc_NM", "enc_unk", "enc_unnamed", "ids_named", "ids_none", "minus1_ids"), (AT_32,)),
     **dict.fromkeys(("ids_b4", "minus1", "torch_static", "tf_op11", "whisper_fixed"), (AS_IT_IS,)),
     **dict.fromkeys(("pos64", "length_floor", "baked_batch"), (AT_32,)),
     **dict.fromkeys(("dec_torch_s", "past_seq", "packedpast", "merged", "gqa", "gqa_nbits"), (AT_32, STEP)),
     **dict.fromkeys(("dec_nested", "with_past"), (STEP,)),
-    "static_past": (Load(phase="decode"),),
+    "static_past": (LoadRequest(phase="decode"),),
     **dict.fromkeys(("constants", "qdq_int8", "dq_int4_axis0", "localfn", "einsum", "moe3d"), (AT_32,)),
     **dict.fromkeys(("weights_as_inputs", "via_reshape", "zero_of_zero", "cnn", "aionnx", "gn18", "gn21"), (AS_IT_IS,)),
     **dict.fromkeys(("ort_opt_ln", "fp16_attention", "pooler", "last_token", "mask_zeros"), (AT_32,)),
@@ -38,9 +38,9 @@ DIMS = {"enc_unk": {"unk__12": 1, "unk__13": 32}, "tf_op11": {"unk__1": 1}}
 
 
 @pytest.mark.parametrize(("name", "load"), RUNS, ids=[f"{name} {load.phase}" for name, load in RUNS])
-def test_it_gives_what_the_file_gives(name: str, load: Load, cases: Path, tmp_path: Path) -> None:
+def test_it_gives_what_the_file_gives(name: str, load: LoadRequest, cases: Path, tmp_path: Path) -> None:
     artifact = foreign(cases / f"{name}.onnx")
-    load = Load(phase=load.phase) if name in DIMS else load
+    load = LoadRequest(phase=load.phase) if name in DIMS else load
     inputs = of_file(signature_of_artifact(artifact), load, dims=DIMS.get(name))
     shapes = {value.name: value.shape for value in inputs.values}
     made = tailored(artifact, NPU, shapes, tmp_path, inputs.flags)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from edgeprof import counting
 from edgeprof.errors import EdgeprofError
-from edgeprof.inputs import Load, resolve
+from edgeprof.inputs import LoadRequest, resolve
 from edgeprof.inputs.roles import signature
 
 MOST_BYTES = 2**30
@@ -98,7 +98,7 @@ def answer(file: Path) -> bool:
         model = counting.read(file)
         taken = signature(counting.inputs(model), model, counting.outputs(model))
         counting.parameters(model), counting.precision(model)
-        for load in (Load(length=4), Load(), Load(phase="decode", length=4)):
+        for load in (LoadRequest(length=4), LoadRequest(), LoadRequest(phase="decode", length=4)):
             try:
                 counting.count(model, resolve(taken, load).shapes)
             except EdgeprofError:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeprof.errors import UnknownSizes, UsageError
-from edgeprof.inputs import Load, fill, resolve, signature
+from edgeprof.inputs import LoadRequest, fill, resolve, signature
 from edgeprof.inputs.symbols import evaluate, meaning, names_in
 from edgeprof.schema import Phase, TensorSpec
 
@@ -97,7 +97,7 @@ def test_whatever_axes_are_called_they_are_sized_or_asked_for(
     specs: list[TensorSpec], phase: Phase, batch: int | None, length: int | None
 ) -> None:
     """What is suggested works: with it nothing is asked for again."""
-    taken, load = signature(specs), Load(phase=phase, batch=batch, length=length)
+    taken, load = signature(specs), LoadRequest(phase=phase, batch=batch, length=length)
     try:
         found = resolve(taken, load)
     except UnknownSizes as problem:
@@ -105,7 +105,7 @@ def test_whatever_axes_are_called_they_are_sized_or_asked_for(
         told = {name: int(size) for name, _, size in pairs}
         length = length or next((int(value) for option, value in problem.options if option == "--seq"), None)
         try:
-            found = resolve(taken, Load(phase=phase, batch=batch, length=length), dims=told)
+            found = resolve(taken, LoadRequest(phase=phase, batch=batch, length=length), dims=told)
         except UnknownSizes as again:
             raise AssertionError(f"{problem} then {again}") from again
         except UsageError:  # what is fixed contradicts itself, and is named

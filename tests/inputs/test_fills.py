@@ -8,7 +8,7 @@ import pytest
 
 from edgeprof import counting
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.inputs import Load, Signature, files, fill, resolve, signature, tensors
+from edgeprof.inputs import LoadRequest, Signature, files, fill, resolve, signature, tensors
 from edgeprof.schema import Fill, InputValue, Phase, TensorSpec
 
 
@@ -17,7 +17,7 @@ def spec(name: str, *dims: int | str, dtype: str = "int64") -> TensorSpec:
 
 
 def values(model: Signature, length: int = 4, phase: Phase = "prefill") -> dict[str, InputValue]:
-    return {value.name: value for value in fill(model, resolve(model, Load(phase=phase, length=length)))}
+    return {value.name: value for value in fill(model, resolve(model, LoadRequest(phase=phase, length=length)))}
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_a_file_for_an_input_that_there_is_not_is_offered_the_nearest() -> None:
 def test_what_cannot_be_made_is_asked_for_by_its_option() -> None:
     model = signature([TensorSpec(name="m", dtype="float32", dims=(), kind="map")])
     with pytest.raises(UsageError, match=r"input 'm' that is a map\. Give them: --input m=FILE"):
-        values(model, 4) if model.sized_by_length else fill(model, resolve(model, Load()))
+        values(model, 4) if model.sized_by_length else fill(model, resolve(model, LoadRequest()))

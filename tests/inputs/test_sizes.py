@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edgeprof.errors import UnknownName, UnknownSizes, UsageError
-from edgeprof.inputs import Load, Signature, Sizes, resolve, signature
+from edgeprof.inputs import LoadRequest, Signature, Sizes, resolve, signature
 from edgeprof.schema import Phase, TensorSpec
 
 
@@ -23,7 +23,7 @@ def taken(*specs: TensorSpec, outputs: tuple[TensorSpec, ...] = ()) -> Signature
 
 def sized(specs: Signature, length: int | None = None, batch: int | None = None, **more: Any) -> Sizes:
     phase: Phase = more.pop("phase", "prefill")
-    return resolve(specs, Load(phase=phase, batch=batch, length=length), **more)
+    return resolve(specs, LoadRequest(phase=phase, batch=batch, length=length), **more)
 
 
 def counts(sizes: Sizes) -> tuple[int, int | None, int]:

@@ -16,7 +16,7 @@ from edgeprof.analysis.why import sides, why
 from edgeprof.report import bars
 from edgeprof.report.figures import CLASSES
 from edgeprof.report.operator_bars import arrange
-from edgeprof.schema import ClassTime, Place, Side, Why
+from edgeprof.schema import ClassTime, ComparedLength, Side, Why
 
 (FP32, INT8) = (Side(variant="bert-base", precision=precision) for precision in ("fp32", "int8"))
 
@@ -32,7 +32,7 @@ def made(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why
     """All classes, in prefill and decode; B takes twice the time in each."""
     times = tuple(ClassTime(name=name, a_s=0.01, b_s=0.02) for name in NAMES)
     speed: dict[str, Any] = {"a_s": 0.1, "b_s": 0.2, "speed": 0.5, "speed_low": 0.4, "speed_high": 0.6}
-    places = [Place(phase=p, length=n, classes=times, **speed) for p in ("prefill", "decode") for n in lengths]  # type: ignore[arg-type]
+    places = [ComparedLength(phase=p, length=n, classes=times, **speed) for p in ("prefill", "decode") for n in lengths]  # type: ignore[arg-type]
     return Why(
         a=Side(variant="gpt2", precision="fp32"),
         b=Side(variant=variant, precision=precision),
