@@ -3,9 +3,10 @@
 Measuring and exporting both need a process of their own: a measurement must not share cores or memory with
 anything else, and an export must give torch's memory back. The parent sleeps in a blocking read all the while.
 
-The child's standard output is the channel, a JSON message a line; whatever libraries print goes to standard error,
-whose end is quoted when the child dies without a reply. Its standard input brings the request and then stays open as
-a lifeline: it closes when the parent ends, however it ends, and the child with it.
+Where children run is an `Executor`. On this machine (`LocalProcess`) the child's standard output is the channel, one
+JSON message a line; whatever libraries print goes to standard error, whose end is quoted when the child dies without a
+reply. Its standard input carries the request and then stays open as a lifeline: it closes when the parent ends,
+however it ends, and the child ends with it.
 """
 
 import contextlib
@@ -15,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -34,17 +35,16 @@ _START = (
     "runpy.run_module(sys.argv[2], run_name='__main__', alter_sys=True)"
 )
 
-_living: set["subprocess.Popen[bytes]"] = set()
+_running: set["subprocess.Popen[bytes]"] = set()
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
 
-
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
-"""How a process ends that does what the processor or its own libraries refuse."""
+"""Signals that end a process which the processor, or a library of its own, stopped."""
 
 _STEP = "edgeprof: "
-"""Begins a line on a child's standard error that tells what it does."""
+"""Begins a line on a child's standard error that names the step it starts."""
 
 _serving: list[bool] = []  # whether this process is a child
 
@@ -65,16 +65,64 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def silent(_doing: str, _share: float | None) -> None:
-    """The progress callback of callers who do not care."""
+    """The progress callback of callers who do not show progress."""
 
 
 def part(progress: Progress, label: str, index: int, total: int) -> Progress:
-    """The progress of one of several equal parts, told as progress of the whole."""
+    """The progress of one of several equal parts, reported as progress of the whole.
 
-    def tell(doing: str, share: float | None) -> None:
+    >>> part(lambda doing, share: print(doing, share), "fp32", 1, 2)("sample 3", 0.5)
+    fp32: sample 3 0.75
+    """
+
+    def report(doing: str, share: float | None) -> None:
         progress(f"{label}: {doing}", (index + (share or 0.0)) / total)
 
-    return tell
+    return report
+
+
+class Executor(Protocol):
+    """Where children run: anything that can start `python -m module` and carry lines of JSON to it and back."""
+
+    def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
+        """Run a module, send it `request`, pass its progress on, and return its last message.
+
+        Raises:
+            ChildTimeout: no reply within `timeout_s` seconds; the child was killed.
+            ChildError: the child ended without a reply; the message gives its signal or exit code and its last line.
+        """
+        ...
+
+
+class LocalProcess:
+    """A fresh interpreter on this machine for every request."""
+
+    def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
+        with tempfile.TemporaryFile() as stderr, _started(module, stderr) as child:
+            timed_out = threading.Event()
+
+            def stop() -> None:
+                timed_out.set()
+                child.kill()
+
+            timer = threading.Timer(timeout_s, stop) if timeout_s else None
+            if timer:
+                timer.daemon = True
+                timer.start()
+            try:
+                reply = _exchange(child, request, progress)
+                code = child.wait()
+            finally:
+                if timer:
+                    timer.cancel()
+            if reply is not None:
+                return reply
+            if timed_out.is_set():
+                raise ChildTimeout(f"No reply within {timeout_s:g} s.", "Raise --timeout, or request less.")
+            raise ChildError(_cause(code, stderr), "Set EDGEPROF_DEBUG=1 to see everything it printed.")
+
+
+LOCAL = LocalProcess()
 
 
 def call(
@@ -84,78 +132,15 @@ def call(
     *,
     progress: Progress = silent,
     timeout_s: float | None = None,
-    environment: Mapping[str, str] | None = None,
+    executor: Executor = LOCAL,
 ) -> R:
-    """Run `python -m module`, hand it `request`, return its reply.
+    """Run `python -m module` with `request`, and return its reply.
 
     Raises:
         EdgeprofError: the error the child raised, of the same class.
-        ChildTimeout: no reply within `timeout_s` seconds; the child was killed.
-        ChildError: the child ended without a reply; the message says how (signal, exit code, last words).
+        ChildTimeout, ChildError: as `Executor.run`.
     """
-    with tempfile.TemporaryFile() as last_words:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=last_words,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-        )
-        _living.add(child)
-        timed_out = threading.Event()
-
-        def give_up() -> None:
-            timed_out.set()
-            child.kill()
-
-        watch = threading.Timer(timeout_s, give_up) if timeout_s else None
-        if watch:
-            watch.daemon = True
-            watch.start()
-        try:
-            reply = _converse(child, msgspec.json.encode(request), progress)
-            code = child.wait()
-        finally:
-            if watch:
-                watch.cancel()
-            child.kill()
-            child.wait()
-            _living.discard(child)
-            for stream in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):
-                    stream and stream.close()
-        if reply is not None:
-            return _open(reply, reply_type)
-        if timed_out.is_set():
-            raise ChildTimeout(f"No answer within {timeout_s:g} s.", "Raise --timeout, or ask for less.")
-        raise ChildError(_epitaph(code, last_words), "Set EDGEPROF_DEBUG=1 to see all it printed.")
-
-
-def end_children() -> None:
-    """Kill all children of `call`, of whatever thread; each call then ends with a ChildError."""
-    for child in list(_living):
-        child.kill()
-
-
-def _converse(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:
-    assert child.stdin and child.stdout
-    with contextlib.suppress(BrokenPipeError):  # a child that died at once is reported by its exit code
-        child.stdin.write(request + b"\n")
-        child.stdin.flush()
-    last = None
-    for line in child.stdout:
-        try:
-            message = msgspec.json.decode(line, type=Message)
-        except msgspec.MsgspecError:  # printed before the channel was laid, or cut off by the child's death
-            continue
-        if message.progress is not None:
-            progress(message.progress, message.share)
-        else:
-            last = message
-    return last
-
-
-def _open(message: Message, reply_type: type[R]) -> R:
+    message = executor.run(module, msgspec.json.encode(request), progress, timeout_s)
     if message.error is not None:
         kind = errors.by_name(message.error)
         problem = kind.__new__(kind)
@@ -164,29 +149,80 @@ def _open(message: Message, reply_type: type[R]) -> R:
     return msgspec.json.decode(message.reply, type=reply_type)
 
 
-def _epitaph(code: int, last_words: IO[bytes]) -> str:
-    last_words.seek(0)
-    said = last_words.read().decode(errors="replace").strip()
+def end_children() -> None:
+    """Kill all local children, of whatever thread; each call then ends with a ChildError."""
+    for child in list(_running):
+        child.kill()
+
+
+@contextlib.contextmanager
+def _started(module: str, stderr: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+    """A child that is dead, and its pipes closed, when the block ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    _running.add(child)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        _running.discard(child)
+        for stream in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):
+                stream and stream.close()
+
+
+def _exchange(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:
+    """Send the request and pass progress on until the child closes the channel; its last message, if there is one."""
+    assert child.stdin and child.stdout
+    with contextlib.suppress(BrokenPipeError):  # a child that died at once is reported by its exit code
+        child.stdin.write(request + b"\n")
+        child.stdin.flush()
+    last = None
+    for line in child.stdout:
+        try:
+            message = msgspec.json.decode(line, type=Message)
+        except msgspec.MsgspecError:  # printed before the channel was set up, or cut off by the child's death
+            continue
+        if message.progress is not None:
+            progress(message.progress, message.share)
+        else:
+            last = message
+    return last
+
+
+def _cause(code: int, stderr: IO[bytes]) -> str:
+    """How a child ended without a reply, from its exit code and what it printed."""
+    stderr.seek(0)
+    printed = stderr.read().decode(errors="replace").strip()
     if os.environ.get("EDGEPROF_DEBUG"):
-        sys.stderr.write(said + "\n")
-    steps = [line.removeprefix(_STEP) for line in said.splitlines() if line.startswith(_STEP)]
+        sys.stderr.write(printed + "\n")
+    steps = [line.removeprefix(_STEP) for line in printed.splitlines() if line.startswith(_STEP)]
     killed = signal.Signals(-code).name if code < 0 else ""
     if steps and killed in CRASHES:
         return f"onnxruntime crashed ({killed}) while {steps[-1]}."
     if killed == "SIGKILL":
-        return "The child process was killed (SIGKILL), most likely for using more memory than there is."
-    tail = said.splitlines()[-1] if said else "it printed nothing"
-    return f"The child process ended with {f'signal {killed}' if killed else f'exit code {code}'}: {tail}."
+        return "The child process was killed (SIGKILL), most likely because memory ran out."
+    end = f"signal {killed}" if killed else f"exit code {code}"
+    return f"The child process ended with {end}: {printed.splitlines()[-1] if printed else 'it printed nothing'}."
+
+
+# --- in the child --------------------------------------------------------------------------------------
 
 
 def step(doing: str) -> None:
-    """In a child, write down what is begun and may crash: "loading model.onnx". Elsewhere nothing happens."""
+    """In a child, log the step that starts and may crash: "loading model.onnx". Elsewhere nothing happens."""
     if _serving:
         os.write(2, f"\n{_STEP}{doing}\n".encode(errors="replace"))
 
 
 class Channel:
-    """The child's side of `call`. Use as `serve(handler, RequestType)` in a module's `__main__` part."""
+    """The child's side of the channel."""
 
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "wb")
@@ -201,7 +237,10 @@ class Channel:
 
 
 def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
-    """Answer one request. An EdgeprofError travels to the parent; anything else is a crash and ends as one."""
+    """Answer one request, in a module's `__main__` part.
+
+    An EdgeprofError goes to the parent; any other exception is a crash and ends as one.
+    """
     channel = Channel()
     _serving.append(True)
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=request_type)
@@ -213,7 +252,7 @@ def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
     else:
         channel.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))
     sys.stderr.flush()
-    os._exit(0)  # all is said: to take down an interpreter that has imported torch would take 1.5 s more
+    os._exit(0)  # the reply is sent: shutting down an interpreter that has imported torch takes 1.5 s more
 
 
 def _end_with_parent() -> None:

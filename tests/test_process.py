@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from edgeprof.errors import ChildError, EdgeprofError, UnknownName, UsageError
-from edgeprof.process import ChildTimeout, call, step
+from edgeprof.process import ChildTimeout, Message, Progress, call, step
 
 HEAD = """
 import os, signal, sys, time
@@ -47,28 +47,28 @@ Ask = Callable[..., Answer]
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Iterator[Ask]:
-    """Ask a child whose handler has the given body."""
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    """Send a request to a child whose handler has the given body."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     before_all = set(psutil.Process().children(recursive=True))  # of other tests in this process
 
     def run(body: str, before: str = "", **options: object) -> Answer:
         (tmp_path / "answerer.py").write_text(before + HEAD + textwrap.indent(textwrap.dedent(body), "    ") + TAIL)
-        environment = {"PYTHONPATH": str(tmp_path)}
-        return call("answerer", Question(number=20), Answer, environment=environment, **options)  # type: ignore[arg-type]
+        return call("answerer", Question(number=20), Answer, **options)  # type: ignore[arg-type]
 
     yield run
     assert not set(psutil.Process().children(recursive=True)) - before_all, "a child was left behind"
 
 
 def test_request_progress_reply(ask: Ask) -> None:
-    heard: list[tuple[str, float | None]] = []
+    reported: list[tuple[str, float | None]] = []
     body = """
         progress("half", 0.5)
         progress("rest")
         return Answer(question.number + 1)
         """
-    assert ask(body, progress=lambda doing, share: heard.append((doing, share))) == Answer(21)
-    assert heard == [("half", 0.5), ("rest", None)]
+    assert ask(body, progress=lambda doing, share: reported.append((doing, share))) == Answer(21)
+    assert reported == [("half", 0.5), ("rest", None)]
 
 
 def test_a_long_reply_comes_whole(ask: Ask) -> None:
@@ -101,7 +101,7 @@ def test_a_crash_is_quoted(ask: Ask) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_death_by_signal_is_named(ask: Ask) -> None:
-    with pytest.raises(ChildError, match=r"killed .* more memory than there is"):
+    with pytest.raises(ChildError, match=r"killed .* because memory ran out"):
         ask("os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(ChildError, match="signal SIGABRT"):
         ask("os.abort()")
@@ -134,6 +134,25 @@ def test_a_caller_who_gives_up_leaves_no_child_behind(ask: Ask) -> None:
         ask("progress('on it'); time.sleep(600)", progress=give_up)
 
 
+def test_another_executor_carries_the_same_lines() -> None:
+    """Whatever can carry a line of JSON runs children: here a function that answers by itself."""
+
+    class Echo:
+        def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
+            progress(module, timeout_s)
+            number = msgspec.json.decode(request, type=Question).number
+            if number < 0:
+                return Message(error="UsageError", what="It is negative.", next_step="Send another.")
+            return Message(reply=msgspec.Raw(msgspec.json.encode(Answer(number + 1))))
+
+    reported: list[tuple[str, float | None]] = []
+    options = {"progress": lambda doing, share: reported.append((doing, share)), "timeout_s": 3.0, "executor": Echo()}
+    assert call("there", Question(number=20), Answer, **options) == Answer(21)  # type: ignore[arg-type]
+    assert reported == [("there", 3.0)]
+    with pytest.raises(UsageError, match=r"It is negative\. Send another\."):
+        call("there", Question(number=-1), Answer, executor=Echo())
+
+
 def test_a_module_that_does_not_exist() -> None:
     with pytest.raises(ChildError, match="No module named"):
         call("edgeprof.no_such_module", Question(number=1), Answer)
@@ -160,7 +179,7 @@ def test_an_environment_variable_reaches_the_child(tmp_path: Path, ask: Ask) -> 
     assert ask("return Answer(1, os.environ['PYTHONPATH'])").text == str(tmp_path)
 
 
-def test_all_the_child_said_can_be_seen(
+def test_all_the_child_printed_can_be_seen(
     ask: Ask,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -14,6 +14,7 @@ from edgeprof.inputs import tensors
 from edgeprof.measure.launch import request_of
 from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
+from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
 from edgeprof.providers.table import row_of
 from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
@@ -26,19 +27,20 @@ FOLDER = "graphs"
 """Below the cache folder: graphs that were made for one provider."""
 
 
-def prepared(job: Job, least_share: float = 0.0) -> Job:
+def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> Job:
     """The job with what its provider is given and what becomes of it; on the CPU provider the job itself.
 
     What cannot be measured is no error but a status: it costs this point and no other.
 
     Args:
         least_share: of the MACs, that the provider has to run.
+        executor: where the graph is placed and compiled.
     """
     if job.target == CPU:
         return job
     try:
-        placed = _placed(*_tailored(job), least_share)
-        return _compiled(placed) if job.compile else placed
+        placed = _placed(*_tailored(job), least_share, executor)
+        return _compiled(placed, executor) if job.compile else placed
     except process.ChildTimeout as problem:
         return _refused(job, "timeout", problem)
     except UsageError as problem:  # it is not made for this provider
@@ -107,7 +109,7 @@ def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
     return replace(value, shape=tuple(dim if isinstance(dim, int) else size for dim, size in sizes))
 
 
-def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
+def _placed(job: Job, written_out: dict[str, int], least_share: float, executor: Executor) -> Job:
     given = job.prepared
     assert given is not None
     asked = PlacingRequest(
@@ -117,7 +119,9 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float) -> Job:
         written_out=written_out,
     )
     try:
-        found = process.call("edgeprof.measure.placement_worker", asked, PlacingReading, timeout_s=job.timeout_s)
+        found = process.call(
+            "edgeprof.measure.placement_worker", asked, PlacingReading, timeout_s=job.timeout_s, executor=executor
+        )
     except process.ChildTimeout:
         raise
     except ChildError as problem:
@@ -142,11 +146,11 @@ def _nothing(job: Job, found: PlacingReading) -> str:
     return f"{job.target.provider} takes no node of {job.artifact.name} in {job.artifact.precision}{because}."
 
 
-def _compiled(job: Job) -> Job:
+def _compiled(job: Job, executor: Executor) -> Job:
     given = job.prepared
     if given is None or given.status != "ok":
         return job
-    made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s)
+    made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s, executor)
     loaded = replace(given, model=made.path, weights_folder="", compiled=True, compile_s=made.compile_s)
     return replace(job, prepared=loaded)
 

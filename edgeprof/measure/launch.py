@@ -9,7 +9,7 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import signature
 from edgeprof.measure import operator_worker
 from edgeprof.measure.schedule import Job, Prepared, Visit
-from edgeprof.process import ChildTimeout, call
+from edgeprof.process import LOCAL, ChildTimeout, Executor, call
 from edgeprof.schema import Artifact, Measurement, OperatorPass, OperatorReading, Reading, Request
 
 CHILD = "edgeprof.measure.latency_worker"
@@ -18,18 +18,18 @@ OPERATORS_CHILD = "edgeprof.measure.operator_worker"
 R = TypeVar("R", Reading, OperatorReading)
 
 
-def measure(visit: Visit, machine_id: str) -> Measurement:
+def measure(visit: Visit, machine_id: str, executor: Executor = LOCAL) -> Measurement:
     """Measure in a fresh process. What goes wrong there is the record's `status` and one-line `error`."""
-    return Measurement(**visit.facts(), **outcome(CHILD, visit.job, Reading), machine_id=machine_id)
+    return Measurement(**visit.facts(), **outcome(CHILD, visit.job, Reading, executor), machine_id=machine_id)
 
 
-def measure_operators(job: Job, machine_id: str) -> OperatorPass:
+def measure_operators(job: Job, machine_id: str, executor: Executor = LOCAL) -> OperatorPass:
     """Run with the profiler in a fresh process; the job's own stopping rule is for timed visits and is not used."""
     visit = operator_visit(job)
     known = {name: fact for name, fact in visit.facts().items() if name in OperatorPass.__struct_fields__}
     return OperatorPass(
         **known,
-        **outcome(OPERATORS_CHILD, visit.job, OperatorReading),
+        **outcome(OPERATORS_CHILD, visit.job, OperatorReading, executor),
         vocabulary=_vocabulary(job),
         quantization=job.artifact.quantization,
         dispatch_only=job.target.asynchronous,
@@ -41,13 +41,14 @@ def operator_visit(job: Job) -> Visit:
     return Visit(job=msgspec.structs.replace(job, stopping=operator_worker.STOPPING), round=0)
 
 
-def outcome(child: str, job: Job, kind: type[R]) -> dict[str, Any]:
+def outcome(child: str, job: Job, kind: type[R], executor: Executor = LOCAL) -> dict[str, Any]:
     """What became of a child: the fields `status`, `error`, `reading` and `started_at` of its record."""
     made: dict[str, Any] = {"started_at": datetime.now(UTC).isoformat(timespec="seconds")}
     if job.prepared is not None and job.prepared.status != "ok":
         return {**made, "status": job.prepared.status, "error": job.prepared.error}
     try:
-        return {**made, "status": "ok", "reading": call(child, request_of(job), kind, timeout_s=job.timeout_s)}
+        reading = call(child, request_of(job), kind, timeout_s=job.timeout_s, executor=executor)
+        return {**made, "status": "ok", "reading": reading}
     except ChildTimeout as problem:
         return {**made, "status": "timeout", "error": " ".join(str(problem).split())}
     except EdgeprofError as problem:

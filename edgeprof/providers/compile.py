@@ -14,7 +14,7 @@ import msgspec
 
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError
-from edgeprof.process import ChildTimeout, Progress
+from edgeprof.process import LOCAL, ChildTimeout, Executor, Progress
 from edgeprof.providers import installed_packages, ort_messages
 from edgeprof.providers.session import session_options, source
 from edgeprof.schema import Record, Target, decode, encode_pretty
@@ -41,7 +41,9 @@ class Compiled(Record, frozen=True, kw_only=True):
     contexts: int  # parts of the graph that are compiled
 
 
-def compiled(model: Path, weights_folder: str, target: Target, timeout_s: float | None = None) -> Compiled:
+def compiled(
+    model: Path, weights_folder: str, target: Target, timeout_s: float | None = None, executor: Executor = LOCAL
+) -> Compiled:
     """The graph as the provider has compiled it; made once for these files, this provider and this onnxruntime.
 
     Args:
@@ -57,15 +59,15 @@ def compiled(model: Path, weights_folder: str, target: Target, timeout_s: float 
         return decode(store.read_bytes(record), Compiled, str(record))
     with store.folder_in_progress(folder) as partial:
         request = CompileRequest(model=str(model), weights_folder=weights_folder, target=target, folder=str(partial))
-        made = _ask(request, timeout_s)
+        made = _call(request, timeout_s, executor)
         final = msgspec.structs.replace(made, path=str(folder / Path(made.path).name))
         store.write_atomic(partial / record.name, encode_pretty(final))
     return final
 
 
-def _ask(request: CompileRequest, timeout_s: float | None) -> Compiled:
+def _call(request: CompileRequest, timeout_s: float | None, executor: Executor) -> Compiled:
     try:
-        return process.call("edgeprof.providers.compile", request, Compiled, timeout_s=timeout_s)
+        return process.call("edgeprof.providers.compile", request, Compiled, timeout_s=timeout_s, executor=executor)
     except ChildTimeout:
         raise
     except ChildError as problem:  # a provider that has no way to compile beforehand may abort

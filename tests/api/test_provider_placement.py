@@ -298,7 +298,7 @@ def test_a_provider_that_crashes_costs_its_point(tmp_path: Path, library: Callab
 def test_a_provider_that_hangs_costs_its_point(tmp_path: Path, library: Callable[[str], Target]) -> None:
     asked = job(chain(tmp_path / "toy.onnx", "Relu"), library("for (;;) sleep(1);"), timeout_s=2.0)
     found = outcome(asked)
-    assert (found.status, found.error) == ("timeout", "No answer within 2 s. Raise --timeout, or ask for less.")
+    assert (found.status, found.error) == ("timeout", "No reply within 2 s. Raise --timeout, or request less.")
     record = measure(Visit(job=replace(asked, prepared=found), round=0), "here")
     assert (record.status, record.reading) == ("timeout", None)  # it is not started again
 
