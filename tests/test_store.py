@@ -18,7 +18,6 @@ import pytest
 from edgeprof import store
 from edgeprof.analysis import statistics
 from edgeprof.errors import RunError, StorageError, UsageError
-from edgeprof.locks import sole_writer
 from edgeprof.schema import (
     Artifact,
     Case,
@@ -40,6 +39,7 @@ from edgeprof.schema import (
     encode,
     encode_pretty,
 )
+from edgeprof.store.locks import sole_writer
 
 MACHINE = Machine(
     machine_id="m1",
@@ -325,7 +325,7 @@ def test_an_interruption_between_the_two_renames_loses_nothing(tmp_path: Path, m
 
 
 HOLD = (
-    "import sys; from pathlib import Path; from edgeprof.locks import sole_writer\n"
+    "import sys; from pathlib import Path; from edgeprof.store.locks import sole_writer\n"
     "with sole_writer(Path(sys.argv[1])):\n"
     "    print('held', flush=True); sys.stdin.readline()"
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 from edgeprof.errors import RunError
-from edgeprof.locks import sole_writer
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact
 from edgeprof.store import (
@@ -15,11 +14,12 @@ from edgeprof.store import (
     WEIGHTS_FILE,
     folder_in_progress,
     load_artifact,
+    recover,
     save_artifact,
-    settle,
     sha256_of,
     writing,
 )
+from edgeprof.store.locks import sole_writer
 
 
 def make(
@@ -39,7 +39,7 @@ def make(
     if found:
         return found, True
     with alone(folder, progress):
-        settle(folder)
+        recover(folder)
         found = None if force else standing(folder, key)
         if found:
             return found, True

@@ -1,6 +1,6 @@
-"""One writer at a time: a folder is held by a lock that ends with its process, however that ends.
+"""One writer at a time: a process locks a folder, and the lock ends with the process, however that ends.
 
-The lock lies beside the folder (`.<name>.lock`), so that a copy of the folder has none; readers never ask for it.
+The lock file is beside the folder (`.<name>.lock`), so that a copy of the folder has none; readers do not use it.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ POLL_S = 0.2
 
 @contextlib.contextmanager
 def sole_writer(folder: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold a folder against other processes; the process that holds it may ask again.
+    """Lock a folder against other processes; the process that holds the lock may acquire it again.
 
     Args:
-        waiting: called with who holds the folder, before its end is waited for; None refuses at once.
+        waiting: called with the name of the holder before waiting for it; None: raise at once.
 
     Raises:
-        RunError: another process holds the folder, and `waiting` is None.
-        OSError: the lock cannot be written.
+        RunError: another process holds the lock, and `waiting` is None.
+        OSError: the lock file cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -36,7 +36,7 @@ def sole_writer(folder: Path, waiting: Callable[[str], None] | None = None) -> I
         holder = _holder(file)
         if waiting is None:
             raise RunError(
-                f"{folder} is being written by {holder}.", "Wait for its end, or take another name."
+                f"{folder} is being written by {holder}.", "Wait until it ends, or choose another --name."
             ) from None
         waiting(holder)
         lock.acquire(poll_interval=POLL_S)
@@ -45,9 +45,7 @@ def sole_writer(folder: Path, waiting: Callable[[str], None] | None = None) -> I
             file.write_text(f"process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
         yield
     finally:
-        if (
-            lock.lock_counter == 1
-        ):  # who waits for this very file sees that it has no name any more, and makes a new one
+        if lock.lock_counter == 1:  # a process that waits for this file sees that it is gone, and creates a new one
             with contextlib.suppress(OSError):  # Windows keeps a file that is open
                 file.unlink()
         lock.release()
@@ -56,5 +54,5 @@ def sole_writer(folder: Path, waiting: Callable[[str], None] | None = None) -> I
 def _holder(file: Path) -> str:
     try:
         return file.read_text() or "another process"
-    except OSError:  # it has ended just now
+    except OSError:  # it ended just now
         return "another process"

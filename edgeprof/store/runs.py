@@ -1,0 +1,186 @@
+"""Run folders: machine.json, and records that are appended a line at a time and survive a killed process.
+
+reports/<run>/   machine.json, measurements.jsonl, measurements.csv, index.html, report.md, figures/;
+                 operators.jsonl and kernels.jsonl where operators were profiled
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from edgeprof.errors import RunError
+from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Record, decode, encode, encode_pretty
+from edgeprof.store.files import exists, read_bytes, require_name, write_atomic, writing
+from edgeprof.store.folders import sweep
+from edgeprof.store.locks import sole_writer
+
+REPORTS = Path("reports")
+
+MEASUREMENTS_FILE = "measurements.jsonl"
+OPERATORS_FILE = "operators.jsonl"
+KERNELS_FILE = "kernels.jsonl"
+MACHINE_FILE = "machine.json"
+
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime)
+
+
+def run_folder(root: Path, name: str) -> Path:
+    """The folder of a run.
+
+    Raises:
+        UsageError: the name cannot be that of a folder.
+    """
+    require_name(name, "a run")
+    return root / name
+
+
+def run_names(root: Path) -> list[str]:
+    """Runs below `root`, the most recently measured last."""
+    files = sorted(root.glob(f"*/{MEASUREMENTS_FILE}"), key=lambda file: file.stat().st_mtime)
+    return [file.parent.name for file in files]
+
+
+@contextlib.contextmanager
+def run_in_progress(folder: Path, machine: Machine) -> Iterator[list[Measurement]]:
+    """Start or resume a run as its only writer; yields the measurements it already holds.
+
+    Raises:
+        RunError: another process is writing it, or `open_run` refuses it.
+        StorageError: the disk refused.
+    """
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            stack.enter_context(sole_writer(folder))
+        yield open_run(folder, machine)
+
+
+def open_run(folder: Path, machine: Machine) -> list[Measurement]:
+    """The measurements a run already holds; everything is checked before anything is written.
+
+    Raises:
+        RunError: the run, or a line of it, was made on another machine, or its records are damaged.
+    """
+    next_step = "Records of different machines are not mixed: choose another --name."
+    known = load_machine(folder) if exists(folder / MACHINE_FILE) else None
+    if known and known.machine_id != machine.machine_id:
+        what = f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions."
+        raise RunError(what, next_step)
+    records = load_records(folder)
+    if records.machine_ids - {machine.machine_id}:
+        raise RunError(f"Run '{folder.name}' was measured on another machine, which is not recorded.", next_step)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, ".")
+    if not known:
+        write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
+        _mend_tail(folder / name)
+    return list(records.measurements)
+
+
+def _mend_tail(file: Path) -> None:
+    """Drop the partial last line that a killed process may have left, so that the next record starts a new one."""
+    if not file.exists():
+        return
+    data = read_bytes(file, RunError)
+    if data and not data.endswith(b"\n"):
+        write_atomic(file, data[: data.rfind(b"\n") + 1])
+
+
+def append_measurement(folder: Path, measurement: Measurement) -> None:
+    """Append one line; it is on disk when this returns."""
+    _append(folder / MEASUREMENTS_FILE, measurement)
+
+
+def append_operators(folder: Path, record: OperatorPass) -> None:
+    _append(folder / OPERATORS_FILE, record)
+
+
+def append_kernel(folder: Path, record: KernelTime) -> None:
+    _append(folder / KERNELS_FILE, record)
+
+
+def _append(file: Path, record: Record) -> None:
+    with writing(file):
+        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            line = encode(record) + b"\n"
+            while line:
+                line = line[os.write(handle, line) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class Records(Record, frozen=True, kw_only=True):
+    """Everything a run holds, from one machine."""
+
+    machine: Machine | None  # None: only its measurements were copied
+    measurements: tuple[Measurement, ...]
+    operators: tuple[OperatorPass, ...]
+    kernels: tuple[KernelTime, ...]
+
+    @property
+    def machine_ids(self) -> set[str]:
+        lines = (self.measurements, self.operators, self.kernels)
+        of_lines = {line.machine_id for file in lines for line in file}
+        return of_lines | ({self.machine.machine_id} if self.machine else set())
+
+
+def load_records(folder: Path) -> Records:
+    """Read everything a run holds so far.
+
+    Raises:
+        RunError: a record is damaged, or they come from several machines.
+    """
+    records = Records(
+        machine=load_machine(folder) if exists(folder / MACHINE_FILE) else None,
+        measurements=tuple(_load(folder / MEASUREMENTS_FILE, Measurement)),
+        operators=tuple(load_operators(folder)),
+        kernels=tuple(load_kernels(folder)),
+    )
+    if len(records.machine_ids) > 1:
+        raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
+    return records
+
+
+def load_measurements(folder: Path) -> list[Measurement]:
+    """Read all complete lines of a run; an unfinished last one (of a killed process) is left out.
+
+    Raises:
+        RunError: no such file, a damaged line, or lines from several machines.
+    """
+    file = folder / MEASUREMENTS_FILE
+    if not file.exists():
+        raise RunError(f"{folder} holds no {MEASUREMENTS_FILE}.", "Run: edgeprof profile --name " + folder.name)
+    return _load(file, Measurement)
+
+
+def load_operators(folder: Path) -> list[OperatorPass]:
+    """As `load_measurements`; an empty list where operators were not profiled."""
+    return _load(folder / OPERATORS_FILE, OperatorPass)
+
+
+def load_kernels(folder: Path) -> list[KernelTime]:
+    return _load(folder / KERNELS_FILE, KernelTime)
+
+
+def _load(file: Path, kind: type[Line]) -> list[Line]:
+    data = read_bytes(file, RunError) if exists(file) else b""
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    records = [decode(line, kind, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
+    if len({record.machine_id for record in records}) > 1:
+        raise RunError(f"{file} mixes records of several machines.", "Keep one file per machine.")
+    return records
+
+
+def load_machine(folder: Path) -> Machine:
+    """Read the machine a run was measured on.
+
+    Raises:
+        RunError: its record is missing or damaged.
+    """
+    file = folder / MACHINE_FILE
+    return decode(read_bytes(file, RunError, "Copy the whole run folder."), Machine, str(file))
