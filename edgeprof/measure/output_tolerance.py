@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.schema import Agreement, Kind, Target
+from edgeprof.similarity import cosine, flat_doubles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def _difference(output: "NDArray[Any]", expected: "NDArray[Any]") -> tuple[float
         return NOTHING_ALIKE
     if expected.dtype.kind in "OSU":
         return IDENTICAL if (output == expected).all() else NOTHING_ALIKE
-    ours, theirs = _numbers(output), _numbers(expected)
+    ours, theirs = flat_doubles(output), flat_doubles(expected)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))  # minus infinity too, in masks
     apart, from_ = ours[~same], theirs[~same]
     if not apart.size:
@@ -109,19 +110,4 @@ def _difference(output: "NDArray[Any]", expected: "NDArray[Any]") -> tuple[float
     absolute = float(np.abs(apart - from_).max())
     ours, theirs = (np.where(np.isfinite(values), values, 0.0) for values in (ours, theirs))
     largest = float(np.abs(theirs).max())
-    return absolute, absolute / largest if largest else NO_NUMBER, _cosine(ours, theirs)
-
-
-def _numbers(array: "NDArray[Any]") -> "NDArray[Any]":
-    """All values in double precision; a complex number is two."""
-    import numpy as np
-
-    flat = array.ravel()
-    return flat.astype(np.complex128).view(np.float64) if flat.dtype.kind == "c" else flat.astype(np.float64)
-
-
-def _cosine(a: "NDArray[Any]", b: "NDArray[Any]") -> float:
-    import numpy as np
-
-    length = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / length if length else 0.0
+    return absolute, absolute / largest if largest else NO_NUMBER, float(cosine(ours, theirs))

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Artifact, TensorSpec
+from edgeprof.similarity import cosine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,15 +142,6 @@ class Tally:
         if not self.labelled:
             return None
         return math.exp(self.surprise_expected / self.labelled), math.exp(self.surprise / self.labelled)
-
-
-def cosine(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Of each row; 1 for two rows of zeros, 0 where one of them is."""
-    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    product = lengths[0] * lengths[1]
-    both_zero = (lengths[0] == 0) & (lengths[1] == 0)
-    found = (a * b).sum(axis=1) / np.where(product > 0, product, 1)
-    return np.where(both_zero, 1.0, np.clip(found, -1, 1))
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from edgeprof.process import Progress
 from edgeprof.providers import ort_messages
 from edgeprof.providers.session import as_taken, open_session
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
+from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import reference
 from edgeprof.store import REFERENCE_FILE
 
@@ -125,7 +126,7 @@ def _check(
         raise VerificationError(
             f"The model does not run at {shape}: {ort_messages.reason(problem)}.", request.advice
         ) from problem
-    worst, cosine, notes = 0.0, 1.0, []
+    worst, nearest, notes = 0.0, 1.0, []
     for name, wanted in expected.items():
         found = outputs.get(name)
         if found is None or found.shape != wanted.shape:
@@ -141,8 +142,8 @@ def _check(
             notes.append(f"{name} has no finite number in fp32")
             continue
         error, near = _distance(name, wanted[numbers], found[numbers], shape, request)
-        worst, cosine = max(worst, error), min(cosine, near)
-    return Check(case=case, max_abs_error=worst, cosine=cosine, notes=tuple(notes), against=request.against)
+        worst, nearest = max(worst, error), min(nearest, near)
+    return Check(case=case, max_abs_error=worst, cosine=nearest, notes=tuple(notes), against=request.against)
 
 
 def _differing(
@@ -170,13 +171,7 @@ def _distance(
             f"Output {name} differs from {request.against} by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
             request.advice,
         )
-    return error, _cosine(found, wanted)
-
-
-def _cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
-    norms = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / norms if norms else 1.0
+    return error, float(cosine(flat_doubles(found), flat_doubles(wanted)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
-from edgeprof.inputs import signature
+from edgeprof.inputs import signature, symbols
 from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.stages import graph
 
@@ -152,18 +152,16 @@ def sizes(specs: Sequence[TensorSpec], feeds: Arrays) -> dict[str, int]:
     for spec in specs:
         shape = feeds[spec.name].shape[spec.kind == "sequence" :]  # its tensors are stacked
         for dim, size in zip(spec.dims, shape, strict=True):
-            if isinstance(dim, str) and dim and "+" not in dim:
+            if isinstance(dim, str) and symbols.names_in(dim) == [dim]:
                 found.setdefault(dim, size)
     return found
 
 
 def expected_size(dim: int | str, sizes: dict[str, int]) -> int | None:
-    """A symbol has one size in all inputs; a sum of symbols that of its parts. None: any size will do."""
+    """Size of a dimension: of a symbol from `sizes`, of an expression ("past + 1") computed. None: any size fits."""
     if isinstance(dim, int):
         return dim if dim >= 0 else None
-    terms = [term.strip() for term in dim.split("+")]
-    known = [int(term) if term.isdecimal() else sizes.get(term) for term in terms]
-    return None if None in known else sum(size for size in known if size is not None)
+    return sizes[dim] if dim in sizes else symbols.evaluate(dim, sizes.get)
 
 
 def _check_shape(spec: TensorSpec, array: NDArray[Any], sizes: dict[str, int], where: str) -> None:
