@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from edgeprof.schema import Crossover, Explanation, Ledger
+    from edgeprof.schema import Cost, Crossover, Explanation, Ledger
 
 
 def explain(
@@ -66,11 +66,15 @@ def _with_totals(found: "Explanation") -> object:
     """The record, and in every ledger the sums of the table: `totals`, and `per_block` where there are blocks."""
     import msgspec
 
+    from edgeprof.schema import QUANTITIES
+
+    def sums(cost: "Cost") -> dict[str, int]:
+        return {quantity: getattr(cost, quantity) for quantity in QUANTITIES}
+
     def shown(ledger: "Ledger") -> dict[str, object]:
-        sums = {"totals": _sums(ledger, [cost.name for cost in ledger.costs])}
-        if ledger.layers:
-            sums["per_block"] = _sums(ledger, [cost.name for cost in ledger.costs if cost.in_block], ledger.layers)
-        return {**msgspec.to_builtins(ledger), **sums}
+        block = ledger.per_block()
+        parts = {"per_block": sums(block)} if block else {}
+        return {**msgspec.to_builtins(ledger), "totals": sums(ledger.everything()), **parts}
 
     return {
         **msgspec.to_builtins(found),
@@ -80,19 +84,13 @@ def _with_totals(found: "Explanation") -> object:
     }
 
 
-def _sums(ledger: "Ledger", names: "Sequence[str]", parts: int = 1) -> dict[str, int]:
-    cost = ledger.of(*names)
-    quantities = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
-    return {quantity: getattr(cost, quantity) // parts for quantity in quantities}
-
-
 def _show(found: "Explanation") -> None:
     from edgeprof import units
     from edgeprof.cli.console import show_line, show_table
 
     ledger = found.ledger
     show_line((ledger.name, "bold"), f": {units.counted(ledger.total('params'), 'parameter')}; {_run(ledger)}\n")
-    show_table(_columns(found), _rows(found))
+    show_table(_columns(found), list(_rows(found)))
     show_line("\n" + _memory(ledger))
     for line in (*_doubling(found), *map(_crossover, found.crossovers)):
         show_line(line)
@@ -119,38 +117,34 @@ def _columns(found: "Explanation") -> list[tuple[str, str]]:
     return [("component", "left"), *((head, "right") for head in heads)]
 
 
-def _rows(found: "Explanation") -> list[list[str]]:
-    """Every component with all its occurrences, then all of one block, then everything."""
-    ledger = found.ledger
-    rows = [_row(found, cost.name, (cost.name,)) for cost in ledger.costs]
-    if ledger.layers:
-        block = [cost.name for cost in ledger.costs if cost.in_block]
-        rows.append(_row(found, f"one block of {ledger.layers}", block, ledger.layers))
-    total = "total of what is counted" if ledger.uncounted else "total"
-    rows.append(_row(found, total, [cost.name for cost in ledger.costs]))
-    return rows
+def _rows(found: "Explanation") -> "Iterator[list[str]]":
+    rows = found.rows()
+    total, _ = rows[-1]
+    for cost, twice in rows:
+        growth = [_times(cost.macs, twice.macs) if twice else ""] if found.doubled else []
+        yield [*_row(cost, total), *growth]
 
 
-def _row(found: "Explanation", label: str, names: "Sequence[str]", parts: int = 1) -> list[str]:
+def _row(cost: "Cost", total: "Cost") -> list[str]:
     from edgeprof import units
 
-    ledger, cost = found.ledger, found.ledger.of(*names)
-    cells = [label, str(cost.count) if len(names) == 1 else ""]
-    for quantity, unit in (("params", units.count), ("macs", units.macs)):
-        cells += _with_share(getattr(cost, quantity), ledger.total(quantity), parts, unit)
-    cells += [_some(amount / parts, units.size) for amount in (cost.weights_bytes, cost.cache_bytes)]
-    cells += _with_share(cost.activation_bytes, ledger.total("activation_bytes"), parts, units.size)
-    if found.doubled:
-        cells.append(_times(found, "macs", *names))
-    return cells
+    return [
+        cost.name,
+        str(cost.count or ""),
+        *_with_share(cost.params, total.params, units.count),
+        *_with_share(cost.macs, total.macs, units.macs),
+        _some(cost.weights_bytes, units.size),
+        _some(cost.cache_bytes, units.size),
+        *_with_share(cost.activation_bytes, total.activation_bytes, units.size),
+    ]
 
 
-def _with_share(amount: int, whole: int, parts: int, unit: "Callable[[float], str]") -> list[str]:
-    return [_some(amount / parts, unit), f"{100 * amount / parts / whole:.1f} %" if amount else ""]
+def _with_share(amount: int, whole: int, unit: "Callable[[float], str]") -> list[str]:
+    return [_some(amount, unit), f"{100 * amount / whole:.1f} %" if amount else ""]
 
 
-def _some(amount: float, unit: "Callable[[float], str]") -> str:
-    """Nothing is easier to see as nothing."""
+def _some(amount: int, unit: "Callable[[float], str]") -> str:
+    """An empty cell for zero, which is easier to see."""
     return unit(amount) if amount else ""
 
 
@@ -176,23 +170,21 @@ def _memory(ledger: "Ledger") -> str:
 
 
 def _doubling(found: "Explanation") -> "Iterator[str]":
-    """What changes when the token length doubles: components that grow alike in one breath."""
+    """What changes when the token length doubles: components that grow alike together."""
     if not found.doubled:
         return
     grown: dict[str, list[str]] = {}
     for cost in found.ledger.costs:
         if cost.macs:
-            grown.setdefault(_times(found, "macs", cost.name), []).append(cost.name)
-    names = [cost.name for cost in found.ledger.costs]
-    params = f"parameters {_times(found, 'params', *names)}" if found.ledger.total("params") else "no parameters"
+            grown.setdefault(_times(cost.macs, found.doubled.of(cost.name).macs), []).append(cost.name)
+    now, then = found.ledger.total("params"), found.doubled.total("params")
+    params = f"parameters {_times(now, then)}" if now else "no parameters"
     macs = [f"MACs {by}: {', '.join(alike)}" for by, alike in grown.items()]
     yield f"When the tokens double: {'; '.join([params, *(macs or ['no MACs'])])}."
 
 
-def _times(found: "Explanation", quantity: str, *names: str) -> str:
-    """By how much a quantity of some components grows when the tokens double: "x2", empty where there is none."""
-    now = getattr(found.ledger.of(*names), quantity)
-    then = getattr(found.doubled.of(*names), quantity) if found.doubled else 0
+def _times(now: int, then: int) -> str:
+    """By how much a quantity grows: "x2", empty where there is none."""
     return f"x{then / now:.3g}" if now else ""
 
 

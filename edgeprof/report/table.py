@@ -1,14 +1,12 @@
 """The points as rows of text: one unit to a column, so that numbers can be compared downwards."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
-import msgspec
-
 from edgeprof import units
-from edgeprof.schema import ComparedLength, Cost, Explanation, Ledger, Point, Why
+from edgeprof.schema import ComparedLength, Cost, Explanation, Point, Why
 
 MISSING = ""
 CPU = "cpu"
@@ -169,10 +167,9 @@ Pair = tuple[Cost, Cost | None]
 
 
 def costs(explanation: Explanation) -> Table:
-    """Every component with all its occurrences, then one block, then all of it."""
-    whole = _rows(explanation.ledger)
-    twice: Iterable[Cost | None] = _rows(explanation.doubled) if explanation.doubled else [None] * len(whole)
-    total = whole[-1]
+    """The rows of an explanation, with exact numbers."""
+    rows = explanation.rows()
+    total, _ = rows[-1]
     columns: tuple[Column[Pair], ...] = (
         Column("Component", lambda pair: pair[0].name, number=False),
         Column("Count", lambda pair: str(pair[0].count) if pair[0].count else MISSING),
@@ -185,18 +182,7 @@ def costs(explanation: Explanation) -> Table:
         Column("KV cache", lambda pair: _size(pair[0].cache_bytes), kept="filled"),
         Column("Activations", lambda pair: _size(pair[0].activation_bytes)),
     )
-    return tabulate(list(zip(whole, twice, strict=True)), columns)
-
-
-def _rows(ledger: Ledger) -> list[Cost]:
-    named = [*ledger.costs]
-    if ledger.layers:
-        block = ledger.of(*(cost.name for cost in ledger.costs if cost.in_block))
-        fields = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
-        parts = {field: getattr(block, field) // ledger.layers for field in fields}
-        named.append(Cost(name=f"one block of {ledger.layers}", count=0, **parts))
-    everything = ledger.of(*(cost.name for cost in ledger.costs))
-    return [*named, msgspec.structs.replace(everything, name="total", count=0)]
+    return tabulate(rows, columns)
 
 
 def _exact(amount: int) -> str:

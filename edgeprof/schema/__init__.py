@@ -4,7 +4,7 @@
     identity  PointKey: subject, load, place
     models    Variant, Artifact and the receipts of what was made of it
     costs     Ledger, Explanation: what is counted
-    placing   Target, Device, Placement: where it can run, and where it did
+    placement Target, Device, Placement: where it can run, and where it did
     runs      Request, Reading, Measurement, Machine: what is measured
     buckets   Buckets: static lengths that were chosen
     derived   Point, Findings, Why, CheckedClaim: what follows from records
@@ -15,7 +15,7 @@ All are frozen, all carry their units in their names. Raw values are stored; sta
 
 from edgeprof.schema.base import SCHEMA_VERSION, Record, decode, encode, encode_pretty
 from edgeprof.schema.buckets import Bucket, Buckets
-from edgeprof.schema.costs import Cost, Crossover, Explanation, Ledger, Uncounted
+from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
     CheckedClaim,
     ClassTime,
@@ -82,6 +82,7 @@ from edgeprof.schema.runs import (
 __all__ = [
     "CPU",
     "FP32",
+    "QUANTITIES",
     "SCHEMA_VERSION",
     "Accuracy",
     "Agreement",

@@ -1,5 +1,6 @@
 """What a model costs, counted."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from edgeprof.schema.base import Record
@@ -17,6 +18,10 @@ class Cost(Record, frozen=True, kw_only=True):
     weights_bytes: int = 0
     cache_bytes: int = 0  # KV cache at the end of the run
     activation_bytes: int = 0  # written by it
+
+
+QUANTITIES = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
+"""The fields of a Cost that add up."""
 
 
 class Uncounted(Record, frozen=True, kw_only=True):
@@ -51,17 +56,40 @@ class Ledger(Record, frozen=True, kw_only=True):
     def of(self, *names: str) -> Cost:
         """Several components as one."""
         chosen = [cost for cost in self.costs if cost.name in names]
-        sums = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
-        return Cost(
-            name=" and ".join(names),
-            count=sum(cost.count for cost in chosen),
-            **{quantity: sum(getattr(cost, quantity) for cost in chosen) for quantity in sums},
-        )
+        return _summed(" and ".join(names), chosen, count=sum(cost.count for cost in chosen))
+
+    def per_block(self) -> Cost | None:
+        """One of the blocks, with all its components; None where the number of blocks is not known."""
+        if not self.layers:
+            return None
+        inside = [cost for cost in self.costs if cost.in_block]
+        return _summed(f"one block of {self.layers}", inside, parts=self.layers)
+
+    def everything(self) -> Cost:
+        """All components as one."""
+        return _summed("total of what is counted" if self.uncounted else "total", self.costs)
+
+    def rows(self) -> list[Cost]:
+        """The rows of a table: every component with all its occurrences, then one block, then everything."""
+        block = self.per_block()
+        return [*self.costs, *([block] if block else []), self.everything()]
 
     @property
     def length(self) -> int:
         """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
         return self.past_tokens if self.phase == "decode" else self.tokens or 0
+
+
+def _summed(name: str, costs: Sequence[Cost], *, count: int = 0, parts: int = 1) -> Cost:
+    return Cost(
+        name=name,
+        count=count,
+        params=sum(cost.params for cost in costs) // parts,
+        macs=sum(cost.macs for cost in costs) // parts,
+        weights_bytes=sum(cost.weights_bytes for cost in costs) // parts,
+        cache_bytes=sum(cost.cache_bytes for cost in costs) // parts,
+        activation_bytes=sum(cost.activation_bytes for cost in costs) // parts,
+    )
 
 
 class Crossover(Record, frozen=True, kw_only=True):
@@ -74,7 +102,7 @@ class Crossover(Record, frozen=True, kw_only=True):
 
 
 class Explanation(Record, frozen=True, kw_only=True):
-    """What `edgeprof explain` tells of one model."""
+    """What `edgeprof explain` reports about one model."""
 
     ledger: Ledger
     doubled: Ledger | None = None  # at twice the token length; None: the length of a file is fixed
@@ -82,3 +110,11 @@ class Explanation(Record, frozen=True, kw_only=True):
     lengths: tuple[Ledger, ...] = ()  # the same over token lengths
     notes: tuple[str, ...] = ()
     captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.explain_captions`)
+
+    def rows(self) -> list[tuple[Cost, Cost | None]]:
+        """The rows of the ledger, each with what it costs at twice the token length, where that is known."""
+        if self.doubled is None:
+            return [(cost, None) for cost in self.ledger.rows()]
+        twice = {cost.name: cost for cost in self.doubled.rows()}
+        twice[self.ledger.everything().name] = self.doubled.everything()
+        return [(cost, twice.get(cost.name)) for cost in self.ledger.rows()]
