@@ -11,6 +11,8 @@
     draw_explanation(found)     its figures and page                                   -> list of paths
     load_run(name)              a run that was made before                             -> Run
     write_report(name)          figures and pages                                      -> path of index.html
+    models()                    variants that can be exported, with their sizes         -> list[ModelSummary]
+    recipes()                   how `quantize` can make models smaller                 -> list[RecipeSummary]
     devices()                   where a model can run here                             -> list[Device]
     choose_buckets(target)      static lengths for requests of many lengths            -> Buckets
     check_claims(run)           what is said of transformers, claim by claim           -> list[CheckedClaim]

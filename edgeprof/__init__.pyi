@@ -5,8 +5,10 @@ from .api.explain import draw_explanation as draw_explanation
 from .api.explain import explain as explain
 from .api.export import Export as Export
 from .api.export import export as export
+from .api.models import models as models
 from .api.profile import profile as profile
 from .api.quantize import quantize as quantize
+from .api.recipes import recipes as recipes
 from .api.report import write_report as write_report
 from .api.runs import Run as Run
 from .api.runs import load_run as load_run

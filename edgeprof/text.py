@@ -24,6 +24,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else _joined(text[: most // 2], text[len(text) - (most - 1 - most // 2) :])
 
 
+def abbreviated(word: str, most: int = 40) -> str:
+    """A word as a message quotes it: of a long one, the beginning and its length."""
+    return word if len(word) <= most else f"{word[:20]}... ({len(word):,} characters)"
+
+
 def told_apart(names: Sequence[str], most: int) -> dict[str, str]:
     """Each name as `shortened`, and names that would then be equal still different.
 

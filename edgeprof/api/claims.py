@@ -51,7 +51,7 @@ def check_claims(
         found = _latest(out)
     if found is None:
         needed = " and ".join(growth.MODELS)
-        return claims.check(None, why_not=f"no run in {out} holds {needed} at {growth.ENOUGH} lengths; add --run")
+        return claims.check(None, why_not=f"no run in {out} holds {needed} at {growth.ENOUGH} lengths; add --measure")
     checked = claims.check(found.points, run=found.folder)
     from edgeprof.report.claims import write_claims
 
@@ -81,7 +81,8 @@ def _whole(found: Run) -> Run:
     missing = list(growth.lacking(growth.measured_lengths(found.points)))
     if missing:
         raise UsageError(
-            f"Run '{Path(found.folder).name}' lacks {' and '.join(missing)}.", "Add --run to measure what is missing."
+            f"Run '{Path(found.folder).name}' lacks {' and '.join(missing)}.",
+            "Add --measure to measure what is missing.",
         )
     return found
 

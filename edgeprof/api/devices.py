@@ -1,13 +1,19 @@
 """Which devices a model can run on here."""
 
-from edgeprof.providers import discovery
+from edgeprof.providers import discovery, installed_packages
 from edgeprof.schema import Device
 
 
 def devices(*, refresh: bool = False) -> list[Device]:
-    """Every execution provider edgeprof knows, and whether it computes here.
+    """List the execution providers that edgeprof knows, and whether each can run here.
 
     Args:
-        refresh: ask all of them again, in child processes; otherwise what is remembered of this environment is told.
+        refresh: probe all of them again, in child processes, instead of returning what was found before in this
+            environment.
     """
     return discovery.devices(refresh)
+
+
+def package_conflict() -> str:
+    """Which installed onnxruntime packages overwrite each other, and the commands that fix it; "" where none do."""
+    return installed_packages.overlaid(installed_packages.installed())

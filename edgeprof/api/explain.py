@@ -40,8 +40,8 @@ def explain(
     batch: int | None = None,
     phase: Phase | None = None,
     precision: str | None = None,
-    dims: Mapping[str, int] | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    dim: Mapping[str, int] | None = None,
+    input: Mapping[str, Path] | None = None,
     width: int | None = None,
     tokens: int | None = None,
     heads: int | None = None,
@@ -59,8 +59,8 @@ def explain(
         phase: "decode" processes one token with `seq` tokens in the KV cache. Default "prefill", or "decode" for a
             file that is one step of it.
         precision: of the weights, of variants and checkpoints; default fp32. A file has its own.
-        dims: sizes of axes of a file, by symbol or by "<input>.<axis>".
-        inputs: files whose arrays size the inputs of a file.
+        dim: sizes of axes of a file, by symbol or by "<input>.<axis>".
+        input: files whose arrays size the inputs of a file.
         width, tokens, heads, cross: of variants that take them (the mixers).
         models: where exported names are looked up.
         progress: called with what is being done.
@@ -73,13 +73,13 @@ def explain(
     file = _file(target, models)
     if file is None:
         variant = resized(_variant(target, models), **options)
-        require_no_sizing(variant.name, dims or {}, inputs or {})
+        require_no_sizing(variant.name, dim or {}, input or {})
         found = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
     else:
         for name, value in {**options, "precision": precision}.items():
             if value is not None:
                 raise UsageError(f"--{name} is for variants; {file} has its own.", f"Leave --{name} out.")
-        ask = Sizing(dims=dict(dims or {}), files=dict(inputs or {}))
+        ask = Sizing(dims=dict(dim or {}), files=dict(input or {}))
         found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
     return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
 

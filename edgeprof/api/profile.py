@@ -71,15 +71,15 @@ def profile(
     threads: int | None = None,
     ep: Sequence[str] = ("cpu",),
     ep_library: Mapping[str, Path] | None = None,
-    ep_options: Mapping[str, str] | None = None,
+    ep_option: Mapping[str, str] | None = None,
     require_placement: float = 0.0,
     compile: bool = False,
     rounds: int = 3,
     runs: int = 10,
     min_time_s: float = 1.0,
     timeout_s: float = 300.0,
-    dims: Mapping[str, int] | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    dim: Mapping[str, int] | None = None,
+    input: Mapping[str, Path] | None = None,
     ops: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
@@ -97,14 +97,14 @@ def profile(
         threads: of the runtime; None means every core that this process may use.
         ep: execution providers, or kinds of devices: "gpu", "npu" (the best one that is ready).
         ep_library: shared libraries of plugin providers, by the name that `ep` gives them.
-        ep_options: of the provider asked for; "name.option" where there are several.
+        ep_option: options of the provider asked for; "name.option" where there are several.
         require_placement: share of the MACs that a provider has to run; a point with less fails.
         compile: providers compile beforehand what they compile at load, and sessions load that.
         rounds: processes in which each point is visited.
         runs, min_time_s: both have to be reached before a visit ends.
         timeout_s: after so many seconds a visit is given up.
-        dims: sizes of axes of a file from elsewhere, by symbol or by "<input>.<axis>".
-        inputs: files (.npy, .npz, .pb) to feed in place of made-up values, by input name.
+        dim: sizes of axes of a file from elsewhere, by symbol or by "<input>.<axis>".
+        input: files (.npy, .npz, .pb) to feed in place of made-up values, by input name.
         ops: afterwards, profile the operators of every point, and a matrix product in fp32 and int8 for comparison.
         name: of the run; a run that exists is taken up where it was left.
         models, out: folders to read artifacts from and to write the run into.
@@ -134,12 +134,12 @@ def profile(
         batch=tuple(sorted(set(batch))),
         phase=phase,
         threads=threads or machine.cores_allowed,
-        targets=tuple(resolve(ep, ep_library, ep_options)),
+        targets=tuple(resolve(ep, ep_library, ep_option)),
         compile=compile,
         stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
         timeout_s=timeout_s,
-        dims=dict(dims or {}),
-        files=dict(inputs or {}),
+        dims=dict(dim or {}),
+        files=dict(input or {}),
     )
     if compile and all(target == CPU for target in ask.targets):
         raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")

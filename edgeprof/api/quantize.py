@@ -19,7 +19,7 @@ from edgeprof.inputs import LoadRequest, tensors
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Case, Phase
 from edgeprof.stages import graph, onnx_reference, samples
-from edgeprof.stages.quantize import FP32, Settings
+from edgeprof.stages.quantize import FP32, Method, Settings
 from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
@@ -42,11 +42,14 @@ def quantize(
     targets: Sequence[str],
     *,
     recipe: Sequence[str] = ("int8",),
-    settings: Settings | None = None,
+    block_size: int | None = None,
+    symmetric: bool | None = None,
+    accuracy_level: int | None = None,
+    method: Method | None = None,
     seq: Sequence[int] = (),
     batch: Sequence[int] = (),
-    dims: Mapping[str, int] | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    dim: Mapping[str, int] | None = None,
+    input: Mapping[str, Path] | None = None,
     calibration: str | None = None,
     samples: int = COUNT,
     strict_accuracy: bool = False,
@@ -61,9 +64,12 @@ def quantize(
     Args:
         targets: exported names or folders (their fp32 is taken), or .onnx files.
         recipe: names of `edgeprof.stages.quantize.RECIPES`.
-        settings: block size, symmetry, accuracy level, calibration method; None in it stays the recipe's own. What is
-            set differently becomes part of the result's precision: "int4-block128".
-        seq, batch, dims, inputs: sizes and values, as in `profile`, at which a file from elsewhere is compared with
+        block_size: weights that share one scale; a power of two, 16 or more.
+        symmetric: quantize weights without zero points.
+        accuracy_level: weight-only recipes multiply in 1 fp32, 2 fp16, 3 bf16, 4 int8.
+        method: how ranges of activations are taken from calibration data. None keeps the recipe's own value of each;
+            what differs from it becomes part of the result's precision: "int4-block128".
+        seq, batch, dim, input: sizes and values, as in `profile`, at which a file from elsewhere is compared with
             itself; none means a few at which it runs.
         calibration, samples, strict_accuracy, save_optimized: as in `export`.
         models: the folder that `export` filled.
@@ -81,11 +87,12 @@ def quantize(
         ModelFileError: a file from elsewhere does not run.
         VerificationError: a result does not compute what its source does.
     """
+    settings = Settings(block_size=block_size, symmetric=symmetric, accuracy_level=accuracy_level, method=method)
     orders, judging = ordered(recipe, settings), Judging(data=calibration, count=samples, strict=strict_accuracy)
     if not targets or not orders:
         raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
     require(calibration)
-    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dims or {}), files=dict(inputs or {}))
+    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dim or {}), files=dict(input or {}))
     bases = _told_apart([_base(target, models) for target in dict.fromkeys(targets)])
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):

@@ -40,8 +40,8 @@ def verify(
     *,
     seq: Sequence[int] = (),
     batch: Sequence[int] = (),
-    dims: Mapping[str, int] | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    dim: Mapping[str, int] | None = None,
+    input: Mapping[str, Path] | None = None,
     models: Path = MODELS,
     progress: Progress = silent,
 ) -> list[Artifact]:
@@ -52,7 +52,7 @@ def verify(
 
     Args:
         targets: names below `models`, artifact folders, or .onnx files; none means all that is exported.
-        seq, batch, dims, inputs: sizes and values, as in `profile`.
+        seq, batch, dim, input: sizes and values, as in `profile`.
         models: the folder that `export` filled.
         progress: called with what is being done.
 
@@ -63,7 +63,7 @@ def verify(
         UsageError: no such model, or one that cannot be run at these sizes.
         VerificationError: a file was changed, or an output differs.
     """
-    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dims or {}), files=dict(inputs or {}))
+    sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dim or {}), files=dict(input or {}))
     artifacts = any_model(targets, models)
     checked = []
     for index, artifact in enumerate(artifacts):

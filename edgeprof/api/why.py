@@ -29,8 +29,8 @@ def why(
     seq: Sequence[int] = (),
     phase: PhaseChoice = "both",
     batch: Sequence[int] = (),
-    dims: Mapping[str, int] | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    dim: Mapping[str, int] | None = None,
+    input: Mapping[str, Path] | None = None,
     threads: int | None = None,
     rounds: int = ROUNDS,
     runs: int = RUNS,
@@ -47,7 +47,7 @@ def why(
     Args:
         a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
         seq: token lengths; none means a few, as far as both models take them.
-        phase, batch, dims, inputs, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
+        phase, batch, dim, input, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
         name: of the run that is made or taken up again; none means one made of the names of A and B.
         run: measure nothing, and use a run that has both; A and B are names in it.
         models, out: folders to read artifacts from and to write the run into.
@@ -71,11 +71,11 @@ def why(
         first, second = (Side(variant=artifact.name, precision=artifact.precision) for artifact in artifacts)
         found = profile(
             list(map(_where, artifacts)),
-            seq=seq or (() if dims or inputs else _lengths(artifacts, phase)),
+            seq=seq or (() if dim or input else _lengths(artifacts, phase)),
             batch=batch,
             phase=phase,
-            dims=dims,
-            inputs=inputs,
+            dim=dim,
+            input=input,
             threads=threads,
             rounds=rounds,
             runs=runs,

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeprof.cli import signals
 from edgeprof.errors import EdgeprofError, UnknownSizes, UsageError
-from edgeprof.text import visible
+from edgeprof.text import abbreviated, visible
 
 LONG_WORD = re.compile(r"\S{400,}")
 INTERRUPTED = 130  # 128 + SIGINT, as typer counts too
@@ -67,7 +67,7 @@ def _require_text(words: Sequence[str]) -> None:
 
 
 def _shortened(text: str) -> str:
-    return LONG_WORD.sub(lambda word: f"{word[0][:20]}... ({len(word[0]):,} characters)", text)
+    return LONG_WORD.sub(lambda word: abbreviated(word[0]), text)
 
 
 def _with_command(problem: EdgeprofError) -> str:

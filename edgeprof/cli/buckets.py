@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,13 +26,14 @@ def buckets(
 ) -> None:
     """Choose the static lengths that waste least for the lengths of your requests, and export them."""
     import edgeprof
+    from edgeprof.api.request_lengths import request_lengths
     from edgeprof.cli import console
     from edgeprof.cli.options import choice
 
     with console.progress_bar() as progress:
         found = edgeprof.choose_buckets(
             target,
-            _lengths(lengths),
+            request_lengths(lengths),
             count=count,
             phase=choice(phase, "--phase", "prefill", "decode"),
             batch=batch,
@@ -48,36 +48,6 @@ def buckets(
         console.show_json(found)
     else:
         _show(found)
-
-
-def _lengths(text: str) -> list[int]:
-    """ "16,64,64" or the lines of a file. A length that occurs twice is two requests.
-
-    Raises:
-        UsageError: no such file, or something that is no length, with its place.
-    """
-    from edgeprof.cli.options import shortened
-    from edgeprof.errors import UsageError
-    from edgeprof.store import read_text
-
-    file = Path(text)
-    if text.replace(",", "").replace(" ", "").isdigit():
-        words, place = [word.strip() for word in text.split(",")], "place"
-    elif file.exists():
-        lines = read_text(file, UsageError, "Give a file with one token length a line.").splitlines()
-        words, place = [line.partition("#")[0].strip() for line in lines], "line"
-    else:
-        raise UsageError(
-            f"There is no file {shortened(text)}.", "Give a file with one token length a line, or --lengths 16,64,64"
-        )
-    for number, word in enumerate(words, 1):
-        if word and not (re.fullmatch(r"\d{1,9}", word, re.ASCII) and int(word)):
-            what = f"'{shortened(word)}' is not a token length ({place} {number} of --lengths)."
-            raise UsageError(what, "Example: --lengths 16,64,64")
-    found = [int(word) for word in words if word]
-    if not found:
-        raise UsageError("--lengths holds no lengths.", "Give a file with one token length a line.")
-    return found
 
 
 def _show(found: "Buckets") -> None:

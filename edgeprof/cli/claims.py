@@ -19,7 +19,7 @@ def claims(
         typer.Argument(metavar="RUN", help="Run with the measurements; default the latest that has what is needed."),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--run", help="Export and measure what is missing, in RUN or in a run called claims.")
+        bool, typer.Option("--measure", help="Export and measure what is missing, in RUN or in a run called claims.")
     ] = False,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("reports"),
@@ -89,5 +89,5 @@ def _require_as_recorded(checked: "Sequence[CheckedClaim]") -> None:
     if changed:
         raise EdgeprofError(
             f"Verdicts have changed: {'; '.join(changed)}.",
-            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --run",
+            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --measure",
         )

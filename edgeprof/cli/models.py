@@ -1,60 +1,43 @@
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeprof.schema import ModelSummary
 
 
 def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the variants that can be exported, with their exact sizes."""
+    import edgeprof
+    from edgeprof.api.models import with_static_graphs
     from edgeprof.cli import console
-    from edgeprof.families import family_of, variants
 
-    rows = []
-    for variant in variants():
-        family = family_of(variant)
-        summary = family.summary(variant)
-        rows.append(
-            {
-                "name": variant.name,
-                "family": variant.family,
-                "params": family.params(variant),
-                "layers": summary.layers,
-                "width": summary.width,
-                "heads": summary.heads,
-                "vocabulary": summary.vocabulary,
-                "patch": summary.patch,
-                "max_tokens": variant.max_tokens,
-            }
-        )
+    known = edgeprof.models()
     if json:
-        console.show_json(rows)
+        console.show_json(known)
         return
-    columns = [(key.replace("_", " "), "left" if key in ("name", "family") else "right") for key in rows[0]]
-    console.show_table(columns, [[_cell(value) for value in row.values()] for row in rows])
+    _show(known)
     note = (
-        "\nWithout a maximum, any token length will do; ViT takes its tokens from the image. mixer-dense takes exactly "
-        "its maximum. A local folder or owner/name on the hub is a model too."
+        "\nA model without a maximum accepts any token length; ViT's tokens come from the image; mixer-dense accepts "
+        "exactly its maximum. A local checkpoint folder or owner/name on the hub is a model, too."
     )
     console.show_line((note, "dim"))
-    _show_static_graphs()
+    for artifact in with_static_graphs():
+        files = ", ".join(graph.file for graph in artifact.static)
+        console.show_line(f"{artifact.name} {artifact.precision} has static graphs: {files}")
 
 
-def _show_static_graphs() -> None:
-    """Of what is exported here: shapes that providers without dynamic ones can run."""
+def _show(known: "Sequence[ModelSummary]") -> None:
     from edgeprof.cli import console
-    from edgeprof.errors import RunError
-    from edgeprof.store import MODELS, artifact_folders, load_artifact
 
-    for folder in artifact_folders(MODELS) if MODELS.is_dir() else []:
-        try:
-            artifact = load_artifact(folder)
-        except RunError:  # a damaged one is no reason to list nothing
-            continue
-        if artifact.static:
-            files = ", ".join(one.file for one in artifact.static)
-            console.show_line(f"{artifact.name} {artifact.precision} has static graphs: {files}")
+    fields = known[0].__struct_fields__
+    columns = [(field.replace("_", " "), "left" if field in ("name", "family") else "right") for field in fields]
+    console.show_table(columns, [[_cell(getattr(model, field)) for field in fields] for model in known])
 
 
-def _cell(value: object) -> str:
+def _cell(value: str | int | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else value

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypedDict
 import typer
 
 from edgeprof.errors import UsageError
+from edgeprof.text import abbreviated
 
 Calibration = Annotated[
     str | None,
@@ -37,16 +38,16 @@ class Sizing(TypedDict):
 
     seq: list[int]
     batch: list[int]
-    dims: dict[str, int]
-    inputs: dict[str, Path]
+    dim: dict[str, int]
+    input: dict[str, Path]
 
 
 def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: list[str] | None) -> Sizing:
     return Sizing(
         seq=numbers(seq, "--seq") if seq is not None else [],
         batch=numbers(batch, "--batch") if batch is not None else [],
-        dims=sizes(dim, "--dim", "sequence_length=512"),
-        inputs=files(input, "--input", "input_ids=ids.npy"),
+        dim=sizes(dim, "--dim", "sequence_length=512"),
+        input=files(input, "--input", "input_ids=ids.npy"),
     )
 
 
@@ -56,14 +57,14 @@ def words(text: str, option: str) -> list[str]:
     if not all(found):
         example = {"--ep": "cpu,webgpu", "--recipe": "int8,int4"}.get(option, "fp32,int8")
         raise UsageError(
-            f"{option} is empty, or has an empty part: '{shortened(text)}'.", f"Example: {option} {example}"
+            f"{option} is empty, or has an empty part: '{abbreviated(text)}'.", f"Example: {option} {example}"
         )
     return list(dict.fromkeys(found))
 
 
 def choice(text: str, option: str, *known: str) -> Any:
     if text not in known:
-        raise UsageError(f"{option} cannot be '{shortened(text)}'.", f"Choose one of {', '.join(known)}.")
+        raise UsageError(f"{option} cannot be '{abbreviated(text)}'.", f"Choose one of {', '.join(known)}.")
     return text
 
 
@@ -88,7 +89,7 @@ def numbers(text: str, option: str) -> list[int]:
 def _range(word: str, option: str) -> list[int]:
     match = re.fullmatch(r"(\d+)\.\.(\d+)(?:x(\d+))?", word, re.ASCII)
     if match is None:
-        raise UsageError(f"{option} takes ranges as 16..512 or 16..512x2, not '{shortened(word)}'.", _example(option))
+        raise UsageError(f"{option} takes ranges as 16..512 or 16..512x2, not '{abbreviated(word)}'.", _example(option))
     low, high = _size(match[1], option), _size(match[2], option)
     factor = _size(match[3], option) if match[3] else 2
     if factor < 2 or low > high:
@@ -104,16 +105,14 @@ def _size(word: str, option: str, least: int = 1, example: str = "") -> int:
     few = word.isascii() and word.isdigit() and len(word) <= len(str(MOST))  # int() refuses thousands of digits
     if not few or not least <= int(word) <= MOST:
         what = "whole numbers above zero" if least else "whole numbers"
-        raise UsageError(f"{option} takes {what} up to {MOST:,}, not '{shortened(word)}'.", example or _example(option))
+        raise UsageError(
+            f"{option} takes {what} up to {MOST:,}, not '{abbreviated(word)}'.", example or _example(option)
+        )
     return int(word)
 
 
 def _example(option: str) -> str:
     return f"Example: {option} {EXAMPLES.get(option, '16')}"
-
-
-def shortened(word: str) -> str:
-    return word if len(word) <= 40 else f"{word[:20]}... ({len(word):,} characters)"
 
 
 def share(text: str, option: str) -> float:
@@ -124,7 +123,7 @@ def share(text: str, option: str) -> float:
     """
     number = text.removesuffix("%").strip()
     if not re.fullmatch(r"\d+(\.\d*)?", number, re.ASCII) or not 0 <= float(number) <= 100:
-        raise UsageError(f"{option} takes a share of 0 to 100 %, not '{shortened(text)}'.", f"Example: {option} 100%")
+        raise UsageError(f"{option} takes a share of 0 to 100 %, not '{abbreviated(text)}'.", f"Example: {option} 100%")
     return float(number) / 100
 
 
@@ -134,9 +133,9 @@ def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.rpartition("=")
         if not (key and equals and value):
-            raise UsageError(f"{option} takes name=value, not '{shortened(text)}'.", f"Example: {option} {example}")
+            raise UsageError(f"{option} takes name=value, not '{abbreviated(text)}'.", f"Example: {option} {example}")
         if key in found:
-            raise UsageError(f"{option} is given twice for {shortened(key)}.", "Give it once.")
+            raise UsageError(f"{option} is given twice for {abbreviated(key)}.", "Give it once.")
         found[key] = value
     return found
 

@@ -60,7 +60,7 @@ def profile(
             threads=threads,
             ep=words(ep, "--ep"),
             ep_library=files(ep_library, "--ep-library", "mine=path/to/libprovider.so"),
-            ep_options=pairs(ep_option, "--ep-option", "backend_type=htp"),
+            ep_option=pairs(ep_option, "--ep-option", "backend_type=htp"),
             require_placement=share(require_placement, "--require-placement") if require_placement else 0.0,
             compile=compile,
             rounds=rounds,

@@ -39,18 +39,15 @@ def quantize(
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports
     from edgeprof.cli.options import choice, sizing, words
-    from edgeprof.stages.quantize import Settings
 
     with console.progress_bar() as progress:
         exports = edgeprof.quantize(
             targets,
             recipe=words(recipe, "--recipe"),
-            settings=Settings(
-                block_size=block_size,
-                symmetric=symmetric,
-                accuracy_level=accuracy_level,
-                method=None if method is None else choice(method, "--method", "min-max", "entropy", "percentile"),
-            ),
+            block_size=block_size,
+            symmetric=symmetric,
+            accuracy_level=accuracy_level,
+            method=None if method is None else choice(method, "--method", "min-max", "entropy", "percentile"),
             **sizing(seq, batch, dim, input),
             calibration=calibration,
             samples=samples,

@@ -30,7 +30,7 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
     counts = Counter(claim.verdict or "not checked" for claim in checked)
     content = {
         "run": folder.resolve().name,
-        "command": visible(shlex.join(["edgeprof", "claims", folder.resolve().name, "--run"])),
+        "command": visible(shlex.join(["edgeprof", "claims", folder.resolve().name, "--measure"])),
         "started_at": templates.started(started_at),
         "checked": checked,
         "counts": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
+from edgeprof.schema.identity import Settings
 
 Logits = Literal["all", "last"]
 
@@ -19,6 +20,20 @@ class Variant(Record, frozen=True, kw_only=True):
     config: dict[str, Any]
     max_tokens: Count | None  # None: any number (position embedding is interpolated)
     source: str | None = None  # hub repository or checkpoint folder that holds the weights
+
+
+class ModelSummary(Record, frozen=True, kw_only=True):
+    """A variant and its sizes, as `edgeprof models` lists them; None where it has no such size."""
+
+    name: str
+    family: str
+    params: Count
+    layers: Count
+    width: Count
+    heads: Count | None
+    vocabulary: Count | None
+    patch: Count | None  # pixels on each side of an image patch
+    max_tokens: Count | None  # None: any number
 
 
 class TensorSpec(Record, frozen=True, kw_only=True):
@@ -110,6 +125,16 @@ class Limits(Record, frozen=True, kw_only=True):
     top1: float  # share of equal first choices, at least
     kl: float  # nats per prediction, at most
     perplexity: float  # ratio to that of fp32, at most
+
+
+class RecipeSummary(Record, frozen=True, kw_only=True):
+    """A quantization recipe, as `edgeprof recipes` lists it."""
+
+    name: str
+    title: str
+    calibrated: bool  # needs calibration data
+    settings: Settings
+    limits: Limits
 
 
 class Accuracy(Record, frozen=True, kw_only=True):

@@ -206,7 +206,7 @@ def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
     path = save(tmp_path / "named.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["batch", "channels"]}, "y")
     with pytest.raises(UsageError, match="--dim channels=16"):
         explain(str(path))
-    assert explain(str(path), dims={"channels": 7}).ledger.live_bytes == 2 * 7 * 4
+    assert explain(str(path), dim={"channels": 7}).ledger.live_bytes == 2 * 7 * 4
 
 
 # --- refused -------------------------------------------------------------------------------------------------

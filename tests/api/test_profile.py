@@ -177,7 +177,7 @@ def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
     model = save(tmp_path / "foreign.onnx", ["batch_size", "sequence_length"], ids=True)
     np.save(tmp_path / "ids.npy", np.array([[1, 2, 7]]))
     inputs = {"input_ids": tmp_path / "ids.npy"}
-    (point,) = profile([str(model)], inputs=inputs, out=tmp_path / "reports", **QUICK).points
+    (point,) = profile([str(model)], input=inputs, out=tmp_path / "reports", **QUICK).points
     assert (point.status, point.tokens) == ("ok", 3)
 
 

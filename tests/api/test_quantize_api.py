@@ -13,7 +13,6 @@ from edgeprof import EdgeprofError, export, quantize, verify
 from edgeprof.api.export import Export
 from edgeprof.errors import QuantizationError, StorageError, UsageError
 from edgeprof.schema import Artifact
-from edgeprof.stages.quantize import Settings
 from edgeprof.store import load_artifact
 
 RANDOM = "random"
@@ -53,8 +52,9 @@ def test_receipts_say_what_was_reached_fused_and_not_told(mine: Path) -> None:
 
 
 def test_settings_are_part_of_the_name_and_of_the_file(mine: Path) -> None:
-    wanted = Settings(block_size=64, symmetric=False, accuracy_level=1)
-    made = artifact(quantize(["bert-tiny"], recipe=["int4"], settings=wanted, models=mine))
+    made = artifact(
+        quantize(["bert-tiny"], recipe=["int4"], block_size=64, symmetric=False, accuracy_level=1, models=mine)
+    )
     assert made.precision == "int4-block64-asymmetric-level1"
     model = onnx.load(made.path, load_external_data=False)
     node = next(node for node in model.graph.node if node.op_type == "MatMulNBits")
@@ -221,8 +221,8 @@ def test_16_bits_in_an_operator_set_that_has_none_of_them(tmp_path: Path) -> Non
     ("options", "sentence"),
     [
         ({"recipe": ["int3"]}, r"no precision called 'int3'\. Did you mean int8, int4"),
-        ({"recipe": ["int8"], "settings": Settings(block_size=64)}, "Recipe int8 has no block size"),
-        ({"recipe": ["int4"], "settings": Settings(block_size=48)}, "Block size 48 is not a power of two"),
+        ({"recipe": ["int8"], "block_size": 64}, "Recipe int8 has no block size"),
+        ({"recipe": ["int4"], "block_size": 48}, "Block size 48 is not a power of two"),
         ({"recipe": []}, "Nothing to quantize"),
     ],
 )

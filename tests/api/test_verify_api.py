@@ -37,7 +37,7 @@ def test_an_exported_model_is_verified_at_other_sizes_too(models: Path) -> None:
     (checked,) = verify(["gpt2-small/fp32"], seq=[9], models=models)
     assert [(check.case.tokens, check.against[:6]) for check in checked.checks] == [(9, "itself")]
     with pytest.raises(UsageError, match="is sized by --seq and --batch"):
-        verify(["gpt2-small/fp32"], dims={"sequence_length": 9}, models=models)
+        verify(["gpt2-small/fp32"], dim={"sequence_length": 9}, models=models)
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "model.onnx.data"])

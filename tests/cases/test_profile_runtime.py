@@ -25,7 +25,7 @@ def test_an_operator_of_a_library_is_named_whatever_is_given(given: str | None, 
     np.save(tmp_path / "numbers.npy", np.array([1]))
     inputs = {"text": tmp_path / f"{given}.npy"} if given else {}
     with pytest.raises(ModelFileError, match=r"SentencepieceTokenizer of ai\.onnx\.contrib"):
-        profile([str(cases / "customop.onnx")], inputs=inputs, out=tmp_path, **QUICK)
+        profile([str(cases / "customop.onnx")], input=inputs, out=tmp_path, **QUICK)
 
 
 def test_strings_maps_and_small_types_are_measured(cases: Path, tmp_path: Path) -> None:
@@ -38,5 +38,5 @@ def test_strings_maps_and_small_types_are_measured(cases: Path, tmp_path: Path) 
 def test_words_and_sequences_are_measured_at_a_length(name: str, cases: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.array([["a"] * 16]))
     given = {"text": tmp_path / "words.npy"} if name == "string_in" else {}
-    (point,) = profile([str(cases / f"{name}.onnx")], seq=[16], inputs=given, out=tmp_path, **QUICK).points
+    (point,) = profile([str(cases / f"{name}.onnx")], seq=[16], input=given, out=tmp_path, **QUICK).points
     assert (point.status, point.tokens) == ("ok", 16)

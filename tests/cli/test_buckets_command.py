@@ -36,7 +36,7 @@ def test_wrong_lengths(models: Path, edgeprof: Command, tmp_path: Path) -> None:
         ("8,0", "'0' is not a token length (place 2 of --lengths). Example: --lengths 16,64,64"),
         (
             "nowhere.txt",
-            "There is no file nowhere.txt. Give a file with one token length a line, or --lengths 16,64,64",
+            "There is no file nowhere.txt. Pass a file with one token length a line, or --lengths 16,64,64",
         ),
     ):
         ran = edgeprof("buckets", "bert-tiny:fp32", "--models", models, "--no-export", "--lengths", words)

@@ -17,7 +17,7 @@ def test_without_a_run_it_checks_what_can_be_computed(edgeprof: Command) -> None
     for claim in CLAIMS:
         assert f"{claim.number:2}  {claim.text}" in lines
     assert "    computed: 589,824 weights, whatever the number of tokens" in lines
-    assert "    not checked: no run in reports holds bert-base and gpt2 at 5 lengths; add --run" in lines
+    assert "    not checked: no run in reports holds bert-base and gpt2 at 5 lengths; add --measure" in lines
     assert lines[-2:] == [
         "4 confirmed with a correction, 9 confirmed, 1 not checked, 1 wrong",
         "No run was used, so no page is written.",
@@ -52,7 +52,7 @@ def test_a_verdict_that_has_changed_fails_and_is_named(edgeprof: Command, tmp_pa
         assert ran.code == 1
         assert ran.sentences == [
             "edgeprof: Verdicts have changed: claim 8 is 'not shown', recorded as 'confirmed'. "
-            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --run"
+            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --measure"
         ]
         assert "The time of bert-base does not differ clearly" in ran.out
     assert "    not shown (recorded: confirmed): The time" in edgeprof("claims", "flat").out

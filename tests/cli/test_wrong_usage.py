@@ -109,7 +109,7 @@ USAGE = [
     ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/fp32", "A and B are the same"),
     ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/int8 --name ''", "'' cannot name a run."),
     ("why MODELS/bert-tiny/fp32 MODELS/bert-tiny/int8 --timeout inf", "Example: --timeout 60"),
-    ("buckets MODELS/bert-tiny/fp32 --lengths none", "There is no file none. Give a file"),
+    ("buckets MODELS/bert-tiny/fp32 --lengths none", "There is no file none. Pass a file"),
     ("buckets MODELS/bert-tiny/fp32 --lengths 0", "'0' is not a token length (place 1 of --lengths)."),
     (f"buckets MODELS/bert-tiny/fp32 --lengths {NINES}", "(5,000 characters)' is not a token length"),
     ("buckets MODELS/bert-tiny/fp32 --lengths /", "/ cannot be read: it is a folder"),

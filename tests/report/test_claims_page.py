@@ -55,7 +55,7 @@ def test_machine_run_and_weights_are_named(text: str) -> None:
     assert "this run, mine, measured from 2026-03-01 12:00:00 UTC" in text
     assert "| CPU | Example Edge CPU (x86\\_64) |" in text
     assert "Weights are random for bert-base and gpt2: times and memory hold" in text
-    assert "edgeprof claims mine --run" in text
+    assert "edgeprof claims mine --measure" in text
 
 
 def test_trained_weights_and_changed_verdicts_are_told(tmp_path: Path) -> None:

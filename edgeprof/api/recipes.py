@@ -1,0 +1,24 @@
+"""`recipes`: the quantization recipes that `export` and `quantize` apply."""
+
+import msgspec
+
+from edgeprof.schema import RecipeSummary, Settings
+from edgeprof.stages.quantize import RECIPES
+
+
+def recipes() -> list[RecipeSummary]:
+    """List the recipes for `precision` of `export` and `recipe` of `quantize`.
+
+    >>> [recipe.name for recipe in recipes() if recipe.calibrated]
+    ['int8-static', 'a8w8', 'a16w8', 'int4-gptq']
+    """
+    return [
+        RecipeSummary(
+            name=row.name,
+            title=row.title,
+            calibrated=row.calibrated,
+            settings=Settings(**msgspec.structs.asdict(row.settings)),
+            limits=row.limits,
+        )
+        for row in RECIPES
+    ]

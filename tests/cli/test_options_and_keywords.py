@@ -1,0 +1,51 @@
+"""README promises the library "the same names and defaults" as the command line."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import edgeprof
+from edgeprof.cli.app import app
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+FUNCTIONS = {"buckets": "choose_buckets", "report": "write_report", "claims": "check_claims"}
+"""Functions that are not called as their command."""
+
+SHOWING = {"json", "open"}
+"""What a command does with a result."""
+
+DRAWING = {"explain": {"out"}}
+"""Of `draw_explanation`, which the command calls with what it has explained."""
+
+SECONDS = {"min_time": "min_time_s", "timeout": "timeout_s"}
+"""Keywords carry their unit."""
+
+
+def parameters(command: str) -> dict[str, Any]:
+    return {
+        max(parameter.opts, key=len).removeprefix("--").replace("-", "_"): parameter
+        for parameter in COMMANDS[command].params
+        if parameter.name not in SHOWING | DRAWING.get(command, set())
+    }
+
+
+def keywords(command: str) -> dict[str, inspect.Parameter]:
+    function = getattr(edgeprof, FUNCTIONS.get(command, command))
+    return {name: one for name, one in inspect.signature(function).parameters.items() if name != "progress"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_a_keyword_of_the_function(command: str) -> None:
+    assert {SECONDS.get(name, name) for name in parameters(command)} == set(keywords(command))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_have_the_defaults_of_the_function(command: str) -> None:
+    known = keywords(command)
+    for name, parameter in parameters(command).items():
+        default = known[SECONDS.get(name, name)].default
+        if parameter.default is not None and isinstance(default, bool | int | float | Path):
+            assert parameter.default == default, name
