@@ -33,7 +33,7 @@ from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure, measure_operators, operator_visit
 from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
 from edgeprof.process import Progress, silent
-from edgeprof.providers import refusals
+from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import CPU, Artifact, Case, FileState, Measurement, Phase, Record, StoppingRule, Target, Workload
 from edgeprof.stages.graph import data_files, load
@@ -257,7 +257,7 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
     """The points of one model; what it cannot be asked for, if others can, is a note."""
     graph = counting.read(Path(artifact.path))
     if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
-        refusals.require_no_library(graph, artifact.path)
+        require_no_library(graph, artifact.path)
     taken = signature(artifact.inputs) if artifact.variant else signature_of_graph(graph)
     phases, note = _phases(artifact, taken, ask.phase)
     notes += [note] if note else []

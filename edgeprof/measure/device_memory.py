@@ -30,7 +30,7 @@ COUNTERS = (
 )
 
 
-def taken(target: Target) -> int | None:
+def used(target: Target) -> int | None:
     """Bytes, the driver's own context among them; None where nobody tells. Asked once all timed runs are over."""
     if target.kind == "CPU" or target.emulated:
         return None

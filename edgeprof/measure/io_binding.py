@@ -5,6 +5,7 @@ inputs anew in every run, as `InferenceSession.run` does it, and its outputs are
 known.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,15 @@ class Binding:
                 self.bound.bind_ortvalue_output(output.name, cache)
             elif place := places.get(output.name):
                 self.bound.bind_ortvalue_output(output.name, self._empty(value, place))
+
+    def first_run(self, in_place: bool = False) -> float:
+        """Run once, and settle where later runs write. Returns the seconds that the run took."""
+        start = time.perf_counter()
+        self.run()
+        self.wait()
+        seconds = time.perf_counter() - start
+        self.settle(in_place)
+        return seconds
 
     def run(self) -> None:
         self._run_once()()

@@ -1,12 +1,10 @@
 """The worker that times operators: one model at one workload (`python -m edgeprof.measure.operator_worker`).
 
-It is a measuring child with onnxruntime's profiler switched on, which slows every node a little: no time of it is a
-measurement of the model. Afterwards the profiler is stopped, and the same session runs on without it, so that one can
-see how much of a run the operators explain.
+It runs with onnxruntime's profiler on, which slows every node a little: none of its times is a measurement of the
+model. Afterwards the profiler is stopped, and the same session runs on without it, which shows how much of a run the
+operators explain.
 """
 
-import gc
-import importlib
 import re
 import statistics
 import tempfile
@@ -19,12 +17,10 @@ import msgspec
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import sampling
 from edgeprof.measure.io_binding import Binding
-from edgeprof.measure.latency_worker import refuse_company
+from edgeprof.measure.worker import running, undisturbed
 from edgeprof.process import Progress, serve
-from edgeprof.providers import refusals
 from edgeprof.providers.session import open_request
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
-from edgeprof.store import require_unchanged
 
 # The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
 STOPPING = StoppingRule(min_runs=20, min_time_s=0.0, max_time_s=10.0)
@@ -39,7 +35,7 @@ Dims = dict[str, Any]
 """One tensor: {"float": [1, 128, 768]}."""
 
 
-class Args(msgspec.Struct):
+class EventArgs(msgspec.Struct):
     op_name: str = ""
     provider: str = ""
     input_type_shape: list[Dims] = []
@@ -47,43 +43,31 @@ class Args(msgspec.Struct):
     parameter_size: int = 0  # bytes of constants among the inputs
 
 
-class Event(msgspec.Struct):
+class ProfileEvent(msgspec.Struct):
     """One line of onnxruntime's profile; `dur` in microseconds."""
 
     cat: str
     name: str
     dur: int = 0
-    args: Args = msgspec.field(default_factory=Args)
+    args: EventArgs = msgspec.field(default_factory=EventArgs)
 
 
 def profile(request: Request, _progress: Progress) -> OperatorReading:
     """Load, warm up, run with the profiler, run without it.
 
     Raises:
-        ModelFileError, UsageError, EdgeprofError: as the measuring child.
+        ModelFileError, UsageError, EdgeprofError: as the latency worker.
     """
-    importlib.import_module("onnxruntime")
-    refuse_company()
-    gc.collect()
-    gc.disable()
-    require_unchanged(request.files)
-    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+    with undisturbed(request), tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
         session = open_request(request, profile=str(Path(folder) / "run"))
-        try:
+        with running(request):
             binding = Binding(session, request.target, request.inputs)
-            binding.run()
-            binding.settle(request.in_place)
+            binding.first_run(request.in_place)
             run, _ = binding.warm_up(lambda run: len(sampling.time_runs(run, WARM_UP)))
             profiled_s = sampling.time_runs(run, request.stopping)
             file = Path(session.end_profiling())
             latencies_s = sampling.time_runs(run, request.stopping)
-        except (EdgeprofError, MemoryError):
-            raise
-        except Exception as problem:  # onnxruntime's errors share no base class
-            raise refusals.not_run(request.model, request.target, problem) from problem
         runs = last_runs(file.read_bytes(), len(profiled_s))
-    require_unchanged(request.files)
-    refuse_company()
     return OperatorReading(
         operators=operator_times(runs),
         matrices=matrix_times(runs),
@@ -92,14 +76,14 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     )
 
 
-def last_runs(data: bytes, count: int) -> list[list[Event]]:
+def last_runs(data: bytes, count: int) -> list[list[ProfileEvent]]:
     """The nodes of each of the last runs in a profile; those before were warm-up.
 
     Raises:
         EdgeprofError: the profile holds fewer runs: the runtime writes a limited number of events.
     """
     try:
-        events = msgspec.json.Decoder(list[Event], strict=False).decode(data)
+        events = msgspec.json.Decoder(list[ProfileEvent], strict=False).decode(data)
     except msgspec.MsgspecError as problem:
         raise EdgeprofError(f"onnxruntime's profile cannot be read: {problem}.") from problem
     runs = list(_runs(events))
@@ -108,8 +92,8 @@ def last_runs(data: bytes, count: int) -> list[list[Event]]:
     return runs[-count:]
 
 
-def _runs(events: Iterable[Event]) -> Iterator[list[Event]]:
-    nodes: list[Event] = []
+def _runs(events: Iterable[ProfileEvent]) -> Iterator[list[ProfileEvent]]:
+    nodes: list[ProfileEvent] = []
     for event in events:
         if event.cat == "Node" and event.name.endswith(NODE_END) and event.args.op_name not in CONTROL_FLOW:
             nodes.append(event)
@@ -121,7 +105,7 @@ def _runs(events: Iterable[Event]) -> Iterator[list[Event]]:
 # --- sums ----------------------------------------------------------------------------------------------
 
 
-def operator_times(runs: Sequence[Sequence[Event]]) -> tuple[OperatorTime, ...]:
+def operator_times(runs: Sequence[Sequence[ProfileEvent]]) -> tuple[OperatorTime, ...]:
     """By operator type, the longest time first."""
     kinds: dict[str, list[list[int]]] = {}
     for number, run in enumerate(runs):
@@ -131,7 +115,7 @@ def operator_times(runs: Sequence[Sequence[Event]]) -> tuple[OperatorTime, ...]:
     return tuple(sorted(times, key=lambda time: -time.time_s))
 
 
-def matrix_times(runs: Sequence[Sequence[Event]]) -> tuple[MatrixTime, ...]:
+def matrix_times(runs: Sequence[Sequence[ProfileEvent]]) -> tuple[MatrixTime, ...]:
     """Matrix products by operator and shape, the longest time first."""
     kinds: dict[tuple[Any, ...], list[list[int]]] = {}
     for number, run in enumerate(runs):
@@ -155,7 +139,7 @@ def _median_s(seen: Sequence[Sequence[int]]) -> float:
     return statistics.median(map(sum, seen)) / 1e6
 
 
-def _shape(args: Args) -> tuple[str, int, int, str] | None:
+def _shape(args: EventArgs) -> tuple[str, int, int, str] | None:
     """Type and columns of the first factor, columns of the result, and what the second factor is.
 
     A constant factor that was packed at load is no longer among the inputs.

@@ -19,8 +19,9 @@ from edgeprof.inputs import tensors
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.operator_worker import NODE_END, last_runs
 from edgeprof.measure.output_tolerance import agreement
+from edgeprof.measure.worker import running
 from edgeprof.process import Progress, serve
-from edgeprof.providers import ort_messages, placement, refusals
+from edgeprof.providers import ort_messages, placement
 from edgeprof.providers.placement import Node
 from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Agreement, InputValue, Placement, Record, Request
@@ -85,16 +86,11 @@ def held(inputs: Sequence[InputValue], growing: Sequence[InputValue]) -> dict[st
 
 def run(session: "InferenceSession", request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of a run as it is timed: the second, into memory that the first one left."""
-    try:
+    with running(request):
         binding = Binding(session, request.target, request.inputs, given)
-        binding.run()
-        binding.settle(request.in_place)
+        binding.first_run(request.in_place)
         binding.run()
         return binding.outputs()
-    except (EdgeprofError, MemoryError):
-        raise
-    except Exception as problem:  # onnxruntime's errors share no base class
-        raise refusals.not_run(request.model, request.target, problem) from problem
 
 
 def ran_in(profile: bytes) -> list[Node]:
@@ -124,10 +120,11 @@ def macs(model: "onnx.ModelProto", request: Request) -> dict[str, int] | None:
 def compare(outputs: Mapping[str, Any], asked: PlacingRequest) -> Agreement | None:
     """With what the CPU provider makes of the original file."""
     try:
-        binding = Binding(open_request(asked.original), CPU, asked.original.inputs)
-        binding.run()
-        expected = binding.outputs()
-    except Exception:  # noqa: BLE001  (the CPU provider lacks an operator or a type: then there is nothing to compare)
+        with running(asked.original):
+            binding = Binding(open_request(asked.original), CPU, asked.original.inputs)
+            binding.run()
+            expected = binding.outputs()
+    except (EdgeprofError, MemoryError):  # the CPU provider lacks an operator or a type: nothing to compare with
         return None
     return agreement(outputs, expected, asked.request.target, asked.precision)
 

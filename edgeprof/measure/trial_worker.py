@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from edgeprof.errors import EdgeprofError
 from edgeprof.measure.io_binding import Binding
 from edgeprof.process import Progress, serve
-from edgeprof.providers import ort_messages
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Record
 
@@ -36,11 +37,12 @@ def run(request: TrialRequest, _progress: Progress) -> Tried:
 def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str:
     """What keeps a result from meaning something; "" where nothing does."""
     try:
-        binding = Binding(session, CPU, values)
-        binding.run()
-        outputs = list(binding.outputs().values())
-    except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class, and the visit will tell)
-        return ort_messages.reason(problem)
+        with ort_errors(EdgeprofError):
+            binding = Binding(session, CPU, values)
+            binding.run()
+            outputs = list(binding.outputs().values())
+    except EdgeprofError as problem:
+        return problem.what.rstrip(".")
     return judged(outputs)
 
 

@@ -15,7 +15,8 @@ import msgspec
 from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError
 from edgeprof.process import LOCAL, ChildTimeout, Executor, Progress
-from edgeprof.providers import installed_packages, ort_messages
+from edgeprof.providers import installed_packages
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import session_options, source
 from edgeprof.schema import Record, Target, decode, encode_pretty
 
@@ -89,20 +90,17 @@ def run(request: CompileRequest, _progress: Progress) -> Compiled:
     import onnx
     import onnxruntime
 
-    moment, file = ort_messages.mark(), Path(request.folder) / "compiled.onnx"
+    def refusal(reason: str) -> EdgeprofError:
+        return EdgeprofError(f"{request.target.provider} cannot compile this graph: {reason}.", "Leave out --compile.")
+
+    file = Path(request.folder) / "compiled.onnx"
     options = session_options(request.target, 0, request.weights_folder)
     started = time.perf_counter()
-    try:
+    with ort_errors(refusal):
         compiler = onnxruntime.ModelCompiler(
             options, source(request.model, request.weights_folder), embed_compiled_data_into_model=False
         )
         compiler.compile_to_file(str(file))
-    except Exception as problem:  # onnxruntime's errors share no base class
-        reason = ort_messages.reason(problem, ort_messages.since(moment))
-        raise EdgeprofError(
-            f"{request.target.provider} cannot compile this graph: {reason}.",
-            "Leave out --compile.",
-        ) from problem
     seconds = time.perf_counter() - started
     contexts = _contexts(onnx.load(file, load_external_data=False)) if file.is_file() else 0
     if not contexts:

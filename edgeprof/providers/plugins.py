@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.table import library_of, row_of
 from edgeprof.schema import Kind, Target
 
@@ -73,13 +74,12 @@ def preload(target: Target) -> None:
 def _load(target: Target) -> None:
     import onnxruntime
 
-    try:
+    def refusal(reason: str) -> EdgeprofError:
+        advice = "Check that it is built for this machine and this onnxruntime."
+        return EdgeprofError(f"onnxruntime cannot load {target.library}: {reason}.", advice)
+
+    with ort_errors(refusal):
         onnxruntime.register_execution_provider_library(target.runtime_name, _path(target))
-    except Exception as problem:  # onnxruntime's errors share no base class
-        said = " ".join(str(problem).split())
-        raise EdgeprofError(
-            f"onnxruntime cannot load {target.library}: {said}.", "See that it is of this machine and onnxruntime."
-        ) from problem
 
 
 def _path(target: Target) -> str:

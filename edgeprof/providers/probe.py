@@ -11,14 +11,17 @@ from msgspec.structs import replace
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.process import Progress, serve
-from edgeprof.providers import ort_messages, plugins
-from edgeprof.providers.session import NO_CPU, built_in, session_options
+from edgeprof.providers import plugins
+from edgeprof.providers.ort_errors import ort_errors
+from edgeprof.providers.session import create_session, session_options
 from edgeprof.providers.table import row_of, vulkan_drivers
 from edgeprof.schema import CPU, Kind, Record, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession, OrtEpDevice
+    from onnxruntime import OrtEpDevice
+
+NO_CPU = "session.disable_cpu_ep_fallback"
 
 SIZE = 8
 TOLERANCE = 0.02
@@ -49,22 +52,15 @@ def probe(request: ProbeRequest, _progress: Progress) -> Found:
     """Open the provider and run; a refusal is an answer, not an error."""
     import onnxruntime
 
-    moment = ort_messages.mark()
     found = Found(built_in=tuple(onnxruntime.get_available_providers()))
     try:
         devices = plugins.found(request.target) if request.target.library else []
         target, devices = _completed(request, devices)
         found = replace(found, target=target, vendor=_hardware(target, devices).vendor)
-        refusals = [_refusal(model, target) for model in request.models]
     except EdgeprofError as problem:
         return replace(found, reason=problem.what.rstrip("."))
-    problems = [refusal for refusal in refusals if refusal is not None]
-    computes = len(problems) < len(refusals)
-    return replace(
-        found,
-        computes=computes,
-        reason="" if computes else ort_messages.reason(problems[0], ort_messages.since(moment)),
-    )
+    refusals = [_refusal(model, target) for model in request.models]
+    return replace(found, computes="" in refusals, reason="" if "" in refusals else refusals[0])
 
 
 def _completed(request: ProbeRequest, devices: "list[OrtEpDevice]") -> "tuple[Target, list[OrtEpDevice]]":
@@ -112,28 +108,23 @@ def _software(target: Target) -> str:
     return row.software if row else ""
 
 
-def _refusal(model: bytes, target: Target) -> Exception | None:
-    """Why the provider does not compute this graph; None where it does."""
+def _refusal(model: bytes, target: Target) -> str:
+    """Why the provider does not compute this graph; "" where it does."""
     import numpy as np
 
     x = np.eye(SIZE, dtype=np.float32)
     try:
-        session = _open(model, target)
-        output = session.get_outputs()[0].name
-        result = session.run([output], {"x": x})[0]
-    except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class)
-        return problem
-    off = float(np.abs(result - expected(output, x)).max())
-    return None if off <= TOLERANCE else EdgeprofError(f"its result is wrong: a small graph is off by {off:.2g}")
-
-
-def _open(model: bytes, target: Target) -> "InferenceSession":
-    import onnxruntime
-
-    options = session_options(target)
-    if target.runtime_name != CPU.runtime_name:
-        options.add_session_config_entry(NO_CPU, "1")
-    return onnxruntime.InferenceSession(model, options, **built_in(target), enable_fallback=0)
+        with ort_errors(EdgeprofError):
+            options = session_options(target)
+            if target.runtime_name != CPU.runtime_name:
+                options.add_session_config_entry(NO_CPU, "1")
+            session = create_session(model, target, options)
+            output = session.get_outputs()[0].name
+            result = session.run([output], {"x": x})[0]
+    except EdgeprofError as problem:
+        return problem.what.rstrip(".")
+    error = float(np.abs(result - expected(output, x)).max())
+    return "" if error <= TOLERANCE else f"its result is wrong: a small graph is off by {error:.2g}"
 
 
 # --- the graph -----------------------------------------------------------------------------------------

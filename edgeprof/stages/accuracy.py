@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers import ort_messages
-from edgeprof.providers.session import as_taken, open_session
+from edgeprof.providers.ort_errors import ort_errors
+from edgeprof.providers.session import converted, open_session
 from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
 from edgeprof.stages.accuracy_metrics import Tally, Task, compared, predictions, task_of
@@ -150,15 +151,15 @@ def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterato
     session = open_session(model)
     for number, feeds in enumerate(samples_stage.read(request.samples.path)):
         progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
-        try:
-            outputs: list[Any] = session.run(list(request.outputs), as_taken(session, feeds))
-        except Exception as problem:  # onnxruntime's errors share no base class
-            raise _unfit(
-                request, model, f"cannot be run on sample {number} ({ort_messages.reason(problem)})"
-            ) from problem
+        with ort_errors(partial(_not_run, request, model, number)):
+            outputs: list[Any] = session.run(list(request.outputs), converted(session, feeds))
         if not all(np.isfinite(output).all() for output in outputs):
             raise _unfit(request, model, f"gives NaN or infinity on sample {number}")
         yield number, feeds, outputs
+
+
+def _not_run(request: CompareRequest, model: str, number: int, reason: str) -> EdgeprofError:
+    return _unfit(request, model, f"cannot be run on sample {number} ({reason})")
 
 
 def _unfit(request: CompareRequest, model: str, what: str) -> EdgeprofError:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edgeprof import process
-from edgeprof.errors import ModelFileError
+from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers import ort_messages
-from edgeprof.providers.session import as_taken, open_session
+from edgeprof.providers.ort_errors import ort_errors
+from edgeprof.providers.session import converted, open_session
 from edgeprof.schema import Artifact, Case, Record, TensorSpec
 from edgeprof.stages import reference, samples
 from edgeprof.stages.samples.feeds import expected_size, sizes
@@ -125,10 +125,11 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
         if settled or (index >= request.enough and best > Worth.NOTHING):
             continue
         try:
-            result = _result(session, request, index, feeds)
-        except Exception as problem:  # noqa: BLE001  (onnxruntime's errors share no base class)
+            with ort_errors(EdgeprofError):
+                result = _result(session, request, index, feeds)
+        except EdgeprofError as problem:
             tokens = f", tokens {case.tokens}" if case.tokens else ""
-            problems.append(f"at batch {case.batch}{tokens}: {ort_messages.reason(problem)}")
+            problems.append(f"at batch {case.batch}{tokens}: {problem.what}")
             continue
         if case not in found or result.worth > found[case].worth:
             found[case] = result
@@ -146,7 +147,7 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
 
 def _result(session: onnxruntime.InferenceSession, request: BaselineRequest, index: int, feeds: Arrays) -> Result:
     names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, as_taken(session, feeds))
+    outputs = session.run(names, converted(session, feeds))
     arrays = reference.named(names, outputs)
     fits = _fits(request, feeds, dict(zip(names, outputs, strict=True)))
     return Result(index, _worth(arrays) if fits else Worth.CONTRADICTS, feeds, arrays)

@@ -24,11 +24,12 @@ import msgspec
 
 from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
-from edgeprof.errors import StorageError, VerificationError
+from edgeprof.errors import EdgeprofError, ModelFileError, StorageError, VerificationError
 from edgeprof.families import family_of
 from edgeprof.families.expected_fusions import ATTENTION, SPREAD
 from edgeprof.process import Progress
-from edgeprof.providers import refusals
+from edgeprof.providers.ort_errors import not_loaded, ort_errors
+from edgeprof.providers.session import create_session, session_options
 from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Record
 from edgeprof.stages.export import OPSET
 from edgeprof.stages.graph import INLINE_BYTES
@@ -148,15 +149,25 @@ def run(request: OptimizeRequest, progress: Progress) -> Optimized:
     return Optimized(runtime=f"onnxruntime {ort.__version__}", nodes=nodes)
 
 
+class _GraphTooLarge(ModelFileError):
+    """What is folded exceeds 2 GB, the limit of a graph file; its weights have to be written beside it."""
+
+
 def _write(model: Path, target: Path, *, whole: bool) -> None:
     """Let onnxruntime load a model and write the graph it would run.
 
     Args:
         whole: with all weights beside it.
     """
-    import onnxruntime as ort
 
-    options = ort.SessionOptions()
+    def refusal(reason: str) -> EdgeprofError:
+        if not beside and "serialization failed" in reason:
+            return _GraphTooLarge(reason)
+        if "Failed to write" in reason:
+            return StorageError(f"onnxruntime could not write to {target.parent.parent}.", "Free some disk space.")
+        return not_loaded(str(model), CPU, reason)
+
+    options = session_options(CPU)
     options.log_severity_level = 3
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.disable_prepacking", "1")
@@ -165,15 +176,10 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
         _write_weights_beside(options, f"{target.name}.data")
     process.step(f"optimizing {model}")
     try:
-        ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        if not beside and "serialization failed" in str(problem):  # what is folded passes 2 GB: the limit of a graph
-            return _write(model, target, whole=True)
-        if "Failed to write" in str(problem):
-            raise StorageError(
-                f"onnxruntime could not write to {target.parent.parent}.", "Make room there."
-            ) from problem
-        raise refusals.not_loaded(str(model), CPU, problem) from problem
+        with ort_errors(refusal):
+            create_session(str(model), CPU, options)
+    except _GraphTooLarge:
+        _write(model, target, whole=True)
 
 
 def _write_weights_beside(options: ort.SessionOptions, name: str) -> None:

@@ -15,8 +15,8 @@ from edgeprof import process
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.providers import ort_messages
-from edgeprof.providers.session import as_taken, open_session
+from edgeprof.providers.ort_errors import ort_errors
+from edgeprof.providers.session import converted, open_session
 from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import reference
@@ -120,12 +120,8 @@ def _check(
 ) -> Check:
     shape = f"batch {case.batch}, tokens {case.tokens}, past {case.past_tokens}"
     names = [output.name for output in session.get_outputs()]
-    try:
-        outputs = reference.named(names, session.run(names, as_taken(session, feeds)))
-    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        raise VerificationError(
-            f"The model does not run at {shape}: {ort_messages.reason(problem)}.", request.advice
-        ) from problem
+    with ort_errors(lambda reason: VerificationError(f"The model does not run at {shape}: {reason}.", request.advice)):
+        outputs = reference.named(names, session.run(names, converted(session, feeds)))
     worst, nearest, notes = 0.0, 1.0, []
     for name, wanted in expected.items():
         found = outputs.get(name)

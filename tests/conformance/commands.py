@@ -20,7 +20,8 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.output_tolerance import difference
 from edgeprof.process import silent
-from edgeprof.providers import refusals
+from edgeprof.providers import ort_messages
+from edgeprof.providers.ort_errors import not_run
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
 from edgeprof.stages.provider_graph import tailored
@@ -138,7 +139,7 @@ def _run(file: Path, example: Example) -> dict[str, Any]:
         return binding.outputs()
     except Exception as problem:
         if type(problem).__module__.startswith("onnxruntime") or isinstance(problem, RuntimeError):
-            raise refusals.not_run(str(file), CPU, problem) from problem
+            raise not_run(str(file), CPU, ort_messages.reason(problem)) from problem
         raise
 
 

@@ -117,7 +117,7 @@ def test_outputs_that_are_views_constants_or_sequences(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "onnx", "matplotlib", "scipy"])
-def test_no_company(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+def test_other_libraries_are_refused(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     (tmp_path / f"{library}.py").touch()
     (tmp_path / "sitecustomize.py").write_text(f"import {library}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -130,7 +130,8 @@ def test_a_file_that_is_not_there_or_no_model(tmp_path: Path) -> None:
         read(tmp_path / "none.onnx", x(1))
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(
-        ModelFileError, match=r"cannot load .*text.onnx: Protobuf parsing failed\. See that it is complete"
+        ModelFileError,
+        match=r"cannot load .*text.onnx: Protobuf parsing failed\. Check at its source that it is complete",
     ):
         read(tmp_path / "text.onnx", x(1))
 

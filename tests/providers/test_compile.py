@@ -34,7 +34,7 @@ def test_what_qnn_compiles_is_kept_and_computes_the_same(model: Path) -> None:
     first = Path(made.path).stat().st_mtime_ns
     assert compiled(model, "", qnn) == made
     assert Path(made.path).stat().st_mtime_ns == first
-    session = open_session(made.path, qnn, strict=True, record_assignment=True)
+    session = open_session(made.path, qnn, record_assignment=True)
     (part,) = session.get_provider_graph_assignment_info()
     assert (part.ep_name, [node.op_type for node in part.get_nodes()]) == (qnn.runtime_name, ["EPContext"])
     x = np.eye(probe.SIZE, dtype=np.float32)

@@ -152,7 +152,7 @@ def test_a_factory_that_fails(relu: str, openvino: Path) -> None:
     done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
     fallen, told = json.loads(done.stdout.splitlines()[-1])
     assert fallen == ["CPUExecutionProvider"]
-    assert "OpenVINOExecutionProvider did not take part" in told
+    assert "OpenVINOExecutionProvider was not used" in told
 
 
 @qnn_only
@@ -160,17 +160,6 @@ def test_a_session_that_cannot_be_created_is_not_tried_again_on_the_cpu(tmp_path
     model, both = save_relu(tmp_path / "fixed.onnx", [4]), {"backend_type": "htp", "backend_path": "libQnnGpu.so"}
     with pytest.raises(EdgeprofError, match=r"qnn cannot load .*: Only one of 'backend_type' and 'backend_path'"):
         open_session(model, replace(target("qnn"), options=both))
-
-
-@qnn_only
-def test_strict_takes_a_graph_wholly_or_not_at_all(relu: str, tmp_path: Path) -> None:
-    qnn = target("qnn")
-    with pytest.raises(EdgeprofError, match="qnn cannot load"):
-        open_session(relu, qnn, strict=True)  # its length is not fixed
-    session = open_session(save_relu(tmp_path / "fixed.onnx", [4]), qnn, strict=True)
-    assert session.get_providers()[0] == qnn.runtime_name
-    (result,) = session.run(None, {"x": np.array([-1, 2, -3, 4], np.float32)})
-    np.testing.assert_allclose(result, [0, 2, 0, 4], rtol=1e-3)
 
 
 class LostDevice:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprof.errors import QuantizationError, said
+from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress, part
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
 from edgeprof.stages import graph, samples
 from edgeprof.stages.quantize.job import Job
@@ -81,13 +83,8 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
     for count, feeds in enumerate(samples.read(job.samples), 1):
         step(f"sample {count}", None)
         seen = dict(feeds)
-        try:
+        with ort_errors(partial(_not_run, count)):
             seen |= dict(zip(outputs, observing.run(outputs or None, feeds), strict=False))  # of none, it gives all
-        except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-            raise QuantizationError(
-                f"The model does not run on calibration sample {count}: {said(problem)}.",
-                "Give data of the shapes it takes.",
-            ) from problem
         for index, name in enumerate(values):
             np.save(folder / f"{index}.{count - 1}.npy", seen[name].reshape(-1, seen[name].shape[-1]))
     del observing
@@ -95,6 +92,12 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
         yield Activations(folder, list(values), count)
     finally:
         shutil.rmtree(folder)
+
+
+def _not_run(sample: int, reason: str) -> QuantizationError:
+    return QuantizationError(
+        f"The model does not run on calibration sample {sample}: {reason}.", "Provide data in the shapes of its inputs."
+    )
 
 
 def _observing(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxruntime.InferenceSession:

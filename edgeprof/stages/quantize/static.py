@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress
-from edgeprof.providers import ort_messages
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
 from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
@@ -110,17 +110,17 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     attention.write_out(job.model, attention.MASKED_IN_RANGE)
     graph.save(job.model, source)
     progress("calibrating and quantizing the whole graph", None)
-    try:
+    with ort_errors(_not_quantized):
         _quantize_graph(job, source, target, bits)
-    except Exception as problem:  # onnxruntime raises a dozen unrelated classes
-        raise QuantizationError(
-            f"onnxruntime cannot quantize this model: {ort_messages.reason(problem)}.",
-            "Try a different recipe or other calibration data.",
-        ) from problem
     made = graph.load(target)
     job.model.graph = made.graph
     job.model.opset_imports.update(made.opset_imports)
     job.model.ir_version = made.ir_version
+
+
+def _not_quantized(reason: str) -> QuantizationError:
+    advice = "Try a different recipe or other calibration data."
+    return QuantizationError(f"onnxruntime cannot quantize this model: {reason}.", advice)
 
 
 def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:

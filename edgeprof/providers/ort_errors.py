@@ -1,5 +1,10 @@
-"""What is said where onnxruntime does not load or run a file, and what can be done about it."""
+"""The error for each way in which onnxruntime fails, and what to do about it.
 
+onnxruntime's errors share no base class: what runs it does so within `ort_errors`, and catches nothing itself.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,23 +17,45 @@ if TYPE_CHECKING:
     import onnx
 
 EXTENSIONS = "ai.onnx.contrib"
-"""The domain of onnxruntime-extensions: tokenizers, and how texts, images and sounds are read."""
+"""The domain of onnxruntime-extensions: tokenizers, and decoders of text, images and audio."""
 
 DOMAINS = (
     *("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "ai.onnx.training", "org.pytorch.aten"),
     *("com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc"),
 )
-"""Of operators that onnxruntime may have by itself; all others come with a library."""
+"""Of operators that onnxruntime may have built in; all others come with a library."""
 
 LARGEST_READ = 1 << 30
-"""Bytes of a file up to which it is read to tell the type of a node."""
+"""Bytes of a file up to which it is read for the type of a node."""
+
+
+@contextlib.contextmanager
+def ort_errors(error: Callable[[str], EdgeprofError]) -> Iterator[None]:
+    """Turn whatever onnxruntime raises inside into an EdgeprofError; one, or a MemoryError, passes through.
+
+    Args:
+        error: makes it, from the reason: a sentence without a full stop, of the error or of what was logged before it.
+
+    >>> with ort_errors(lambda reason: ModelFileError(f"The file cannot be loaded: {reason}.", "Export it again.")):
+    ...     raise RuntimeError("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Protobuf parsing failed.")
+    Traceback (most recent call last):
+        ...
+    edgeprof.errors.ModelFileError: The file cannot be loaded: Protobuf parsing failed. Export it again.
+    """
+    moment = ort_messages.mark()
+    try:
+        yield
+    except (EdgeprofError, MemoryError):
+        raise
+    except Exception as problem:
+        raise error(ort_messages.reason(problem, ort_messages.since(moment))) from problem
 
 
 def require_no_library(model: "onnx.ModelProto", file: str) -> None:
-    """See that a graph has no operator that onnxruntime can only run with a library of somebody's own.
+    """Refuse a graph with an operator that onnxruntime can only run with a custom library.
 
     Raises:
-        ModelFileError: it has one, which is named.
+        ModelFileError: it has one; the message names it.
     """
     node = next((node for node in model.graph.node if node.domain not in DOMAINS), None)
     if node is not None:
@@ -36,32 +63,26 @@ def require_no_library(model: "onnx.ModelProto", file: str) -> None:
         raise ModelFileError(f"onnxruntime cannot load {file}: {reason}.", _after_loading(file, reason))
 
 
-def not_loaded(model: str, target: Target, problem: Exception, said: str = "") -> EdgeprofError:
-    """An error for a file that makes no session.
-
-    Args:
-        said: what was logged meanwhile: providers other than the CPU's say there why.
-    """
-    if kernel := ort_messages.MISSING_KERNEL.search(str(problem)):
+def not_loaded(model: str, target: Target, reason: str) -> EdgeprofError:
+    """The error for a file of which no session can be created."""
+    if kernel := ort_messages.MISSING_KERNEL.search(reason):
         operator, name = kernel["operator"], kernel["name"]
         kind = _operand_type(Path(model), operator, name)
         return ModelFileError(
             f"onnxruntime cannot load {model}: the {_provider(target)} provider cannot compute {operator}"
             f"{f' of {kind}' if kind else ''} (operator set {kernel['opset']}{f', node {name!r}' if name else ''}).",
-            "Use a file in another precision, such as fp32, or a provider that has it.",
+            "Use a file in another precision, such as fp32, or a provider that can.",
         )
     if target.runtime_name != CPU.runtime_name:
-        return EdgeprofError(f"{target.provider} cannot load {model}: {ort_messages.reason(problem, said)}.")
-    reason = ort_messages.reason(problem)
+        return EdgeprofError(f"{target.provider} cannot load {model}: {reason}.")
     return ModelFileError(f"onnxruntime cannot load {model}: {reason}.", _after_loading(model, reason))
 
 
-def not_run(model: str, target: Target, problem: Exception) -> EdgeprofError:
-    """An error for a session that fails in a run."""
+def not_run(model: str, target: Target, reason: str) -> EdgeprofError:
+    """The error for a session that fails in a run."""
     runner = "onnxruntime" if target.runtime_name == CPU.runtime_name else target.provider
     return EdgeprofError(
-        f"{runner} cannot run {model}: {ort_messages.reason(problem)}.",
-        "Ask for sizes that it takes, or give it inputs of your own.",
+        f"{runner} cannot run {model}: {reason}.", "Request sizes that it accepts, or pass your own inputs."
     )
 
 
@@ -72,20 +93,20 @@ def _provider(target: Target) -> str:
 def _after_loading(model: str, reason: str) -> str:
     if EXTENSIONS in reason:
         return (
-            "That is an operator of onnxruntime-extensions, which edgeprof does not load: "
+            "This operator belongs to onnxruntime-extensions, which edgeprof does not load: "
             "use the model without its pre- and postprocessing."
         )
     if ort_messages.NO_OPERATOR in reason:
-        return "That is an operator of somebody's own, whose library edgeprof does not load: use a model without it."
+        return "This is a custom operator, whose library edgeprof does not load: use a model without it."
     if Path(model).with_name(ARTIFACT_FILE).exists():
         return "Export it again with --force."
-    return "See that it is complete, and made for this version of onnxruntime, where it came from."
+    return "Check at its source that it is complete and made for this version of onnxruntime."
 
 
 def _operand_type(file: Path, operator: str, name: str) -> str:
-    """ "bfloat16": of the first input of a node; "" where the file does not tell, or onnxruntime made the node.
+    """Type of a node's first input, such as "bfloat16"; "" where it is not in the file, or onnxruntime made the node.
 
-    Only called where a session could not be made: this loads onnx, which a process that measures does not have.
+    Called only where no session could be created: this loads onnx, which a measuring process must not.
     """
     import onnx
 
