@@ -1,7 +1,6 @@
 """`explain`: where parameters, MACs and bytes come from; closed forms for variants, node by node for ONNX files."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 import msgspec
@@ -21,12 +20,11 @@ from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
-from edgeprof.inputs import LoadRequest, Signature, Sizes, signature
-from edgeprof.inputs.sizes import BY_LENGTH
-from edgeprof.inputs.symbols import names_in
-from edgeprof.inputs.tensors import dtype_of
+from edgeprof.inputs import LoadRequest, signature
+from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Record, Variant
+from edgeprof.symbols import names_in
 from edgeprof.text import shortened, visible
 
 TOKENS = 512
@@ -232,7 +230,7 @@ class _File:
             past_tokens=sizes.past_tokens,
             precision=self.precision,
             phase=self.phase,
-            cache_bytes=_cache_bytes(self.taken, sizes),
+            cache_bytes=cache_bytes(self.taken, sizes),
         )
         return _Counted(asked=length or ledger.length, ledger=ledger, problem=next(iter(counted.problems), ""))
 
@@ -314,17 +312,6 @@ def _artifact(path: Path) -> Artifact | None:
         return None
     artifact = store.load_artifact(folder)
     return artifact if Path(artifact.path) == path.absolute() else None
-
-
-def _cache_bytes(taken: Signature, sizes: Sizes) -> int:
-    """Of the KV cache at the end of a run: as large as it would be as the input of the next."""
-    total = 0
-    for one in taken.past:
-        shape = list(sizes.shapes[one.name])
-        if "past" in one.axes and not taken.slots:
-            shape[one.axes.index("past")] += sizes.tokens or 0
-        total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
-    return total
 
 
 # --- pictures ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgeprof import kv_cache
 from edgeprof.families.base import (
     BATCH,
     PAST,
@@ -180,13 +181,9 @@ class GPT2(TransformersFamily):
     def caches(self, variant: Variant) -> bool:
         return variant.task in ("causal-lm", "base")
 
-    def _cache(self, variant: Variant, prefix: str, length: str) -> list[TensorSpec]:
+    def _cache(self, variant: Variant, prefix: str, length: str) -> tuple[TensorSpec, ...]:
         heads, width = self.value(variant, "n_head"), self.value(variant, "n_embd")
-        return [
-            real(f"{prefix}.{layer}.{part}", BATCH, heads, length, width // heads)
-            for layer in range(self.value(variant, "n_layer"))
-            for part in ("key", "value")
-        ]
+        return kv_cache.specs(prefix, self.value(variant, "n_layer"), (BATCH, heads, length, width // heads))
 
     def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]:
         ids = integer("input_ids", BATCH, TOKENS)
@@ -196,7 +193,7 @@ class GPT2(TransformersFamily):
             ids,
             integer("attention_mask", BATCH, TOTAL),
             integer("position_ids", BATCH, TOKENS),
-            *self._cache(variant, "past_key_values", PAST),
+            *self._cache(variant, kv_cache.EXPORTED.past, PAST),
         )
 
     def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]:
@@ -213,7 +210,7 @@ class GPT2(TransformersFamily):
                 head = [real("start_logits", BATCH, TOKENS), real("end_logits", BATCH, TOKENS)]
             case _:
                 head = [real("last_hidden_state", BATCH, TOKENS, width)]
-        return (*head, *(self._cache(variant, "present", TOTAL) if self.caches(variant) else ()))
+        return (*head, *(self._cache(variant, kv_cache.EXPORTED.present, TOTAL) if self.caches(variant) else ()))
 
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
         import numpy as np

@@ -2,7 +2,7 @@
 
 Names are those of transformers, optimum, onnxruntime-genai, tf2onnx, Keras and the vendors' tools. An input whose name
 is known means the same whatever its axes are called; one whose name is not may still be known by the table that it
-indexes. Which axis of a KV cache counts its tokens is read off the symbols, the outputs and the mask.
+indexes. What the axes of a KV cache count is inferred by `edgeprof.kv_cache`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from edgeprof import units
-from edgeprof.inputs.symbols import Axis, meaning, names_in
+from edgeprof import kv_cache, units
 from edgeprof.schema import Record, TensorSpec
+from edgeprof.symbols import Axis, meaning, names_in
 
 if TYPE_CHECKING:
     import onnx
@@ -105,6 +105,11 @@ class Signature(Record, frozen=True, kw_only=True):
         return past if past and past == self.fixed("total") else 0
 
     @property
+    def cache_kind(self) -> kv_cache.Kind:
+        """How the cache takes new tokens."""
+        return "buffer" if self.room is not None else "slots" if self.slots else "growing"
+
+    @property
     def step_only(self) -> Input | None:
         """The input that keeps a decoder from prefill: it takes one new token, or a cache that is never empty."""
         if not self.caches:
@@ -163,7 +168,7 @@ NAMES: tuple[tuple[str, str, Meaning], ...] = (
     (r".*mask.*", "bif", "mask"),
     (r".*position.*|cache_pos", "i", "positions"),
     (r".*(_lens?|length|lengths|seqlens_k|num_(tokens|frames)).*", "i", "length"),
-    (r".*(past|cache|pkv|kv_state|(^|_)mems?(_|\d|$)).*", "fi", "past"),
+    (kv_cache.LIKELY, "fi", "past"),
     (r".*(token_?type|segment|input_type|type_id).*", "i", "kinds"),
     (r".*(ids?|tokens?|words?|src|tgt|prompt)(_?\d+)?", "i", "ids"),
     (r".*(embeds?|embeddings?|hidden_states?|encoder_outputs?)(_?\d+)?", "f", "vectors"),
@@ -272,71 +277,26 @@ def _longer(dims: Sequence[int | str]) -> tuple[Axis, Axis]:
 
 
 def _with_past_axes(one: Input, outputs: Sequence[TensorSpec]) -> Input:
-    """Which axes of a cache count the batch and its tokens: [batch, heads, past, size] unless something tells else."""
+    """With what the axes of a cache count; of cross-attention, tokens of the encoder."""
     if one.meaning != "past":
         return one
-    dims, plain = one.spec.dims, _plain(one.spec.name)
-    rank = len(dims)
-    packed = rank == 5 and dims[0] == 2  # keys and values in one tensor
-    batch = 1 if packed or _turned(dims) else 0
-    past = _growing(one.spec, outputs, batch) if "float" in one.spec.dtype else None
-    if past is None:
-        past = 0 if batch == 1 and rank == 3 else rank - 2
-    role: Axis = "source" if re.search(r"encoder|cross", plain) else "past"
-    axes: list[Axis] = [""] * rank
-    axes[batch], axes[past] = _leading(str(dims[batch])), role
-    return Input(spec=one.spec, meaning="past", axes=tuple(axes), rows=one.rows, table=one.table)
+    dims = one.spec.dims
+    found = kv_cache.axes_of(one.spec, outputs, batch_second=_turned(dims))
+    axes: list[Axis] = [""] * len(dims)
+    axes[found.batch] = "" if re.search("heads?", str(dims[found.batch])) else "batch"  # Bloom counts both in one axis
+    axes[found.tokens] = "source" if kv_cache.is_cross(_plain(one.name)) else "past"
+    return msgspec.structs.replace(one, axes=tuple(axes))
 
 
 def _room(inputs: Sequence[Input], outputs: Sequence[TensorSpec]) -> int | None:
-    """The size of a cache that comes out as large as it goes in, beside a number that tells how much of it is used."""
-    caches = [one for one in inputs if one.meaning == "past" and "past" in one.axes]
-    counts = " ".join(one.name.lower() for one in inputs if one.meaning == "length")
-    after = {output.dims for output in outputs}
-    same = all(one.spec.dims in after for one in caches)
-    if not caches or not same or not re.search("total|seqlens_k|past|cache", counts):
-        return None
-    sizes = {one.spec.dims[one.axes.index("past")] for one in caches}
-    only = sizes.pop()
-    return only if isinstance(only, int) and not sizes else None
+    caches = [(one.spec, one.axes.index("past")) for one in inputs if one.meaning == "past" and "past" in one.axes]
+    return kv_cache.buffer_size(caches, outputs, [one.name for one in inputs if one.meaning == "length"])
 
 
 def _as_buffer(one: Input) -> Input:
-    """A cache of fixed size, however many tokens it holds."""
+    """Of fixed size, however many tokens it holds."""
     axes: tuple[Axis, ...] = tuple("" if one.meaning == "past" and role == "past" else role for role in one.axes)
     return msgspec.structs.replace(one, axes=axes)
-
-
-def _leading(dim: str) -> Axis:
-    """The batch, unless heads are counted with it."""
-    return "" if re.search("heads?", dim) else "batch"
-
-
-def _growing(spec: TensorSpec, outputs: Sequence[TensorSpec], batch: int) -> int | None:
-    """The axis along which a cache grows: by its symbol, the only dynamic one, or longer in an output."""
-    dims = spec.dims
-    dynamic = [axis for axis, dim in enumerate(dims) if isinstance(dim, str) and axis != batch]
-    usual = [axis for axis in dynamic if _counts_past(str(dims[axis]), axis)]
-    if len(usual) == 1:
-        return usual[0]
-    if len(dynamic) == 1:
-        return dynamic[0]
-    for output in outputs:
-        if len(output.dims) != len(dims) or output.dtype != spec.dtype:
-            continue
-        longer = [
-            axis
-            for axis, (before, after) in enumerate(zip(dims, output.dims, strict=True))
-            if isinstance(before, int) and isinstance(after, int) and after > before
-        ]
-        same = sum(before == after for before, after in zip(dims, output.dims, strict=True))
-        if len(longer) == 1 and same == len(dims) - 1:
-            return longer[0]
-    return None
-
-
-def _counts_past(symbol: str, axis: int) -> bool:
-    return any(meaning(name, axis) in ("past", "total", "source") for name in names_in(symbol))
 
 
 # --- by what the graph does ----------------------------------------------------------------------------------

@@ -8,11 +8,14 @@ guessed: all of it is named at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from edgeprof.errors import UnknownName, UnknownSizes, UsageError
 from edgeprof.inputs.roles import Axis, Input, Signature
-from edgeprof.inputs.symbols import evaluate, meaning, names_in
+from edgeprof.inputs.tensors import dtype_of
+from edgeprof.kv_cache import length_after
 from edgeprof.schema import Phase, Record, TensorSpec
+from edgeprof.symbols import evaluate, meaning, names_in
 
 BY_LENGTH: tuple[Axis, ...] = ("tokens", "past", "total", "source", "frames")
 """What a token length sizes."""
@@ -61,6 +64,18 @@ def resolve(
         UsageError: what is asked contradicts the file or itself, or nothing in the graph takes it.
     """
     return _Resolver(taken, load, dims or {}, arrays or {}).sizes()
+
+
+def cache_bytes(taken: Signature, sizes: Sizes) -> int:
+    """Bytes of the KV cache after a run: those of the next run's inputs."""
+    total = 0
+    for one in taken.past:
+        shape = [
+            length_after(size, sizes.tokens or 0, taken.cache_kind) if role == "past" else size
+            for size, role in zip(sizes.shapes[one.name], one.axes, strict=True)
+        ]
+        total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
+    return total
 
 
 class _Resolver:

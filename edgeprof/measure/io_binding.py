@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edgeprof import kv_cache
 from edgeprof.inputs import tensors
 from edgeprof.measure import ort_values, sampling
 from edgeprof.schema import CPU, InputValue, Target
@@ -182,11 +183,8 @@ class Binding:
             return run_anew, until(run_anew)
 
     def _cache_of(self, present: str) -> "OrtValue | None":
-        """The input that holds the cache which an output extends: "present.0.key" is of "past_key_values.0.key"."""
-        if not present.startswith("present"):
-            return None
-        names = (present.replace("present", past, 1) for past in ("past_key_values", "past"))
-        return next((self.inputs[name] for name in names if name in self.inputs), None)
+        """The input that holds the cache which an output continues."""
+        return next((self.inputs[name] for name in kv_cache.past_of(present) if name in self.inputs), None)
 
     def _moved(self, value: "OrtValue", place: "OrtMemoryInfo") -> "OrtValue":
         from onnxruntime import OrtValue, copy_tensors

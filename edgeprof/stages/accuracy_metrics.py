@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edgeprof.families.base import Arrays
+from edgeprof.kv_cache import is_past, is_present
 from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.similarity import cosine
 
@@ -31,7 +32,7 @@ CHUNK = 1 << 21
 def task_of(artifact: Artifact) -> Task:
     """By what a model is good for: the task of its variant; of a foreign file, the names of its outputs."""
     logits = any(spec.name.endswith("logits") for spec in artifact.outputs)
-    decodes = any(spec.name.startswith("past") for spec in artifact.inputs)
+    decodes = any(is_past(spec.name) for spec in artifact.inputs)
     if not logits:
         return "embedding"
     return "next token" if decodes else "classification"
@@ -39,7 +40,7 @@ def task_of(artifact: Artifact) -> Task:
 
 def compared(artifact: Artifact) -> list[TensorSpec]:
     """The outputs that mean something: logits, else the hidden states, else the pooler's, else all but the KV cache."""
-    outputs = [spec for spec in artifact.outputs if not spec.name.startswith("present") and "float" in spec.dtype]
+    outputs = [spec for spec in artifact.outputs if not is_present(spec.name) and "float" in spec.dtype]
     for last in ("logits", "last_hidden_state", "pooler_output"):
         chosen = [spec for spec in outputs if spec.name.endswith(last)]
         if chosen:

@@ -14,6 +14,7 @@ import numpy as np
 from edgeprof.counting import shapes
 from edgeprof.counting.tensors import Tensor
 from edgeprof.errors import UsageError
+from edgeprof.kv_cache import RANK, TOKENS, is_past
 from edgeprof.stages import graph
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ FOLDED = 1 << 22
 
 FOLDED_BYTES = 1 << 28
 """Of all constants that are made so, together: a graph file holds 2 GB at most."""
-
-PAST = "past"
-"""How the names of a KV cache begin among inputs, as everybody writes them."""
-
-CACHE_RANK, TOKENS = 4, 2
-"""Dimensions of a cache, and the one along which it grows."""
 
 POSITIONS = "position_ids"
 HANDED_ON = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
@@ -188,15 +183,15 @@ def _caches(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> list[tuple
         past = node.inputs[0]
         while past is not None and (producer := past.producer()) is not None and producer.op_type in HANDED_ON:
             past = producer.inputs[0]
-        if past is None or not past.is_graph_input() or not (past.name or "").startswith(PAST):
+        if past is None or not past.is_graph_input() or not is_past(past.name or ""):
             continue
-        if len(sizes[past.name or ""]) == CACHE_RANK and _axis(node) == TOKENS:
+        if len(sizes[past.name or ""]) == RANK and _axis(node) == TOKENS:
             found.append((past, node))
     return found
 
 
 def _axis(concat: ir.Node) -> int:
-    return concat.attributes["axis"].as_int() % CACHE_RANK
+    return concat.attributes["axis"].as_int() % RANK
 
 
 def _hold(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edgeprof.errors import UnknownSizes, UsageError
 from edgeprof.inputs import LoadRequest, fill, resolve, signature
-from edgeprof.inputs.symbols import evaluate, meaning, names_in
 from edgeprof.schema import Phase, TensorSpec
+from edgeprof.symbols import evaluate, meaning, names_in
 
 CASES = Path(__file__).parents[1] / "cases"
 

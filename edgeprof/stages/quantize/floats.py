@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import QuantizationError
+from edgeprof.kv_cache import is_past, is_present
 from edgeprof.process import Progress
 from edgeprof.stages import graph
 from edgeprof.stages.quantize.job import Job
@@ -35,8 +36,6 @@ KEEPING = (
 """Operators of onnxruntime whose results have the type of their first input."""
 
 LARGEST = {"FLOAT16": 65504.0, "BFLOAT16": 3.3895314e38}
-
-CACHE = ("past_key_values", "present", "past")
 
 
 def fp16(job: Job, _progress: Progress) -> None:
@@ -68,7 +67,8 @@ def kept_fp32(model: ir.Model) -> dict[str, int]:
 def _is_cache(value: ir.Value) -> bool:
     import onnx_ir as ir
 
-    return value.dtype == ir.DataType.FLOAT and (value.name or "").startswith(CACHE)
+    name = value.name or ""
+    return value.dtype == ir.DataType.FLOAT and (is_past(name) or is_present(name))
 
 
 class _Conversion:

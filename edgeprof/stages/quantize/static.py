@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.errors import QuantizationError
+from edgeprof.kv_cache import is_past, present_of
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 MULTIPLYING = ["MatMul", "Gemm"]
 BINS = {"num_bins": 1024, "num_quantized_bins": 128}
 """Of entropy: by default there are as many of both, and nothing to choose from."""
-
-PAST, PRESENT = "past_key_values", "present"
-"""How names of a KV cache begin, among inputs and outputs."""
 
 ONLY_INPUTS = {"OpTypesToExcludeOutputQuantization": MULTIPLYING}
 """Products stay fp32: what follows a matmul here (a bias, attention) is computed in fp32 anyway."""
@@ -160,8 +158,8 @@ def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
 def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
     """A KV cache is empty in calibration data: its ranges are those of what the model adds to it."""
     outputs = {value.name or "" for value in job.model.graph.outputs}
-    caches = {value.name or "": (value.name or "").replace(PAST, PRESENT) for value in job.model.graph.inputs}
-    caches = {past: present for past, present in caches.items() if past.startswith(PAST) and present in outputs}
+    caches = {name: present_of(name) for value in job.model.graph.inputs if is_past(name := value.name or "")}
+    caches = {past: present for past, present in caches.items() if present in outputs}
     if not caches or job.samples is None:
         return {}
     session, seen = open_session(str(source)), [np.zeros((2, len(caches)), np.float32)]

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeprof import symbols
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
-from edgeprof.inputs import signature, symbols
+from edgeprof.inputs import signature
+from edgeprof.kv_cache import RANK, TOKENS, is_past
 from edgeprof.schema import Artifact, TensorSpec
 from edgeprof.stages import graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FOLLOWERS = re.compile(r"attention_mask|token_type_ids|position_ids|past.*")
-"""Inputs that are known once the token ids are: nothing is padded, and nothing came before."""
+FOLLOWERS = ("attention_mask", "token_type_ids", "position_ids")
+"""Inputs that are known once the token ids are, as a KV cache is: nothing is padded, and nothing came before."""
 
 
 def token_ids(specs: Sequence[TensorSpec]) -> TensorSpec | None:
     """The input that takes token ids, if there is one."""
-    integers = [spec for spec in specs if "int" in spec.dtype and not FOLLOWERS.fullmatch(spec.name)]
+    integers = [spec for spec in specs if "int" in spec.dtype and not _follows(spec)]
     return min(integers, key=lambda spec: spec.name != "input_ids", default=None)
+
+
+def _follows(spec: TensorSpec) -> bool:
+    return spec.name in FOLLOWERS or is_past(spec.name)
 
 
 def required(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
     """The inputs that do not follow from others."""
     follow = token_ids(specs) is not None
-    return [spec for spec in specs if not (follow and FOLLOWERS.fullmatch(spec.name))]
+    return [spec for spec in specs if not (follow and _follows(spec))]
 
 
 def token_length(specs: Sequence[TensorSpec], feeds: Arrays) -> int | None:
@@ -66,7 +71,7 @@ def _following(spec: TensorSpec, specs: Sequence[TensorSpec], given: Arrays) -> 
     assert taker is not None
     ids = given[taker.name]
     batch, tokens = ids.shape if ids.ndim == 2 else (1, ids.size)  # of another rank: refused by `check`
-    past = next((array.shape[-2] for name, array in given.items() if name.startswith("past") and array.ndim > 2), 0)
+    past = next((array.shape[TOKENS - RANK] for name, array in given.items() if is_past(name) and array.ndim > 2), 0)
     match spec.name:
         case "attention_mask":
             return np.ones((batch, past + tokens), spec.dtype)
