@@ -1,7 +1,6 @@
 """What a graph takes: what each input means, how large it is in a run, and what values it gets.
 
 roles     what an input and its axes mean: by its name, and by what the graph does with it
-symbols   what an axis is called, and what people mean by that
 sizes     a size for every axis, from what is asked, what the file fixes, and what goes together
 fills     which values an input gets where nobody gives it any
 files     values from .npy, .npz and .pb files
