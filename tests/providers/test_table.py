@@ -8,7 +8,7 @@ import pytest
 from edgeprof.errors import UnknownName
 from edgeprof.providers.table import EVERY_PRECISION, PROVIDERS, Provider, find, here, target
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 names = [row.name for row in PROVIDERS]
 
 
@@ -44,8 +44,8 @@ def test_the_names_are_those_that_are_documented() -> None:
 
 
 @pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
-def test_the_readme_tells_the_same(row: Provider) -> None:
-    (line,) = (line for line in README.splitlines() if line.startswith(f"| [`{row.name}`]"))
+def test_the_page_on_providers_says_the_same(row: Provider) -> None:
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| [`{row.name}`]"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[0] == f"[`{row.name}`]({row.docs})"
     assert cells[1:3] == [row.kind, row.vendor]
