@@ -92,19 +92,23 @@ def foreign(path: Path) -> Artifact:
     Raises:
         ModelFileError: not a readable ONNX file, or its external data is missing or too short.
     """
-    proto, model = counting.read(path), graph.load(path)
+    proto = counting.open_model(path)
+    counted = counting.normalized(proto, path)
+    precision, params = counting.precision(counted), counting.parameters(counted)
+    inputs, outputs = counting.inputs(counted), counting.outputs(counted)
+    model = graph.of_proto(proto, path)
     graph.require_external_data(model, path)
     return Artifact(
         name=name_of(path),
         path=str(path.absolute()),
-        precision=counting.precision(proto),
+        precision=precision,
         sha256=sha256_of(path),
         data_sha256=sha256_of_all(graph.data_files(model)),
-        params=counting.parameters(proto),
+        params=params,
         weights="file",
         opset=graph.opset(model),
-        inputs=counting.inputs(proto),
-        outputs=counting.outputs(proto),
+        inputs=inputs,
+        outputs=outputs,
         count=graph.count(model),
     )
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeprof.counting.file_errors import well_formed
-from edgeprof.counting.reading import inlined, inputs, outputs, read
+from edgeprof.counting.reading import inlined, inputs, normalized, open_model, outputs, read
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.process import Progress, silent
 
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from edgeprof.counting.known_values import Array
     from edgeprof.counting.weights import Weights
 
-__all__ = ["GraphCosts", "NodeCost", "count", "inputs", "outputs", "parameters", "precision", "read", "weights_bytes"]
+__all__ = [
+    "GraphCosts",
+    "NodeCost",
+    "count",
+    "inputs",
+    "normalized",
+    "open_model",
+    "outputs",
+    "parameters",
+    "precision",
+    "read",
+    "weights_bytes",
+]
 
 
 @well_formed()

@@ -21,12 +21,11 @@ OF_FUNCTION = "constant of the function "
 """How the text of a constant begins that all calls of a function share."""
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """The graph of a file, local functions inlined; external data is not opened, and may be missing.
+def open_model(path: Path) -> onnx.ModelProto:
+    """Open an ONNX file as it is; external data is not opened, and may be missing.
 
     Raises:
-        ModelFileError: no such file, or not a readable one, or not an ONNX file; or its functions call themselves, or
-            become too many nodes.
+        ModelFileError: no such file, or not a readable one, or not an ONNX file.
     """
     import onnx
 
@@ -34,6 +33,28 @@ def read(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the file is called
         if not model.graph.node and not model.graph.output:
             raise ModelFileError(f"{path} is not an ONNX file, or an empty one.", "Check the path.")
+    return model
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Open an ONNX file to count it: as `normalized`.
+
+    Raises:
+        ModelFileError: as `open_model` and `normalized`.
+    """
+    return normalized(open_model(path), path)
+
+
+def normalized(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """A model with local functions inlined, and nodes after those that they read from; the same one if it has none.
+
+    Args:
+        path: its file, for messages.
+
+    Raises:
+        ModelFileError: functions call themselves, or become too many nodes; or names are not text.
+    """
+    with opening(path):
         model = inlined(model)
         for graph in (model.graph, *(inner for node in model.graph.node for inner in subgraphs(node))):
             if not all(isinstance(name, str) for name in _names(graph)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgeprof.counting.file_errors import opening, require_content
+from edgeprof.counting.reading import open_model
 from edgeprof.errors import ModelFileError, said
 from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing
@@ -31,8 +32,20 @@ def load(path: Path) -> ir.Model:
         ModelFileError: no such file, or not a readable one, or not an ONNX file, or one that keeps data elsewhere than
             in its folder.
     """
+    return of_proto(open_model(path), path)
+
+
+def of_proto(proto: onnx.ModelProto, path: Path) -> ir.Model:
+    """The graph of a file that `open_model` opened, which it takes over.
+
+    Raises:
+        ModelFileError: as `load`.
+    """
+    import onnx_ir as ir
+
     with opening(path):
-        model = _read(path)
+        model = from_proto(proto)
+        ir.external_data.set_base_dir(model.graph, path.parent)
     for location in {str(tensor.location) for tensor in _external(model)}:
         within(path.parent, location, path, ModelFileError)
     _follow_links(model)
@@ -55,15 +68,6 @@ def _follow_links(model: ir.Model) -> None:
 def _is_linked(file: Path) -> bool:
     """Whether a file is a link, or has several names."""
     return file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1)
-
-
-def _read(path: Path) -> ir.Model:
-    import onnx
-    import onnx_ir as ir
-
-    model = from_proto(onnx.load(path, load_external_data=False))
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    return model
 
 
 LARGEST_FILLED = 1 << 27  # values of a sparse weight with its zeros
