@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgeprof.errors import EdgeprofError, ModelFileError, said
@@ -48,18 +48,26 @@ def require_content(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def well_formed() -> Iterator[None]:
-    """Let nothing but an EdgeprofError out: graphs may break any rule, and libraries answer that with any exception.
+def onnx_errors(error: Callable[[Exception], EdgeprofError]) -> Iterator[None]:
+    """Turn whatever onnx, onnx_ir or protobuf raise inside into an EdgeprofError; one passes through.
 
-    Raises:
-        ModelFileError: something inside failed.
+    Graphs may break any rule, and these libraries answer that with any exception.
     """
     try:
         yield
     except EdgeprofError:
         raise
     except Exception as problem:
-        raise ModelFileError(
-            f"The graph is malformed ({type(problem).__name__}: {said(problem)}).",
-            "Run onnx.checker.check_model on it, and export it again.",
-        ) from problem
+        raise error(problem) from problem
+
+
+@contextlib.contextmanager
+def well_formed() -> Iterator[None]:
+    """Read a graph inside; whatever fails is a ModelFileError: the graph is malformed."""
+    with onnx_errors(_malformed):
+        yield
+
+
+def _malformed(problem: Exception) -> ModelFileError:
+    what = f"The graph is malformed ({type(problem).__name__}: {said(problem)})."
+    return ModelFileError(what, "Run onnx.checker.check_model on it, and export it again.")

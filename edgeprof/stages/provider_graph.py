@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof import counting, store
-from edgeprof.counting.file_errors import opening
-from edgeprof.errors import EdgeprofError, ModelFileError, UsageError, said
+from edgeprof.counting.file_errors import onnx_errors, opening
+from edgeprof.errors import ModelFileError, UsageError, said
 from edgeprof.schema import Artifact, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, static_shapes
 
@@ -123,28 +123,18 @@ def _adapt(
     Raises:
         UsageError, EdgeprofError: as `tailored`.
     """
-    try:
-        _change(model, target, shapes, switches)
-    except EdgeprofError:
-        raise
-    except Exception as problem:  # a graph may be anything, and onnx and onnx_ir raise whatever they meet
-        raise ModelFileError(
-            f"The graph cannot be written for {target.provider}: {said(problem)}.", "Profile it on the CPU provider."
-        ) from problem
-
-
-def _change(
-    model: ir.Model,
-    target: Target,
-    shapes: Mapping[str, tuple[int, ...]],
-    switches: Mapping[str, NDArray[np.bool_]] | None,
-) -> None:
     if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
         raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
-    if attention.ATTENTION in target.lacks:
-        attention.write_out(model, empty_rows=True)
-    if target.static:
-        static_shapes.pin(model, shapes, switches)
+
+    def refusal(problem: Exception) -> ModelFileError:
+        what = f"The graph cannot be written for {target.provider}: {said(problem)}."
+        return ModelFileError(what, "Profile it on the CPU provider.")
+
+    with onnx_errors(refusal):
+        if attention.ATTENTION in target.lacks:
+            attention.write_out(model, empty_rows=True)
+        if target.static:
+            static_shapes.pin(model, shapes, switches)
 
 
 def _read(artifact: Artifact) -> ir.Model:

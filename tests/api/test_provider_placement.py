@@ -126,7 +126,7 @@ def test_a_graph_that_is_taken_wholly(tmp_path: Path) -> None:
     wrong = replace(found, placement=replace(found.placement, placed=(replace(found.placement.placed[0], nodes=5),)))
     record = measure(Visit(job=replace(asked, prepared=wrong), round=0), "here")
     assert record.status == "failed"
-    assert "qnn was given 2 nodes" in record.error
+    assert "qnn was assigned 2 nodes" in record.error
 
 
 @qnn_only

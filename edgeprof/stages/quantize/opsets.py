@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprof.counting.file_errors import onnx_errors
 from edgeprof.errors import QuantizationError, said
 from edgeprof.stages import graph
 from edgeprof.stages.quantize.recipes import Recipe
@@ -34,11 +35,10 @@ def raise_opset(model: ir.Model, row: Recipe, folder: Path) -> None:
         load_external_data_for_model(proto, str(folder))
         return version_converter.convert_version(proto, row.opset)
 
-    try:
+    def refusal(problem: Exception) -> QuantizationError:
+        need = f"Recipe {row.name} needs operator set {row.opset}, the model has {opset}"
+        what = f"{need}, and onnx cannot convert it: {said(problem)}."
+        return QuantizationError(what, "Export it in a newer operator set, or try int4.")
+
+    with onnx_errors(refusal):
         graph.rewrite(model, converted, folder)
-    except Exception as problem:  # of onnx's converter, in C++, or of protobuf beyond 2 GB
-        raise QuantizationError(
-            f"Recipe {row.name} needs operator set {row.opset}, the model has {opset}, and onnx cannot convert it: "
-            f"{said(problem)}.",
-            "Export it in a newer operator set, or try int4.",
-        ) from problem

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprof.counting.file_errors import onnx_errors
 from edgeprof.errors import QuantizationError, said
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import einsum
@@ -126,12 +127,13 @@ def _inline(model: ir.Model) -> None:
     for function in model.functions.values():
         if _means_the_same(function, graph.opset(model)):
             function.opset_imports[""] = graph.opset(model)
-    try:
+    with onnx_errors(_not_inlined):
         passes.InlinePass()(model)
-    except Exception as problem:  # of the pass, or of what it calls
-        raise QuantizationError(
-            f"The model's local functions cannot be inlined: {said(problem)}.", "Inline them with onnx.inliner."
-        ) from problem
+
+
+def _not_inlined(problem: Exception) -> QuantizationError:
+    what = f"The model's local functions cannot be inlined: {said(problem)}."
+    return QuantizationError(what, "Inline them with onnx.inliner.")
 
 
 def _means_the_same(function: ir.Function, opset: int) -> bool:
