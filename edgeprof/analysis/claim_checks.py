@@ -293,8 +293,9 @@ def gpt2() -> Found:
 def vit_base() -> Found:
     variant = find_variant("vit-base")
     family = family_of(variant)
-    patch, channels = family.value(variant, "patch_size"), family.value(variant, "num_channels")
-    patches, width = (family.value(variant, "image_size") // patch) ** 2, family.summary(variant).width
+    summary = family.summary(variant)
+    patch, channels, width = summary.patch or 0, summary.channels or 0, summary.width
+    patches = family.sample_tokens(variant, 0) - 1
     found = costs("vit-base", patches + 1)
     values, whole = patch * patch * channels, found.total("params")
     bare = values * width + (patches + 1) * width

@@ -18,7 +18,7 @@ from edgeprof.api.model_inputs import (
 )
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.families import checkpoint, family_of, find_variant, resized, variants
+from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.inputs import LoadRequest, signature
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
@@ -40,12 +40,9 @@ def explain(
     precision: str | None = None,
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
-    width: int | None = None,
-    tokens: int | None = None,
-    heads: int | None = None,
-    cross: int | None = None,
     models: Path = store.MODELS,
     progress: Progress = silent,
+    **sizes: int | None,
 ) -> Explanation:
     """Tell where parameters, MACs and bytes of a model come from; no torch, and no weights are read.
 
@@ -59,24 +56,23 @@ def explain(
         precision: of the weights, of variants and checkpoints; default fp32. A file has its own.
         dim: sizes of axes of a file, by symbol or by "<input>.<axis>".
         input: files whose arrays size the inputs of a file.
-        width, tokens, heads, cross: of variants that take them (the mixers).
         models: where exported names are looked up.
         progress: called with what is being done.
+        sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
 
     Raises:
         UsageError: no such model, or a request that it cannot meet.
         ModelFileError: not a readable ONNX file, or one without shapes.
     """
-    options = {"width": width, "tokens": tokens, "heads": heads, "cross": cross}
+    options = chosen_sizes(sizes)
     file = _file(target, models)
     if file is None:
         variant = resized(_variant(target, models), **options)
         require_no_sizing(variant.name, dim or {}, input or {})
         found = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
     else:
-        for name, value in {**options, "precision": precision}.items():
-            if value is not None:
-                raise UsageError(f"--{name} is for variants; {file} has its own.", f"Leave --{name} out.")
+        for name in (*options, *(["precision"] if precision is not None else [])):
+            raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
         ask = Sizing(dims=dict(dim or {}), files=dict(input or {}))
         found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
     return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found

@@ -13,8 +13,7 @@ from edgeprof.api.capacity import too_large
 from edgeprof.api.model_inputs import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_asked
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
-from edgeprof.families import checkpoint, family_of, find_variant, resized
-from edgeprof.families.transformers_family import TransformersFamily
+from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Logits, Record, Variant
 from edgeprof.stages import export as export_stage
@@ -54,7 +53,7 @@ class _Wish(Record, frozen=True, kw_only=True):
 
     recipes: tuple[Order, ...]
     judging: Judging
-    sizes: dict[str, int | None]  # of `resized`
+    sizes: dict[str, int]  # of `resized`
     weights: Mode
     logits: Logits
     opset: int
@@ -72,10 +71,6 @@ def export(
     weights: Mode = "auto",
     logits: Logits = "all",
     opset: int = export_stage.OPSET,
-    width: int | None = None,
-    tokens: int | None = None,
-    heads: int | None = None,
-    cross: int | None = None,
     name: str | None = None,
     out: Path = MODELS,
     force: bool = False,
@@ -89,6 +84,7 @@ def export(
     phase: PhaseChoice = "both",
     keep_going: bool = False,
     progress: Progress = silent,
+    **sizes: int | None,
 ) -> list[Export]:
     """Export variants or checkpoints to ONNX: verified, simplified, and quantized where a precision asks for it.
 
@@ -98,7 +94,6 @@ def export(
         weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
-        width, tokens, heads, cross: sizes of variants that take them (the mixers), as in `edgeprof.families.resized`.
         name: of the folder below `out`, in place of the variant's own; for one target.
         out: the folder that receives `<name>/<precision>/`.
         force: export again what is up to date.
@@ -112,6 +107,7 @@ def export(
         seq, batch, phase: of those.
         keep_going: go on with the next target or recipe when one fails; its error is in the result.
         progress: called with what is being done.
+        sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
 
     Returns:
         One Export per target and precision, in order.
@@ -132,7 +128,7 @@ def export(
     wish = _Wish(
         recipes=recipes,
         judging=Judging(data=calibration, count=samples, strict=strict_accuracy),
-        sizes={"width": width, "tokens": tokens, "heads": heads, "cross": cross},
+        sizes=chosen_sizes(sizes),
         weights=weights,
         logits=logits,
         opset=opset,
@@ -194,7 +190,7 @@ def _refusal(source: _Source, wish: _Wish) -> TooLarge | None:
 def _explaining(source: _Source, wish: _Wish) -> str:
     """The command that tells of a target what can be told without making it."""
     where = source.weights.folder if source.weights and HUB_NAME.fullmatch(source.target) else source.target
-    options = (f"--{option} {size}" for option, size in wish.sizes.items() if size is not None)
+    options = (f"--{option} {size}" for option, size in wish.sizes.items())
     return " ".join(["edgeprof explain", where or source.target, *options])
 
 
@@ -213,7 +209,7 @@ def _resolve(target: str, wish: _Wish, name: str | None, progress: Progress) -> 
         source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
     variant = resized(source.variant, **wish.sizes)
     source = msgspec.structs.replace(source, name=variant.name, variant=variant)
-    if logits == "last" and source.variant.task != "causal-lm":
+    if logits == "last" and not family_of(source.variant).generates(source.variant):
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
     chosen = name if name is not None else source.name + ("-last" if logits == "last" else "")
     require_name(chosen, "an artifact")
@@ -235,7 +231,7 @@ def _checkpoint(target: str, folder: Path, name: str, mode: Mode, origin: str = 
 
 def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
     """What can be told without the network: random ones if asked for, cached ones if there are any."""
-    if mode == "random" or (mode == "auto" and not isinstance(family_of(variant), TransformersFamily)):
+    if mode == "random" or (mode == "auto" and not family_of(variant).trained):
         return Weights()
     found = weights_stage.cached(variant.source) if variant.source else None
     return Weights(folder=str(found), origin=variant.source or "") if found else None

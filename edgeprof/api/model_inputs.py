@@ -166,9 +166,7 @@ def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
     step = taken.caches and case.past_tokens and case.tokens == 1
     load = LoadRequest(phase="decode" if step else "prefill", batch=case.batch)
     sizes = resolve(taken, load, dims=dims)
-    vocabulary = family.summary(variant).vocabulary
-    rows = {one.name: vocabulary for one in taken.inputs if one.meaning == "ids" and vocabulary}
-    return Inputs(sizes=sizes, values=fill(taken, sizes, rows=rows))
+    return Inputs(sizes=sizes, values=fill(taken, sizes, rows=family.table_rows(variant)))
 
 
 def of_file(

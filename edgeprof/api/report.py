@@ -10,13 +10,12 @@ from edgeprof.analysis.ledger import case_of, ledger
 from edgeprof.analysis.why import sides, why
 from edgeprof.api.explain import explain
 from edgeprof.api.runs import Run, load_run
-from edgeprof.families import variants
+from edgeprof.families import family_of, variants
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Explanation, Ledger, Point, Why
 
 LENGTHS = tuple(2**power for power in range(4, 18))  # 16 to 131,072 tokens
 MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
-NOT_EXPLAINED = ("mixer", "embedding")  # one figure for all of them
 
 
 def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, progress: Progress = silent) -> Path:
@@ -55,10 +54,10 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
 
 def _explanations(points: Sequence[Point]) -> list[Explanation]:
     """Of the largest variant of each family that was measured; checkpoints and files have no closed form here."""
-    known = {variant.name for variant in variants()}
+    known = {variant.name for variant in variants() if not family_of(variant).single_layer}
     largest: dict[str, Point] = {}
     for point in sorted(points, key=lambda point: point.params):
-        if point.variant in known and point.family not in NOT_EXPLAINED:
+        if point.variant in known:
             largest[point.family] = point
     return [explain(point.variant, seq=LENGTHS) for point in largest.values()]
 
@@ -71,5 +70,5 @@ def _whys(found: Run) -> list[Why]:
 
 def _mixers() -> dict[str, list[Ledger]]:
     """All ways to mix tokens, over token lengths."""
-    rows = [variant for variant in variants() if variant.family in NOT_EXPLAINED]
+    rows = [variant for variant in variants() if family_of(variant).single_layer]
     return {row.name: [ledger(row, case_of("prefill", 1, length)) for length in MIXED_LENGTHS] for row in rows}

@@ -3,12 +3,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeprof.cli import options
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgeprof.schema import Cost, Crossover, Explanation, Ledger
 
 
+@options.with_sizes
 def explain(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A variant, checkpoint folder, exported name, or .onnx file.")
@@ -23,18 +26,15 @@ def explain(
         list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
     ] = None,
     input: Annotated[list[str] | None, typer.Option(help="Size an input by a file: name=file.npy. Repeatable.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width of a mixer or embedding.", min=1)] = None,
-    tokens: Annotated[int | None, typer.Option(help="Fixed token length of mixer-dense.", min=1)] = None,
-    heads: Annotated[int | None, typer.Option(help="Heads of a mixer with attention.", min=1)] = None,
-    cross: Annotated[int | None, typer.Option(help="Tokens of a second sequence for mixer-attention.", min=1)] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives figures.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    **sizes: int | None,
 ) -> None:
     """Tell where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, numbers, sizes
+    from edgeprof.cli.options import choice, files, numbers
 
     lengths = numbers(seq, "--seq") if seq is not None else []
     with console.progress_bar() as progress:
@@ -44,14 +44,11 @@ def explain(
             batch=batch,
             phase=choice(phase, "--phase", "prefill", "decode") if phase is not None else None,
             precision=precision,
-            dim=sizes(dim, "--dim", "sequence_length=512"),
+            dim=options.sizes(dim, "--dim", "sequence_length=512"),
             input=files(input, "--input", "input_ids=ids.npy"),
-            width=width,
-            tokens=tokens,
-            heads=heads,
-            cross=cross,
             models=models,
             progress=progress,
+            **sizes,
         )
     drawn = edgeprof.draw_explanation(found, out=out) if found.lengths else []
     if json:

@@ -6,6 +6,7 @@ import typer
 from edgeprof.cli import options
 
 
+@options.with_sizes
 def export(
     targets: Annotated[
         list[str],
@@ -15,10 +16,6 @@ def export(
     weights: Annotated[str, typer.Option(help="auto, pretrained or random.")] = "auto",
     logits: Annotated[str, typer.Option(help="Decoders: the LM head at all positions, or the last one.")] = "all",
     opset: Annotated[int, typer.Option(help="ONNX operator set: 18 to 25.")] = 24,
-    width: Annotated[int | None, typer.Option(help="Width of a mixer or embedding.", min=1)] = None,
-    tokens: Annotated[int | None, typer.Option(help="Fixed token length of mixer-dense.", min=1)] = None,
-    heads: Annotated[int | None, typer.Option(help="Heads of a mixer with attention.", min=1)] = None,
-    cross: Annotated[int | None, typer.Option(help="Tokens of a second sequence for mixer-attention.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="Folder name, in place of the variant's.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that receives <name>/<precision>/.")] = Path("models"),
     calibration: options.Calibration = None,
@@ -32,6 +29,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on when a target or a recipe fails.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
+    **sizes: int | None,
 ) -> None:
     """Export to ONNX: verified against PyTorch, simplified, quantized on request.
 
@@ -49,10 +47,6 @@ def export(
             weights=choice(weights, "--weights", "auto", "pretrained", "random"),
             logits=choice(logits, "--logits", "all", "last"),
             opset=opset,
-            width=width,
-            tokens=tokens,
-            heads=heads,
-            cross=cross,
             name=name,
             out=out,
             force=force,
@@ -66,5 +60,6 @@ def export(
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             keep_going=keep_going,
             progress=progress,
+            **sizes,
         )
     show_exports(exports, json)

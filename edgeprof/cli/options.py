@@ -1,6 +1,8 @@
 """Options that several commands have, and values that a word does not cover: lists, ranges, pairs, choices."""
 
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -31,6 +33,29 @@ Dim = Annotated[
     list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
 ]
 Input = Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")]
+
+
+SIZES = {
+    "width": "Width of a mixer or embedding.",
+    "tokens": "Fixed token length of mixer-dense.",
+    "heads": "Heads of a mixer with attention.",
+    "cross": "Tokens of a second sequence for mixer-attention.",
+}
+"""Options of families, named here so that --help need not import them."""
+
+
+def with_sizes(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with an option for every size of SIZES, which it receives as keywords."""
+    signature = inspect.signature(command)
+    named = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = {name: Annotated[int | None, typer.Option(help=text, min=1)] for name, text in SIZES.items()}
+    sizes = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in added.items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*named, *sizes])  # type: ignore[attr-defined]
+    command.__annotations__ |= added
+    return command
 
 
 class Sizing(TypedDict):

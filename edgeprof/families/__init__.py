@@ -1,5 +1,7 @@
 """What a model is. One file per family; a new one is a file and a line in FAMILIES."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from edgeprof.errors import RunError, UnknownName, UsageError
@@ -12,19 +14,18 @@ from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
 from edgeprof.schema import Variant
 
-TRANSFORMERS: tuple[TransformersFamily, ...] = (GPT2(), BERT(), ViT())
-FAMILIES: tuple[Family, ...] = (*TRANSFORMERS, Mixer(), Embedding())
-
-OPTIONS = {"width": "w", "tokens": "t", "heads": "h", "cross": "cross"}
-"""Sizes that a user may choose where a family allows it, and how a variant's name tells them."""
+FAMILIES: tuple[Family, ...] = (GPT2(), BERT(), ViT(), Mixer(), Embedding())
+TRANSFORMERS = tuple(family for family in FAMILIES if isinstance(family, TransformersFamily))
 
 
 def variants() -> list[Variant]:
+    """The rows of all families."""
     return [variant for family in FAMILIES for variant in family.variants]
 
 
 def family_of(variant: Variant) -> Family:
-    """
+    """The family of a variant.
+
     Raises:
         RunError: there is none; a record is damaged, or of another version.
     """
@@ -38,7 +39,7 @@ def find_variant(name: str) -> Variant:
     """The row of that name.
 
     Raises:
-        UnknownName: there is none; the nearest names are offered.
+        UnknownName: there is none; suggests the nearest names.
     """
     for variant in variants():
         if variant.name == name:
@@ -47,44 +48,54 @@ def find_variant(name: str) -> Variant:
     raise UnknownName("variant", name, known, "`edgeprof models` lists them; a checkpoint is ./folder or owner/name.")
 
 
-def resized(
-    variant: Variant,
-    *,
-    width: int | None = None,
-    tokens: int | None = None,
-    heads: int | None = None,
-    cross: int | None = None,
-) -> Variant:
-    """The variant in the sizes that are given, under a name that tells which of them differ: "mixer-gram-w64".
+# --- sizes that a user may choose ------------------------------------------------------------------------------
 
-    Args:
-        width: of the vectors.
-        tokens: the one token length of a variant that has one.
-        heads: of its attention.
-        cross: tokens of a second sequence, of which keys and values are made.
+
+def size_options() -> tuple[str, ...]:
+    """Names of all options and keywords that resize a variant of some family."""
+    return tuple(dict.fromkeys(option for row in variants() for option in family_of(row).options(row)))
+
+
+def chosen_sizes(keywords: Mapping[str, int | None]) -> dict[str, int]:
+    """Those that have a value.
 
     Raises:
-        UsageError: it takes no such option, or the sizes do not go together.
+        TypeError: a keyword that is no size option of any family.
+    """
+    for keyword in keywords:
+        if keyword not in size_options():
+            raise TypeError(f"unexpected keyword argument '{keyword}'")
+    return {option: size for option, size in keywords.items() if size is not None}
+
+
+def resized(variant: Variant, **sizes: int) -> Variant:
+    """The variant in other sizes, under a name that includes each size that differs.
+
+    >>> resized(find_variant("mixer-gram"), width=64).name
+    'mixer-gram-w64'
+
+    Args:
+        sizes: by option of its family, see `Family.options`.
+
+    Raises:
+        UsageError: the variant has no such option, or the sizes do not go together.
     """
     family = family_of(variant)
-    asked = {"width": width, "tokens": tokens, "heads": heads, "cross": cross}
     name, chosen = variant.name, variant
-    for option, size in asked.items():
-        if size is None:
-            continue
-        if option not in family.options(variant):
-            takers = [row.name for row in variants() if option in family_of(row).options(row)]
-            raise UsageError(f"{variant.name} takes no --{option}.", f"It goes with {', '.join(takers)}.")
+    for option, size in sizes.items():
+        abbreviation = family.options(variant).get(option)
+        if abbreviation is None:
+            others = [row.name for row in variants() if option in family_of(row).options(row)]
+            raise UsageError(f"{variant.name} has no option --{option}.", f"Models with it: {', '.join(others)}.")
         if size < 1:
-            raise UsageError(f"--{option} has to be at least 1, not {size}.", f"Leave --{option} out for its default.")
+            raise UsageError(f"--{option} must be at least 1, not {size}.", f"Omit --{option} for its default.")
         if size != family.value(chosen, option):
             chosen = msgspec.structs.replace(chosen, config={**chosen.config, option: size})
-            name += f"-{OPTIONS[option]}{size}"
+            name += f"-{abbreviation}{size}"
     summary = family.summary(chosen)
     if summary.heads and summary.width % summary.heads:
         raise UsageError(
             f"A width of {summary.width} cannot be divided among {summary.heads} heads.",
             "Choose --heads that divides --width.",
         )
-    most = chosen.config["tokens"] if "tokens" in family.options(variant) else variant.max_tokens
-    return msgspec.structs.replace(chosen, name=name, max_tokens=most)
+    return msgspec.structs.replace(chosen, name=name, max_tokens=family.fixed_tokens(chosen) or variant.max_tokens)

@@ -1,14 +1,16 @@
-"""What every family has to tell: its sizes, its formulas, its inputs, and how PyTorch runs it.
+"""What a family defines: its sizes, its formulas, its inputs, and how PyTorch runs it.
 
-All of it is free of torch, except the methods that take or return a torch module; those import it themselves.
+None of it needs torch, except the methods that take or return a torch module, which import torch themselves.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from edgeprof.errors import CheckpointError
 from edgeprof.families.expected_fusions import fusions
 from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
 
@@ -21,17 +23,23 @@ TOKENS = "sequence_length"
 PAST = "past_sequence_length"
 TOTAL = "past_sequence_length + sequence_length"
 
+SampleKind = Literal["text", "image", "none"]
+"""What data a model is calibrated and evaluated on; "none": only arrays, for want of a common meaning."""
+
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 
 class Summary(Record, frozen=True, kw_only=True):
-    """The sizes people know a variant by; None where a variant has no such thing."""
+    """The sizes of a variant under the same names in every family; None where it has no such size."""
 
     layers: int
     width: int
     heads: int | None = None
     vocabulary: int | None = None
-    patch: int | None = None
+    positions: int | None = None  # rows of the position table: the most tokens it can process
+    image: int | None = None  # side of the images it was trained on, in pixels
+    patch: int | None = None  # side of a patch, in pixels
+    channels: int | None = None  # of an image
 
 
 class Component(Record, frozen=True, kw_only=True):
@@ -122,12 +130,15 @@ ACTIVATION_BYTES = {
 
 
 class Family(ABC):
-    """One kind of model. `defaults` are the configuration values that a variant's `config` may leave out."""
+    """One kind of model."""
 
     name: ClassVar[str]
-    defaults: ClassVar[dict[str, Any]]
+    defaults: ClassVar[dict[str, Any]]  # configuration values that a variant's `config` may leave out
     variants: ClassVar[tuple[Variant, ...]]
     shapes: ClassVar[tuple[Case, ...]]  # traced at the first, verified at the others; see `example`
+    sample_kind: ClassVar[SampleKind] = "none"
+    trained: ClassVar[bool] = False  # its models have trained weights, so random ones deserve a note
+    single_layer: ClassVar[bool] = False  # its models are single layers, which figures compare with each other
 
     # --- counted ---
 
@@ -146,7 +157,7 @@ class Family(ABC):
         return sum(part.count * part.macs for part in self.components(variant, case, logits))
 
     def notes(self, variant: Variant) -> tuple[str, ...]:
-        """What a reader of its numbers should know besides."""
+        """Remarks for a reader of its numbers."""
         return ()
 
     def activation(self, variant: Variant) -> str:
@@ -159,9 +170,9 @@ class Family(ABC):
 
     # --- sized ---
 
-    def options(self, variant: Variant) -> tuple[str, ...]:
-        """The configuration values that a user may choose: names of `edgeprof.families.OPTIONS`."""
-        return ()
+    def options(self, variant: Variant) -> Mapping[str, str]:
+        """Configuration values that a user may choose, each with its abbreviation in the name of a variant."""
+        return {}
 
     # --- shaped ---
 
@@ -188,6 +199,16 @@ class Family(ABC):
         """The one token length that this variant can be run at; None where there are several."""
         return None
 
+    def sample_tokens(self, variant: Variant, tokens: int) -> int:
+        """The token length of a sample: `tokens`, unless inputs have a usual size."""
+        return tokens
+
+    def table_rows(self, variant: Variant) -> dict[str, int]:
+        """Inputs that index a table, and how many rows it has."""
+        summary = self.summary(variant)
+        tables = {"input_ids": summary.vocabulary, "position_ids": summary.positions}
+        return {name: rows for name, rows in tables.items() if rows is not None}
+
     def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
         """The value of every symbol in `inputs` at a shape."""
         return {
@@ -201,15 +222,27 @@ class Family(ABC):
         """Whether this variant keeps a KV cache, and so has a decode phase."""
         return False
 
+    def generates(self, variant: Variant) -> bool:
+        """Whether this variant has an LM head that predicts the next token, so `logits` may be "last"."""
+        return False
+
     # --- run by PyTorch ---
 
     @abstractmethod
     def build(self, variant: Variant) -> torch.nn.Module:
         """The model with random weights."""
 
+    def load(self, variant: Variant, tensors: dict[str, torch.Tensor], folder: Path) -> torch.nn.Module:
+        """The model with the tensors of a checkpoint; `folder` is named in messages.
+
+        Raises:
+            CheckpointError: the tensors do not fit the variant.
+        """
+        raise CheckpointError(f"No checkpoint holds a {self.name}.", "Use --weights random.")
+
     @abstractmethod
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
-        """Random inputs at a shape; where there is a mask, the last row of a batch is padded on the right."""
+        """Random inputs at a shape; with a mask, the last row of a batch is padded on the right."""
 
     @abstractmethod
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
@@ -220,14 +253,15 @@ class Family(ABC):
         """What the untouched model computes, through its ordinary forward: the tensors of `outputs` in order."""
 
     def torch_dims(self, variant: Variant) -> dict[str, Any]:
-        """Symbols whose dimension torch has to be told more about than that it is dynamic."""
+        """Symbols whose dimension torch needs a constraint for, besides that it is dynamic."""
         return {}
 
     # --- common ---
 
     def value(self, variant: Variant, key: str) -> Any:
-        found = variant.config.get(key)
-        return self.defaults[key] if found is None else found
+        """A configuration value of a variant, or the family's default."""
+        value = variant.config.get(key)
+        return self.defaults[key] if value is None else value
 
 
 def integer(name: str, *dims: int | str) -> TensorSpec:

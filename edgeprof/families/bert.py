@@ -52,6 +52,7 @@ def _small(name: str, layers: int, width: int) -> Variant:
 
 class BERT(TransformersFamily):
     name = "bert"
+    sample_kind = "text"
     model_type = "bert"
     tasks = (
         Task(name="base", architecture="BertModel", outputs=("last_hidden_state", "pooler_output")),
@@ -112,7 +113,11 @@ class BERT(TransformersFamily):
             width=self.value(variant, "hidden_size"),
             heads=self.value(variant, "num_attention_heads"),
             vocabulary=self.value(variant, "vocab_size"),
+            positions=self.value(variant, "max_position_embeddings"),
         )
+
+    def table_rows(self, variant: Variant) -> dict[str, int]:
+        return {**super().table_rows(variant), "token_type_ids": self.value(variant, "type_vocab_size")}
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
         """Sizes and layout as in Devlin et al. 2019; the block as in `edgeprof.families.block`."""

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgeprof.errors import CheckpointError
 from edgeprof.families import TRANSFORMERS, config_values
 from edgeprof.families.transformers_family import Task, TransformersFamily
@@ -12,7 +14,6 @@ from edgeprof.store import read_bytes, reading, within
 
 CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
-LIMITS = ("n_positions", "max_position_embeddings")  # what families call the length of their position table
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -30,13 +31,9 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
     config = config_values.read(_labelled(written), family.settings, family.aliases, folder / CONFIG_FILE)
     if task.name == "base" and not any("pooler." in tensor for tensor in tensor_names(folder)):
         task = next((other for other in family.tasks if other.name == "encoder"), task)
-    whole = {**family.defaults, **config}
-    max_tokens = next((whole[limit] for limit in LIMITS if limit in whole), None)
-    variant = Variant(
-        name=name, family=family.name, task=task.name, config=config, max_tokens=max_tokens, source=str(folder)
-    )
+    variant = Variant(name=name, family=family.name, task=task.name, config=config, max_tokens=None, source=str(folder))
     family.require_consistent(variant, folder / CONFIG_FILE)
-    return variant, folder
+    return msgspec.structs.replace(variant, max_tokens=family.summary(variant).positions), folder
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeprof.families.base import (
@@ -31,12 +32,14 @@ class Embedding(Family):
     """
 
     name = "embedding"
+    sample_kind = "text"
+    single_layer = True
     defaults = {"vocabulary": 3_000_000, "width": 300}  # noqa: RUF012  (a ClassVar; the base says so)
     variants = (row("embedding", "lookup", "embedding-word2vec", None, None, vocabulary=3_000_000, width=300),)
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
 
-    def options(self, variant: Variant) -> tuple[str, ...]:
-        return ("width",)
+    def options(self, variant: Variant) -> Mapping[str, str]:
+        return {"width": "w"}
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(layers=1, width=self.value(variant, "width"), vocabulary=self.value(variant, "vocabulary"))

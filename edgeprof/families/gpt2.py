@@ -60,6 +60,7 @@ GPT3 = (
 
 class GPT2(TransformersFamily):
     name = "gpt2"
+    sample_kind = "text"
     model_type = "gpt2"
     heads_key = "n_head"
     activation_key = "activation_function"
@@ -124,6 +125,7 @@ class GPT2(TransformersFamily):
             width=self.value(variant, "n_embd"),
             heads=self.value(variant, "n_head"),
             vocabulary=self.value(variant, "vocab_size"),
+            positions=self.value(variant, "n_positions"),
         )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
@@ -180,6 +182,9 @@ class GPT2(TransformersFamily):
 
     def caches(self, variant: Variant) -> bool:
         return variant.task in ("causal-lm", "base")
+
+    def generates(self, variant: Variant) -> bool:
+        return variant.task == "causal-lm"
 
     def _cache(self, variant: Variant, prefix: str, length: str) -> tuple[TensorSpec, ...]:
         heads, width = self.value(variant, "n_head"), self.value(variant, "n_embd")

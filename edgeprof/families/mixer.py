@@ -13,6 +13,7 @@ Attention is that of Vaswani et al. 2017, "Attention is all you need", section 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Family, Summary, real, row, traceable_module
@@ -31,6 +32,7 @@ class Mixer(Family):
     """A variant's `task` is the kind of layer."""
 
     name = "mixer"
+    single_layer = True
     defaults = {"width": 768, "tokens": 512, "heads": 1, "cross": None}  # noqa: RUF012  (a ClassVar; the base says so)
     variants = (
         row("mixer", "dense", "mixer-dense", 512, None, width=768, tokens=512),
@@ -43,12 +45,16 @@ class Mixer(Family):
 
     # --- sized ---
 
-    def options(self, variant: Variant) -> tuple[str, ...]:
-        others = {"dense": ("tokens",), "attention": ("heads", "cross"), "block": ("heads",)}
-        return ("width", *others.get(variant.task, ()))
+    def options(self, variant: Variant) -> Mapping[str, str]:
+        others = {
+            "dense": {"tokens": "t"},
+            "attention": {"heads": "h", "cross": "cross"},  # cross: tokens of a second sequence
+            "block": {"heads": "h"},
+        }
+        return {"width": "w", **others.get(variant.task, {})}
 
     def value(self, variant: Variant, key: str) -> Any:
-        """As in every family, but that the usual number of heads of a block depends on its width."""
+        """As in every family, except that a block's default number of heads depends on its width."""
         if key == "heads" and variant.task == "block" and key not in variant.config:
             heads, rest = divmod(self.value(variant, "width"), HEAD_WIDTH)
             return 1 if rest else heads

@@ -44,6 +44,7 @@ def _row(name: str, layers: int, width: int, heads: int, source: str | None, pat
 
 class ViT(TransformersFamily):
     name = "vit"
+    sample_kind = "image"
     model_type = "vit"
     tasks = (
         Task(name="image-classification", architecture="ViTForImageClassification", outputs=("logits",)),
@@ -103,7 +104,9 @@ class ViT(TransformersFamily):
             layers=self.value(variant, "num_hidden_layers"),
             width=self.value(variant, "hidden_size"),
             heads=self.value(variant, "num_attention_heads"),
+            image=self.value(variant, "image_size"),
             patch=self.value(variant, "patch_size"),
+            channels=self.value(variant, "num_channels"),
         )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
@@ -165,6 +168,11 @@ class ViT(TransformersFamily):
         """One class token and the patches of the largest square image."""
         side = isqrt(max(tokens - 1, 0))
         return side * side + 1 if side else 0
+
+    def sample_tokens(self, variant: Variant, tokens: int) -> int:
+        """As many as an image of the training size has."""
+        side = self.value(variant, "image_size") // self.value(variant, "patch_size")
+        return int(side * side + 1)
 
     def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
         """Height and width of the image that makes so many tokens, as square as the number of patches allows."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
+from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
@@ -24,7 +25,6 @@ from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
 from edgeprof.stages.accuracy_metrics import Tally, Task, compared, predictions, task_of
 from edgeprof.stages.samples import Samples, tokenizer_file
-from edgeprof.stages.samples.feeds import token_ids
 from edgeprof.store import writing
 
 
@@ -93,8 +93,8 @@ def _missing(artifact: Artifact, checkpoint: Path | None) -> str:
         return "weights are random"
     if artifact.variant is None:
         return "edgeprof has no data for a file that it did not export"
-    if token_ids(artifact.inputs) is None:
-        return "edgeprof ships no images"
+    if (kind := family_of(artifact.variant).sample_kind) != "text":
+        return "edgeprof ships no images" if kind == "image" else "edgeprof ships no data for this kind of model"
     try:
         tokenizer_file(artifact, checkpoint)
     except UsageError:

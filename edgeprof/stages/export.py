@@ -10,12 +10,11 @@ import importlib.metadata
 import importlib.util
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint, family_of
-from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 OPSET = 24
 OPSETS = range(18, 26)
-MASK_BUFFERS = ("attn.bias", "attn.masked_bias")  # old GPT-2 checkpoints hold their causal mask
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
@@ -147,43 +145,20 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
         torch.manual_seed(weights.seed)
         model = family.build(variant)
     else:
-        assert isinstance(family, TransformersFamily), f"no checkpoint holds a {family.name}"
-        model = _load(family, variant, weights.folder)
+        model = _load(variant, Path(weights.folder))
     config = getattr(model, "config", None)
     if config is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = -1  # no token pads: classifiers then take the last token of every row
     return model.eval()
 
 
-def _load(family: TransformersFamily, variant: Variant, folder: str) -> Any:
-    """`transformers` gets tensors and a configuration, never the folder: it would follow what files there name."""
-    import torch
-    import transformers
+def _load(variant: Variant, folder: Path) -> torch.nn.Module:
     from safetensors import SafetensorError
 
-    transformers.utils.logging.set_verbosity_error()
     try:
-        model, info = family.model_class(variant).from_pretrained(
-            None,
-            config=family.model_config(variant),
-            state_dict=_tensors(Path(folder)),
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **family.model_options(variant),
-        )
+        return family_of(variant).load(variant, _tensors(folder), folder)
     except (SafetensorError, OSError, ValueError) as problem:
         raise CheckpointError(f"{folder} cannot be loaded: {said(problem)}.", "Download it again.") from problem
-    for name, found, wanted in info["mismatched_keys"]:
-        raise _misfit(f"Tensor {name} has shape {tuple(found)} in {folder}, but config.json asks for {tuple(wanted)}.")
-    for name in sorted(info["missing_keys"]):
-        raise _misfit(f"Tensor {name}, which config.json asks for, is not in {folder}.")
-    for name in sorted(info["unexpected_keys"]):
-        if re.search(r"\.\d+\.", name) and not name.endswith(MASK_BUFFERS):  # a head of another task may be left out
-            raise _misfit(f"Tensor {name} of {folder} has no place in the model that config.json asks for.")
-    return model
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -206,10 +181,6 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
                 "Export the unquantized checkpoint, with --precision for a smaller file.",
             )
     return tensors
-
-
-def _misfit(what: str) -> CheckpointError:
-    return CheckpointError(what, "Config and weights do not belong together: get both from the same place.")
 
 
 def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: int, progress: Progress) -> ir.Model:

@@ -221,7 +221,7 @@ def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
         ("gpt2", {"precision": "fp8"}, UnknownName, r"no precision called 'fp8'"),
         ("bert-base", {"phase": "decode"}, UsageError, r"has no KV cache"),
         ("vit-base", {"seq": [1]}, UsageError, r"No input of vit-base is as short as --seq 1"),
-        ("gpt2", {"width": 64}, UsageError, r"takes no --width"),
+        ("gpt2", {"width": 64}, UsageError, r"has no option --width"),
     ],
 )
 def test_wrong_requests_say_what_is_wrong(

@@ -57,8 +57,11 @@ def test_heads_and_a_second_sequence(edgeprof: Command) -> None:
 
 
 USAGE = [
-    ("export gpt2 --width 64", "gpt2 takes no --width. It goes with mixer-dense, "),
-    ("export mixer-gram mixer-block --heads 2 --keep-going", "mixer-gram takes no --heads. It goes with mixer-attent"),
+    ("export gpt2 --width 64", "gpt2 has no option --width. Models with it: mixer-dense, "),
+    (
+        "export mixer-gram mixer-block --heads 2 --keep-going",
+        "mixer-gram has no option --heads. Models with it: mixer-attent",
+    ),
     ("export mixer-block --width 10 --heads 3", "A width of 10 cannot be divided among 3 heads. Choose --heads that"),
     ("export mixer-attention --cross 0", "Invalid value for '--cross'"),
     ("export mixer-dense --tokens x", "Invalid value for '--tokens'"),

@@ -9,6 +9,7 @@ import typer
 
 import edgeprof
 from edgeprof.cli.app import app
+from edgeprof.families import size_options
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FUNCTIONS = {"buckets": "choose_buckets", "report": "write_report", "claims": "check_claims"}
@@ -34,7 +35,9 @@ def parameters(command: str) -> dict[str, Any]:
 
 def keywords(command: str) -> dict[str, inspect.Parameter]:
     function = getattr(edgeprof, FUNCTIONS.get(command, command))
-    return {name: one for name, one in inspect.signature(function).parameters.items() if name != "progress"}
+    named = {name: one for name, one in inspect.signature(function).parameters.items() if name != "progress"}
+    sizes = named.pop("sizes", None)  # **sizes: whatever families let a user choose
+    return named | (dict.fromkeys(size_options(), sizes) if sizes else {})
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -140,21 +140,25 @@ def test_a_second_sequence_has_a_length_of_its_own() -> None:
         (
             find_variant("gpt2"),
             {"width": 64},
-            r"^gpt2 takes no --width\. It goes with mixer-dense, .*embedding-word2vec",
+            r"^gpt2 has no option --width\. Models with it: mixer-dense, .*embedding-word2vec",
         ),
-        (find_variant("mixer-gram"), {"heads": 2}, r"takes no --heads\. It goes with mixer-attention, mixer-block\."),
-        (find_variant("mixer-block"), {"cross": 2}, r"takes no --cross\. It goes with mixer-attention\."),
-        (find_variant("mixer-attention"), {"tokens": 2}, r"takes no --tokens\. It goes with mixer-dense\."),
-        (find_variant("embedding-word2vec"), {"tokens": 2}, r"takes no --tokens"),
-        (tiny_models.variant("bert", "base"), {"width": 64}, r"small-bert takes no --width"),
+        (
+            find_variant("mixer-gram"),
+            {"heads": 2},
+            r"has no option --heads\. Models with it: mixer-attention, mixer-block\.",
+        ),
+        (find_variant("mixer-block"), {"cross": 2}, r"has no option --cross\. Models with it: mixer-attention\."),
+        (find_variant("mixer-attention"), {"tokens": 2}, r"has no option --tokens\. Models with it: mixer-dense\."),
+        (find_variant("embedding-word2vec"), {"tokens": 2}, r"has no option --tokens"),
+        (tiny_models.variant("bert", "base"), {"width": 64}, r"small-bert has no option --width"),
         (
             find_variant("mixer-attention"),
             {"width": 10, "heads": 3},
             r"A width of 10 cannot be divided among 3 heads\.",
         ),
         (find_variant("mixer-block"), {"heads": 7}, r"A width of 768 cannot be divided among 7 heads\."),
-        (find_variant("mixer-dense"), {"width": 0}, r"--width has to be at least 1, not 0\."),
-        (find_variant("mixer-attention"), {"cross": -1}, r"--cross has to be at least 1, not -1\."),
+        (find_variant("mixer-dense"), {"width": 0}, r"--width must be at least 1, not 0\."),
+        (find_variant("mixer-attention"), {"cross": -1}, r"--cross must be at least 1, not -1\."),
     ],
 )
 def test_sizes_that_cannot_be(variant: Variant, sizes: dict[str, Any], message: str) -> None:
@@ -168,7 +172,7 @@ def test_sizes_that_cannot_be(variant: Variant, sizes: dict[str, Any], message: 
 def test_gpt3_takes_2048_tokens_and_says_how_it_differs_from_the_original() -> None:
     variant = find_variant("gpt3")
     family = family_of(variant)
-    assert family.summary(variant) == Summary(layers=96, width=12288, heads=96, vocabulary=50_257)
+    assert family.summary(variant) == Summary(layers=96, width=12288, heads=96, vocabulary=50_257, positions=2048)
     assert variant.max_tokens == 2048
     assert "sparse attention" in family.notes(variant)[-1]
     assert not any("sparse" in note for note in family.notes(find_variant("gpt2")))

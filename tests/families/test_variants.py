@@ -27,9 +27,9 @@ def test_a_name_like_no_other_is_shown_them_all() -> None:
 @pytest.mark.parametrize(
     ("name", "summary", "max_tokens"),
     [
-        ("gpt2-xl", Summary(layers=48, width=1600, heads=25, vocabulary=50_257), 1024),
-        ("bert-large", Summary(layers=24, width=1024, heads=16, vocabulary=30_522), 512),
-        ("vit-huge", Summary(layers=32, width=1280, heads=16, patch=14), None),
+        ("gpt2-xl", Summary(layers=48, width=1600, heads=25, vocabulary=50_257, positions=1024), 1024),
+        ("bert-large", Summary(layers=24, width=1024, heads=16, vocabulary=30_522, positions=512), 512),
+        ("vit-huge", Summary(layers=32, width=1280, heads=16, image=224, patch=14, channels=3), None),
     ],
 )
 def test_sizes_people_know(name: str, summary: Summary, max_tokens: int | None) -> None:

@@ -63,12 +63,12 @@ def test_random_weights_of_a_checkpoint_need_its_config_only(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
-        ("bert", {"hidden_size": 64}, r"Tensor \S+ has shape \(\S+ ?\S*\) in \S+, but config\.json asks for \(.*64"),
-        ("gpt2", {"vocab_size": 99}, r"Tensor \S*wte\.weight has shape \(60, 32\) in \S+, but .* asks for \(99, 32\)"),
-        ("bert", {"num_hidden_layers": 3}, r"Tensor \S*layer\.2\.\S+, which config\.json asks for, is not in"),
-        ("gpt2", {"n_layer": 1}, r"Tensor \S*h\.1\.\S+ of \S+ has no place in the model that config\.json asks for"),
+        ("bert", {"hidden_size": 64}, r"Tensor \S+ has shape \(\S+ ?\S*\) in \S+, but config\.json requires \(.*64"),
+        ("gpt2", {"vocab_size": 99}, r"Tensor \S*wte\.weight has shape \(60, 32\) in \S+, but .* requires \(99, 32\)"),
+        ("bert", {"num_hidden_layers": 3}, r"Tensor \S*layer\.2\.\S+, which config\.json requires, is not in"),
+        ("gpt2", {"n_layer": 1}, r"Tensor \S*h\.1\.\S+ of \S+ has no place in the model that config\.json describes"),
         ("vit", {"num_hidden_layers": 1}, r"Tensor \S*\.1\.\S+ of \S+ has no place"),
-        ("vit", {"patch_size": 4}, r"Tensor \S+ has shape .* but config\.json asks for"),
+        ("vit", {"patch_size": 4}, r"Tensor \S+ has shape .* but config\.json requires"),
     ],
 )
 def test_a_config_that_disagrees_with_its_weights_names_the_tensor(

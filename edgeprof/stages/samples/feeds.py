@@ -120,11 +120,7 @@ def rows(artifact: Artifact) -> dict[str, int]:
         return {}
     if variant is None:
         return _rows_in_graph(artifact)
-    family = family_of(variant)
-    known = {ids.name: family.summary(variant).vocabulary, "position_ids": variant.max_tokens}
-    if "type_vocab_size" in family.defaults:
-        known["token_type_ids"] = family.value(variant, "type_vocab_size")
-    return {name: size for name, size in known.items() if size is not None}
+    return family_of(variant).table_rows(variant)
 
 
 def _rows_in_graph(artifact: Artifact) -> dict[str, int]:
@@ -204,8 +200,8 @@ def _check_patches(artifact: Artifact, feeds: Arrays, where: str) -> None:
     pixels, variant = feeds.get("pixel_values"), artifact.variant
     if pixels is None or variant is None:
         return
-    patch = family_of(variant).value(variant, "patch_size")
-    if pixels.shape[2] % patch or pixels.shape[3] % patch:
+    patch = family_of(variant).summary(variant).patch
+    if patch and (pixels.shape[2] % patch or pixels.shape[3] % patch):
         raise UsageError(
             f"{where} has an image of {pixels.shape[2]} x {pixels.shape[3]}, which is not whole patches of {patch}.",
             f"Give multiples of {patch}.",

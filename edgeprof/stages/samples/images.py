@@ -111,10 +111,10 @@ def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
     height, width = spec.dims[2:]
     if isinstance(height, int) and isinstance(width, int):
         return height, width
-    if artifact.variant is None:
+    side = family_of(artifact.variant).summary(artifact.variant).image if artifact.variant else None
+    if side is None:
         raise UsageError(f"The size of images for {artifact.name} is not known.", "Give them as arrays in a FILE.npz.")
-    side = family_of(artifact.variant).value(artifact.variant, "image_size")
-    return (side, side) if isinstance(side, int) else (side[0], side[1])
+    return side, side
 
 
 def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) -> NDArray[Any]:

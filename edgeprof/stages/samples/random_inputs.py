@@ -98,7 +98,4 @@ def _size(spec: TensorSpec, axis: int, artifact: Artifact, length: int) -> int:
 def _sizes(artifact: Artifact, length: int) -> dict[str, int]:
     assert artifact.variant is not None
     variant, family = artifact.variant, family_of(artifact.variant)
-    if "image_size" in family.defaults:  # as many tokens as an image of the usual size makes
-        side = family.value(variant, "image_size") // family.value(variant, "patch_size")
-        return family.sizes(variant, Case(batch=1, tokens=side * side + 1))
-    return family.sizes(variant, Case(batch=1, tokens=length))
+    return family.sizes(variant, Case(batch=1, tokens=family.sample_tokens(variant, length)))
