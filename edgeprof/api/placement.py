@@ -16,7 +16,6 @@ from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
-from edgeprof.providers.table import row_of
 from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
 from edgeprof.stages.provider_graph import tailored
 
@@ -50,14 +49,13 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
 
 
 def misfit(target: Target, artifact: Artifact) -> UsageError | None:
-    """Why a provider does not take an artifact's precision; None where it does, or nobody knows: foreign files."""
-    row = row_of(target.provider)
+    """Why a provider does not accept an artifact's precision; None where it does, or that is not known."""
     precision = artifact.precision
-    if row is None or artifact.variant is None or not row.precisions or precision in row.precisions:
+    if artifact.variant is None or not target.precisions or precision in target.precisions:
         return None
-    best = next((wanted for wanted in PREFERRED if wanted in row.precisions), row.precisions[0])
+    best = next((recipe for recipe in PREFERRED if recipe in target.precisions), target.precisions[0])
     return UsageError(
-        f"{target.provider} does not take {precision}; it takes {', '.join(row.precisions)}.",
+        f"{target.provider} does not take {precision}; it takes {', '.join(target.precisions)}.",
         f"Run: edgeprof export {artifact.name} --precision {best}",
     )
 

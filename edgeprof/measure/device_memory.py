@@ -32,7 +32,7 @@ COUNTERS = (
 
 def used(target: Target) -> int | None:
     """Bytes, the driver's own context among them; None where nobody tells. Asked once all timed runs are over."""
-    if target.kind == "CPU" or target.emulated:
+    if target.host_memory:
         return None
     told = _nvidia() if target.runtime_name in NVIDIA else None
     if told is None and sys.platform == "win32":

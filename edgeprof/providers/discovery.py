@@ -90,7 +90,7 @@ def _abandoned_when_interrupted(pool: ThreadPoolExecutor) -> Iterator[None]:
 def _device(row: Provider, found: Found | None, there: Sequence[Wheel]) -> Device:
     """What is told of a row; `found` is None where it is not installed."""
     opened = found.target if found and found.computes else None
-    switch = software_vulkan.next_step() if row.name == "webgpu" and found and not opened else ""
+    switch = software_vulkan.next_step() if row.vulkan and found and not opened else ""
     real = opened is not None and not opened.emulated
     device = Device(
         provider=row.name,

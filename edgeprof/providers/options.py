@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.providers.known_options import JSON, NUMBER, PATH, TEXT
-from edgeprof.providers.table import PROVIDERS, Provider, row_of
-from edgeprof.schema import Target
+from edgeprof.providers.table import PROVIDERS, Provider
 
 
 def check(row: Provider, asked: Mapping[str, str]) -> None:
@@ -27,13 +26,6 @@ def check(row: Provider, asked: Mapping[str, str]) -> None:
         problem = wrong(value, row.known[name])
         if problem:
             raise UsageError(f"{row.name} does not take {name}={value}: {problem}.", f"See {row.docs}")
-
-
-def unchecked(target: Target) -> str:
-    """What is to be said of options that nobody could check; "" where there are none."""
-    if not target.options or row_of(target.provider):
-        return ""
-    return f"{target.provider} is not in edgeprof's table: {', '.join(target.options)} is passed on unchecked."
 
 
 def siblings(row: Provider) -> list[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.providers.ort_errors import ort_errors
-from edgeprof.providers.table import library_of, row_of
 from edgeprof.schema import Kind, Target
 
 if TYPE_CHECKING:
@@ -83,10 +82,9 @@ def _load(target: Target) -> None:
 
 
 def _path(target: Target) -> str:
-    """As the plugin's own module tells, which may have more to load first; as it is for a library that a user names."""
-    row = row_of(target.provider)
-    if row is None or library_of(row) != target.library:
+    """From the plugin's own module, which may have more to load first; unchanged for a library that a user named."""
+    if not target.plugin:
         return target.library
-    module: Any = importlib.import_module(row.plugin)
-    tell = getattr(module, "get_library_path", None) or getattr(module, "library_path", None)
-    return str(tell()) if tell else target.library
+    module: Any = importlib.import_module(target.plugin)
+    get_path = getattr(module, "get_library_path", None) or getattr(module, "library_path", None)
+    return str(get_path()) if get_path else target.library

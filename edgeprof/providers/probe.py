@@ -14,7 +14,7 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers import plugins
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import create_session, session_options
-from edgeprof.providers.table import row_of, vulkan_drivers
+from edgeprof.providers.table import vulkan_drivers
 from edgeprof.schema import CPU, Kind, Record, Target
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _completed(request: ProbeRequest, devices: "list[OrtEpDevice]") -> "tuple[Ta
         kind = next(kind for kind in KINDS if any(one.device.type.name == kind for one in devices))
         target = replace(target, kind=kind)
     devices = plugins.of_kind(devices, target.kind)
-    stands_in = bool(_software(target)) and target.kind != devices[0].device.type.name == "CPU"
+    stands_in = bool(target.software) and target.kind != devices[0].device.type.name == "CPU"
     target = replace(target, runtime_name=devices[0].ep_name, emulated=target.emulated or stands_in)
     return replace(target, device=_device_name(target, devices)), devices
 
@@ -97,15 +97,10 @@ class _Unseen:
 def _device_name(target: Target, devices: "list[OrtEpDevice]") -> str:
     if target.emulated:
         drivers = ", ".join(Path(driver).stem for driver in vulkan_drivers()) if target.preload else ""
-        return _software(target) + (f" ({drivers})" if drivers else "")
+        return target.software + (f" ({drivers})" if drivers else "")
     hardware = _hardware(target, devices)
     told = str(dict(hardware.metadata).get("Description", ""))
     return told or f"{hardware.vendor} {target.kind}".strip()
-
-
-def _software(target: Target) -> str:
-    row = row_of(target.provider)
-    return row.software if row else ""
 
 
 def _refusal(model: bytes, target: Target) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeprof.errors import UnknownName
 from edgeprof.providers import known_options
 from edgeprof.providers.known_options import Known
-from edgeprof.schema import Kind, Record, Target
+from edgeprof.schema import CPU, Kind, Record, Target
 
 WEIGHT_ONLY = ("int8-weights", "int4", "int4-gptq", "int4-hqq")
 EVERY_PRECISION = ("fp32", "fp16", "bf16", "int8", "int8-static", "a8w8", "a16w8", *WEIGHT_ONLY)
@@ -35,7 +35,8 @@ class Provider(Record, frozen=True, kw_only=True):
     device: dict[str, str] = {}  # options that name the device, which are the row's own
     options: dict[str, str] = {}  # options it gets unless others are asked for
     emulator: dict[str, str] = {}  # options that put an emulator in the device's place on x86, where there is no device
-    software: str = ""  # what stands for the device, if it reports a CPU instead of its kind; "": nothing does
+    software: str = ""  # what stands for the device if it reports a CPU instead of its kind; "": nothing does
+    vulkan: bool = False  # reaches its device through Vulkan, for which there are drivers in software
     known: Known = {}  # options it documents
     static: bool = False  # takes only graphs without dynamic dimensions
     lacks: tuple[str, ...] = ()  # operators that it takes only when they are written out in smaller ones
@@ -86,6 +87,7 @@ PROVIDERS: tuple[Provider, ...] = (
         library="onnxruntime_providers_webgpu",
         options={"enableInt64": "1"},
         software="Vulkan device in software",
+        vulkan=True,
         known=known_options.WEBGPU,
         lacks=("Attention",),
         precisions=("fp32", "fp16", *WEIGHT_ONLY),
@@ -383,17 +385,26 @@ def target(name: str, library: str = "") -> Target:
         UnknownName: there is no such provider.
     """
     row = find(name)
+    if row.name == CPU.provider:
+        return CPU
+    installed = library_of(row)
+    library = library or installed
     emulated = bool(row.emulator) and machine() == "x86_64"
+    options = {**row.device, **row.options, **(row.emulator if emulated else {})}
     return Target(
         provider=row.name,
         runtime_name=row.runtime_name,
         kind=row.kind,
-        library=library or library_of(row),
-        options={**row.device, **row.options, **(row.emulator if emulated else {})},
-        preload=vulkan_loader() if row.name == "webgpu" else (),
+        library=library,
+        plugin=row.plugin if library == installed else "",
+        options=options,
+        defaults=options,
+        preload=vulkan_loader() if row.vulkan else (),
+        precisions=row.precisions,
         static=row.static,
         lacks=row.lacks,
         asynchronous=row.asynchronous,
+        software=row.software,
         emulated=emulated,
     )
 

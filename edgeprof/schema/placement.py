@@ -8,19 +8,33 @@ Kind = Literal["CPU", "GPU", "NPU"]
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """An execution provider as a child opens it: a row of the table, or a library that a user names."""
+    """An execution provider as a child opens it, with the facts of its row of the table; or a user's own library."""
 
     provider: str = "cpu"  # what --ep takes
     runtime_name: str = "CPUExecutionProvider"  # onnxruntime's
     kind: Kind = "CPU"
     library: str = ""  # of a plugin, to be registered with onnxruntime; "": built in
+    plugin: str = ""  # Python module that brings the library; "": the user named its file
     options: dict[str, str] = {}
+    defaults: dict[str, str] = {}  # of the options, those that every session on this provider gets
     preload: tuple[str, ...] = ()  # shared libraries to load first, visible to all
-    static: bool = False  # takes only graphs without dynamic dimensions
-    lacks: tuple[str, ...] = ()  # operators that it takes only when they are written out in smaller ones
+    precisions: tuple[str, ...] = ()  # recipes whose graphs it accepts; (): any, or not known
+    static: bool = False  # accepts only graphs without dynamic dimensions
+    lacks: tuple[str, ...] = ()  # operators that it accepts only when they are decomposed into smaller ones
     asynchronous: bool = False  # a run returns before the device is done; node times are of dispatch
-    emulated: bool = False  # what answers is software that stands for the device: the path is proven, never the speed
+    software: str = ""  # what stands for the device if it reports a CPU instead of its kind; "": nothing does
+    emulated: bool = False  # software stands for the device: it shows that the model runs, not how fast
     device: str = ""  # as the runtime or the driver names it
+
+    @property
+    def custom_library(self) -> str:
+        """The library that the user named; "" where the provider is built in, or an installed package brings it."""
+        return "" if self.plugin else self.library
+
+    @property
+    def host_memory(self) -> bool:
+        """Whether it computes in the host's memory, which then holds everything."""
+        return self.kind == "CPU" or self.emulated
 
 
 CPU = Target()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeprof.measure.device_memory import COUNTERS, _linux, _of_process, _sum, taken
+from edgeprof.measure.device_memory import COUNTERS, _linux, _of_process, _sum, used
 from edgeprof.providers.table import target
 
 MIB = 1024 * 1024
@@ -79,7 +79,7 @@ def test_the_question_to_windows_names_the_process() -> None:
 
 @pytest.mark.parametrize("provider", ["cpu", "webgpu", "qnn", "directml"])
 def test_where_nobody_tells_there_is_no_number(provider: str) -> None:
-    assert taken(target(provider)) is None
+    assert used(target(provider)) is None
 
 
 def test_nvidias_driver_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,5 +88,5 @@ def test_nvidias_driver_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert shutil.which("nvidia-smi") == str(tool)
-    assert taken(target("cuda")) == 300 * MIB
-    assert taken(target("webgpu")) is None
+    assert used(target("cuda")) == 300 * MIB
+    assert used(target("webgpu")) is None

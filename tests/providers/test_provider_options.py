@@ -3,9 +3,8 @@
 import pytest
 
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.providers.options import check, siblings, unchecked
-from edgeprof.providers.table import PROVIDERS, find, target
-from edgeprof.schema import Target
+from edgeprof.providers.options import check, siblings
+from edgeprof.providers.table import PROVIDERS, find
 
 
 @pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
@@ -61,9 +60,3 @@ def test_the_device_is_chosen_by_the_name_of_the_provider() -> None:
     with pytest.raises(UsageError, match=r"qnn is backend_type=htp, not gpu\. Choose another provider: qnn-gpu"):
         check(find("qnn"), {"backend_type": "gpu"})
     assert siblings(find("openvino-npu")) == ["openvino-cpu", "openvino-gpu"]
-
-
-def test_options_of_an_unknown_library_are_said_to_be_unchecked() -> None:
-    mine = Target(provider="mine", runtime_name="MineExecutionProvider", library="libmine.so", options={"speed": "11"})
-    assert unchecked(mine) == "mine is not in edgeprof's table: speed is passed on unchecked."
-    assert unchecked(target("qnn")) == unchecked(Target()) == ""

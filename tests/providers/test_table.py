@@ -7,6 +7,7 @@ import pytest
 
 from edgeprof.errors import UnknownName
 from edgeprof.providers.table import EVERY_PRECISION, PROVIDERS, Provider, find, here, target
+from edgeprof.schema import CPU
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 names = [row.name for row in PROVIDERS]
@@ -33,6 +34,15 @@ def test_every_row_can_be_asked_for(row: Provider) -> None:
     assert (asked.provider, asked.runtime_name, asked.kind) == (row.name, row.runtime_name, row.kind)
     assert (asked.static, asked.lacks, asked.asynchronous) == (row.static, row.lacks, row.asynchronous)
     assert {**row.device, **row.options}.items() <= asked.options.items()
+    assert asked.defaults == asked.options
+    assert asked.host_memory == (row.kind == "CPU" or asked.emulated)
+    assert asked == CPU or (asked.precisions, asked.plugin) == (row.precisions, row.plugin)
+
+
+def test_a_library_that_a_user_names_is_not_that_of_the_installed_plugin() -> None:
+    assert target("webgpu").custom_library == target("cuda").custom_library == ""
+    own = target("webgpu", "/opt/libmine.so")
+    assert (own.library, own.plugin, own.custom_library) == ("/opt/libmine.so", "", "/opt/libmine.so")
 
 
 def test_the_names_are_those_that_are_documented() -> None:
