@@ -28,13 +28,15 @@ from edgeprof.schema import (
     Machine,
     Measurement,
     OperatorPass,
+    Precision,
     QuantReceipt,
     Reading,
     StageReceipt,
     StaticGraph,
     TensorSpec,
     Variant,
-    base,
+    WeightsSource,
+    codec,
     decode,
     encode,
     encode_pretty,
@@ -114,11 +116,11 @@ KERNEL = KernelTime(
 ARTIFACT = Artifact(
     name="gpt2",
     path="model.onnx",
-    precision="int8",
+    precision=Precision(recipe="int8"),
     sha256="b" * 64,
     variant=Variant(name="gpt2", family="gpt2", task="causal-lm", config={"n_layer": 12}, max_tokens=1024),
     params=124_439_808,
-    weights="file",
+    weights=WeightsSource(kind="file"),
     opset=24,
     inputs=(TensorSpec(name="input_ids", dtype="int64", dims=("batch_size", 4)),),
     outputs=(),
@@ -166,21 +168,21 @@ def test_what_a_newer_edgeprof_wrote_is_refused_by_name() -> None:
     with pytest.raises(RunError) as error:
         decode(data, Artifact, "here")
     assert str(error.value) == (
-        "here was written by a newer edgeprof (schema 7; this one reads up to 1). Upgrade edgeprof."
+        "here was written by a newer edgeprof (schema 7; this one reads up to 2). Upgrade edgeprof."
     )
 
 
 def test_what_an_older_edgeprof_wrote_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if schema 3 had come, after 2 had called a field otherwise, and 1 had not had it."""
 
-    def second(kind: str, fields: dict[str, object]) -> dict[str, object]:
-        return {**fields, "computer": "Cortex-A76"} if kind == "Machine" else fields
+    def second(fields: dict[str, object]) -> dict[str, object]:
+        return {**fields, "computer": "Cortex-A76"}
 
-    def third(kind: str, fields: dict[str, object]) -> dict[str, object]:
+    def third(fields: dict[str, object]) -> dict[str, object]:
         return {"cpu" if name == "computer" else name: value for name, value in fields.items()}
 
-    monkeypatch.setattr(base, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(base, "UPGRADES", {1: second, 2: third})
+    monkeypatch.setattr(codec, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(codec, "UPGRADES", {1: {Machine: second}, 2: {Machine: third}})
     first = json.loads(encode(MACHINE))
     del first["cpu"], first["schema_version"]  # which the very first records did not have
     read = decode(json.dumps(first).encode(), Machine, "here")

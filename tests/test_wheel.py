@@ -45,7 +45,7 @@ def test_a_device_without_torch_does_everything_but_export(device: Path, models:
     listed = json.loads(run(device, "models", "--json", cwd=tmp_path))
     assert len(listed) == 29
     verified = json.loads(run(device, "verify", "--models", models, "--json", cwd=tmp_path))
-    assert {artifact["precision"] for artifact in verified} == {"fp32", "int8"}
+    assert {artifact["precision"]["recipe"] for artifact in verified} == {"fp32", "int8"}
     file = models / "bert-tiny" / "fp32" / "model.onnx"
     settings = ("--rounds", "1", "--runs", "3", "--min-time", "0", "--name", "here", "--json")
     profiled = json.loads(run(device, "profile", file, "--seq", "8", *settings, cwd=tmp_path))

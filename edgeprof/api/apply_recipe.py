@@ -10,10 +10,10 @@ import msgspec
 from edgeprof.api.artifact_cache import make
 from edgeprof.errors import QuantizationError, RunError, UsageError, VerificationError
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Calibration, Record
+from edgeprof.schema import FP32, Artifact, Calibration, Precision, Record, Settings
 from edgeprof.stages import accuracy, reference, samples
 from edgeprof.stages.optimize import optimize
-from edgeprof.stages.quantize import FP32, Recipe, Settings, quantize, recipe
+from edgeprof.stages.quantize import Recipe, quantize, recipe
 from edgeprof.stages.verify import verify
 from edgeprof.store import MODEL_FILE, REFERENCE_FILE, content_key, record_beside, sha256_of
 
@@ -46,7 +46,7 @@ class Order(Record, frozen=True, kw_only=True):
         return recipe(self.name)
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         return self.recipe.precision(self.settings)
 
 
@@ -58,7 +58,7 @@ def ordered(names: Sequence[str], wanted: Settings | None = None) -> tuple[Order
         UsageError: a setting that one of them does not have.
     """
     rows = [recipe(name) for name in dict.fromkeys(names) if name != FP32]
-    return tuple(Order(name=row.name, settings=row.settings.changed(wanted or Settings(), row.name)) for row in rows)
+    return tuple(Order(name=row.name, settings=row.with_settings(wanted or Settings())) for row in rows)
 
 
 def require_data(order: Order, judging: Judging, name: str, random_weights: bool) -> None:
@@ -111,7 +111,7 @@ def quantized(
             untouched then.
     """
     if not force:
-        _require_own(base, home / order.precision, key)
+        _require_own(base, home / str(order.precision), key)
 
     def build(folder: Path) -> Artifact:
         reference.copy(expected, folder / REFERENCE_FILE)
@@ -122,7 +122,7 @@ def quantized(
         _require_accuracy(made, judging)
         return made
 
-    artifact, stood = make(home / order.precision, key, force, build, progress)
+    artifact, stood = make(home / str(order.precision), key, force, build, progress)
     _require_accuracy(artifact, judging)
     return artifact, stood
 
@@ -163,7 +163,7 @@ def _quantize(
 ) -> Artifact:
     if not order.recipe.calibrated:
         return quantize(base, order.name, folder, progress, settings=order.settings)
-    require_data(order, judging, base.name, base.weights.startswith("random"))
+    require_data(order, judging, base.name, base.weights.kind == "random")
     progress("gathering calibration data", None)
     source = judging.data or TEXT
     gathered = samples.gather(
@@ -196,7 +196,7 @@ def _judge(
     base: Artifact, made: Artifact, order: Order, judging: Judging, scratch: Path, progress: Progress
 ) -> Artifact:
     """With what it costs in accuracy, or why that cannot be told."""
-    given = judging.given and not base.weights.startswith("random")
+    given = judging.given and base.weights.kind != "random"
     note = "" if given else accuracy.statement(base)
     if note:
         return msgspec.structs.replace(made, accuracy_note=note)

@@ -79,7 +79,7 @@ def choose_buckets(
     chosen = analysis.choose(requests, at, count)
     result = Buckets(
         variant=artifact.name,
-        precision=artifact.precision,
+        precision=str(artifact.precision),
         phase=phase,
         batch=batch,
         unit="s" if costs.unit == "s" else "MACs",
@@ -162,7 +162,7 @@ def _runs(out: Path) -> list[Run]:
 
 
 def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Point]:
-    wanted = (artifact.name, artifact.precision, phase, batch)
+    wanted = (artifact.name, str(artifact.precision), phase, batch)
     return [
         point
         for point in run.points

@@ -8,8 +8,8 @@ from edgeprof import units
 from edgeprof.errors import TooLarge
 from edgeprof.families import family_of
 from edgeprof.measure.machine import memory_limit
-from edgeprof.schema import Variant
-from edgeprof.stages.quantize import FP32, recipe
+from edgeprof.schema import FP32, Variant
+from edgeprof.stages.quantize import recipe
 
 BYTES = 4  # of a parameter in fp32
 IMPORTS_BYTES = 0.5e9  # torch and what goes with it

@@ -198,7 +198,7 @@ class _File:
         self.model = counting.read(path)
         self.artifact = _artifact(path)
         self.variant = self.artifact.variant if self.artifact else None
-        self.precision = self.artifact.precision if self.artifact else counting.precision(self.model)
+        self.precision = str(self.artifact.precision) if self.artifact else counting.precision(self.model)
         self.taken = signature(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
         no_prefill = self.taken.no_prefill
         if phase == "prefill" and no_prefill:

@@ -15,11 +15,10 @@ from edgeprof.api.static_export import Shapes, fix, shapes_asked
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized
 from edgeprof.process import Progress, part, silent
-from edgeprof.schema import Artifact, Logits, Record, Variant
+from edgeprof.schema import FP32, Artifact, Logits, Record, Variant
 from edgeprof.stages import export as export_stage
 from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
-from edgeprof.stages.quantize import FP32
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
@@ -272,7 +271,7 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Ex
         except EdgeprofError as problem:
             if not wish.keep_going:
                 raise
-            yield Export(target=source.target, precision=order.precision, error=str(problem))
+            yield Export(target=source.target, precision=str(order.precision), error=str(problem))
 
 
 def _completed(artifact: Artifact, wish: _Wish, progress: Progress) -> Artifact:
@@ -311,7 +310,7 @@ def _names(wish: _Wish) -> list[str]:
 def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
     return Export(
         target=source.target,
-        precision=artifact.precision,
+        precision=str(artifact.precision),
         artifact=artifact,
         up_to_date=up_to_date,
         note=note,

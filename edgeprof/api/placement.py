@@ -51,7 +51,7 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
 def misfit(target: Target, artifact: Artifact) -> UsageError | None:
     """Why a provider does not accept an artifact's precision; None where it does, or that is not known."""
     precision = artifact.precision
-    if artifact.variant is None or not target.precisions or precision in target.precisions:
+    if artifact.variant is None or not target.precisions or precision.recipe in target.precisions:
         return None
     best = next((recipe for recipe in PREFERRED if recipe in target.precisions), target.precisions[0])
     return UsageError(
@@ -72,7 +72,7 @@ def require_some(jobs: Sequence[Job], asked: Sequence[str]) -> None:
     for target in {job.target.provider: job.target for job in jobs}.values():
         _require_one([misfit(target, job.artifact) for job in jobs if job.target == target])
     for precision in asked:
-        _require_one([misfit(job.target, job.artifact) for job in jobs if job.artifact.precision == precision])
+        _require_one([misfit(job.target, job.artifact) for job in jobs if str(job.artifact.precision) == precision])
 
 
 def _require_one(misfits: Sequence[UsageError | None]) -> None:

@@ -17,9 +17,8 @@ from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest, tensors
 from edgeprof.process import Progress, part, silent
-from edgeprof.schema import Artifact, Case, Phase
+from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
 from edgeprof.stages import graph, onnx_reference, samples
-from edgeprof.stages.quantize import FP32, Method, Settings
 from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.store import MODELS, REFERENCE_FILE, content_key
@@ -103,7 +102,7 @@ def quantize(
                 key = key_of(base.key or content_key(base.sha256, base.data_sha256, *sizing.key), order, judging)
                 filled = replace(base, fills=fills)
                 made, stood = quantized(filled, reference, order, judging, home, key, force, step)
-                done.append(Export(target=target, precision=order.precision, artifact=made, up_to_date=stood))
+                done.append(Export(target=target, precision=str(order.precision), artifact=made, up_to_date=stood))
                 if save_optimized:
                     write_optimized(made, step)
     return done
@@ -118,10 +117,10 @@ def _base(target: str, models: Path) -> Artifact:
         made = foreign(Path(target))
         return replace(made, source=made.path)
     found = exported([target], models)
-    plain = [artifact for artifact in found if artifact.precision == FP32]
+    plain = [artifact for artifact in found if artifact.precision.recipe == FP32]
     if not plain:
         raise QuantizationError(
-            f"{target} holds no fp32 model, only {', '.join(artifact.precision for artifact in found)}.",
+            f"{target} holds no fp32 model, only {', '.join(str(artifact.precision) for artifact in found)}.",
             f"Quantizing twice loses twice: export it in fp32 first: edgeprof export {found[0].name}",
         )
     return plain[0]

@@ -1,8 +1,7 @@
 """`recipes`: the quantization recipes that `export` and `quantize` apply."""
 
-import msgspec
 
-from edgeprof.schema import RecipeSummary, Settings
+from edgeprof.schema import RecipeSummary
 from edgeprof.stages.quantize import RECIPES
 
 
@@ -17,7 +16,7 @@ def recipes() -> list[RecipeSummary]:
             name=row.name,
             title=row.title,
             calibrated=row.calibrated,
-            settings=Settings(**msgspec.structs.asdict(row.settings)),
+            settings=row.settings,
             limits=row.limits,
         )
         for row in RECIPES

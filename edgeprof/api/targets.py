@@ -13,7 +13,7 @@ from edgeprof import counting
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.families.base import WEIGHT_BYTES
-from edgeprof.schema import Artifact
+from edgeprof.schema import Artifact, Precision, WeightsSource
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of, sha256_of_all
 
@@ -101,11 +101,11 @@ def foreign(path: Path) -> Artifact:
     return Artifact(
         name=name_of(path),
         path=str(path.absolute()),
-        precision=precision,
+        precision=Precision(recipe=precision),
         sha256=sha256_of(path),
         data_sha256=sha256_of_all(graph.data_files(model)),
         params=params,
-        weights="file",
+        weights=WeightsSource(kind="file"),
         opset=graph.opset(model),
         inputs=inputs,
         outputs=outputs,
@@ -131,9 +131,9 @@ def _in_precision(artifacts: list[Artifact], precision: Sequence[str]) -> list[A
     chosen: list[Artifact] = []
     for name in dict.fromkeys(artifact.name for artifact in artifacts):
         for wanted in dict.fromkeys(precision):
-            match = [a for a in artifacts if a.name == name and a.precision == wanted]
+            match = [a for a in artifacts if a.name == name and a.precision == Precision.parse(wanted)]
             if not match:
-                raise _missing(name, wanted, [artifact.precision for artifact in artifacts if artifact.name == name])
+                raise _missing(name, wanted, [str(a.precision) for a in artifacts if a.name == name])
             chosen += match
     return chosen
 
@@ -175,7 +175,7 @@ def _says_nothing(folder: str) -> bool:
 
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:
     """Artifacts under names that differ in one run: those of one name and precision are told apart by their folders."""
-    groups: dict[tuple[str, str], list[Artifact]] = {}
+    groups: dict[tuple[str, Precision], list[Artifact]] = {}
     for artifact in artifacts:
         groups.setdefault((artifact.name, artifact.precision), []).append(artifact)
     names: dict[int, str] = {}
@@ -197,7 +197,7 @@ def _distinguishing(places: list[list[str]]) -> list[tuple[str, ...]]:
 
 def _numbered(artifacts: list[Artifact]) -> list[Artifact]:
     """The last resort for names that are still equal: later ones get a number."""
-    seen: Counter[tuple[str, str]] = Counter()
+    seen: Counter[tuple[str, Precision]] = Counter()
     result = []
     for artifact in artifacts:
         seen[artifact.name, artifact.precision] += 1

@@ -68,7 +68,7 @@ def why(
         _require_two(first, second)
     else:
         artifacts = _two(a, b, models)
-        first, second = (Side(variant=artifact.name, precision=artifact.precision) for artifact in artifacts)
+        first, second = (Side(variant=artifact.name, precision=str(artifact.precision)) for artifact in artifacts)
         found = profile(
             list(map(_where, artifacts)),
             seq=seq or (() if dim or input else _lengths(artifacts, phase)),
@@ -122,7 +122,7 @@ def _two(a: str, b: str, models: Path) -> list[Artifact]:
 def _where(artifact: Artifact) -> str:
     """A target that means this one file and no other precision of it."""
     file = Path(artifact.path)
-    return str(file if artifact.weights == "file" and not artifact.key else file.parent)
+    return str(file if artifact.weights.kind == "file" and not artifact.key else file.parent)
 
 
 def _name(first: Side, second: Side) -> str:

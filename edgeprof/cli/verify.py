@@ -45,9 +45,8 @@ def _show(artifacts: "list[Artifact]") -> None:
         cosine = min(check.cosine for check in artifact.checks)
         others = {check.against for check in artifact.checks} - {"PyTorch"}
         verdict = " ".join(["agrees", *(f"with {one}" for one in sorted(others))])
-        rows.append(
-            [artifact.name, artifact.precision, str(len(artifact.checks)), f"{worst:.2g}", f"{cosine:.6f}", verdict]
-        )
+        numbers = [str(len(artifact.checks)), f"{worst:.2g}", f"{cosine:.6f}"]
+        rows.append([artifact.name, str(artifact.precision), *numbers, verdict])
     console.show_table(columns, rows)
     for artifact in artifacts:
         if not artifact.key:

@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgeprof.measure.launch import CHILD, outcome
 from edgeprof.measure.schedule import SETTLED, Job
-from edgeprof.schema import Artifact, GraphCount, InputValue, KernelTime, Reading, StoppingRule, Workload
+from edgeprof.schema import (
+    Artifact,
+    GraphCount,
+    InputValue,
+    KernelTime,
+    Precision,
+    Reading,
+    StoppingRule,
+    WeightsSource,
+    Workload,
+)
 
 if TYPE_CHECKING:
     import onnx
 
-Precision = Literal["fp32", "int8"]
+Numbers = Literal["fp32", "int8"]
 
 WIDTH = 2048  # 17 MB of weights in fp32: beyond the caches of a core, as those of a model are
 TOKENS = (1, 128)
@@ -30,13 +40,13 @@ SEED = 0
 class Product(NamedTuple):
     round: int
     tokens: int
-    precision: Precision
+    precision: Numbers
 
 
 def to_measure(threads: int, done: Iterable[KernelTime]) -> list[Product]:
     """What is still to be measured with so many threads, fp32 and int8 in turn."""
     seen = {(one.round, one.tokens, one.precision) for one in done if one.threads == threads and one.status in SETTLED}
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    precisions: tuple[Numbers, ...] = ("fp32", "int8")
     every = (Product(number, tokens, p) for number in range(ROUNDS) for tokens in TOKENS for p in precisions)
     return [product for product in every if product not in seen]
 
@@ -92,10 +102,10 @@ def _job(file: Path, product: Product, threads: int) -> Job:
     artifact = Artifact(
         name="product",
         path=str(file),
-        precision=product.precision,
+        precision=Precision(recipe=product.precision),
         sha256="",
         params=WIDTH**2,
-        weights="file",
+        weights=WeightsSource(kind="file"),
         opset=17,
         inputs=(),
         outputs=(),

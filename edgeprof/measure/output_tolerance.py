@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.schema import Agreement, Kind, Target
+from edgeprof.schema import Agreement, Kind, Precision, Target
 from edgeprof.similarity import cosine, flat_doubles
 
 if TYPE_CHECKING:
@@ -48,11 +48,13 @@ NOTHING_ALIKE = (NO_NUMBER, NO_NUMBER, 0.0)
 IDENTICAL = (0.0, 0.0, 1.0)
 
 
-def tolerance(target: Target, precision: str) -> float:
-    return max(COMPUTED_IN[target.kind], ROUNDED_TO.get(precision, 0.0))
+def tolerance(target: Target, precision: Precision) -> float:
+    return max(COMPUTED_IN[target.kind], ROUNDED_TO.get(precision.recipe, 0.0))
 
 
-def agreement(outputs: Mapping[str, Any], expected: Mapping[str, Any], target: Target, precision: str) -> Agreement:
+def agreement(
+    outputs: Mapping[str, Any], expected: Mapping[str, Any], target: Target, precision: Precision
+) -> Agreement:
     """Of outputs by name, of which there is one at least; the worst one decides.
 
     Args:

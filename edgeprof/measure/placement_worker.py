@@ -24,7 +24,7 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers import ort_messages, placement
 from edgeprof.providers.placement import Node
 from edgeprof.providers.session import open_request
-from edgeprof.schema import CPU, Agreement, InputValue, Placement, Record, Request
+from edgeprof.schema import CPU, Agreement, InputValue, Placement, Precision, Record, Request
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class PlacingRequest(Record, frozen=True, kw_only=True):
     request: Request
     original: Request  # of the file that the graph for the provider was made from, on the CPU provider
-    precision: str  # of the artifact: what the outputs may differ by
+    precision: Precision  # of the artifact: what the outputs may differ by
     written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
 
 

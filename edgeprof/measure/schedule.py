@@ -94,9 +94,9 @@ class Visit(Record, frozen=True, kw_only=True):
         return {
             "variant": artifact.name,
             "family": variant.family if variant else "",
-            "weights": artifact.weights,
+            "weights": str(artifact.weights),
             "params": artifact.params,
-            "precision": artifact.precision,
+            "precision": str(artifact.precision),
             "provider": self.job.target.provider,
             "emulated": self.job.target.emulated,
             "device": self.job.target.device,

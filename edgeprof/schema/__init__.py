@@ -1,6 +1,7 @@
 """The records that cross every boundary: between rooms, between processes, and to disk.
 
-    base      Record, encode, decode
+    base      Record
+    codec     encode, decode; `upgrades` converts what an older edgeprof wrote
     identity  PointKey: subject, load, place
     models    Variant, Artifact and the receipts of what was made of it
     costs     Ledger, Explanation: what is counted
@@ -13,8 +14,9 @@ All are frozen, all carry their units in their names. Raw values are stored; sta
 (`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.
 """
 
-from edgeprof.schema.base import SCHEMA_VERSION, Record, decode, encode, encode_pretty
+from edgeprof.schema.base import SCHEMA_VERSION, Record
 from edgeprof.schema.buckets import Bucket, Buckets
+from edgeprof.schema.codec import decode, encode, encode_pretty
 from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
     CheckedClaim,

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
-from edgeprof.schema.identity import Settings
+from edgeprof.schema.identity import Precision, Settings, WeightsSource
 
 Logits = Literal["all", "last"]
 
@@ -187,7 +187,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     name: str  # the folder below models/
     path: str  # of the .onnx file: a bare file name on disk, absolute once loaded
-    precision: str
+    precision: Precision
     sha256: str  # of the graph file; `data_sha256` of the weights beside it
     data_sha256: str = ""
     data_bytes: Count = 0
@@ -196,7 +196,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     source: str = ""  # that file, of what was made of one
     logits: Logits = "all"
     params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
-    weights: str  # "pretrained (...)" | "random (seed N)" | "file"
+    weights: WeightsSource
     opset: Count
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

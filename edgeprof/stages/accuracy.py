@@ -89,7 +89,7 @@ def statement(artifact: Artifact, checkpoint: Path | None = None) -> str:
 
 
 def _missing(artifact: Artifact, checkpoint: Path | None) -> str:
-    if artifact.weights.startswith("random"):
+    if artifact.weights.kind == "random":
         return "weights are random"
     if artifact.variant is None:
         return "edgeprof has no data for a file that it did not export"

@@ -16,7 +16,7 @@ from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint, family_of
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, GraphCount, Logits, Record, TensorSpec, Variant
+from edgeprof.schema import FP32, Artifact, GraphCount, Logits, Precision, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
 from edgeprof.stages.weights import Weights
 from edgeprof.store import MODEL_FILE, REFERENCE_FILE
@@ -61,12 +61,12 @@ def export(
     return Artifact(
         name=name,
         path=str(folder / MODEL_FILE),
-        precision="fp32",
+        precision=Precision(recipe=FP32),
         sha256="",
         variant=variant,
         logits=logits,
         params=made.params,
-        weights=weights.label,
+        weights=weights.source,
         opset=opset,
         inputs=made.inputs,
         outputs=made.outputs,

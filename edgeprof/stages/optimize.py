@@ -86,7 +86,7 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
         for operator, fusion in zip(expected, fusions, strict=True)
         if fusion.found < fusion.expected
     ]
-    if missing and not artifact.precision.startswith(REWRITTEN):
+    if missing and artifact.precision.recipe not in REWRITTEN:
         raise VerificationError(
             f"Of {artifact.name} in {artifact.precision} {made.runtime} makes {' and '.join(missing)}; "
             "the others run in parts.",
@@ -103,8 +103,8 @@ def _expected(artifact: Artifact) -> dict[str, int]:
     if artifact.variant is None:
         return {}
     expected = family_of(artifact.variant).fusions(artifact.variant, artifact.opset)
-    if artifact.quantization is not None and not artifact.precision.startswith(OF_FLOATS):
-        written_out = expected.pop(ATTENTION, 0) if artifact.precision.startswith(WRITTEN_OUT) else 0
+    if artifact.quantization is not None and artifact.precision.recipe not in OF_FLOATS:
+        written_out = expected.pop(ATTENTION, 0) if artifact.precision.recipe in WRITTEN_OUT else 0
         expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized + 2 * written_out
     return expected
 

@@ -16,7 +16,8 @@ import numpy as np
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays, Family
 from edgeprof.schema import Case, Logits, Variant
-from edgeprof.schema.base import SCHEMA_VERSION, require_known
+from edgeprof.schema.base import SCHEMA_VERSION
+from edgeprof.schema.codec import require_known
 from edgeprof.store import reading_arrays, writing
 
 if TYPE_CHECKING:

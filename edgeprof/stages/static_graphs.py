@@ -15,7 +15,7 @@ from edgeprof.errors import ModelFileError
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Case, StaticGraph, Target, TensorSpec
+from edgeprof.schema import FP32, Artifact, Case, StaticGraph, Target, TensorSpec
 from edgeprof.stages import attention, graph, onnx_reference, provider_graph, reference
 from edgeprof.stages.verify import TOLERANCE, Verified, VerifyRequest
 
@@ -107,7 +107,7 @@ def _verified(
         model=str(candidate),
         reference=str(values),
         inputs=inputs,
-        tolerance=TOLERANCE if artifact.precision == "fp32" else TOLERANCE_QUANTIZED,
+        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else TOLERANCE_QUANTIZED,
         against=f"that of {Path(artifact.path).name}",
     )
     return process.call("edgeprof.stages.verify", request, Verified, progress=progress)

@@ -17,7 +17,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
-from edgeprof.schema import Artifact, Case, Check, Record, TensorSpec
+from edgeprof.schema import FP32, Artifact, Case, Check, Record, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import reference
 from edgeprof.store import REFERENCE_FILE
@@ -57,9 +57,9 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
         model=str(model or artifact.path),
         reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
         inputs=artifact.inputs,
-        tolerance=TOLERANCE if artifact.precision == "fp32" else None,
-        holes=artifact.precision != "fp32",
-        advice="Export it with another --opset." if artifact.precision == "fp32" else "Try a different recipe.",
+        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else None,
+        holes=artifact.precision.recipe != FP32,
+        advice="Export it with another --opset." if artifact.precision.recipe == FP32 else "Try a different recipe.",
     )
     verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
     return msgspec.structs.replace(artifact, checks=verified.checks)
@@ -78,7 +78,7 @@ def compare_with(
         model=artifact.path,
         reference=str(reference_file),
         inputs=artifact.inputs,
-        tolerance=TOLERANCE if artifact.precision == "fp32" else None,
+        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else None,
         against=against,
         holes=True,
         advice=advice,

@@ -10,7 +10,7 @@ from typing import Literal
 from edgeprof.errors import CheckpointError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint
 from edgeprof.process import Progress
-from edgeprof.schema import Record
+from edgeprof.schema import Record, WeightsSource
 from edgeprof.store import content_key, sha256_of
 
 Mode = Literal["auto", "pretrained", "random"]
@@ -36,8 +36,10 @@ class Weights(Record, frozen=True, kw_only=True):
     note: str = ""
 
     @property
-    def label(self) -> str:
-        return f"pretrained ({self.origin or Path(self.folder).name})" if self.folder else f"random (seed {self.seed})"
+    def source(self) -> WeightsSource:
+        if self.folder is None:
+            return WeightsSource(kind="random", seed=self.seed)
+        return WeightsSource(kind="pretrained", origin=self.origin or Path(self.folder).name)
 
     def key(self) -> str:
         """Equal for equal weights: digests of config and weight files, or the seed."""

@@ -27,10 +27,12 @@ from edgeprof.schema import (
     InputValue,
     LeftOperator,
     Placed,
+    Precision,
     StoppingRule,
     Target,
     TensorSpec,
     Variant,
+    WeightsSource,
     Workload,
 )
 from edgeprof.store import sha256_of
@@ -70,10 +72,10 @@ def job(model: Path, on: Target, precision: str = "fp32", rows: int = ROWS, **ch
     artifact = Artifact(
         name="toy",
         path=str(model),
-        precision=precision,
+        precision=Precision.parse(precision),
         sha256=sha256_of(model),
         params=WIDTH**2,
-        weights="file",
+        weights=WeightsSource(kind="file"),
         opset=21,
         inputs=(TensorSpec(name="x", dtype="float32", dims=("n", WIDTH)),),
         outputs=(),
@@ -182,7 +184,7 @@ def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> 
     wrong = replace(
         wrong, prepared=Prepared(model=str(chain(tmp_path / "wrong.onnx", "Abs", "Neg")), inputs=wrong.inputs)
     )
-    asked = PlacingRequest(request=request_of(wrong), original=request_of(original), precision="fp32")
+    asked = PlacingRequest(request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32"))
     found = process.call("edgeprof.measure.placement_worker", asked, PlacingReading)
     assert found.agreement
     assert found.agreement.max_rel_error == pytest.approx(2, abs=0.01)

@@ -33,9 +33,9 @@ def artifact(made: list[Export]) -> Artifact:
 def test_a_result_lies_beside_what_it_was_made_of(mine: Path) -> None:
     made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
     assert Path(made.path) == mine / "bert-tiny" / "int4" / "model.onnx"
-    assert (made.name, made.precision) == ("bert-tiny", "int4")
+    assert (made.name, str(made.precision)) == ("bert-tiny", "int4")
     assert load_artifact(mine / "bert-tiny" / "int4") == made
-    assert [one.precision for one in verify(["bert-tiny"], models=mine)] == ["fp32", "int4", "int8"]
+    assert [str(one.precision) for one in verify(["bert-tiny"], models=mine)] == ["fp32", "int4", "int8"]
 
 
 def test_receipts_say_what_was_reached_fused_and_not_told(mine: Path) -> None:
@@ -55,7 +55,7 @@ def test_settings_are_part_of_the_name_and_of_the_file(mine: Path) -> None:
     made = artifact(
         quantize(["bert-tiny"], recipe=["int4"], block_size=64, symmetric=False, accuracy_level=1, models=mine)
     )
-    assert made.precision == "int4-block64-asymmetric-level1"
+    assert str(made.precision) == "int4-block64-asymmetric-level1"
     model = onnx.load(made.path, load_external_data=False)
     node = next(node for node in model.graph.node if node.op_type == "MatMulNBits")
     attributes = {attribute.name: attribute.i for attribute in node.attribute}

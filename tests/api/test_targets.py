@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgeprof.api.targets import name_of, renamed
-from edgeprof.schema import Artifact, GraphCount
+from edgeprof.schema import Artifact, GraphCount, Precision, WeightsSource
 
 HASH = "c0ffee" * 6 + "c0ff"
 
@@ -46,10 +46,10 @@ def artifact(path: str, precision: str = "fp32") -> Artifact:
     return Artifact(
         name=name_of(Path(path)),
         path=path,
-        precision=precision,
+        precision=Precision.parse(precision),
         sha256="",
         params=1,
-        weights="file",
+        weights=WeightsSource(kind="file"),
         opset=17,
         inputs=(),
         outputs=(),

@@ -11,7 +11,7 @@ from edgeprof.errors import RunError, UnknownName, UsageError, VerificationError
 
 def test_everything_exported_is_checked(models: Path) -> None:
     checked = verify(models=models)
-    assert [(one.name, one.precision) for one in checked] == [
+    assert [(one.name, str(one.precision)) for one in checked] == [
         (name, precision) for name in ("bert-tiny", "gpt2-small", "vit-tiny") for precision in ("fp32", "int8")
     ]
     assert all(one.checks for one in checked)

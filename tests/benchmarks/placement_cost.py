@@ -22,7 +22,7 @@ from edgeprof.api.targets import one_model
 from edgeprof.inputs import signature
 from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.providers.resolve import resolve
-from edgeprof.schema import Case, Request, StoppingRule
+from edgeprof.schema import Case, Precision, Request, StoppingRule
 from edgeprof.stages.provider_graph import tailored
 from tests.benchmarks.harness import edgeprof, spread
 from tests.environments import SWIFTSHADER
@@ -81,7 +81,11 @@ def _receipt(work: Path, name: str, provider: str) -> tuple[float, float, float]
         asked = request(work, name, provider)
         times_s.append(time.perf_counter() - started)
     started = time.perf_counter()
-    process.call("edgeprof.measure.placement_worker", PlacingRequest(request=asked, precision="fp32"), PlacingReading)
+    process.call(
+        "edgeprof.measure.placement_worker",
+        PlacingRequest(request=asked, precision=Precision(recipe="fp32")),
+        PlacingReading,
+    )
     return times_s[0], times_s[1], time.perf_counter() - started
 
 

@@ -36,7 +36,8 @@ def run() -> list[str]:
 
 def _row(artifact: Artifact, cost: Cost | None) -> str:
     size, receipt = size_bytes(Path(artifact.path)), artifact.quantization
-    label = artifact.precision + (" (random calibration)" if calibration(artifact.precision) else "")
+    precision = str(artifact.precision)
+    label = precision + (" (random calibration)" if calibration(precision) else "")
     share = f"{receipt.weight_bytes_quantized / receipt.weight_bytes:.1%}" if receipt else ""
     left = f"{receipt.matmuls - receipt.matmuls_quantized} of {receipt.matmuls}" if receipt else ""
     took = f"{cost.wall_s:.1f} | {cost.peak_rss_bytes / 1e9:.2f}" if cost else " | "

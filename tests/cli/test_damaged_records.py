@@ -53,7 +53,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "newer": lambda data: (
         data.replace(b"{", b'{"schema_version": 7, ', 1)
         if b"schema_version" not in data
-        else re.sub(rb'"schema_version": ?1', b'"schema_version":7', data)
+        else re.sub(rb'"schema_version": ?\d', b'"schema_version":7', data)
     ),
 }
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edgeprof.measure.output_tolerance import ROUNDED_TO, agreement, tolerance
-from edgeprof.schema import Agreement, Kind, Target, decode, encode
-from edgeprof.stages.quantize import FP32, RECIPES
+from edgeprof.schema import Agreement, Kind, Precision, Target, decode, encode
+from edgeprof.stages.quantize import RECIPES
 
 
 def on(kind: Kind) -> Target:
@@ -18,7 +18,7 @@ def on(kind: Kind) -> Target:
 def test_the_worst_output_decides() -> None:
     expected = {"logits": np.array([[3.0, 4.0]]), "present": np.array([0.0, -100.0])}
     outputs = {"logits": np.array([[3.0, 3.0]]), "present": np.array([0.0, -98.0])}
-    found = agreement(outputs, expected, on("CPU"), "fp32")
+    found = agreement(outputs, expected, on("CPU"), Precision(recipe="fp32"))
     assert found == Agreement(
         max_abs_error=2.0,  # 2 of 100 in one, 1 of 4 in the other
         max_rel_error=0.25,
@@ -31,20 +31,20 @@ def test_the_worst_output_decides() -> None:
 
 def test_equal_outputs_agree_with_infinities_too() -> None:
     mask = {"mask": np.array([0.0, -np.inf, 1.0], np.float16), "ids": np.array([3, 5]), "none": np.zeros((0, 4))}
-    found = agreement(mask, mask, on("NPU"), "fp32")
+    found = agreement(mask, mask, on("NPU"), Precision(recipe="fp32"))
     assert (found.max_abs_error, found.max_rel_error, found.cosine) == (0.0, 0.0, 1.0)
     assert found.within
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_number_is_as_far_as_can_be_and_can_be_recorded(wrong: float) -> None:
-    found = agreement({"y": np.array([1.0, wrong])}, {"y": np.array([1.0, 2.0])}, on("NPU"), "a8w8")
+    found = agreement({"y": np.array([1.0, wrong])}, {"y": np.array([1.0, 2.0])}, on("NPU"), Precision(recipe="a8w8"))
     assert (found.max_rel_error, found.cosine) == (sys.float_info.max, 0.0)
     assert decode(encode(found), Agreement, "memory") == found
 
 
 def test_another_shape_is_another_result() -> None:
-    assert not agreement({"y": np.ones(3)}, {"y": np.ones(2)}, on("NPU"), "a8w8").within
+    assert not agreement({"y": np.ones(3)}, {"y": np.ones(2)}, on("NPU"), Precision(recipe="a8w8")).within
 
 
 @pytest.mark.parametrize(
@@ -59,35 +59,35 @@ def test_another_shape_is_another_result() -> None:
     ],
 )
 def test_what_is_allowed(kind: Kind, precision: str, limit: float) -> None:
-    assert tolerance(on(kind), precision) == limit
+    assert tolerance(on(kind), Precision(recipe=precision)) == limit
 
 
 def test_every_recipe_has_a_tolerance() -> None:
-    assert {recipe.name for recipe in RECIPES} - {FP32} <= set(ROUNDED_TO)
+    assert {recipe.name for recipe in RECIPES} <= set(ROUNDED_TO)
 
 
 def test_a_sequence_agrees_element_by_element() -> None:
     expected = {"layers": [np.array([1.0, 2.0]), np.array([4.0])]}
     off = {"layers": [np.array([1.0, 2.0]), np.array([3.0])]}
-    assert agreement(expected, expected, on("CPU"), "fp32").within
-    assert agreement(off, expected, on("CPU"), "fp32").max_rel_error == 0.25
-    assert not agreement({"layers": expected["layers"][:1]}, expected, on("NPU"), "a8w8").within
+    assert agreement(expected, expected, on("CPU"), Precision(recipe="fp32")).within
+    assert agreement(off, expected, on("CPU"), Precision(recipe="fp32")).max_rel_error == 0.25
+    assert not agreement({"layers": expected["layers"][:1]}, expected, on("NPU"), Precision(recipe="a8w8")).within
 
 
 def test_maps_and_strings_agree_if_they_are_the_same() -> None:
     expected = {"label": np.array(["cat"], object), "scores": [{"cat": 0.75, "dog": 0.25}]}
     other = {"label": np.array(["cat"], object), "scores": [{"cat": 0.75, "cow": 0.25}]}
-    assert agreement(expected, expected, on("CPU"), "fp32").within
-    assert agreement(other, expected, on("NPU"), "a8w8").output == "scores"
-    assert not agreement(other, expected, on("NPU"), "a8w8").within
+    assert agreement(expected, expected, on("CPU"), Precision(recipe="fp32")).within
+    assert agreement(other, expected, on("NPU"), Precision(recipe="a8w8")).output == "scores"
+    assert not agreement(other, expected, on("NPU"), Precision(recipe="a8w8")).within
 
 
 def test_what_is_no_number_on_both_sides_is_the_same() -> None:
     both = {"y": np.array([np.nan, 1.0])}
-    assert agreement(both, both, on("CPU"), "fp32").within
+    assert agreement(both, both, on("CPU"), Precision(recipe="fp32")).within
 
 
 def test_numbers_of_types_that_numpy_lacks_are_compared() -> None:
     expected = {"y": np.array([1, 2]).astype(ml_dtypes.bfloat16), "z": np.array([7, -8]).astype(ml_dtypes.int4)}
     off = {**expected, "y": np.array([1, 1.5]).astype(ml_dtypes.bfloat16)}
-    assert agreement(off, expected, on("CPU"), "fp32").max_rel_error == 0.25
+    assert agreement(off, expected, on("CPU"), Precision(recipe="fp32")).max_rel_error == 0.25

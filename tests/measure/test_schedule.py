@@ -5,7 +5,7 @@ import msgspec
 from toys import QUICK, make_job, x
 
 from edgeprof.measure.schedule import Job, Visit, plan
-from edgeprof.schema import Measurement, Reading, Status, Target, Workload
+from edgeprof.schema import Measurement, Precision, Reading, Status, Target, Workload
 
 REPLACE = msgspec.structs.replace
 
@@ -76,7 +76,7 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
         REPLACE(job, artifact=REPLACE(artifact, name="toy-2")),  # a copy of the same file
         REPLACE(job, artifact=REPLACE(artifact, sha256="b" * 64)),
         REPLACE(job, artifact=REPLACE(artifact, data_sha256="b" * 64)),
-        REPLACE(job, artifact=REPLACE(artifact, precision="int8")),
+        REPLACE(job, artifact=REPLACE(artifact, precision=Precision(recipe="int8"))),
         REPLACE(job, target=Target(provider="webgpu")),
         REPLACE(job, workload=REPLACE(workload, threads=2)),
         REPLACE(job, workload=REPLACE(workload, phase="decode", past_tokens=1)),

@@ -8,7 +8,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.measure.schedule import Job
-from edgeprof.schema import Artifact, GraphCount, InputValue, StoppingRule, TensorSpec, Workload
+from edgeprof.schema import (
+    Artifact,
+    GraphCount,
+    InputValue,
+    Precision,
+    StoppingRule,
+    TensorSpec,
+    WeightsSource,
+    Workload,
+)
 
 QUICK = StoppingRule(min_runs=3, min_time_s=0.0)
 ENDLESS = StoppingRule(min_runs=3, min_time_s=600.0, max_time_s=600.0)
@@ -49,10 +58,10 @@ def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule
     artifact = Artifact(
         name="toy",
         path=str(model),
-        precision="fp32",
+        precision=Precision(recipe="fp32"),
         sha256="a" * 64,
         params=7,
-        weights="file",
+        weights=WeightsSource(kind="file"),
         opset=18,
         inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
         outputs=(),

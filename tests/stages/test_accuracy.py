@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgeprof.api.targets import foreign
 from edgeprof.errors import ModelFileError, UsageError, VerificationError
-from edgeprof.schema import Accuracy, Artifact, Limits
+from edgeprof.schema import Accuracy, Artifact, Limits, WeightsSource
 from edgeprof.stages import accuracy_metrics
 from edgeprof.stages.accuracy import compare, passed, statement
 from edgeprof.stages.accuracy_metrics import Tally, compared, predictions, task_of
@@ -307,11 +307,11 @@ def test_why_there_is_no_statement(artifacts: dict[tuple[str, str], Artifact], t
     encoder, vit = artifacts["bert", "fp32"], artifacts["vit", "fp32"]
     nothing = "structure verified; no accuracy statement: "
     assert statement(encoder) == nothing + "weights are random"
-    trained = msgspec.structs.replace(encoder, weights="pretrained (here)")
+    trained = msgspec.structs.replace(encoder, weights=WeightsSource(kind="pretrained", origin="here"))
     assert statement(trained) == nothing + "there is no tokenizer.json beside the weights"
     (tmp_path / "tokenizer.json").write_text("{}")
     assert statement(trained, tmp_path) == ""
-    seeing = msgspec.structs.replace(vit, weights="pretrained (here)")
+    seeing = msgspec.structs.replace(vit, weights=WeightsSource(kind="pretrained", origin="here"))
     assert statement(seeing) == nothing + "edgeprof ships no images"
-    file = msgspec.structs.replace(encoder, weights="file", variant=None)
+    file = msgspec.structs.replace(encoder, weights=WeightsSource(kind="file"), variant=None)
     assert statement(file) == nothing + "edgeprof has no data for a file that it did not export"

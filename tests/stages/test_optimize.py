@@ -14,7 +14,7 @@ from edgeprof import counting
 from edgeprof.errors import ModelFileError, StorageError, VerificationError
 from edgeprof.families import family_of
 from edgeprof.process import silent
-from edgeprof.schema import Artifact, FusionReceipt
+from edgeprof.schema import Artifact, FusionReceipt, Precision
 from edgeprof.stages.export import export
 from edgeprof.stages.optimize import optimize
 from edgeprof.stages.weights import Weights
@@ -88,7 +88,7 @@ def test_none_is_an_error_too(artifacts: Artifacts, tmp_path: Path) -> None:
 def test_what_a_rewriting_precision_leaves_is_told_and_not_judged(artifacts: Artifacts, tmp_path: Path) -> None:
     changed = copy_of(artifacts["bert", "fp32"], tmp_path)
     edit(changed, lambda model: replace(model, "Gelu", "Tanh", 2))
-    found = receipt(msgspec.structs.replace(changed, precision="fp16"))
+    found = receipt(msgspec.structs.replace(changed, precision=Precision(recipe="fp16")))
     assert [(fusion.expected, fusion.found) for fusion in found.fusions] == [(2, 2), (5, 5), (2, 0)]
     assert found.note == "In fp16 the others run in parts."
 

@@ -15,9 +15,9 @@ from foreign import agreement, normal, quantized, samples, write
 
 from edgeprof.errors import EdgeprofError, QuantizationError, UsageError
 from edgeprof.process import silent
-from edgeprof.schema import Artifact
+from edgeprof.schema import Artifact, Settings
 from edgeprof.stages import export, reference
-from edgeprof.stages.quantize import RECIPES, Settings, recipe
+from edgeprof.stages.quantize import RECIPES, recipe
 from edgeprof.stages.samples import gather
 from edgeprof.stages.weights import Weights
 
@@ -213,7 +213,7 @@ def test_settings_are_told_to_the_runtime(name: str, plain: tuple[Path, Path], t
 )
 def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Settings, precision: str) -> None:
     row = recipe(name)
-    assert row.precision(row.settings.changed(wanted, name)) == precision
+    assert str(row.precision(row.with_settings(wanted))) == precision
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Setti
 )
 def test_a_setting_that_a_recipe_does_not_have(name: str, wanted: Settings, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recipe(name).settings.changed(wanted, name)
+        recipe(name).with_settings(wanted)
     assert str(caught.value).startswith(message)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from edgeprof.api.targets import foreign
 from edgeprof.errors import CheckpointError, EdgeprofError, UsageError
 from edgeprof.families import checkpoint, family_of
-from edgeprof.schema import Artifact, GraphCount, Variant
+from edgeprof.schema import Artifact, GraphCount, Precision, Variant, WeightsSource
 from edgeprof.stages import samples, weights
 from edgeprof.stages.samples import SHIPPED_TEXT, Part, Samples, gather, read, tokenizer_file
 from edgeprof.stages.samples.splits import chosen, halves
@@ -32,11 +32,11 @@ def artifact_of(variant: Variant) -> Artifact:
     return Artifact(
         name=variant.name,
         path="",
-        precision="fp32",
+        precision=Precision(recipe="fp32"),
         sha256="",
         variant=variant,
         params=0,
-        weights="pretrained (here)",
+        weights=WeightsSource(kind="pretrained", origin="here"),
         opset=24,
         inputs=family.inputs(variant),
         outputs=family.outputs(variant),

@@ -12,7 +12,7 @@ from onnx_files import copy_of, edit
 
 from edgeprof.errors import EdgeprofError, ModelFileError, VerificationError
 from edgeprof.process import silent
-from edgeprof.schema import Artifact
+from edgeprof.schema import Artifact, Precision
 from edgeprof.stages.verify import verify
 
 
@@ -160,4 +160,4 @@ def test_the_tolerance_follows_the_size_of_the_output(
     np.savez(file, **arrays)
     with pytest.raises(VerificationError, match="last_hidden_state differs"):
         verify(artifact, silent)
-    assert verify(msgspec.structs.replace(artifact, precision="int8"), silent).checks
+    assert verify(msgspec.structs.replace(artifact, precision=Precision(recipe="int8")), silent).checks

@@ -63,5 +63,5 @@ def test_equal_weights_have_equal_keys_wherever_they_lie(tmp_path: Path) -> None
 
 
 def test_labels_say_where_weights_come_from() -> None:
-    assert Weights().label == "random (seed 0)"
-    assert Weights(folder="/here/minilm").label == "pretrained (minilm)"
+    assert str(Weights().source) == "random (seed 0)"
+    assert str(Weights(folder="/here/minilm").source) == "pretrained (minilm)"

@@ -4,8 +4,7 @@ A recipe is a row of `RECIPES`; a new kind of recipe is one function. What it re
 is an error. Matrices are worked on one at a time wherever a recipe allows it, in a process of their own.
 """
 
-from edgeprof.stages.quantize.job import Method, Settings
-from edgeprof.stages.quantize.recipes import FP32, RECIPES, Recipe, recipe
+from edgeprof.stages.quantize.recipes import RECIPES, Recipe, recipe
 from edgeprof.stages.quantize.stage import quantize
 
-__all__ = ["FP32", "RECIPES", "Method", "Recipe", "Settings", "quantize", "recipe"]
+__all__ = ["RECIPES", "Recipe", "quantize", "recipe"]

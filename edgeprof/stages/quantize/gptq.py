@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprof.stages.quantize.job import Settings
-
 if TYPE_CHECKING:
     import onnx
+
+    from edgeprof.schema import Settings
 
 ROWS = 128
 """Rows corrected at once before the rest of the matrix is; the paper's value."""

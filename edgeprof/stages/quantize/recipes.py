@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from edgeprof.errors import UnknownName
-from edgeprof.process import Progress
-from edgeprof.schema import Limits, Record
-from edgeprof.stages.quantize import dynamic, floats, static, weight_only
-from edgeprof.stages.quantize.job import Job, Settings
+from msgspec.structs import asdict
 
-FP32 = "fp32"
+from edgeprof.errors import UnknownName, UsageError
+from edgeprof.process import Progress
+from edgeprof.schema import FP32, Limits, Precision, Record, Settings
+from edgeprof.stages.quantize import dynamic, floats, static, weight_only
+from edgeprof.stages.quantize.job import Job
+
+LABELS = {
+    "block_size": "block size",
+    "symmetric": "symmetry",
+    "accuracy_level": "accuracy level",
+    "method": "calibration method",
+}
+"""Of settings, in messages."""
 
 
 class Recipe(Record, frozen=True, kw_only=True):
@@ -27,9 +35,31 @@ class Recipe(Record, frozen=True, kw_only=True):
     opset: int = 7  # the oldest operator set that can say it: older graphs are converted first
     copies: float = 1.3  # of all weights, in memory at once
 
-    def precision(self, settings: Settings) -> str:
-        """What a result is called: the recipe's name, and what was set differently."""
-        return self.name + settings.suffix(self.settings)
+    def with_settings(self, requested: Settings) -> Settings:
+        """The settings of this recipe, with those a user requests in their place.
+
+        Raises:
+            UsageError: the recipe has no such setting, or does not take that value.
+        """
+        values = {}
+        for name, usual in asdict(self.settings).items():
+            value = getattr(requested, name)
+            if value is not None and usual is None:
+                raise UsageError(f"Recipe {self.name} has no {LABELS[name]} to choose.", "Leave the option out.")
+            values[name] = usual if value is None else value
+        settings = Settings(**values)
+        size, level = settings.block_size, settings.accuracy_level
+        if size is not None and (size < 16 or size & (size - 1)):
+            raise UsageError(f"Block size {size} is not a power of two, 16 or more.", "Try 32, 64 or 128.")
+        if level is not None and level not in range(5):
+            raise UsageError(f"There is no accuracy level {level}.", "Choose 1 (fp32) to 4 (int8), or 0 (any).")
+        return settings
+
+    def precision(self, settings: Settings) -> Precision:
+        """The precision of a result: this recipe, and the settings that differ from its usual ones."""
+        usual = asdict(self.settings)
+        differing = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+        return Precision(recipe=self.name, settings=Settings(**differing))
 
 
 BLOCKS = Settings(block_size=32, symmetric=True, accuracy_level=4)

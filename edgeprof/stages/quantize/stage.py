@@ -11,11 +11,11 @@ import msgspec
 
 from edgeprof import process
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Calibration, GraphCount, QuantReceipt, Record, StageReceipt, TensorSpec
+from edgeprof.schema import Artifact, Calibration, GraphCount, QuantReceipt, Record, Settings, StageReceipt, TensorSpec
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.conv_kernels import quantize_kernels
-from edgeprof.stages.quantize.job import Job, Settings
+from edgeprof.stages.quantize.job import Job
 from edgeprof.stages.quantize.opsets import raise_opset
 from edgeprof.stages.quantize.prepare import prepare, require_fp32, require_plain
 from edgeprof.stages.quantize.recipes import recipe

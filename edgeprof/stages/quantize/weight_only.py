@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import MissingExtra
 from edgeprof.process import Progress
+from edgeprof.schema import Settings
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.gptq import quantize as correct
-from edgeprof.stages.quantize.job import Job, Settings
+from edgeprof.stages.quantize.job import Job
 from edgeprof.stages.quantize.per_matmul import Quantizer, quantize_each
 from edgeprof.stages.quantize.tied import is_tied
 

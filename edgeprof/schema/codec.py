@@ -1,0 +1,84 @@
+"""Records as JSON on disk; those of an older schema are converted when they are read."""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from edgeprof.errors import EdgeprofError, RunError
+from edgeprof.schema.base import SCHEMA_VERSION, Record
+from edgeprof.schema.upgrades import UPGRADES, Fields
+
+T = TypeVar("T", bound=Record)
+
+
+def encode(record: Record) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def encode_pretty(record: Record) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] = RunError) -> T:
+    """Read one record that lay on disk; one of an older schema is converted.
+
+    Raises:
+        EdgeprofError: of the given class, with the place the record came from: it does not fit its type, names a field
+            twice, or was written by a newer edgeprof.
+    """
+    try:
+        fields = json.loads(str(data, "utf-8"), object_pairs_hook=_each_once, parse_constant=_not_a_number)
+        versioned = isinstance(fields, dict) and "schema_version" in kind.__struct_fields__
+        version = fields.get("schema_version", 1) if versioned else SCHEMA_VERSION
+        require_known(version, origin, error)
+        if version == SCHEMA_VERSION:
+            return msgspec.json.decode(data, type=kind)
+        for older in range(version, SCHEMA_VERSION):
+            fields = {**_upgraded(fields, kind, older), "schema_version": older + 1}
+        return msgspec.convert(fields, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
+        raise error(
+            f"{origin} does not hold a valid {kind.__name__} record ({_shortly(problem)}).",
+            "It was written by another version of edgeprof or damaged: make it again.",
+        ) from problem
+
+
+def require_known(version: Any, origin: str, error: type[EdgeprofError] = RunError) -> None:
+    """Refuse what only a newer edgeprof can read.
+
+    Raises:
+        ValueError: that is no version at all.
+    """
+    if type(version) is not int or version < 1:
+        raise ValueError("its `schema_version` is no version")
+    if version > SCHEMA_VERSION:
+        raise error(
+            f"{origin} was written by a newer edgeprof (schema {version}; this one reads up to {SCHEMA_VERSION}).",
+            "Upgrade edgeprof.",
+        )
+
+
+def _upgraded(fields: Fields, kind: type, version: int) -> Fields:
+    """The fields as the next version has them."""
+    upgrade = UPGRADES[version].get(kind)
+    try:
+        return upgrade(fields) if upgrade else fields
+    except (LookupError, TypeError, AttributeError) as problem:  # the damage that decoding would have found
+        raise ValueError(f"it is no record of schema {version}: {problem!r}") from problem
+
+
+def _not_a_number(text: str) -> NoReturn:
+    raise ValueError(f"JSON is malformed: {text} is no number")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> Fields:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("it says something twice")
+    return fields
+
+
+def _shortly(problem: Exception) -> str:
+    said = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem).splitlines()[0]
+    return said if len(said) < 200 else said[:200] + "..."
