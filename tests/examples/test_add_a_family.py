@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 class BagOfWords(Family):
     name = "bag-of-words"
+    sample_kind = "text"
     defaults = {"words": 1000, "width": 32, "classes": 4}  # noqa: RUF012  (a ClassVar; the base says so)
     variants = (row("bag-of-words", "classifier", "bag-of-words", None, None, words=1000, width=32, classes=4),)
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7))
@@ -74,6 +75,8 @@ class BagOfWords(Family):
 
 
 # --- the test: everything above this line is the new file, edgeprof/families/bag_of_words.py -----------------------
+
+from checkouts import Checkout
 
 
 def test_add_a_family(checkout: Checkout, added: str) -> None:
