@@ -1,4 +1,4 @@
-"""What the names of dynamic axes mean, as exporters and people write them; and arithmetic over such names."""
+"""Symbols of dynamic axes: their usual meaning, and arithmetic with them."""
 
 import ast
 import re
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 Axis = Literal["batch", "tokens", "past", "total", "source", "frames", "height", "width", "channels", ""]
-"""What an axis counts. `total`: cached and new tokens; `source`: tokens of an encoder that a decoder looks at;
-`frames`: of audio, or its samples; `channels`: of an image; "": something else, or not known."""
+"""What an axis counts. `total`: cached and new tokens; `source`: tokens of an encoder that a decoder attends to;
+`frames`: of audio, or its samples; `channels`: of an image; "": something else, or unknown."""
 
 USUAL: tuple[tuple[str, Axis], ...] = (
     (r".*batch.*heads?.*", ""),  # Bloom's caches have both in one axis
@@ -20,9 +20,9 @@ USUAL: tuple[tuple[str, Axis], ...] = (
     (r"(image_|img_|input_)?(width|w)", "width"),
     (r".*(seq|token|length|tgt|target|word).*|s|t|l|n|len|.*_len", "tokens"),
 )
-"""The first pattern that fits the whole name decides."""
+"""The first pattern that matches the whole name decides."""
 
-LONGEST = 200  # characters of an expression that is read
+LONGEST = 200  # characters of an expression; longer ones are not parsed
 
 _CALLS: dict[str, Callable[..., float]] = {
     "floor": lambda a: a // 1,
@@ -33,7 +33,7 @@ _CALLS: dict[str, Callable[..., float]] = {
 
 
 def meaning(symbol: str, axis: int = 1) -> Axis:
-    """What a symbol usually counts; `axis` is where it stands: a leading N is the batch, as in NCHW.
+    """The usual meaning of a symbol; `axis` is its position: a leading N is the batch, as in NCHW.
 
     >>> meaning("past_sequence_length"), meaning("tgt_len"), meaning("N", axis=0), meaning("s77")
     ('past', 'tokens', 'batch', '')
@@ -45,7 +45,7 @@ def meaning(symbol: str, axis: int = 1) -> Axis:
 
 
 def names_in(symbol: str) -> list[str]:
-    """The plain names that an expression is made of; the symbol itself where it is none.
+    """The names in an expression; the symbol itself where it is not one.
 
     >>> names_in("past + 1"), names_in("floor(frames/2)"), names_in("input.1")
     (['past'], ['frames'], ['input.1'])
@@ -59,7 +59,7 @@ def names_in(symbol: str) -> list[str]:
 
 
 def evaluate(symbol: str, size_of: Callable[[str], int | None]) -> int | None:
-    """What an expression of sizes comes to; None where one of them is not known, or it is no expression.
+    """The value of an expression of sizes; None where a size is unknown, or the symbol is not an expression.
 
     >>> evaluate("s1 + s2", {"s1": 5, "s2": 7}.get), evaluate("floor(frames/2)", {"frames": 9}.get)
     (12, 4)
@@ -70,7 +70,7 @@ def evaluate(symbol: str, size_of: Callable[[str], int | None]) -> int | None:
 
 
 def _tree(symbol: str) -> ast.Expression | None:
-    """The expression in a symbol; None where it is only a name."""
+    """The parsed expression of a symbol; None where it is only a name."""
     if not re.search(r"\s-\s|-\s*\d|[+*/(]", symbol) or len(symbol) > LONGEST:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The inputs of a model at a load: sizes from its family where that is known, else from what the file tells."""
+"""The inputs of a model at a load: sizes from its family where there is one, else from the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PhaseChoice = Literal["prefill", "decode", "both"]
 
 
 class Sizing(Record, frozen=True, kw_only=True):
-    """How a user sizes files: what `--seq`, `--batch`, `--dim` and `--input` say."""
+    """The sizes a user gives for files: `--seq`, `--batch`, `--dim` and `--input`."""
 
     seq: tuple[int, ...] = ()
     batch: tuple[int, ...] = ()
@@ -35,42 +35,42 @@ class Sizing(Record, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for what sizes and fills a file alike; nothing where nothing does."""
+        """Equal where files get the same sizes and values; empty without any."""
         if not self:
             return ()
         files = {name: sha256_of(file) for name, file in self.files.items()}
         return (self.seq, self.batch, self.dims, files)
 
     def refuse(self, name: str) -> None:
-        """A model that was exported here is compared at the sizes of its reference values.
+        """Refuse sizes for a model that was exported here: it is compared at the sizes of its reference values.
 
         Raises:
-            UsageError: it is sized all the same.
+            UsageError: there are some.
         """
         for option, given in (("--seq", self.seq), ("--batch", self.batch)):
             if given:
                 raise UsageError(
-                    f"{name} was exported here, and is compared at the sizes of its reference values.",
+                    f"{name} was exported by edgeprof and is compared at the sizes of its reference values.",
                     f"Leave {option} out.",
                 )
         require_no_sizing(name, self.dims, self.files)
 
 
 class Inputs(Record, frozen=True, kw_only=True):
-    """What one run of a model is given."""
+    """Sizes and values of the inputs of one run."""
 
     sizes: Sizes
     values: tuple[InputValue, ...]
 
     @property
     def case(self) -> Case:
-        """The shape; 0 tokens where nothing counts them."""
+        """The shape; 0 tokens where no axis counts them."""
         sizes = self.sizes
         return Case(batch=sizes.batch, tokens=sizes.tokens or sizes.frames or 0, past_tokens=sizes.past_tokens)
 
     @property
     def flags(self) -> dict[str, NDArray[Any]]:
-        """Inputs whose values decide what runs: whether there is a past, and how many tokens. Counting has to know."""
+        """Inputs whose values decide which nodes run: a past, a number of tokens. Counting needs them."""
         return {value.name: make(value) for value in self.values if value.fill == "value"}
 
     def refilled(self, taken: Signature, chosen: Mapping[str, Fill]) -> Inputs:
@@ -80,7 +80,7 @@ class Inputs(Record, frozen=True, kw_only=True):
 
     @property
     def fills(self) -> dict[str, str]:
-        """What each input is filled with, in words."""
+        """What each input is filled with, as text."""
         return {value.name: fill_text(value) for value in self.values}
 
 
@@ -102,22 +102,22 @@ def fill_text(value: InputValue) -> str:
 
 
 def signature_of_graph(model: ModelProto) -> Signature:
-    """What any graph takes."""
+    """The inputs of any graph, and their meaning."""
     return signature(counting.inputs(model), model, counting.outputs(model))
 
 
 def signature_of_artifact(artifact: Artifact) -> Signature:
-    """What an artifact takes; of a file from elsewhere the graph is read."""
+    """The inputs of an artifact, and their meaning; for a file from elsewhere its graph is read."""
     if artifact.variant is not None:
         return signature(artifact.inputs)
     return signature_of_graph(counting.read(Path(artifact.path)))
 
 
 def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Path]) -> None:
-    """A model that was exported here has axes of known names, and values of its own.
+    """Refuse --dim and --input for a model that was exported here: its axes and values are known.
 
     Raises:
-        UsageError: sizes or values are given for it.
+        UsageError: there are some.
     """
     for option, values in (("--dim", dims), ("--input", given)):
         if values:
@@ -128,7 +128,7 @@ def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Pa
 
 
 def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int) -> Case:
-    """The shape that a length and a batch size mean for a model: of images, the largest one with so many tokens.
+    """The shape for a length and a batch size; for images the largest with at most that many tokens.
 
     Raises:
         UsageError: the model takes no input of that length.
@@ -136,30 +136,30 @@ def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int)
     case, family = case_of(phase, batch, length), family_of(variant)
     tokens = family.true_tokens(variant, case.tokens)
     if not tokens:
-        raise UsageError(f"No input of {name} is as short as --seq {length}.", "Ask for a larger --seq.")
+        raise UsageError(f"No input of {name} is as short as --seq {length}.", "Use a larger --seq.")
     case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
     _require_within(name, case, variant.max_tokens, family.fixed_tokens(variant))
     return case
 
 
 def _require_within(name: str, case: Case, most: int | None, only: int | None) -> None:
-    wanted = case.tokens + case.past_tokens
-    if only is not None and wanted != only:
+    total = case.tokens + case.past_tokens
+    if only is not None and total != only:
         raise UsageError(
-            f"{name} takes {units.counted(only, 'token')} and no other number, and {wanted} are asked for.",
-            f"Ask for --seq {only}, or leave this model out.",
+            f"{name} takes {units.counted(only, 'token')} and no other number, but {total} are requested.",
+            f"Use --seq {only}, or leave this model out.",
         )
-    if most is not None and wanted > most:
+    if most is not None and total > most:
         new = units.counted(case.tokens, "new token")
-        what = f"{case.past_tokens} cached and {new}" if case.past_tokens else units.counted(wanted, "token")
+        what = f"{case.past_tokens} cached and {new}" if case.past_tokens else units.counted(total, "token")
         raise UsageError(
-            f"{name} takes at most {units.counted(most, 'token')}, and {what} are asked for.",
-            "Ask for a shorter --seq, or leave this model out.",
+            f"{name} takes at most {units.counted(most, 'token')}, but {what} are requested.",
+            "Use a shorter --seq, or leave this model out.",
         )
 
 
 def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
-    """What a model of a known family is given at a shape."""
+    """The inputs of a model of a known family at a shape."""
     family = family_of(variant)
     symbols = {dim for spec in taken.specs for dim in spec.dims if isinstance(dim, str)}
     dims = {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
@@ -177,12 +177,12 @@ def of_file(
     given: Mapping[str, Path] | None = None,
     chosen: Mapping[str, Fill] | None = None,
 ) -> Inputs:
-    """What a file from elsewhere is given.
+    """The inputs of a file from elsewhere.
 
     Args:
         dims: sizes by symbol, or by "<input>.<axis>".
-        given: files with values, by input name; they also size axes that nothing else does.
-        chosen: fills that were found to give a result.
+        given: files with values, by input name; they also size axes that have no size otherwise.
+        chosen: fills that gave a result in a trial.
 
     Raises:
         UsageError, UnknownName: as `inputs.resolve`, `inputs.fill` and `inputs.files.given`.

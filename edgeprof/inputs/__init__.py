@@ -1,10 +1,10 @@
-"""What a graph takes: what each input means, how large it is in a run, and what values it gets.
+"""The inputs of a graph: their meaning, sizes and values in a run.
 
-roles     what an input and its axes mean: by its name, and by what the graph does with it
-sizes     a size for every axis, from what is asked, what the file fixes, and what goes together
-fills     which values an input gets where nobody gives it any
+roles     the meaning of inputs and axes: by name, and by use in the graph
+sizes     a size for every axis, from the request, the file, and shared symbols
+fills     values for inputs that have none
 files     values from .npy, .npz and .pb files
-tensors   the arrays themselves (also in the measuring child: imports numpy alone)
+tensors   the arrays (also in the measuring process: imports numpy alone)
 """
 
 from edgeprof.inputs.fills import fill

@@ -1,4 +1,4 @@
-"""Values of inputs from files: one array of a .npy, one of the arrays of an .npz, or a tensor that ONNX wrote (.pb)."""
+"""Read values of inputs from files: an array (.npy), one of several arrays (.npz), or an ONNX tensor (.pb)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "inputs"
-"""Below the cache folder: arrays taken out of files that the measuring process cannot read."""
+"""Below the cache folder: arrays extracted from files that the measuring process cannot read."""
 
 
 def given(specs: Sequence[TensorSpec], files: Mapping[str, Path]) -> dict[str, InputValue]:
     """A value for every input that has a file.
 
     Raises:
-        UnknownName: there is no such input.
+        UnknownName: the model has no such input.
         UsageError: a file cannot be read, or holds numbers of another type.
     """
     by_name = {spec.name: spec for spec in specs}
@@ -38,7 +38,7 @@ def _value(spec: TensorSpec, file: Path) -> InputValue:
     first = array if spec.kind == "tensor" else (array[0] if array else None)
     if first is not None and tensors.typed(first, spec.dtype) is None:
         raise UsageError(
-            f"{file} holds {tensors.describe(first)}, and input '{spec.name}' takes {spec.dtype}.",
+            f"{file} holds {tensors.describe(first)}, but input '{spec.name}' takes {spec.dtype}.",
             f"Convert it: numpy.save(file, array.astype('{spec.dtype}'))",
         )
     return InputValue(
@@ -53,7 +53,7 @@ def _value(spec: TensorSpec, file: Path) -> InputValue:
 
 
 def _extracted(spec: TensorSpec, file: Path) -> Path:
-    """The array of an input as a file of its own (several, of a sequence), kept by the digest of where it came from."""
+    """Write the array of an input (several for a sequence) to the cache, named by a digest of its source."""
     import numpy as np
 
     readers = {".npz": _of_archive, ".pb": _of_proto}
@@ -82,13 +82,13 @@ def _of_archive(spec: TensorSpec, file: Path) -> list[NDArray[Any]]:
     if len(archive) == 1:
         return list(archive.values())
     raise UsageError(
-        f"{file} holds {len(archive)} arrays, and none is called '{spec.name}'.",
+        f"{file} holds {len(archive)} arrays, none of them named '{spec.name}'.",
         f"Name the array after the input: numpy.savez(file, **{{'{spec.name}': array}})",
     )
 
 
 def _of_proto(spec: TensorSpec, file: Path) -> list[NDArray[Any]]:
-    """What a test case of ONNX keeps: a TensorProto, a SequenceProto or an OptionalProto, by the kind of the input."""
+    """Read a TensorProto, SequenceProto or OptionalProto, as ONNX test cases have them, by the kind of the input."""
     import onnx
     from google.protobuf.message import DecodeError
     from onnx import numpy_helper
@@ -104,6 +104,6 @@ def _of_proto(spec: TensorSpec, file: Path) -> list[NDArray[Any]]:
         return [numpy_helper.to_array(onnx.TensorProto.FromString(data))]
     except (DecodeError, ValueError, TypeError) as problem:
         raise UsageError(
-            f"{file} is not a tensor that ONNX wrote: {str(problem).splitlines()[0] if str(problem) else 'damaged'}.",
+            f"{file} is not a serialized ONNX tensor: {str(problem).splitlines()[0] if str(problem) else 'damaged'}.",
             "Save one with onnx.save_tensor, or an array with numpy.save.",
         ) from problem

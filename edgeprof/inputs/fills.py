@@ -1,4 +1,4 @@
-"""What values an input gets where nobody gives it any: a rule by what it means, else by the type of its numbers."""
+"""Values for inputs that have none: by the meaning of the input, else by the type of its numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeprof.inputs.sizes import Sizes
 from edgeprof.schema import Fill, InputValue
 
 FEWEST_ROWS = 2
-"""Ids are drawn below this where no table says how many rows it has: 0 and 1 are in every vocabulary."""
+"""Ids are drawn below this where the size of the table is unknown: 0 and 1 are in every vocabulary."""
 
 BY_MEANING: Mapping[Meaning, Fill] = {
     "ids": "token_ids",
@@ -33,7 +33,7 @@ ALTERNATIVES: Mapping[str, tuple[Fill, ...]] = {
     "b": ("ones", "zeros"),
     "s": ("strings",),
 }
-"""By kind of number, for inputs without a known meaning: the first is taken, the others where that gives no result."""
+"""By kind of number, for inputs of unknown meaning: the first one is used, the others where it gives no result."""
 
 
 def fill(
@@ -47,12 +47,12 @@ def fill(
     """A value for every input.
 
     Args:
-        rows: of the tables that inputs index, where a family knows them.
+        rows: number of rows of the tables that inputs index, where a family knows it.
         given: values from files, by input name.
-        chosen: fills that were found to give a result, for inputs without a known meaning.
+        chosen: fills that gave a result in a trial, for inputs of unknown meaning.
 
     Raises:
-        UsageError: values of an input's type cannot be made.
+        UsageError: edgeprof cannot make values of an input's type.
     """
     given, chosen = given or {}, chosen or {}
     return tuple(
@@ -62,7 +62,7 @@ def fill(
 
 
 def kind_of_number(dtype: str) -> str:
-    """ "f", "i", "b", "s"; "" for what edgeprof makes no values of."""
+    """ "f", "i", "b", "s"; "" for types that edgeprof cannot make values of."""
     if dtype == "bool":
         return "b"
     if dtype == "string":
@@ -100,7 +100,7 @@ def _by_rule(one: Input, kind: str) -> Fill:
 
 
 def _start(one: Input, sizes: Sizes, how: Fill) -> int:
-    """The number a "value" is, or that "positions" begin with."""
+    """The number of a "value", or the first of "positions"."""
     if how == "positions":
         return sizes.past_tokens
     if how != "value":

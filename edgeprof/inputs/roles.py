@@ -1,8 +1,8 @@
-"""What an input and its axes mean: by its name, else by what the graph does with it.
+"""The meaning of inputs and their axes: by name, else by how the graph uses them.
 
 Names are those of transformers, optimum, onnxruntime-genai, tf2onnx, Keras and the vendors' tools. An input whose name
 is known means the same whatever its axes are called; one whose name is not may still be known by the table that it
-indexes. What the axes of a KV cache count is inferred by `edgeprof.kv_cache`.
+indexes. `edgeprof.kv_cache` infers the axes of a cache.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Meaning = Literal[
     "ids", "mask", "positions", "kinds", "past", "vectors", "pixels", "audio", "flag", "length", "index", "other"
 ]
-"""`kinds`: token types; `vectors`: embeddings or hidden states; `flag`: whether the cache is used; `length`: a count of
-tokens as a number; `index`: looks up a table, of which nothing else is known."""
+"""`kinds`: token types; `vectors`: embeddings or hidden states; `flag`: whether the cache is used; `length`: a number
+of tokens; `index`: indexes a table of unknown content."""
 
 __all__ = ["Axis", "Input", "Meaning", "Signature", "signature"]
 
 
 class Input(Record, frozen=True, kw_only=True):
-    """One input of a graph, and what it means."""
+    """One input of a graph, and its meaning."""
 
     spec: TensorSpec
     meaning: Meaning
@@ -45,16 +45,16 @@ class Input(Record, frozen=True, kw_only=True):
 
     @property
     def known(self) -> bool:
-        """Whether its meaning tells what values it takes."""
+        """Whether its values follow from its meaning."""
         return self.meaning != "other"
 
 
 class Signature(Record, frozen=True, kw_only=True):
-    """What a graph takes."""
+    """The inputs of a graph, and their meaning."""
 
     inputs: tuple[Input, ...]
     room: int | None = None
-    """Tokens that a cache of fixed size has room for, where an input tells how many it holds; None: no such cache."""
+    """Tokens that a shared buffer has room for (`edgeprof.kv_cache`); None: there is none."""
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -62,7 +62,7 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def past(self) -> tuple[Input, ...]:
-        """The KV cache among the inputs."""
+        """Inputs that hold the KV cache."""
         return tuple(one for one in self.inputs if one.meaning == "past")
 
     @property
@@ -72,7 +72,7 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def no_decode(self) -> str:
-        """What keeps the graph from decoding one token after others; "" where nothing does."""
+        """Why the graph cannot decode one token after others; "" where it can."""
         if not self.caches:
             return "takes no KV cache"
         for one, _, dim in self.axes_of("tokens"):
@@ -86,7 +86,7 @@ class Signature(Record, frozen=True, kw_only=True):
         return next((dim for _, _, dim in self.axes_of(role) if isinstance(dim, int)), None)
 
     def axes_of(self, *roles: Axis) -> list[tuple[Input, int, int | str]]:
-        """Every axis of these roles: its input, its index, and its size or symbol. Batches of positions may be 1."""
+        """Every axis of these roles: its input, its index, and its size or symbol. Positions may have a batch of 1."""
         return [
             (one, axis, one.spec.dims[axis])
             for one in self.inputs
@@ -96,10 +96,10 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def slots(self) -> int:
-        """Tokens that a KV cache of fixed size has room for, the new one included; 0: there is no such cache.
+        """Tokens that a cache of slots has room for (`edgeprof.kv_cache`), the new one included; 0: there is none.
 
-        Its mask tells which slots hold something, and is as long as the cache. Where a cache grows, a graph that fixes
-        all sizes has a longer mask: by the new tokens.
+        Its mask is as long as the cache. Where a cache grows, the mask of a graph of fixed sizes is longer, by the new
+        tokens.
         """
         past = self.fixed("past")
         return past if past and past == self.fixed("total") else 0
@@ -111,7 +111,7 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def step_only(self) -> Input | None:
-        """The input that keeps a decoder from prefill: it takes one new token, or a cache that is never empty."""
+        """The input that prevents prefill: one for a single new token, or a cache that is never empty."""
         if not self.caches:
             return None
         for one, _, dim in self.axes_of("tokens"):
@@ -121,7 +121,7 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def no_prefill(self) -> str:
-        """What keeps the graph from prefill; "" where nothing does."""
+        """Why the graph cannot prefill; "" where it can."""
         keeper = self.step_only
         if keeper is None:
             return ""
@@ -131,7 +131,7 @@ class Signature(Record, frozen=True, kw_only=True):
 
     @property
     def sized_by_length(self) -> bool:
-        """Whether a token length can be chosen: some axis that it would size is dynamic."""
+        """Whether a token length can be chosen: at least one axis that it sizes is dynamic."""
         counting = self.axes_of("tokens", "past", "total", "source", "frames")
         return self.room is not None or any(isinstance(dim, str) for _, _, dim in counting)
 
@@ -139,11 +139,11 @@ class Signature(Record, frozen=True, kw_only=True):
 def signature(
     specs: Sequence[TensorSpec], model: onnx.ModelProto | None = None, outputs: Sequence[TensorSpec] = ()
 ) -> Signature:
-    """What each input means.
+    """Infer the meaning of each input.
 
     Args:
-        model: the graph, where names may not be enough: tables that inputs index are looked for in it.
-        outputs: tell along which axis a KV cache grows.
+        model: the graph, where names may not be enough: it tells which tables inputs index.
+        outputs: of the graph; they show along which axis a KV cache grows.
     """
     tables = _tables(model) if model is not None else {}
     channels = _channels(model) if model is not None else {}
@@ -175,7 +175,7 @@ NAMES: tuple[tuple[str, str, Meaning], ...] = (
     (r".*(pixel|image|img).*", "fi", "pixels"),
     (r".*(input_features|input_values|mel|audio|waveform|speech|wav|fbank).*", "fi", "audio"),
 )
-"""A pattern of a name, kinds of numbers (b, i, f), and what such an input means; the first that fits decides."""
+"""A pattern of a name, kinds of numbers (b, i, f), and the meaning of such an input; the first match decides."""
 
 
 def _read(spec: TensorSpec, table: tuple[str, int] | None, channels: int | None, decodes_beside: bool) -> Input:
@@ -208,7 +208,7 @@ def _kind(dtype: str) -> str:
 
 
 def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
-    """What the axes count where the input's meaning tells, else what their symbols usually mean."""
+    """The roles of axes by the meaning of the input, else by the usual meaning of their symbols."""
     dims = spec.dims
     match meant, len(dims):
         case "ids" | "kinds", 1:
@@ -249,7 +249,7 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
 
 
 def _turned(dims: Sequence[int | str]) -> bool:
-    """Whether the batch stands second, as fairseq and Transformer-XL have it."""
+    """Whether the batch is the second axis, as in fairseq and Transformer-XL."""
     first, second = (meaning(str(dim), axis) for axis, dim in enumerate(dims[:2]))
     return second == "batch" and first != "batch"
 
@@ -258,7 +258,7 @@ CHANNELS = (1, 3, 4)
 
 
 def _image(dims: Sequence[int | str]) -> tuple[Axis, Axis, Axis]:
-    """Channels stand first, or last where that is a size that only channels have."""
+    """Channels are first, or last where only the last size is one that channels have."""
     last = dims[2] in CHANNELS and dims[0] not in CHANNELS
     return ("height", "width", "channels") if last else ("channels", "height", "width")
 
@@ -277,7 +277,7 @@ def _longer(dims: Sequence[int | str]) -> tuple[Axis, Axis]:
 
 
 def _with_past_axes(one: Input, outputs: Sequence[TensorSpec]) -> Input:
-    """With what the axes of a cache count; of cross-attention, tokens of the encoder."""
+    """Set the roles of the axes of a cache; those of cross-attention count tokens of the encoder."""
     if one.meaning != "past":
         return one
     dims = one.spec.dims
@@ -294,26 +294,26 @@ def _room(inputs: Sequence[Input], outputs: Sequence[TensorSpec]) -> int | None:
 
 
 def _as_buffer(one: Input) -> Input:
-    """Of fixed size, however many tokens it holds."""
+    """Without an axis of past tokens: a buffer has the same size however many it holds."""
     axes: tuple[Axis, ...] = tuple("" if one.meaning == "past" and role == "past" else role for role in one.axes)
     return msgspec.structs.replace(one, axes=axes)
 
 
-# --- by what the graph does ----------------------------------------------------------------------------------
+# --- by use in the graph ----------------------------------------------------------------------------------
 
-PASSED_ON = {"Cast", "Clip", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
-"""Operators between an input and the table that it indexes; the ids stay ids."""
+PASS_THROUGH = {"Cast", "Clip", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+"""Operators that may stand between an input and the table that it indexes; the ids stay ids."""
 
 LOOKUPS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "Gather": ((1, 0),),
     "GatherBlockQuantized": ((1, 0),),
     "EmbedLayerNormalization": ((0, 2), (1, 4)),
 }
-"""Operators that look up: which input holds indices, and which the table."""
+"""Operators that look up rows: the position of the indices, and that of the table."""
 
 
 def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
-    """The smallest table that each graph input indexes: its name, and its rows."""
+    """Name and number of rows of the smallest table that each graph input indexes."""
     graph = model.graph
     sizes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     ids = {value.name: value.name for value in graph.input if value.name not in sizes}
@@ -325,7 +325,7 @@ def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
             sizes[node.output[0]] = next((tuple(one.t.dims) for one in node.attribute if one.name == "value"), ())
         elif node.op_type in ("Identity", "DequantizeLinear", "Cast") and node.input and node.input[0] in sizes:
             sizes[node.output[0]] = sizes[node.input[0]]
-        elif node.op_type in PASSED_ON and node.input and node.input[0] in ids:
+        elif node.op_type in PASS_THROUGH and node.input and node.input[0] in ids:
             ids[node.output[0]] = ids[node.input[0]]
         for at, table in LOOKUPS.get(node.op_type, ()):
             if len(node.input) > max(at, table) and node.input[at] in ids and _axis(node) == 0:
@@ -335,12 +335,12 @@ def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
     return found
 
 
-MOVED = {*PASSED_ON, "BatchNormalization", "Div", "Mul", "Sub", "Transpose"} - {"Flatten", "Reshape"}
-"""Operators between an image and the first convolution over it, which leave the number of channels as it is."""
+KEEP_CHANNELS = {*PASS_THROUGH, "BatchNormalization", "Div", "Mul", "Sub", "Transpose"} - {"Flatten", "Reshape"}
+"""Operators between an image and the first convolution that keep the number of channels."""
 
 
 def _channels(model: onnx.ModelProto) -> dict[str, int]:
-    """How many channels the first convolution over each graph input takes."""
+    """The number of input channels of the first convolution over each graph input."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     images = {value.name: value.name for value in model.graph.input}
     found: dict[str, int] = {}
@@ -351,7 +351,7 @@ def _channels(model: onnx.ModelProto) -> dict[str, int]:
         if node.op_type == "Conv" and len(kernel) > 2:
             groups = next((one.i for one in node.attribute if one.name == "group"), 1)
             found.setdefault(image, kernel[1] * groups)
-        elif node.op_type in MOVED:
+        elif node.op_type in KEEP_CHANNELS:
             images[node.output[0]] = image
     return found
 

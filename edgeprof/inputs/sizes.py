@@ -1,8 +1,8 @@
-"""A size for every axis of a graph's inputs: from what is asked, what the file fixes, and what goes together.
+"""Sizes for all axes of a graph's inputs: from the request, the file, and the symbols that axes share.
 
-Asked for by name (`--dim`) comes first, then a file's own array, then what the file fixes, then what the axis means
-(`--seq`, `--batch`), then what the same symbol has elsewhere, or an expression of such symbols. What is left is not
-guessed: all of it is named at once.
+A size by name (`--dim`) comes first, then the array of an input (`--input`), then a size that the file fixes, then the
+meaning of the axis (`--seq`, `--batch`), then the same symbol elsewhere, or an expression of such symbols. Axes without
+a size are not guessed: one error lists them all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgeprof.schema import Phase, Record, TensorSpec
 from edgeprof.symbols import evaluate, meaning, names_in
 
 BY_LENGTH: tuple[Axis, ...] = ("tokens", "past", "total", "source", "frames")
-"""What a token length sizes."""
+"""Axes that a token length sizes."""
 
 HEIGHT_AND_WIDTH: tuple[Axis, ...] = ("height", "width")
 
@@ -27,22 +27,22 @@ SUGGESTED_OTHERWISE = 16
 
 
 class LoadRequest(Record, frozen=True, kw_only=True):
-    """What is asked for: None leaves it to the file."""
+    """The requested phase and sizes; None leaves a size to the file."""
 
     phase: Phase = "prefill"
     batch: int | None = None
-    length: int | None = None  # tokens at once in prefill, cached ones in decode
+    length: int | None = None  # new tokens in prefill, cached tokens in decode
 
 
 class Sizes(Record, frozen=True, kw_only=True):
-    """The shape of every input, by name; and what of it counts batch and tokens."""
+    """The shape of every input by name, and the batch and tokens that follow from it."""
 
     shapes: dict[str, tuple[int, ...]]
     phase: Phase
     batch: int
-    tokens: int | None  # processed in one run; None: no axis of the inputs counts them
+    tokens: int | None  # processed in one run; None: no input axis counts tokens
     past_tokens: int = 0
-    frames: int | None = None  # of audio, where they can be chosen: a length where nothing tells that in tokens
+    frames: int | None = None  # of audio, where they can be chosen; the length where no axis counts tokens
 
 
 def resolve(
@@ -56,12 +56,12 @@ def resolve(
 
     Args:
         dims: sizes by symbol, or by "<input>.<axis>" (`--dim`).
-        arrays: shapes of the arrays that are given for inputs (`--input`).
+        arrays: shapes of the arrays for inputs (`--input`).
 
     Raises:
-        UnknownSizes: axes without a size, all of them.
-        UnknownName: `dims` names what no input has.
-        UsageError: what is asked contradicts the file or itself, or nothing in the graph takes it.
+        UnknownSizes: some axes have no size; lists all of them.
+        UnknownName: no input has a name of `dims`.
+        UsageError: the request contradicts the file or itself, or no input uses it.
     """
     return _Resolver(taken, load, dims or {}, arrays or {}).sizes()
 
@@ -85,7 +85,7 @@ class _Resolver:
         self.taken, self.load, self.dims, self.arrays = taken, load, dims, arrays
         self.used: set[str] = set()
         self.symbols: dict[str, int] = {}
-        self.meant = {  # symbols of axes that the name of their input tells the meaning of
+        self.meant = {  # symbols of axes whose meaning follows from the name of their input
             dim
             for one in taken.inputs
             if one.known
@@ -102,7 +102,9 @@ class _Resolver:
         self.roles = self._role_sizes()
 
     def sizes(self) -> Sizes:
-        for one in sorted(self.taken.inputs, key=lambda one: not one.known):  # a known meaning tells more than a symbol
+        for one in sorted(
+            self.taken.inputs, key=lambda one: not one.known
+        ):  # a known meaning is more reliable than a symbol
             for axis, dim in enumerate(one.spec.dims):
                 if isinstance(dim, str) and dim and (size := self._by_itself(one, axis)) is not None:
                     self.symbols.setdefault(dim, size)
@@ -123,7 +125,7 @@ class _Resolver:
             frames=self.roles.get("frames") if self._chosen("frames") else None,
         )
 
-    # --- what is asked -----------------------------------------------------------------------------------
+    # --- the request -----------------------------------------------------------------------------------
 
     def _check_request(self) -> None:
         taken, load = self.taken, self.load
@@ -131,12 +133,12 @@ class _Resolver:
             if size < 0:
                 raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
         if load.phase == "decode" and taken.no_decode:
-            raise UsageError(f"The model {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+            raise UsageError(f"The model {taken.no_decode}, so it cannot decode.", "Use --phase prefill.")
         if load.phase == "prefill" and taken.no_prefill:
-            raise UsageError(f"The model {taken.no_prefill}.", "Ask for --phase decode.")
+            raise UsageError(f"The model {taken.no_prefill}.", "Use --phase decode.")
 
     def _given(self, spec: TensorSpec, axis: int) -> int | None:
-        """A size that is stated for this very axis: by --dim, by an array, or by the file."""
+        """The size of one axis by --dim, an array or the file; None where none of them has it."""
         dim, place = spec.dims[axis], _place(spec, axis)
         size = next((self._read(name) for name in (place, dim) if isinstance(name, str) and name in self.dims), None)
         if size is None and isinstance(dim, str):
@@ -159,7 +161,7 @@ class _Resolver:
     # --- roles -------------------------------------------------------------------------------------------
 
     def _role_sizes(self) -> dict[Axis, int]:
-        """What each role comes to. A file that fixes a size is taken as it is, unless another one is asked for."""
+        """The size of each role. A size that the file fixes is used, unless the request has a different one."""
         load, stated = self.load, self._stated()
         decode, slots = load.phase == "decode", self.taken.slots
         sizes: dict[Axis, int] = {role: stated[role] for role in HEIGHT_AND_WIDTH if role in stated}
@@ -199,12 +201,12 @@ class _Resolver:
         room, decode = self.taken.room, self.load.phase == "decode"
         if room is not None and past + tokens > room:
             raise UsageError(
-                f"The KV cache has room for {room:,} tokens, and {past + tokens:,} are asked for.",
-                f"Ask for at most --seq {room - decode}.",
+                f"The KV cache has room for {room:,} tokens, but {past + tokens:,} are requested.",
+                f"Use at most --seq {room - decode}.",
             )
 
     def _stated(self) -> dict[Axis, int]:
-        """What --dim, arrays and the file say of each role; of several, the first."""
+        """The size of each role by --dim, arrays and the file; the first of several."""
         found: dict[Axis, int] = {}
         for one in self.taken.inputs:
             for axis, role in enumerate(one.axes):
@@ -214,50 +216,51 @@ class _Resolver:
                     found.setdefault(role, size)
         return found
 
-    def _agreed(self, role: Axis, asked: int | None, stated: int | None, otherwise: int | None) -> int | None:
-        """What is asked for, if nothing else is stated; else what is stated.
+    def _agreed(self, role: Axis, requested: int | None, stated: int | None, otherwise: int | None) -> int | None:
+        """The requested size or the stated one.
 
         Raises:
-            UsageError: both are there and differ.
+            UsageError: there are both, and they differ.
         """
-        if asked is None:
+        if requested is None:
             return otherwise if stated is None else stated
-        if stated is not None and stated != asked:
-            raise self._contradicted(role, asked, stated)
-        return asked
+        if stated is not None and stated != requested:
+            raise self._contradicted(role, requested, stated)
+        return requested
 
-    def _contradicted(self, role: Axis, asked: int, stated: int) -> UsageError:
+    def _contradicted(self, role: Axis, requested: int, stated: int) -> UsageError:
         for one, axis, dim in self.taken.axes_of(role):
             if self.given.get((one.name, axis)) != stated:
                 continue
             if isinstance(dim, int):
-                return self._fixed(one.spec, axis, asked)
+                return self._fixed(one.spec, axis, requested)
             if one.name in self.arrays:
                 return misfit(one.spec, self.arrays[one.name])
             option = "--batch" if role == "batch" else "--seq"
             return UsageError(
-                f"--dim makes axis {axis} of input '{one.name}' {stated}, and {option} {asked}.", f"Leave {option} out."
+                f"--dim makes axis {axis} of input '{one.name}' {stated}, but {option} {requested} is given.",
+                f"Leave {option} out.",
             )
-        return UsageError(f"{asked} is asked for, and the file has {stated}.", f"Ask for {stated}.")
+        return UsageError(f"{requested} is requested, but the file has {stated}.", f"Request {stated}.")
 
-    def _fixed(self, spec: TensorSpec, axis: int, asked: int | None) -> UsageError:
+    def _fixed(self, spec: TensorSpec, axis: int, requested: int | None) -> UsageError:
         role = next((one.axes[axis] for one in self.taken.inputs if one.name == spec.name), "")
         if self.taken.slots and role == "past":
             held = self.taken.slots - 1
             return UsageError(
-                f"The KV cache has a fixed size, of {held:,} tokens and the new one.",
-                f"Ask for decode after {held} tokens: --phase decode --seq {held}",
+                f"The KV cache has a fixed size: {held:,} tokens and the new one.",
+                f"Decode after {held} tokens: --phase decode --seq {held}",
             )
         dim = spec.dims[axis]
         return UsageError(
-            f"Axis {axis} of input '{spec.name}' {text(spec.dims)} is fixed at {dim}, and {asked} is asked for.",
-            f"Ask for {dim}, or export the model with a dynamic axis there.",
+            f"Axis {axis} of input '{spec.name}' {text(spec.dims)} is fixed at {dim}, but {requested} is requested.",
+            f"Request {dim}, or export the model with a dynamic axis there.",
         )
 
     # --- one axis ----------------------------------------------------------------------------------------
 
     def _by_itself(self, one: Input, axis: int) -> int | None:
-        """What is stated for an axis, or what it means comes to."""
+        """The size of an axis from its own statement or its meaning."""
         stated, dim = self.given.get((one.name, axis)), one.spec.dims[axis]
         if stated is not None:
             return stated
@@ -277,7 +280,7 @@ class _Resolver:
         return self.roles["batch"] if axis == 0 and not one.axes[axis] and one.meaning != "past" else None
 
     def _of_symbol(self, symbol: str, axis: int) -> int | None:
-        """What a symbol has elsewhere, or means; or what an expression of such symbols comes to."""
+        """The size of a symbol: from another axis, from its meaning, or by evaluating an expression."""
         if symbol in self.symbols or symbol in self.meant:
             return self.symbols.get(symbol)
         if symbol in self.dims:
@@ -290,7 +293,7 @@ class _Resolver:
         return evaluate(symbol, lambda name: self._of_symbol(name, axis))
 
     def _unknown(self, axes: Sequence[tuple[Input, int]]) -> UnknownSizes:
-        """Everything without a size, and the options that size it: one for all that a token length sizes."""
+        """All axes without a size, and the options that would size them; one for all that a length sizes."""
         by_length = {
             str(one.spec.dims[axis]) or _place(one.spec, axis)
             for one, axis in axes
@@ -312,14 +315,14 @@ class _Resolver:
         return UnknownSizes(f"{which} not known: {named}.", tuple(options))
 
     def _sized_by_length(self, role: Axis) -> bool:
-        """Whether `--seq` would tell it: past tokens are those of a cache."""
+        """Whether `--seq` sizes a role; past tokens only where there is a cache."""
         return role in BY_LENGTH and (role != "past" or self.taken.caches)
 
     def _role(self, one: Input, axis: int) -> Axis:
         dim = str(one.spec.dims[axis])
         return one.axes[axis] or ("" if dim in self.meant else meaning(dim, axis))
 
-    # --- what came of it ---------------------------------------------------------------------------------
+    # --- the result ---------------------------------------------------------------------------------
 
     def _seen(self, shapes: Mapping[str, tuple[int, ...]], *roles: Axis) -> int | None:
         """The size of the first axis of a role, in order of the roles."""
@@ -387,7 +390,7 @@ def _place(spec: TensorSpec, axis: int) -> str:
 def misfit(spec: TensorSpec, shape: tuple[int, ...]) -> UsageError:
     return UsageError(
         f"The file for input '{spec.name}' {text(spec.dims)} holds an array of shape {list(shape)}.",
-        "Save an array of the shape that is asked for.",
+        "Save an array of the shape that the input takes.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Input tensors made from their description, so that requests stay small and every visit sees the same values."""
+"""Make input tensors from their descriptions: requests stay small, and every process uses the same values."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 SEED = 0
 WORDS = ("a", "b")
-"""What string inputs are made of."""
+"""The values of string inputs."""
 
 NUMPY_SAVES_RAW = {1: "uint8", 2: "uint16", 4: "uint32"}
-"""Types that numpy lacks come back from a .npy file as raw bits of this size."""
+"""numpy reads types that it lacks from a .npy file as raw bits of this size."""
 
 
 def make(value: InputValue) -> "Any":
-    """The array of `value.shape` and `value.dtype`, contiguous; of a sequence a list of such arrays.
+    """Make the array of `value.shape` and `value.dtype`, contiguous; for a sequence a list of such arrays.
 
-    Types that numpy lacks are those of ml_dtypes; strings are objects.
+    Types that numpy lacks come from ml_dtypes; strings are objects.
 
     Raises:
-        UsageError: the file of a "file" fill is not there, or of another type or shape; positions leave their table.
+        UsageError: the file of a "file" fill is missing or has another type or shape; or positions exceed their table.
     """
     if value.fill == "file" and value.kind != "tensor":
         arrays = load(value.file, several=True)
@@ -63,11 +63,10 @@ def _from_file(value: InputValue) -> "NDArray[Any]":
     typed_array = typed(array, value.dtype)
     if typed_array is None or array.shape != value.shape:
         raise UsageError(
-            f"{value.file} holds {describe(array)}, and input '{value.name}' is to be "
-            f"{value.dtype} {list(value.shape)}.",
+            f"{value.file} holds {describe(array)}, but input '{value.name}' takes {value.dtype} {list(value.shape)}.",
             "Save an array of that type and shape with numpy.save.",
         )
-    return np.ascontiguousarray(typed_array).reshape(array.shape)  # which makes a vector of a scalar
+    return np.ascontiguousarray(typed_array).reshape(array.shape)  # ascontiguousarray turns a scalar into a vector
 
 
 def _made(value: InputValue) -> "NDArray[Any]":
@@ -100,8 +99,8 @@ def _positions(value: InputValue, dtype: Any) -> "NDArray[Any]":
     if value.rows and value.start + count > value.rows:
         raise UsageError(
             f"Input '{value.name}' counts up to position {value.start + count - 1:,}, "
-            f"and the model's table of positions has {value.rows:,} rows.",
-            f"Ask for at most {value.rows - (value.start > 0):,} tokens.",
+            f"but the model's table of positions has {value.rows:,} rows.",
+            f"Request at most {value.rows - (value.start > 0):,} tokens.",
         )
     array = np.empty(value.shape, dtype)
     array[...] = np.arange(value.start, value.start + count)
@@ -123,14 +122,13 @@ def dtype_of(name: str) -> Any:
 
 
 def typed(array: "NDArray[Any]", dtype: str) -> "NDArray[Any] | None":
-    """An array in the type that an input takes, if it is of that type, or holds its raw bits; else None."""
-
+    """The array in the type of an input, if it has that type or holds its raw bits; else None."""
     if dtype == "string":
         return array.astype(object) if array.dtype.kind in "UO" else None
     if array.dtype.name == dtype:
         return array
     wanted = dtype_of(dtype)
-    if wanted.kind != "V" and wanted.isbuiltin == 1:  # numpy has it, and would have saved it as such
+    if wanted.kind != "V" and wanted.isbuiltin == 1:  # numpy would have saved it as such
         return None
     raw = array.dtype.kind == "V" or array.dtype.name == NUMPY_SAVES_RAW.get(wanted.itemsize)
     return array.view(wanted) if raw and array.dtype.itemsize == wanted.itemsize else None

@@ -82,7 +82,7 @@ def test_what_cannot_be_asked(artifacts: dict[tuple[str, str], Artifact], models
 
     with pytest.raises(UsageError, match="vit-tiny takes no token lengths"):
         ask("vit-tiny:fp32", [64])
-    with pytest.raises(UsageError, match="bert-tiny takes at most 512 tokens, and 600 tokens are asked for"):
+    with pytest.raises(UsageError, match="bert-tiny takes at most 512 tokens, but 600 tokens are requested"):
         ask("bert-tiny:fp32", [10, 600])
     with pytest.raises(UsageError, match="bert-tiny takes no KV cache"):
         ask("bert-tiny:fp32", [10], phase="decode")

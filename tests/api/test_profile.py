@@ -230,7 +230,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
     )
     (grown,) = profile([str(folder)], seq=[6], phase="decode", **same).points
     assert decode.macs == grown.macs
-    with pytest.raises(UsageError, match=r"of 6 tokens and the new one\. Ask for decode after 6 tokens"):
+    with pytest.raises(UsageError, match=r"of 6 tokens and the new one\. Decode after 6 tokens"):
         profile(files[1:], seq=[5], **same)
     with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
         profile(files[1:], phase="prefill", **same)
@@ -249,7 +249,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         (["bert-tiny"], {"seq": [4, -1]}, UsageError, "--seq has to be 1 to"),
         (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be 1 to"),
         (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be 1 to"),
-        (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, and 513 tokens are asked for"),
+        (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, but 513 tokens are requested"),
         (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new token "),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),

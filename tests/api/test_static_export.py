@@ -93,7 +93,7 @@ def test_lengths_mean_cases() -> None:
     assert Shapes(seq=(200, 205)).cases("vit", vit) == (Case(batch=1, tokens=197),)  # 14 x 14 patches and one token
     with pytest.raises(UsageError, match="bert has no KV cache, so it cannot decode"):
         Shapes(seq=(8,), phase="decode").cases("bert", bert)
-    with pytest.raises(UsageError, match="takes at most 1,024 tokens, and 1024 cached and 1 new token are asked for"):
+    with pytest.raises(UsageError, match="takes at most 1,024 tokens, but 1024 cached and 1 new token are requested"):
         Shapes(seq=(1024,)).cases("gpt2", gpt2)
 
 

@@ -62,8 +62,8 @@ def test_a_cache_of_fixed_size_takes_its_room_however_many_tokens_it_holds(more:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("shared_buffer", {"seq": [64], "phase": "decode"}, "room for 64 tokens, and 65 are asked for.*at most --seq 63"),
-    ("shared_buffer", {"seq": [65]}, "room for 64 tokens, and 65 are asked for.*at most --seq 64"),
+    ("shared_buffer", {"seq": [64], "phase": "decode"}, "room for 64 tokens, but 65 are requested.*at most --seq 63"),
+    ("shared_buffer", {"seq": [65]}, "room for 64 tokens, but 65 are requested.*at most --seq 64"),
     ("zero_past", {"phase": "decode"}, "takes 8 new tokens at once in input 'input_ids'.*--phase prefill"),
 ]
 

@@ -40,8 +40,8 @@ def test_export_verify_and_profile(made: Path, edgeprof: Command) -> None:
     assert (refused.code, refused.sentences) == (
         2,
         [
-            "edgeprof: mixer-dense-w16-t8 takes 8 tokens and no other number, and 16 are asked for. "
-            "Ask for --seq 8, or leave this model out."
+            "edgeprof: mixer-dense-w16-t8 takes 8 tokens and no other number, but 16 are requested. "
+            "Use --seq 8, or leave this model out."
         ],
     )
 

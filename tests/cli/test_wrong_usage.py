@@ -57,7 +57,7 @@ USAGE = [
     (f"profile MODELS/bert-tiny --seq 1..{NINES}", "not '99999999999999999999... (5,000 characters)'"),
     ("profile MODELS/bert-tiny", "No token length is given. Add --seq 512"),
     ("profile MODELS/bert-tiny --seq 513", "at most 512 tokens"),
-    ("profile MODELS/vit-tiny --seq 1", "Ask for a larger --seq"),
+    ("profile MODELS/vit-tiny --seq 1", "Use a larger --seq"),
     ("profile MODELS/bert-tiny --seq 16 --precision int4", "Run: edgeprof export bert-tiny --precision int4"),
     ("profile MODELS/bert-tiny --seq 16 --ep cuba", "no execution provider called 'cuba'"),
     ("profile MODELS/bert-tiny --seq 16 --ep ''", "--ep is empty, or has an empty part: ''. Example: --ep cpu,webgpu"),

@@ -102,7 +102,7 @@ def test_what_indexes_a_table_is_known_by_it() -> None:
     assert tensors.make(found["args_0"]).max() > 100
     assert found["args_1"].shape == (1, 16)
     assert tensors.make(found["position_ids"]).max() == 15
-    with pytest.raises(UsageError, match=r"position 16, and the model's table of positions has 16 rows"):
+    with pytest.raises(UsageError, match=r"position 16, but the model's table of positions has 16 rows"):
         tensors.make(values(model, 17)["position_ids"])
 
 
@@ -166,8 +166,8 @@ def test_sequences_and_optionals(tmp_path: Path) -> None:
         ("int32.npy", "takes int64"),
         ("text.npy", "cannot be read"),
         ("none.npy", "cannot be read: there is no such file"),
-        ("many.npz", "holds 2 arrays, and none is called 'ids'"),
-        ("text.pb", "not a tensor that ONNX wrote"),
+        ("many.npz", "holds 2 arrays, none of them named 'ids'"),
+        ("text.pb", "not a serialized ONNX tensor"),
         ("none.pb", "cannot be read: there is no such file"),
     ],
 )

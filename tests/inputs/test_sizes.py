@@ -216,9 +216,9 @@ REFUSED: dict[str, tuple[Signature, dict[str, Any], list[str]]] = {
     "a fixed length": (
         taken(spec("input_ids", "b", 128)),
         {"length": 512},
-        ["fixed at 128", "512 is asked", "Ask for 128"],
+        ["fixed at 128", "512 is requested", "Request 128"],
     ),
-    "a fixed batch": (taken(spec("input_ids", 4, 128)), {"batch": 3}, ["axis 0", "fixed at 4", "3 is asked"]),
+    "a fixed batch": (taken(spec("input_ids", 4, 128)), {"batch": 3}, ["axis 0", "fixed at 4", "3 is requested"]),
     "fixed frames": (
         taken(spec("input_features", "b", 80, 3000, dtype="float32")),
         {"length": 512},
@@ -227,9 +227,9 @@ REFUSED: dict[str, tuple[Signature, dict[str, Any], list[str]]] = {
     "a mask of another length": (
         taken(spec("attention_mask", "b", 8), spec("input_ids", "b", "s")),
         {"length": 7},
-        ["attention_mask", "fixed at 8", "7 is asked"],
+        ["attention_mask", "fixed at 8", "7 is requested"],
     ),
-    "a fixed axis by name": (taken(spec("x", 4, 8)), {"dims": {"x.1": 9}}, ["fixed at 8", "9 is asked"]),
+    "a fixed axis by name": (taken(spec("x", 4, 8)), {"dims": {"x.1": 9}}, ["fixed at 8", "9 is requested"]),
     "decode without a cache": (BERT, {"length": 5, "phase": "decode"}, ["takes no KV cache", "--phase prefill"]),
     "prefill of a step": (
         taken(spec("input_ids", "b", 1), past("b", 4, "p", 16)),

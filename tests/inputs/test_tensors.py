@@ -56,7 +56,7 @@ def test_a_file_is_read_and_its_type_and_shape_are_checked(tmp_path: Path) -> No
     array = make(value("file", "float64", 2, 3, file=str(file)))
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert array.flags.c_contiguous
-    with pytest.raises(UsageError, match=r"holds float64 \[2, 3\], and input 'v' is to be float32 \[2, 3\]"):
+    with pytest.raises(UsageError, match=r"holds float64 \[2, 3\], but input 'v' takes float32 \[2, 3\]"):
         make(value("file", "float32", 2, 3, file=str(file)))
     with pytest.raises(UsageError, match="cannot be read"):
         make(value("file", "float32", 2, 3, file=str(tmp_path / "none.npy")))
