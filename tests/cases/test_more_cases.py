@@ -26,14 +26,14 @@ CASES: list[tuple[str, dict[str, Any], Right]] = [
     # a block after 32 tokens, then two matrices and attention over 32 states, an LM head
     ("t5_past", DECODE_32, Right(83_904, 49_152 + 128 * 33 + 8_192 + 128 * 32 + 12_800, 1, 32)),
     # 196 patches of 16 x 16 x 3
-    ("vit_dynamic", {"dims": IMAGE}, Right(99_328, 196 * 49_152 + 196 * 49_152 + 128 * 196**2, 196)),
+    ("vit_dynamic", {"dim": IMAGE}, Right(99_328, 196 * 49_152 + 196 * 49_152 + 128 * 196**2, 196)),
     # the encoder, 49 patches of 32 x 32 x 3 and a block over them, one product of the two
-    ("clip", {**AT_32, "dims": IMAGE}, Right(309_696, 1_703_936 + 49 * (196_608 + 49_152) + 128 * 49**2 + 64, 32)),
+    ("clip", {**AT_32, "dim": IMAGE}, Right(309_696, 1_703_936 + 49 * (196_608 + 49_152) + 128 * 49**2 + 64, 32)),
     ("shared_buffer", AT_32, Right(33_792, 32 * 20_992 + 128 * 32**2, 32)),
     ("shared_buffer", {}, Right(33_792, 63 * 20_992 + 128 * 63**2, 63)),
     ("shared_buffer", DECODE_32, Right(33_792, 20_992 + 128 * 33, 1, 32)),
     ("shared_buffer", {"phase": "decode"}, Right(33_792, 20_992 + 128 * 64, 1, 63)),
-    ("bloom", {**DECODE_32, "dims": {"batch_size x num_heads": 4}}, Right(75_712, 66_176, 1, 32)),
+    ("bloom", {**DECODE_32, "dim": {"batch_size x num_heads": 4}}, Right(75_712, 66_176, 1, 32)),
     ("xlnet", AT_32, Right(37_888, 32 * 3 * 4_096 + 128 * 32**2 + 32 * 12_800, 32)),
     ("xlnet", DECODE_32, Right(37_888, 4_096 + 33 * 8_192 + 128 * 33 + 12_800, 1, 32)),
     ("time_major", AT_32, Right(25_088, 32 * 3 * 4_096 + 128 * 32**2, 32)),
