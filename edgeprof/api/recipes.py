@@ -1,6 +1,5 @@
 """`recipes`: the quantization recipes that `export` and `quantize` apply."""
 
-
 from edgeprof.schema import RecipeSummary
 from edgeprof.stages.quantize import RECIPES
 
