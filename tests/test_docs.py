@@ -138,7 +138,7 @@ def test_the_files_that_are_named_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("what", ["family"])
+@pytest.mark.parametrize("what", ["family", "provider"])
 def test_the_worked_examples_are_quoted(what: str) -> None:
     (quoted,) = blocks(page("architecture.md").partition(f"\n### Add a {what}\n")[2].partition("\n### ")[0], "python")
     assert f"\n{quoted}\n" in f"\n{(ROOT / 'tests' / 'examples' / f'test_add_a_{what}.py').read_text()}"

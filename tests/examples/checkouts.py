@@ -1,10 +1,11 @@
 """A copy of the package, changed as a contributor changes it, and run."""
 
+import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,26 @@ class Checkout:
         assert text.count(old) == 1
         (self.folder / path).write_text(text.replace(old, new))
 
-    def edgeprof(self, *words: object, **environment: str) -> Any:
+    def add_row(self, path: str, table: str, row: str) -> None:
+        """Put a row first in a table, which begins with the line `table`."""
+        self.replace(path, table, f"{table}{textwrap.indent(row.rstrip(), '    ')},\n")
+
+    def edgeprof(self, *words: object, code: int = 0) -> Any:
         """What `edgeprof WORDS... --json` prints: the copy, run in its folder."""
         done = subprocess.run(
             [sys.executable, "-m", "edgeprof", *map(str, words), "--json"],
             cwd=self.folder,
-            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        assert done.returncode == code, done.stderr + done.stdout
+        return json.loads(done.stdout or "null")
+
+    def profile(self, *words: object, code: int = 0) -> dict[tuple[str, str], dict[str, str]]:
+        """The rows of measurements.csv by provider and precision, of a run as short as it can be."""
+        short = ("--rounds", 1, "--runs", 2, "--min-time", 0)
+        run = self.edgeprof("profile", *words, *short, code=code)
+        with (self.folder / run["folder"] / "measurements.csv").open() as table:
+            return {(row["provider"], row["precision"]): row for row in csv.DictReader(table)}
