@@ -1,12 +1,14 @@
-"""What an ONNX graph costs, node by node: shapes, multiply-accumulates, live bytes. No weight is read, no torch needed.
+"""What an ONNX graph costs, node by node: shapes, multiply-accumulates, memory. Reads no weights and needs no torch.
 
-reading     opening a graph without its weights; what it has to be given; `opening` what to say of what is none
-flattening  one list of nodes, with what control flow runs; `control` decides which branch, and how often
-shapes      the shape of every tensor; `values` does the shape arithmetic, `contrib` knows onnxruntime's operators
-problems    why a node cannot run at these sizes
-weights     which stored tensors are parameters; `product_precision` what they are multiplied as
-rules       MACs of every operator; `attended` how many positions attention runs over
-live        the most bytes alive at once; `fusing` and `dequantizing` know what onnxruntime never makes of a graph
+reading           open a graph without its weights; its inputs and outputs; `file_errors` reports unreadable files
+flatten           one list of nodes, control flow included; `control_flow` decides which branch runs, and how often
+shapes            the shape of every tensor; `known_values` does shape arithmetic, `contrib_shapes` has the operators of
+                  onnxruntime, `shape_errors` explains why a node cannot run at these sizes
+weights           which stored tensors are parameters; `product_precision` the type they are multiplied in
+macs              MACs of every operator; `attention_length` how many positions attention runs over
+planner           the buffers of a run and their peak; `fusion` and `qdq_fusion` know the tensors that onnxruntime never
+                  allocates, `workspace` the scratch memory of kernels, `arena` the memory that stays resident
+counter           one pass over the nodes that puts these together
 """
 
 from __future__ import annotations
@@ -50,14 +52,23 @@ def count(
 ) -> GraphCosts:
     """Count a graph at one shape of its inputs.
 
+    >>> from onnx import parser
+    >>> model = parser.parse_model('''
+    ...     <ir_version: 10, opset_import: ["" : 21]>
+    ...     product (float[rows, 4] x, float[4, 3] w) => (float[rows, 3] y) { y = MatMul(x, w) }
+    ... ''')
+    >>> costs = count(model, {"x": (2, 4)})
+    >>> costs.macs, costs.live_bytes
+    (24, 104)
+
     Args:
-        shapes: of inputs of `inputs(model)`, of sequences and optionals those of their elements; one that is missing
-            has what the file states.
-        values: what inputs hold, where that decides something: the branch of a merged decoder, position ids.
-        progress: called with what is being done.
+        shapes: shape of each input in `inputs(model)`; of a sequence or an optional, the shape of its elements. An
+            input that is not listed has the shape that the file states.
+        values: values of inputs that decide what runs: the branch of a merged decoder, position ids.
+        progress: called with the current step.
 
     Returns:
-        Every node's costs; operators that could not be counted are in `uncounted`, with the reason.
+        The costs of every node. Operators that could not be counted are in `uncounted`, with the reason.
 
     Raises:
         ModelFileError: the graph is malformed.
@@ -69,7 +80,15 @@ def count(
 
 @well_formed()
 def parameters(model: onnx.ModelProto) -> int:
-    """Numbers in all stored tensors of more than one value, each once: see `counting.weights`.
+    """Number of parameters: values of all stored tensors with more than one value, each counted once.
+
+    >>> from onnx import parser
+    >>> parameters(parser.parse_model('''
+    ...     <ir_version: 10, opset_import: ["" : 21]>
+    ...     product (float[rows, 4] x) => (float[rows, 3] y) <float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}>
+    ...     { y = MatMul(x, w) }
+    ... '''))
+    12
 
     Raises:
         ModelFileError: the graph is malformed.
@@ -89,7 +108,7 @@ def weights_bytes(model: onnx.ModelProto) -> int:
 
 @well_formed()
 def precision(model: onnx.ModelProto) -> str:
-    """What most of the weights are multiplied as: "fp32", "fp16", "bf16", "int8", "int4", "a16w8", ...
+    """The type that most weights are multiplied in: "fp32", "fp16", "bf16", "int8", "int4", "a16w8", ...
 
     Raises:
         ModelFileError: the graph is malformed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting.contrib_shapes import MS, UNFIT
+from edgeprof.counting.contrib_shapes import MS, RULE_ERRORS
 from edgeprof.counting.macs import ATTENTION, PRODUCTS, NotCountable
 
 if TYPE_CHECKING:
@@ -18,36 +18,36 @@ BETWEEN = {
     *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Identity", "Max", "Mul", "QuantizeLinear", "Reshape", "Sub"),
     *("Tanh", "Where", MS + "QLinearAdd", MS + "QLinearMul", MS + "DequantizeLinear", MS + "QuantizeLinear"),
 }
-"""What stands between the product of queries and keys and its Softmax: a scale, a mask, a bias, a cap."""
+"""Operators between the product of queries and keys and its Softmax: a scale, a mask, a bias, a cap."""
 
 
 def queries(graph: Flat, tensors: Mapping[str, Tensor], weights: Weights) -> int | None:
-    """Query positions of the attention with most MACs; None where there is none, or its size is not known."""
-    makers: dict[str, Node] = {}
-    found: list[tuple[int, int]] = []
+    """Query positions of the attention with most MACs; None where there is no attention or its size is not known."""
+    producers: dict[str, Node] = {}
+    attentions: list[tuple[int, int]] = []  # MACs and queries of each
     for node in graph.node:
-        makers.update(dict.fromkeys(node.output, node))
+        producers.update(dict.fromkeys(node.output, node))
         if node.operator in ATTENTION:
-            found += _fused(node, tensors)
+            attentions += _fused(node, tensors)
         elif node.operator in SOFTMAX:
-            found += _written_out(node, makers, tensors, weights)
-    return max(found, key=lambda one: one[0])[1] if found else None
+            attentions += _decomposed(node, producers, tensors, weights)
+    return max(attentions, key=lambda one: one[0])[1] if attentions else None
 
 
 def _fused(node: Node, tensors: Mapping[str, Tensor]) -> list[tuple[int, int]]:
     try:
         heads = ATTENTION[node.operator]([tensors.get(name) for name in node.input], node.attributes)
-    except (NotCountable, *UNFIT):
+    except (NotCountable, *RULE_ERRORS):
         return []
     return [(heads.macs, heads.queries)]
 
 
-def _written_out(
-    node: Node, makers: Mapping[str, Node], tensors: Mapping[str, Tensor], weights: Weights
+def _decomposed(
+    node: Node, producers: Mapping[str, Node], tensors: Mapping[str, Tensor], weights: Weights
 ) -> list[tuple[int, int]]:
-    """The rows of scores, if the Softmax of a product of two activations is taken along its last axis."""
+    """Rows of scores, where a Softmax runs along the last axis of a product of two activations."""
     scores = tensors.get(node.input[0])
-    product = _product(node.input[0], makers, weights)
+    product = _product(node.input[0], producers, weights)
     if product is None or scores is None or not scores.shape or len(scores.shape) < 2:
         return []
     if node.attributes.get("axis", -1) not in (-1, len(scores.shape) - 1):
@@ -57,12 +57,12 @@ def _written_out(
     return [(2 * scores.size * size, scores.shape[-2])]
 
 
-def _product(name: str, makers: Mapping[str, Node], weights: Weights) -> Node | None:
-    """The product of two activations that a tensor is an elementwise function of."""
+def _product(name: str, producers: Mapping[str, Node], weights: Weights) -> Node | None:
+    """The product of two activations from which a tensor is computed element by element."""
     waiting, seen = [name], set[str]()
     while waiting:
         at = waiting.pop()
-        node = makers.get(at)
+        node = producers.get(at)
         if node is None or at in seen:
             continue
         seen.add(at)

@@ -1,19 +1,19 @@
-"""Putting the parts together: one pass over the nodes."""
+"""Count a graph: one pass over its nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting import arena, attention_length, flatten, live_bytes, macs, planner
-from edgeprof.counting.contrib_shapes import FLOAT, UNFIT, options
+from edgeprof.counting import arena, attention_length, flatten, macs, planner
+from edgeprof.counting.contrib_shapes import FLOAT, RULE_ERRORS, options
 from edgeprof.counting.flatten import CONTROL_FLOW, Node
-from edgeprof.counting.fusion import unmade
+from edgeprof.counting.fusion import fused_away
 from edgeprof.counting.qdq_fusion import absorbed, unpacked
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Inference
 from edgeprof.counting.tensors import Tensor
-from edgeprof.counting.weights import Claims, Weights
+from edgeprof.counting.weights import FirstUses, Weights
 from edgeprof.counting.workspace import WORKSPACES, workspace
 from edgeprof.errors import ModelFileError
 from edgeprof.process import Progress, silent
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FLOAT16 = 10  # TensorProto.FLOAT16
 UNUSED = "unused weights"
-LARGEST = 2**63 - 1  # what a record holds
+LARGEST = 2**63 - 1  # the largest integer in a record
 
 
 class Counter:
@@ -39,13 +39,13 @@ class Counter:
     ) -> None:
         progress("reading the graph", 0.0)
         self.weights = Weights(flatten.everything(model.graph))
-        found = Inference(model, shapes, values, progress=progress)
-        self.graph, self.tensors, self.problems = found.flat, found.tensors, tuple(found.problems)
-        self.values = found.values
-        self.claims = Claims(self.weights)
+        inference = Inference(model, shapes, values, progress=progress)
+        self.graph, self.tensors, self.problems = inference.flat, inference.tensors, tuple(inference.problems)
+        self.values = inference.values
+        self.first_uses = FirstUses(self.weights)
         self.uncounted: dict[tuple[str, str], int] = {}
-        for operator, reason in found.uncounted:
-            self._miss(operator, reason)
+        for operator, reason in inference.uncounted:
+            self._note_uncounted(operator, reason)
         self.progress = progress
 
     def costs(self) -> GraphCosts:
@@ -54,11 +54,11 @@ class Counter:
         workspaces = [self._workspace(node) for node in self.graph.node]
         constants = self.weights.constants
         integers = absorbed(self.graph, self.tensors, constants)
-        fused = unmade(self.graph, constants) | integers
+        fused = fused_away(self.graph, constants) | integers
         loaded = constants - unpacked(self.graph, constants, integers)
         tensors = self._as_computed()
-        most, at = live_bytes.peak(self.graph, tensors, loaded, fused, workspaces)
-        planned = planner.plan(self.graph, tensors, loaded, fused)
+        most, at = planner.peak(self.graph, tensors, loaded, fused, workspaces)
+        plan = planner.plan(self.graph, tensors, loaded, fused)
         costs = GraphCosts(
             nodes=tuple(nodes),
             uncounted=tuple(
@@ -70,16 +70,16 @@ class Counter:
             attended=attention_length.queries(self.graph, self.tensors, self.weights),
             live_bytes=most,
             live_at=self.graph.node[at].label if self.graph.node else "",
-            working_bytes=arena.resident_bytes(planned, workspaces),
+            working_bytes=arena.resident_bytes(plan, workspaces),
             unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
         )
         if max(costs.macs, costs.params, costs.live_bytes, costs.working_bytes) > LARGEST:
-            raise ModelFileError("The sizes in the graph are larger than any machine holds.", "Check its shapes.")
+            raise ModelFileError("The tensors of the graph are larger than any memory.", "Check its shapes.")
         return costs
 
     def _as_computed(self) -> dict[str, Tensor]:
-        """Tensors in the types in which they are made. onnxruntime's CPU provider has few kernels for fp16 on x86, and
-        works in fp32 from the first operator that has none; only inputs and outputs of the graph stay what they are."""
+        """Tensors in the types in which they are computed. onnxruntime's CPU provider has few fp16 kernels on x86 and
+        works in fp32 from the first operator without one; only inputs and outputs of the graph keep their types."""
         outside = {value.name for value in (*self.graph.input, *self.graph.output)}
         return {
             name: Tensor(FLOAT, tensor.shape) if tensor.dtype == FLOAT16 and name not in outside else tensor
@@ -91,7 +91,7 @@ class Counter:
 
     def _node(self, node: Node) -> NodeCost:
         kind = node.operator
-        params, weight_bytes = self.claims.of(node)
+        params, weight_bytes = self.first_uses.of(node)
         written = 0 if kind in macs.VIEWS or kind == "Constant" else self._bytes(node)
         return NodeCost(
             name=node.name,
@@ -104,14 +104,14 @@ class Counter:
         )
 
     def _unused(self) -> list[NodeCost]:
-        """Weights that no node uses in this run: of a branch that is not taken, or of nothing."""
-        params, weight_bytes = self.claims.rest()
+        """Weights that no node uses in this run: those of another branch, and those that nothing reads."""
+        params, weight_bytes = self.first_uses.unused()
         if not params:
             return []
         return [NodeCost(name="", operator="", role=UNUSED, params=params, weight_bytes=weight_bytes)]
 
     def _weight_operands(self, node: Node) -> list[int]:
-        """Dimensions of the operands that are weights, or come from nothing else."""
+        """Ranks of the operands that are weights, or are computed from nothing else."""
         weights = [self.tensors.get(name) for name in self.weights.operands(node)]
         return [len(tensor.shape) for tensor in weights if tensor is not None and tensor.shape is not None]
 
@@ -124,23 +124,23 @@ class Counter:
             return 0
         rule = macs.MACS.get(kind)
         if rule is None:
-            self._miss(kind, "edgeprof has no rule for it")
+            self._note_uncounted(kind, "edgeprof has no rule for it")
             return 0
         try:
-            return rule(*self._around(node), options(node, self.values))
+            return rule(*self._tensors_of(node), options(node, self.values))
         except macs.NotCountable as problem:
-            self._miss(kind, str(problem))
-        except UNFIT:
-            self._miss(kind, "its shapes depend on data, or are not in the file")
+            self._note_uncounted(kind, str(problem))
+        except RULE_ERRORS:
+            self._note_uncounted(kind, "its shapes depend on data, or are not in the file")
         return 0
 
-    def _miss(self, kind: str, reason: str) -> None:
+    def _note_uncounted(self, kind: str, reason: str) -> None:
         self.uncounted[kind, reason] = self.uncounted.get((kind, reason), 0) + 1
 
-    def _around(self, node: Node) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    def _tensors_of(self, node: Node) -> tuple[list[Tensor | None], list[Tensor | None]]:
         return [self.tensors.get(name) for name in node.input], [self.tensors.get(name) for name in node.output]
 
     def _workspace(self, node: Node) -> int:
-        """Bytes a node needs for itself while it runs."""
+        """Bytes of scratch memory that a node needs while it runs."""
         kind = node.operator
-        return sum(workspace(kind, *self._around(node), options(node, self.values))) if kind in WORKSPACES else 0
+        return sum(workspace(kind, *self._tensors_of(node), options(node, self.values))) if kind in WORKSPACES else 0

@@ -1,4 +1,4 @@
-"""Files and graphs that are not what they should be: one sentence, whatever a library makes of them."""
+"""Errors of files and graphs that cannot be read: one sentence, whatever a library raises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POINTER_BYTES = 1024  # at most: the specification of Git LFS
 
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
-    """Say what is wrong with a file that is read inside.
+    """Report what is wrong with a file that is read inside the block.
 
     Raises:
         ModelFileError: no such file, not a readable one, a Git LFS pointer, or not an ONNX file.
@@ -44,14 +44,14 @@ def require_content(path: Path) -> None:
     require_regular(path)
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER and path.stat().st_size <= POINTER_BYTES:
-            raise ModelFileError(f"{path} is a Git LFS pointer, and not the file itself.", "Run: git lfs pull")
+            raise ModelFileError(f"{path} is a Git LFS pointer, not the file itself.", "Run: git lfs pull")
 
 
 @contextlib.contextmanager
 def onnx_errors(error: Callable[[Exception], EdgeprofError]) -> Iterator[None]:
-    """Turn whatever onnx, onnx_ir or protobuf raise inside into an EdgeprofError; one passes through.
+    """Turn whatever onnx, onnx_ir or protobuf raise inside the block into an EdgeprofError.
 
-    Graphs may break any rule, and these libraries answer that with any exception.
+    Graphs may break any rule, and these libraries may raise anything then. An EdgeprofError passes through.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def onnx_errors(error: Callable[[Exception], EdgeprofError]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def well_formed() -> Iterator[None]:
-    """Read a graph inside; whatever fails is a ModelFileError: the graph is malformed."""
+    """Turn whatever fails inside the block into a ModelFileError: the graph is malformed."""
     with onnx_errors(_malformed):
         yield
 

@@ -1,8 +1,8 @@
-"""A graph as one list of nodes: what control flow runs stands among them, under names of its own.
+"""A graph as one list of nodes. The nodes that control flow runs are among them, under names of their own.
 
-A branch that is taken stands in place of its If. A loop is its entry, its body once, and its exit; what stands in the
-body runs `times` times. Who knows the values decides which bodies run (`Decide`); what cannot be decided stays one node
-that reads all that its bodies read, with the reason.
+The chosen branch replaces its If. A loop becomes its entry, its body once, and its exit; the nodes of the body run
+`times` times. The caller, who knows the values, decides which bodies run (`Decide`); where that cannot be decided, the
+control flow stays one node, with the reason, that reads all that its bodies read.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 IF, LOOP, SCAN = "If", "Loop", "Scan"
 CONTROL_FLOW = {IF, LOOP, SCAN, "SequenceMap"}
 SCANNED, STACKED, STATE = "scanned", "stacked", "state"
-"""Links that no file has: a slice that a body is given, its results put together, and a state it hands on."""
+"""Links that exist in no file: a slice passed to a body, its results stacked, and a state passed on."""
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node under the names of the list; `proto` has those of its own graph."""
+    """A node with the tensor names of the list; `proto` has those of its own graph."""
 
     operator: str  # "MatMul", "com.microsoft::MatMulNBits"
     name: str
@@ -32,8 +32,8 @@ class Node:
     output: Sequence[str]
     proto: onnx.NodeProto | None = None
     times: int = 1
-    link: bool = False  # between a graph and a body, and of no file
-    reason: str = ""  # why what it runs is not in the list
+    link: bool = False  # between a graph and a body; in no file
+    reason: str = ""  # why the nodes that it runs are not in the list
 
     @property
     def op_type(self) -> str:
@@ -68,12 +68,12 @@ class Choice:
 
 
 Decide = Callable[[Node], Choice]
-"""Asked of every node of control flow, under the names of the list."""
-Hold = Callable[[str, Any], None]
+"""Called for every node of control flow, with the names of the list."""
+OnInitializer = Callable[[str, Any], None]
 
 
 def everything(graph: onnx.GraphProto) -> Flat:
-    """All that a file holds: every body once, whether it runs or not."""
+    """All nodes and initializers of a file: every body once, whether it runs or not."""
     stored: dict[str, Any] = {}
     nodes = list(walk(graph, _all_bodies, stored.__setitem__))
     return Flat(nodes, graph.input, graph.output, stored)
@@ -83,19 +83,19 @@ def _all_bodies(node: Node) -> Choice:
     return Choice(tuple(bodies(node)))
 
 
-def walk(graph: onnx.GraphProto, decide: Decide, hold: Hold) -> Iterator[Node]:
-    """The nodes one by one: what was made of one may decide about a later one.
+def walk(graph: onnx.GraphProto, decide: Decide, on_initializer: OnInitializer) -> Iterator[Node]:
+    """The nodes one by one, so that the values of one can decide about a later one.
 
     Args:
-        hold: is given the initializers of each graph before its nodes come.
+        on_initializer: called with the initializers of each graph before its nodes.
     """
-    return _Walk(decide, hold).nodes(graph, _Scope(), 1)
+    return _Walk(decide, on_initializer).nodes(graph, _Scope(), 1)
 
 
 def bodies(node: Node) -> dict[str, onnx.GraphProto]:
-    """What a node of control flow may run, by attribute."""
-    found = node.proto.attribute if node.proto is not None else ()
-    return {attribute.name: attribute.g for attribute in found if attribute.type == attribute.GRAPH}
+    """The graphs that a node of control flow may run, by attribute."""
+    stored = node.proto.attribute if node.proto is not None else ()
+    return {attribute.name: attribute.g for attribute in stored if attribute.type == attribute.GRAPH}
 
 
 def initializers(graph: onnx.GraphProto) -> Iterator[tuple[str, Any]]:
@@ -104,7 +104,7 @@ def initializers(graph: onnx.GraphProto) -> Iterator[tuple[str, Any]]:
 
 
 class _Scope:
-    """What names mean in a graph: its own begin with a prefix, others are those of the graph around it."""
+    """Names in a graph: its own get a prefix, all others belong to the graph around it."""
 
     def __init__(self, graph: onnx.GraphProto | None = None, outer: _Scope | None = None, prefix: str = "") -> None:
         self.outer, self.prefix = outer, prefix
@@ -124,16 +124,16 @@ class _Scope:
 
 
 class _Walk:
-    def __init__(self, decide: Decide, hold: Hold) -> None:
-        self.decide, self.hold = decide, hold
+    def __init__(self, decide: Decide, on_initializer: OnInitializer) -> None:
+        self.decide, self.on_initializer = decide, on_initializer
 
     def nodes(self, graph: onnx.GraphProto, scope: _Scope, times: int) -> Iterator[Node]:
         for name, tensor in initializers(graph):
-            self.hold(scope(name), tensor)
+            self.on_initializer(scope(name), tensor)
         for index, proto in enumerate(graph.node):
             kind, name = operator(proto), str(proto.name)
-            made = scope.all(proto.output) or ("",)  # a node that makes nothing is malformed, and counts as one
-            node = Node(kind, name, scope.all(proto.input), made, proto, times)
+            results = scope.all(proto.output) or ("",)  # a node without outputs is malformed, and still counts
+            node = Node(kind, name, scope.all(proto.input), results, proto, times)
             if kind in CONTROL_FLOW:
                 yield from self._control(node, scope, f"{scope.prefix}{name or kind}.{index}/")
             else:
@@ -143,7 +143,7 @@ class _Walk:
         choice, inner = self.decide(node), bodies(node)
         scopes = {key: _Scope(graph, scope, f"{prefix}{key}/") for key, graph in inner.items()}
         if choice.reason:
-            everything = _Walk(_all_bodies, self.hold)
+            everything = _Walk(_all_bodies, self.on_initializer)
             inside = [each for key, graph in inner.items() for each in everything.nodes(graph, scopes[key], 1)]
             read = [name for each in inside for name in (each.output if each.operator == "Constant" else each.input)]
             node.input, node.reason = tuple(dict.fromkeys((*node.input, *read))), choice.reason
@@ -158,25 +158,26 @@ class _Walk:
     def _branch(self, node: Node, graph: onnx.GraphProto, scope: _Scope, *, only: bool) -> Iterator[Node]:
         yield from self.nodes(graph, scope, node.times)
         if only:
-            for made, name in zip(graph.output, node.output, strict=False):
-                yield _link("Identity", node, [scope(made.name)], [name])
+            for result, name in zip(graph.output, node.output, strict=False):
+                yield _link("Identity", node, [scope(result.name)], [name])
 
     def _loop(self, node: Node, graph: onnx.GraphProto, scope: _Scope, times: int) -> Iterator[Node]:
-        """Entry, body and exit. A Loop gives its body a number, a condition and states; a Scan states and slices."""
-        formal = [scope(value.name) for value in graph.input]
-        made = [scope(value.name) for value in graph.output]
+        """Entry, body and exit. A Loop's body receives a number, a condition and states; a Scan's states and slices."""
+        parameters = [scope(value.name) for value in graph.input]
+        results = [scope(value.name) for value in graph.output]
         skip = 2 if node.operator == LOOP else 0  # number and condition
         slices = int(node.attributes.get("num_scan_inputs", 0))
-        states = len(formal) - skip - slices
+        states = len(parameters) - skip - slices
         sliced, stacked = (node.attributes.get(f"scan_{way}_axes", []) for way in ("input", "output"))
-        yield _link(node.operator, node, node.input[: skip + states], formal[: skip + states])
-        for at, (source, name) in enumerate(zip(node.input[skip + states :], formal[skip + states :], strict=False)):
+        yield _link(node.operator, node, node.input[: skip + states], parameters[: skip + states])
+        scanned = zip(node.input[skip + states :], parameters[skip + states :], strict=False)
+        for at, (source, name) in enumerate(scanned):
             yield _link(SCANNED, node, [source], [name], axis=_axis(sliced, at))
         yield from self.nodes(graph, scope, node.times * times)
-        made = made[1:] if node.operator == LOOP else made  # the condition stays inside
-        for at, (source, name) in enumerate(zip(made, node.output, strict=False)):
+        results = results[1:] if node.operator == LOOP else results  # the condition stays inside
+        for at, (source, name) in enumerate(zip(results, node.output, strict=False)):
             if name and at < states:
-                yield _link(STATE, node, [source, formal[skip + at]], [name], of=node.operator)
+                yield _link(STATE, node, [source, parameters[skip + at]], [name], of=node.operator)
             elif name:
                 yield _link(STACKED, node, [source], [name], axis=_axis(stacked, at - states), length=times)
 

@@ -1,8 +1,8 @@
-"""Tensors that are never made, because onnxruntime makes one node of several when it loads a graph.
+"""Tensors that are never allocated, because onnxruntime fuses several nodes into one when it loads a graph.
 
-Only what changes memory: the product of integer matrices before it is scaled (MatMulIntegerToFloat), the sum that goes
-into a norm and nowhere else (SkipLayerNormalization), and a GELU written in parts (Gelu, FastGelu). What goes into such
-a node lives until the last of its parts.
+Only fusions that change memory: the product of integer matrices before it is scaled (MatMulIntegerToFloat), a sum that
+is read by a norm alone (SkipLayerNormalization), and a GELU written in parts (Gelu, FastGelu). The inputs of a fused
+node live until the last of its parts.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ GELU_PARTS = {"Add", "Div", "Erf", "Mul", "Pow", "Tanh"}
 GELU_NODES = 10  # the tanh form has nine
 
 
-def unmade(graph: Flat, constants: Collection[str]) -> dict[str, int]:
-    """Each such tensor, with the index of the last of the nodes that become one."""
+def fused_away(graph: Flat, constants: Collection[str]) -> dict[str, int]:
+    """Tensors that are never allocated, each with the index of the last node that is fused into its own."""
     readers: dict[str, list[int]] = {}
     for index, node in enumerate(graph.node):
         for name in node.input:
             readers.setdefault(name, []).append(index)
-    kept = {value.name for value in graph.output}
-    groups = [_chain(graph, first, chain, readers, kept) for first in range(len(graph.node)) for chain in CHAINS]
-    groups += [_gelu(graph, name, readers, kept, constants) for name in readers if name not in constants]
+    outputs = {value.name for value in graph.output}
+    groups = [_chain(graph, first, chain, readers, outputs) for first in range(len(graph.node)) for chain in CHAINS]
+    groups += [_gelu(graph, name, readers, outputs, constants) for name in readers if name not in constants]
     return {graph.node[index].output[0]: group[-1] for group in groups for index in group[:-1]}
 
 
-def _chain(graph: Flat, first: int, chain: tuple[str, ...], readers: dict[str, list[int]], kept: set[str]) -> list[int]:
-    """Indices of nodes of these types, each the only reader of the one before; empty where it is another chain."""
+def _chain(
+    graph: Flat, first: int, chain: tuple[str, ...], readers: dict[str, list[int]], outputs: set[str]
+) -> list[int]:
+    """Indices of nodes of these types, each the only reader of the one before; empty where there is no such chain."""
     indices = [first]
     for kind in chain:
         node = graph.node[indices[-1]]
@@ -40,16 +42,16 @@ def _chain(graph: Flat, first: int, chain: tuple[str, ...], readers: dict[str, l
         if len(indices) == len(chain):
             break
         name = node.output[0]
-        if name in kept or len(readers.get(name, ())) != 1:
+        if name in outputs or len(readers.get(name, ())) != 1:
             return []
         indices.append(readers[name][0])
     return indices
 
 
 def _gelu(
-    graph: Flat, name: str, readers: dict[str, list[int]], kept: set[str], constants: Collection[str]
+    graph: Flat, name: str, readers: dict[str, list[int]], outputs: set[str], constants: Collection[str]
 ) -> list[int]:
-    """Indices of the elementwise nodes that make one value of `name` alone, by way of Erf or Tanh; else empty."""
+    """Indices of the elementwise nodes that compute one value from `name` alone, through Erf or Tanh; else empty."""
     if len(readers[name]) < 2:
         return []
     inside: list[int] = []
@@ -60,7 +62,9 @@ def _gelu(
             continue
         inside.append(index)
         values.add(node.output[0])
-        leaving = {one for one in values if one in kept or any(reader not in inside for reader in readers.get(one, ()))}
+        leaving = {
+            one for one in values if one in outputs or any(reader not in inside for reader in readers.get(one, ()))
+        }
         if leaving == {node.output[0]}:
             kinds = {graph.node[one].op_type for one in inside}
             return inside if kinds & {"Erf", "Tanh"} and not _is_halved_first(graph, inside, constants) else []
@@ -68,7 +72,7 @@ def _gelu(
 
 
 def _is_halved_first(graph: Flat, inside: list[int], constants: Collection[str]) -> bool:
-    """x (0.5 (1 + erf)), as torch writes it for old operator sets, is not a form that onnxruntime knows."""
+    """Whether it is x (0.5 (1 + erf)), as torch writes it for old operator sets, which onnxruntime does not fuse."""
     nodes = [graph.node[index] for index in inside]
     curved = {node.output[0] for node in nodes if node.op_type in ("Erf", "Tanh")}
     raised = {node.output[0] for node in nodes if node.op_type == "Add" and curved.intersection(node.input)}

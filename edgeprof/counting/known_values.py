@@ -1,4 +1,4 @@
-"""What small tensors hold: the shape arithmetic of a graph, done in numpy so that reshapes and ranges have sizes."""
+"""Values of small tensors: the shape arithmetic of a graph, done in numpy so that reshapes and ranges have sizes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Array = NDArray[Any]
 Compute = Callable[..., Array | list[Array] | None]
 
 SMALL = 256
-"""Elements up to which a tensor is taken for shape arithmetic."""
-MOST = 1 << 18
-"""Elements up to which values are computed: positions, which are looked up in tables."""
-ROOM = 1 << 28
-"""Bytes that values of more than `SMALL` elements may take, all together."""
+"""Most elements of a tensor that counts as shape arithmetic."""
+LARGEST = 1 << 18
+"""Most elements of a tensor whose values are computed: positions, which are looked up in tables."""
+VALUES_BUDGET = 1 << 28
+"""Bytes of all values with more than `SMALL` elements together."""
 
 
 def _list(values: Any) -> list[int]:
-    """Axes, sizes or places: an attribute in old opsets, an input in new ones."""
+    """Axes, sizes or positions: an attribute in old opsets, an input in new ones."""
     return [int(value) for value in np.asarray(values).reshape(-1)]
 
 
@@ -44,7 +44,7 @@ def _squeeze(data: Array, axes: Array | None = None) -> Array:
 
 
 def _split(data: Array, split: Array | None = None, *, axis: int = 0, num_outputs: int = 0) -> list[Array]:
-    """Parts of the sizes that are told; or equal ones, of which the last may be smaller."""
+    """Parts of the given sizes; or equal parts, of which the last may be smaller."""
     if split is not None:
         return np.split(data, np.cumsum(_list(split))[:-1], axis)
     part = -(-data.shape[axis] // num_outputs)
@@ -67,8 +67,8 @@ def _reduce(function: Callable[..., Any]) -> Compute:
 
 
 def _reshape(data: Array, shape: Array, *, allowzero: int = 0) -> Array:
-    wanted = [data.shape[axis] if size == 0 and not allowzero else size for axis, size in enumerate(shape.tolist())]
-    return data.reshape(wanted)
+    sizes = [data.shape[axis] if size == 0 and not allowzero else size for axis, size in enumerate(shape.tolist())]
+    return data.reshape(sizes)
 
 
 def _divide(one: Array, other: Array) -> Array:
@@ -101,7 +101,7 @@ def _plain(function: Callable[..., Any]) -> Compute:
 
 
 COMPUTE: dict[str, Compute] = {
-    "Cast": lambda data, **_: data,  # the caller makes it the type of the output
+    "Cast": lambda data, **_: data,  # the caller converts it to the type of the output
     "Abs": _plain(np.abs),
     "Add": _plain(np.add),
     "And": _plain(np.logical_and),
@@ -157,11 +157,16 @@ NOT_DEFINED = (ArithmeticError, AttributeError, IndexError, TypeError, ValueErro
 def compute(
     operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any], most: int = SMALL
 ) -> Sequence[Array | None]:
-    """What an operator makes of known values, by output.
+    """Compute an operator from known values; one result for each output.
 
-    Nothing where the operator is not one of those, where a result would have more than `most` elements (which is known
-    before it is made), or where the operator is not defined for these values: a graph may hold what never runs, and
-    what is not known is reported where it matters.
+    >>> import numpy as np
+    >>> compute("Concat", [np.array([1, 2]), np.array([-1])], {"axis": 0})[0].tolist()
+    [1, 2, -1]
+
+    Returns:
+        Nothing where the operator is not in `COMPUTE`, where a result would have more than `most` elements (which is
+        checked before it is computed), or where the operator is not defined for these values: a graph may hold nodes
+        that never run, and values that are not known are reported where they matter.
     """
     function = COMPUTE.get(operator)
     if function is None or not arrays or arrays[0] is None:
@@ -170,22 +175,21 @@ def compute(
         if elements(operator, arrays, attributes) > most:
             return ()
         with np.errstate(divide="raise", invalid="raise"):
-            made = function(*arrays, **attributes)
+            results = function(*arrays, **attributes)
     except NOT_DEFINED:
         return ()
-    return made if isinstance(made, list) else [made]
+    return results if isinstance(results, list) else [results]
 
 
 ONE_FOR_ONE = {
     *("Abs", "Cast", "Ceil", "Clip", "CumSum", "Flatten", "Floor", "Identity", "Neg", "Not", "ReduceMax", "ReduceMin"),
     *("ReduceProd", "ReduceSum", "Reshape", "Round", "Slice", "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze"),
 }
-"""Operators that make no more elements than their first input has."""
+"""Operators whose results have no more elements than their first input."""
 
 
 def elements(operator: str, arrays: Sequence[Array | None], attributes: dict[str, Any]) -> int:
-    """How many elements a result has at most, from the sizes and values of the inputs alone.
-
+    """Most elements that a result can have, from the sizes and values of the inputs alone.
     Raises:
         ArithmeticError, LookupError, TypeError, ValueError: the operator is not defined for them.
     """

@@ -1,7 +1,7 @@
-"""Multiply-accumulates of every operator: a rule, a known nothing, or neither, which is then told.
+"""Multiply-accumulates of every operator: by a rule, or none; an operator in neither table is reported as not counted.
 
 1 MAC = one multiplication and one addition = 2 FLOP. Norms, softmax, activations and biases are not counted, as is
-usual (Kaplan et al. 2020); a causal mask takes nothing off, as it does not make kernels compute less.
+usual (Kaplan et al. 2020); a causal mask saves nothing, as kernels compute as much with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgeprof.counting.contrib_shapes import (
     ML,
     MS,
     TOTAL,
-    Found,
+    Tensors,
     experts_packing,
     keys_of_multi_head,
     operand,
@@ -23,23 +23,23 @@ from edgeprof.counting.contrib_shapes import (
 
 
 class NotCountable(Exception):
-    """Why a node's MACs cannot be told."""
+    """Why a node's MACs are not known."""
 
 
-Rule = Callable[[Found, Found, dict[str, Any]], int]
-"""MACs from the tensors of inputs and outputs and the attributes; a missing shape is an AttributeError or TypeError."""
+Rule = Callable[[Tensors, Tensors, dict[str, Any]], int]
+"""MACs from the input tensors, the output tensors and the attributes; raises RULE_ERRORS where a shape is missing."""
 
 
 def _matmul(a: int = 0) -> Rule:
     """Every element of the product sums over the last dimension of the first operand."""
 
-    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    def rule(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
         return int(prod(outs[0].shape) * operand(ins[a].shape, attributes, "A")[-1])
 
     return rule
 
 
-def _matmul_nbits(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+def _matmul_nbits(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
     return int(prod(outs[0].shape) * attributes["K"])
 
 
@@ -48,61 +48,61 @@ def _convolution(weight: int) -> Rule:
     return lambda ins, outs, attributes: int(prod(outs[0].shape) * prod(ins[weight].shape[1:]))
 
 
-def _transposed_convolution(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+def _transposed_convolution(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
     """Every element of the input is spread by the weights of its channel: [in, out / groups, kernel...]."""
     return int(prod(ins[0].shape) * prod(ins[1].shape[1:]))
 
 
-def _einsum(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """A product over all values of all indices, for two operands; more are taken one after the other, as onnxruntime
-    does, and an index is summed over once no operand to come has it, nor the result."""
+def _einsum(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
+    """The product of the sizes of all indices, for two operands. Further operands are multiplied one after the other,
+    as onnxruntime does; an index is summed over as soon as neither the result nor a later operand has it."""
     left, arrow, right = attributes["equation"].replace(" ", "").partition("->")
-    terms = [_spelt_out(term, len(tensor.shape)) for term, tensor in zip(left.split(","), ins, strict=True)]
-    result = right if arrow else _implied(left)
+    terms = [_without_dots(term, len(tensor.shape)) for term, tensor in zip(left.split(","), ins, strict=True)]
+    result = right if arrow else _implied_result(left)
     if "..." in left:
-        result += "".join(map(str, range(MOST_DIMENSIONS)))  # whatever dots stand for is kept
+        result += "".join(map(str, range(MOST_DIMENSIONS)))  # the dimensions behind dots are kept
     sizes: dict[str, int] = {}
     for term, tensor in zip(terms, ins, strict=True):
         for index, size in zip(term, tensor.shape, strict=True):
             sizes[index] = max(size, sizes.get(index, 1))
-    macs, held = 0, set(terms[0])
+    macs, indices = 0, set(terms[0])
     for at, term in enumerate(terms[1:], 2):
-        held |= set(term)
-        macs += prod(sizes[index] for index in held)
-        held &= set(result).union(*terms[at:])
+        indices |= set(term)
+        macs += prod(sizes[index] for index in indices)
+        indices &= set(result).union(*terms[at:])
     return macs
 
 
 MOST_DIMENSIONS = 10
 
 
-def _spelt_out(term: str, rank: int) -> str:
+def _without_dots(term: str, rank: int) -> str:
     """A digit for every dimension that dots stand for, the last one 0: "...ij" of rank 4 is "10ij"."""
     dots = rank - len(term.replace("...", ""))
     return term.replace("...", "".join(map(str, reversed(range(dots)))))
 
 
-def _implied(left: str) -> str:
+def _implied_result(left: str) -> str:
     """Without an arrow, the result has the indices that occur once."""
     return "".join(index for index in set(left) - set(",.") if left.count(index) == 1)
 
 
-def _recurrent(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """Each step multiplies the weights of input and state, [directions, gates x hidden, ...], once."""
+def _recurrent(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
+    """Each step multiplies by the weights of input and state, [directions, gates x hidden, ...], once."""
     steps = ins[0].shape[0] * ins[0].shape[1]
     return int(steps * (prod(ins[1].shape) + prod(ins[2].shape)))
 
 
-def _causal_convolution(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+def _causal_convolution(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
     """Every channel has a kernel of its own: [channels, 1, kernel]."""
     return int(prod(outs[0].shape) * ins[1].shape[-1])
 
 
 def _experts(quantized: bool) -> Rule:
-    """Each token goes through `k` experts, which have two matrices or three: [experts, out, in]."""
+    """Each token passes through `k` experts of two or three matrices: [experts, out, in]."""
     positions = (2, 5, 8) if quantized else (2, 4, 6)
 
-    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    def rule(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
         each = 0
         for at, position in enumerate(positions, 1):
             weight = ins[position] if position < len(ins) else None
@@ -113,18 +113,18 @@ def _experts(quantized: bool) -> Rule:
     return rule
 
 
-def _distances(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+def _distances(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
     """CDist: between all rows of two matrices."""
     return int(ins[0].shape[0] * ins[1].shape[0] * ins[0].shape[1])
 
 
-def _linear_model(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """Every row is multiplied by all coefficients: of each class or target, one for a feature."""
+def _linear_model(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
+    """Every row is multiplied by all coefficients: one for each feature of each class or target."""
     return int(prod(ins[0].shape[:-1]) * len(attributes["coefficients"]))
 
 
-def _support_vectors(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """Every row is multiplied by the support vectors, and what comes of it by the coefficients."""
+def _support_vectors(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
+    """Every row is multiplied by the support vectors, and the result by the coefficients."""
     numbers = len(attributes.get("support_vectors", ())) + len(attributes["coefficients"])
     return int(prod(ins[0].shape[:-1]) * numbers)
 
@@ -132,8 +132,8 @@ def _support_vectors(ins: Found, outs: Found, attributes: dict[str, Any]) -> int
 # --- attention -----------------------------------------------------------------------------------------
 
 
-class Heads:
-    """Sizes of an attention: what its two matmuls do, and the scores between them."""
+class AttentionSizes:
+    """Sizes of an attention: MACs of its two matmuls, and the scores between them."""
 
     def __init__(self, batch: int, heads: int, queries: int, keys: int, size: int, value_size: int) -> None:
         self.queries, self.keys, self.columns = queries, keys, size + value_size
@@ -142,28 +142,28 @@ class Heads:
         self.macs = self.scores * (size + value_size)
 
 
-def _standard(ins: Found, attributes: dict[str, Any]) -> Heads:
+def _standard(ins: Tensors, attributes: dict[str, Any]) -> AttentionSizes:
     """ai.onnx Attention: 4-D [B, heads, n, d], or 3-D with the heads as attributes; past keys are input 4."""
     query, key, value = (tensor.shape for tensor in ins[:3])
     past = past_tokens(ins, 4, 2)
     if len(query) == 4:
-        return Heads(query[0], query[1], query[2], key[2] + past, query[3], value[3])
+        return AttentionSizes(query[0], query[1], query[2], key[2] + past, query[3], value[3])
     heads, kv_heads = attributes["q_num_heads"], attributes["kv_num_heads"]
-    return Heads(query[0], heads, query[1], key[1] + past, query[2] // heads, value[2] // kv_heads)
+    return AttentionSizes(query[0], heads, query[1], key[1] + past, query[2] // heads, value[2] // kv_heads)
 
 
-def _packed(past_at: int) -> Callable[[Found, dict[str, Any]], Heads]:
-    def heads(ins: Found, attributes: dict[str, Any]) -> Heads:
+def _packed(past_at: int) -> Callable[[Tensors, dict[str, Any]], AttentionSizes]:
+    def heads(ins: Tensors, attributes: dict[str, Any]) -> AttentionSizes:
         batch, tokens, _ = ins[0].shape
         count, columns = attributes["num_heads"], ins[1].shape[-1]
         queries, _, values = attributes.get("qkv_hidden_sizes", [columns // 3] * 3)
         total = tokens + past_tokens(ins, past_at, 3)
-        return Heads(batch, count, tokens, total, queries // count, values // count)
+        return AttentionSizes(batch, count, tokens, total, queries // count, values // count)
 
     return heads
 
 
-def _multi_head(ins: Found, attributes: dict[str, Any]) -> Heads:
+def _multi_head(ins: Tensors, attributes: dict[str, Any]) -> AttentionSizes:
     query, count = ins[0].shape, attributes["num_heads"]
     value = ins[2].shape if len(ins) > 2 and ins[2] is not None else None
     size = query[-1] // count if len(query) == 3 else query[-1]
@@ -171,26 +171,26 @@ def _multi_head(ins: Found, attributes: dict[str, Any]) -> Heads:
     keys = keys_of_multi_head(ins)
     if keys is None:
         raise NotCountable("its keys are packed in a way edgeprof does not know")
-    return Heads(query[0], count, query[1], keys, size, value_size)
+    return AttentionSizes(query[0], count, query[1], keys, size, value_size)
 
 
-def _group_query(ins: Found, attributes: dict[str, Any]) -> Heads:
+def _group_query(ins: Tensors, attributes: dict[str, Any]) -> AttentionSizes:
     heads, kv_heads = attributes["num_heads"], attributes["kv_num_heads"]
     batch, tokens, columns = ins[0].shape
     size = columns // (heads if ins[1] is not None else heads + 2 * kv_heads)
     total = attributes.get(TOTAL, tokens + past_tokens(ins, 3, 2))
-    return Heads(batch, heads, tokens, total, size, size)
+    return AttentionSizes(batch, heads, tokens, total, size, size)
 
 
-def _packed_tokens(ins: Found, attributes: dict[str, Any]) -> Heads:
-    """Tokens of all sequences in one row, [tokens, D]: as if each looked at as many as the longest sequence has."""
+def _packed_tokens(ins: Tensors, attributes: dict[str, Any]) -> AttentionSizes:
+    """Tokens of all sequences in one row, [tokens, D]: counted as if every sequence were as long as the longest."""
     columns, count = ins[1].shape[-1], attributes["num_heads"]
     queries, _, values = attributes.get("qkv_hidden_sizes", [columns // 3] * 3)
     batch, longest = ins[3].shape
-    return Heads(batch, count, longest, longest, queries // count, values // count)
+    return AttentionSizes(batch, count, longest, longest, queries // count, values // count)
 
 
-ATTENTION: dict[str, Callable[[Found, dict[str, Any]], Heads]] = {
+ATTENTION: dict[str, Callable[[Tensors, dict[str, Any]], AttentionSizes]] = {
     "Attention": _standard,
     MS + "Attention": _packed(past_at=4),
     MS + "QAttention": _packed(past_at=8),
@@ -202,10 +202,10 @@ ATTENTION: dict[str, Callable[[Found, dict[str, Any]], Heads]] = {
 
 
 def _attention(operator: str) -> Rule:
-    """The two matmuls; where the operator holds the weights of Q, K and V, those too."""
+    """The two matmuls; and the projections, where the operator holds the weights of Q, K and V."""
     projects = operator in PROJECTING
 
-    def rule(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
+    def rule(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
         projection = prod(ins[0].shape) * ins[1].shape[-1] if projects else 0
         return ATTENTION[operator](ins, attributes).macs + int(projection)
 
@@ -215,9 +215,9 @@ def _attention(operator: str) -> Rule:
 PROJECTING = (MS + "Attention", MS + "QAttention", MS + "PackedAttention")
 
 
-def _linear_attention(ins: Found, outs: Found, attributes: dict[str, Any]) -> int:
-    """A state of [d, value d] for each head: a token adds to it and is multiplied by it; by a delta rule, what it adds
-    is a product with the state too."""
+def _linear_attention(ins: Tensors, outs: Tensors, attributes: dict[str, Any]) -> int:
+    """A state of [d, value d] for each head: a token is added to it and multiplied by it; with a delta rule, the update
+    is a product with the state as well."""
     (batch, tokens, columns), heads, kv_heads = ins[0].shape, attributes["q_num_heads"], attributes["kv_num_heads"]
     state = columns // heads * (ins[2].shape[-1] // kv_heads)
     updates = 2 if "delta" in attributes.get("update_rule", "gated_delta") else 1
@@ -297,8 +297,8 @@ IN_PLACE = {
     *("Celu", "Clip", "Elu", "HardSigmoid", "LeakyRelu", "LogSoftmax", "Relu", "Selu", "Shrink", "Sigmoid", "Softmax"),
     *("Softplus", "Softsign", "Tanh", "ThresholdedRelu"),
 }
-"""The output takes the place of the input if nobody else needs that. Seen in onnxruntime 1.32, one node at a time: a
-product, then the operator, then another product, and how often memory is asked for. Additions are not among them."""
+"""The output overwrites the input if nothing else needs it. Observed in onnxruntime 1.32 by counting allocations, for
+one operator at a time between two products. Additions are not among them."""
 
 ELEMENTWISE = {
     *("Abs", "Add", "Cast", "Ceil", "Cos", "Div", "Dropout", "Erf", "Exp", "Floor", "Gelu", "HardSwish", "Log", "Max"),
@@ -377,9 +377,7 @@ QUANTIZATION: dict[str, tuple[int, ...]] = {
     MS + "QLinearAdd": (1, 2, 4, 5, 6, 7),
     MS + "QLinearMul": (1, 2, 4, 5, 6, 7),
 }
-"""Inputs that are scales and zero points: they belong to a weight's format, and are no parameters."""
-
-
+"""Inputs that are scales and zero points: they belong to a weight's format and are not parameters."""
 OPERANDS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(LOOKUPS, (0,)),
     **dict.fromkeys((*PRODUCTS, *CONVOLUTIONS), (0, 1)),
@@ -393,10 +391,13 @@ OPERANDS: dict[str, tuple[int, ...]] = {
 
 
 def role(operator: str, weights: Sequence[int]) -> str:
-    """What a reader calls a node.
+    """The kind of a node, in words for a reader.
+
+    >>> role("MatMul", [2]), role("MatMul", []), role("LayerNormalization", [])
+    ('weight matmuls', 'activation matmuls', 'norms')
 
     Args:
-        weights: dimensions of each operand (`OPERANDS`) that is made of nothing but weights.
+        weights: rank of each operand (`OPERANDS`) that is computed from nothing but weights.
     """
     if operator in LOOKUPS and max(weights, default=0) > 1:
         return "embedding"

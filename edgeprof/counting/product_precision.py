@@ -1,4 +1,4 @@
-"""What the products of a graph multiply, in the field's short word: fp32, fp16, bf16, int8, int4, a16w8."""
+"""The type that the products of a graph multiply, by its usual short name: fp32, fp16, bf16, int8, int4, a16w8."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WORDS = {
 }
 """By number of TensorProto.DataType."""
 NARROW = ("int2", "fp4", "int4", "fp8", "int8", "int16", "bf16", "fp16", "fp32", "fp64")
-"""From the narrowest: what is stored narrow and made wide is called after what is stored."""
+"""From the narrowest: a weight that is stored in one type and unpacked into a wider one is named after the former."""
 FP32 = "fp32"
 WIDE_INTEGERS = {4, 5}  # TensorProto: UINT16, INT16
 QUANTIZE = {"QuantizeLinear", MS + "QuantizeLinear"}
@@ -47,31 +47,31 @@ IN_BLOCKS = {MS + "MatMulNBits": "bits", MS + "MatMulBnb4": "bits", MS + "QMoE":
 
 
 def precision(model: onnx.ModelProto) -> str:
-    """What most of the weights are multiplied as; without any product, what most of their bytes are stored as."""
-    found = _Precision(model)
-    weighed = Counter[str]()
-    for node in found.flat.node:
+    """The type that most weights are multiplied in; without any product, the type of most stored bytes."""
+    types = _ProductTypes(model)
+    multiplied = Counter[str]()
+    for node in types.flat.node:
         if node.operator in macs.MACS:
-            word, values = found.of(node)
-            weighed[word] += values
-    if weighed:
-        return weighed.most_common(1)[0][0]
+            word, values = types.of(node)
+            multiplied[word] += values
+    if multiplied:
+        return multiplied.most_common(1)[0][0]
     stored = Counter[str]()
-    for name, tensor in found.weights.stored.items():
-        if found.weights.parameters[name]:
+    for name, tensor in types.weights.stored.items():
+        if types.weights.parameters[name]:
             stored[WORDS.get(tensor.dtype, FP32)] += tensor.nbytes
     return stored.most_common(1)[0][0] if stored else FP32
 
 
-class _Precision:
+class _ProductTypes:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.flat = flatten.everything(model.graph)
         self.weights = Weights(self.flat)
-        self.makers = {name: node for node in self.flat.node for name in node.output}
-        self.given = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        self.producers = {name: node for node in self.flat.node for name in node.output}
+        self.input_types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
 
     def of(self, node: Node) -> tuple[str, int]:
-        """What a product multiplies, and the weights among that."""
+        """The type that a product multiplies in, and the number of weights among its operands."""
         operands = [name for name in self.weights.operands(node) if self.weights.values(name)]
         values = sum(map(self.weights.values, operands))
         if node.operator in IN_BLOCKS:
@@ -83,21 +83,21 @@ class _Precision:
         return word, values
 
     def _words(self, name: str) -> list[str]:
-        """Types of the numbers that a tensor is made of, and of its own."""
+        """Types of the weights that a tensor is computed from, and its own."""
         origins = [origin for origin in self.weights.origins(name) if self.weights.parameters.get(origin)]
         types = [self.weights.stored[origin].dtype for origin in origins] + [self._dtype(name)]
         return [word for one in types if (word := WORDS.get(one, "")) in NARROW]
 
     def _dtype(self, name: str) -> int:
-        """The element type of a tensor, from the nearest one before it whose type the file states; 0: none does."""
+        """Element type of a tensor, or of the nearest one before it whose type the file states; 0 if there is none."""
         seen: set[str] = set()
         while name not in seen:
             seen.add(name)
-            node = self.makers.get(name)
+            node = self.producers.get(name)
             if name in self.weights.stored:
                 return self.weights.stored[name].dtype
             if node is None:
-                return int(self.given.get(name, 0))
+                return int(self.input_types.get(name, 0))
             if node.operator == "Cast":
                 return int(node.attributes.get("to", 0))
             if node.operator in QUANTIZE:
@@ -116,7 +116,7 @@ class _Precision:
     def _is_wide(self, node: Node) -> bool:
         """Whether the activations are integers of 16 bits."""
         for name in node.input[:1]:
-            maker = self.makers.get(name)
-            if maker is not None and maker.operator in DEQUANTIZE:
-                return self._dtype(maker.input[0]) in WIDE_INTEGERS
+            producer = self.producers.get(name)
+            if producer is not None and producer.operator in DEQUANTIZE:
+                return self._dtype(producer.input[0]) in WIDE_INTEGERS
         return False

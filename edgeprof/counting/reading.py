@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 MOST_NODES = 1_000_000
 """Nodes that local functions may become where they are called."""
 OF_FUNCTION = "constant of the function "
-"""How the text of a constant begins that all calls of a function share."""
+"""Prefix of the doc string that marks a constant as shared by all calls of a function."""
 
 
 def open_model(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file as it is; external data is not opened, and may be missing.
+    """Open an ONNX file as it is; external data is not opened and may be missing.
 
     Raises:
         ModelFileError: no such file, or not a readable one, or not an ONNX file.
@@ -30,15 +30,14 @@ def open_model(path: Path) -> onnx.ModelProto:
     import onnx
 
     with opening(path):
-        model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the file is called
+        model = onnx.load(path, format="protobuf", load_external_data=False)  # whatever its suffix
         if not model.graph.node and not model.graph.output:
             raise ModelFileError(f"{path} is not an ONNX file, or an empty one.", "Check the path.")
     return model
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file to count it: as `normalized`.
-
+    """Open an ONNX file and normalize its graph.
     Raises:
         ModelFileError: as `open_model` and `normalized`.
     """
@@ -46,25 +45,27 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def normalized(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """A model with local functions inlined, and nodes after those that they read from; the same one if it has none.
+    """Inline a model's local functions and sort its nodes, producers first.
 
     Args:
         path: its file, for messages.
 
     Raises:
-        ModelFileError: functions call themselves, or become too many nodes; or names are not text.
+        ModelFileError: a function calls itself or becomes too many nodes, or a name is not UTF-8.
     """
     with opening(path):
         model = inlined(model)
         for graph in (model.graph, *(inner for node in model.graph.node for inner in subgraphs(node))):
             if not all(isinstance(name, str) for name in _names(graph)):
-                raise ModelFileError(f"{path} has names that are not UTF-8.", "It is damaged: export or copy it again.")
+                raise ModelFileError(
+                    f"{path} has names that are not UTF-8.", "Export the model or copy the file again."
+                )
             _sort(graph)
     return model
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
-    """Everything that is called something. protobuf hands over what is not UTF-8 as bytes."""
+    """All names in a graph. protobuf returns those that are not UTF-8 as bytes."""
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
@@ -79,7 +80,7 @@ def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model without local functions: the same one if it has none.
+    """The model without local functions; the same object if it has none.
 
     Raises:
         ModelFileError: a function calls itself, or there would be more than `MOST_NODES` nodes.
@@ -88,7 +89,7 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     from onnx import inliner
 
-    _require_few(model)
+    _require_node_limit(model)
     for function in model.functions:
         for node in function.node:
             for attribute in node.attribute:
@@ -98,7 +99,7 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return inliner.inline_local_functions(model)
 
 
-def _require_few(model: onnx.ModelProto) -> None:
+def _require_node_limit(model: onnx.ModelProto) -> None:
     functions = {(one.domain, one.name): one for one in model.functions}
     calls = {key: _calls(one.node, functions) for key, one in functions.items()}
     try:
@@ -124,44 +125,44 @@ def _require_few(model: onnx.ModelProto) -> None:
 
 
 def _calls(nodes: Iterable[Any], functions: Container[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The functions that nodes call, those of subgraphs included; one that is called twice is there twice."""
+    """The functions that nodes and their subgraphs call; a function that is called twice is listed twice."""
     inside = (inner for node in nodes for graph in subgraphs(node) for inner in graph.node)
     called = ((node.domain, node.op_type) for node in (*nodes, *inside))
     return [key for key in called if key in functions]
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put nodes behind those that they read from: onnxruntime takes them in any order, and some tools write them so.
+    """Put every node behind its producers: onnxruntime accepts any order, and some tools write any.
 
-    A node that stands too late comes right before the first that reads from it. A graph with a circle stays as it is.
+    A node that stands too late moves to right before its first reader. A graph with a cycle stays as it is.
     """
-    maker = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    wanted = {
-        index: sorted({maker[name] for name in reads(node) if name in maker}, reverse=True)
+    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    producers = {
+        index: sorted({producer[name] for name in reads(node) if name in producer}, reverse=True)
         for index, node in enumerate(graph.node)
     }
-    if all(max(before, default=-1) < index for index, before in wanted.items()):
+    if all(max(before, default=-1) < index for index, before in producers.items()):
         return
     try:
-        TopologicalSorter(wanted).prepare()
+        TopologicalSorter(producers).prepare()
     except CycleError:
         return
-    placed: dict[int, None] = {}
-    for index in wanted:
+    order: dict[int, None] = {}
+    for index in producers:
         waiting = [index]
         while waiting:
-            missing = [before for before in wanted[waiting[-1]] if before not in placed]
+            missing = [before for before in producers[waiting[-1]] if before not in order]
             waiting += missing
             if not missing:
-                placed[waiting.pop()] = None
-    nodes = [graph.node[index] for index in placed]
+                order[waiting.pop()] = None
+    nodes = [graph.node[index] for index in order]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
 @well_formed()
 def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
-    """What a run has to be given: graph inputs without an initializer. A dynamic dimension without a name is "".
+    """The inputs that a run needs: graph inputs without an initializer. A dynamic dimension without a name is "".
 
     Raises:
         ModelFileError: the file does not say what an input is, or how many dimensions a tensor has.
@@ -172,7 +173,7 @@ def inputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
 
 @well_formed()
 def outputs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
-    """What a run gives; an output whose dimensions the file does not state has none here."""
+    """The outputs of a run; an output whose dimensions the file does not state has none here."""
     return tuple(spec_of(value, rank_required=False) for value in model.graph.output)
 
 
@@ -180,17 +181,17 @@ def spec_of(value: Any, *, rank_required: bool = True) -> TensorSpec:
     """Name, element type and dimensions of a graph's input or output.
 
     Raises:
-        ModelFileError: the file does not say what it is, or (`rank_required`) how many dimensions a tensor has.
+        ModelFileError: with `rank_required`, the file does not state the element type or the number of dimensions.
     """
     kind, tensor = tensor_in(value.type)
     if rank_required and (tensor is None or not tensor.elem_type):
         raise ModelFileError(
-            f"The file does not say what type of numbers input '{value.name}' takes.",
+            f"The file does not state the element type of input '{value.name}'.",
             "Save the model with the types of its inputs.",
         )
     if rank_required and kind == "tensor" and not tensor.HasField("shape"):
         raise ModelFileError(
-            f"The file does not say how many dimensions input '{value.name}' has.",
+            f"The file does not state how many dimensions input '{value.name}' has.",
             "Save the model with the shapes of its inputs; dimensions may stay dynamic.",
         )
     return TensorSpec(
@@ -202,7 +203,7 @@ def spec_of(value: Any, *, rank_required: bool = True) -> TensorSpec:
 
 
 def tensor_in(kind: Any) -> tuple[Literal["tensor", "sequence", "optional", "map"], Any]:
-    """How tensors are wrapped in a type, and the innermost type of tensor; None where there is none."""
+    """The kind of a type, and the type of the tensors in it; None where there are none."""
     match kind.WhichOneof("value"):
         case "sequence_type":
             return "sequence", tensor_in(kind.sequence_type.elem_type)[1]
@@ -218,14 +219,18 @@ def tensor_in(kind: Any) -> tuple[Literal["tensor", "sequence", "optional", "map
 
 
 def _dim(dim: Any) -> int | str:
-    """A size, or the symbol of a dynamic one; some converters write -1 for that."""
+    """A size, or the symbol of a dynamic dimension, for which some converters write -1."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param)
 
 
 def dtype_name(elem_type: int) -> str:
-    """ "float32", "bfloat16", "int4", "string": what numpy or ml_dtypes calls an ONNX element type."""
+    """Name of an ONNX element type in numpy or ml_dtypes: "float32", "bfloat16", "int4", "string".
+
+    >>> dtype_name(1), dtype_name(16), dtype_name(8)
+    ('float32', 'bfloat16', 'string')
+    """
     from onnx import TensorProto, helper
 
     return "string" if elem_type == TensorProto.STRING else str(helper.tensor_dtype_to_np_dtype(elem_type).name)
@@ -235,30 +240,30 @@ def attributes(node: Any) -> dict[str, Any]:
     """Attributes of a node by name; strings as text, graphs left out."""
     from onnx import helper
 
-    found = {}
+    values = {}
     for attribute in node.attribute:
         if attribute.type in (attribute.GRAPH, attribute.GRAPHS):
             continue
         value = helper.get_attribute_value(attribute)
-        found[attribute.name] = value.decode() if isinstance(value, bytes) else value
-    return found
+        values[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    return values
 
 
 def subgraphs(node: Any) -> list[Any]:
-    """What control flow runs, at any depth."""
-    found = []
+    """The graphs in a node of control flow, at any depth."""
+    graphs = []
     for attribute in node.attribute:
         if attribute.type in (attribute.GRAPH, attribute.GRAPHS):
             for graph in (attribute.g, *attribute.graphs):
-                found += [graph, *(deeper for inner in graph.node for deeper in subgraphs(inner))]
-    return found
+                graphs += [graph, *(deeper for inner in graph.node for deeper in subgraphs(inner))]
+    return graphs
 
 
 def reads(node: Any) -> list[str]:
-    """Names of a node's inputs, "" where one is left out; then of all that its subgraphs read, from wherever."""
+    """Names of a node's inputs, "" where one is left out; then of all that its subgraphs read."""
     return [*node.input, *(name for graph in subgraphs(node) for inner in graph.node for name in inner.input)]
 
 
 def operator(node: Any) -> str:
-    """ "MatMul" of the standard domain, "com.microsoft::MatMulNBits" of another."""
+    """Name of a node's operator: "MatMul" of the standard domain, "com.microsoft::MatMulNBits" of another."""
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"

@@ -1,4 +1,4 @@
-"""What was counted of a graph."""
+"""Records of the costs of a graph."""
 
 from edgeprof.schema import Record, Uncounted
 
@@ -8,7 +8,7 @@ class NodeCost(Record, frozen=True, kw_only=True):
 
     name: str
     operator: str  # "MatMul", "com.microsoft::MatMulNBits"
-    role: str  # what a reader calls this kind of node: "weight matmuls", "attention", ...
+    role: str  # its kind in words: "weight matmuls", "attention", ...
     macs: int = 0
     params: int = 0
     weight_bytes: int = 0
@@ -23,10 +23,10 @@ class GraphCosts(Record, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()  # why it cannot run at these sizes, as far as shapes tell
     params: int  # elements of weight tensors, scales and zero points of quantization left out
     weights_bytes: int  # of all initializers, as stored
-    attended: int | None = None  # query positions that attention runs over; None: there is none, or it is not sized
+    attended: int | None = None  # query positions that attention runs over; None: no attention, or its size is unknown
     live_bytes: int  # the most tensors alive at once, graph inputs and outputs among them, weights not
     live_at: str  # the node that runs then
-    working_bytes: int = 0  # what onnxruntime's CPU provider is predicted to hold beside weights, inputs included
+    working_bytes: int = 0  # predicted memory of onnxruntime's CPU provider beside weights, inputs included
     unsized: int = 0  # tensors whose shape depends on data: live bytes leave them out
 
     @property

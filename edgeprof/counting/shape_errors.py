@@ -12,31 +12,31 @@ from edgeprof.counting.tensors import Tensor
 if TYPE_CHECKING:
     from edgeprof.counting.known_values import Array
 
-Found = Sequence[Tensor | None]
+Tensors = Sequence[Tensor | None]
 
 
-def misfit(node: Node, ins: Found) -> str:
-    """What is said of a node whose inputs do not fit together."""
+def mismatch(node: Node, ins: Tensors) -> str:
+    """The message for a node whose inputs do not match."""
     shapes = [str(list(tensor.shape)) for tensor in ins if tensor is not None and tensor.shape is not None]
     if len(shapes) < 2:
-        return f"{node.label} does not take {' '.join(shapes) or 'its inputs'}"
-    return f"{node.label} gets {', '.join(shapes[:-1])} and {shapes[-1]}, which do not fit together"
+        return f"{node.label} does not accept {' '.join(shapes) or 'its inputs'}"
+    return f"{node.label} gets {', '.join(shapes[:-1])} and {shapes[-1]}, which do not match"
 
 
-def problem(node: Node, ins: Found, values: Mapping[str, Array]) -> str:
-    """A sentence without its full stop, empty where nothing is known to fail."""
+def problem(node: Node, ins: Tensors, values: Mapping[str, Array]) -> str:
+    """Why a node cannot run, without a full stop; empty where nothing is known to fail."""
     kind = node.operator
     if kind in ("Gather", MS + "GatherBlockQuantized"):
-        return _beyond(node, ins, values)
+        return _index_beyond_table(node, ins, values)
     if kind == "Pad":
-        return _reflection(node, ins, values)
+        return _reflection_too_wide(node, ins, values)
     if kind == MS + "GroupQueryAttention":
-        return _rotation(node, ins)
+        return _position_beyond_table(node, ins)
     return ""
 
 
-def _beyond(node: Node, ins: Found, values: Mapping[str, Array]) -> str:
-    """A table that is indexed where it has no row."""
+def _index_beyond_table(node: Node, ins: Tensors, values: Mapping[str, Array]) -> str:
+    """A lookup of a row that the table does not have."""
     table, indices = ins[0] if ins else None, values.get(node.input[1]) if len(node.input) > 1 else None
     if table is None or not table.shape or indices is None or not indices.size:
         return ""
@@ -47,11 +47,11 @@ def _beyond(node: Node, ins: Found, values: Mapping[str, Array]) -> str:
     return f"{node.label}: a table of {rows:,} rows ({node.input[0]}) is indexed at {high if high >= rows else low:,}"
 
 
-def _reflection(node: Node, ins: Found, values: Mapping[str, Array]) -> str:
-    """Reflection needs one more value than it adds at either end."""
+def _reflection_too_wide(node: Node, ins: Tensors, values: Mapping[str, Array]) -> str:
+    """A reflecting Pad needs one more value than it adds at either end."""
     options, x = node.attributes, ins[0] if ins else None
-    held = values.get(node.input[1]) if len(node.input) > 1 else None
-    pads = held.tolist() if held is not None else options.get("pads", options.get("paddings"))
+    widths = values.get(node.input[1]) if len(node.input) > 1 else None
+    pads = widths.tolist() if widths is not None else options.get("pads", options.get("paddings"))
     if options.get("mode") != "reflect" or x is None or not x.shape or not pads:
         return ""
     rank = len(x.shape)
@@ -63,8 +63,8 @@ def _reflection(node: Node, ins: Found, values: Mapping[str, Array]) -> str:
     return ""
 
 
-def _rotation(node: Node, ins: Found) -> str:
-    """Tables of cosines and sines have a row for every position."""
+def _position_beyond_table(node: Node, ins: Tensors) -> str:
+    """A rotary embedding at a position for which its tables of cosines and sines have no row."""
     query, table = ins[0], ins[7] if len(ins) > 7 else None
     if not node.attributes.get("do_rotary") or query is None or not query.shape or table is None or not table.shape:
         return ""

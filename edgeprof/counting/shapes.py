@@ -1,8 +1,8 @@
 """The shape of every tensor of a graph at one shape of its inputs.
 
-Standard operators by onnx's own shape inference, one node at a time, so that it can be told what shape arithmetic has
-come to so far; operators of onnxruntime by a table of ours. What control flow runs is decided on the way, and stands
-in the list of nodes (`flattening`).
+Standard operators are inferred by onnx itself, one node at a time, so that it knows the results of shape arithmetic up
+to there; operators of onnxruntime by a table of edgeprof's own. Which branches and bodies run is decided on the way;
+their nodes are part of the list (`flatten`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.counting import control_flow, flatten, known_values
-from edgeprof.counting.contrib_shapes import OUTPUTS, UNFIT, Rule, options
+from edgeprof.counting.contrib_shapes import OUTPUTS, RULE_ERRORS, Rule, options
 from edgeprof.counting.flatten import Flat, Node
 from edgeprof.counting.reading import tensor_in
-from edgeprof.counting.shape_errors import misfit, problem
+from edgeprof.counting.shape_errors import mismatch, problem
 from edgeprof.counting.tensors import Tensor
 from edgeprof.counting.weights import constant_tensor
 from edgeprof.process import Progress, silent
@@ -38,7 +38,16 @@ EVERY = 1000  # nodes between two reports of progress
 def infer(
     model: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, Array] | None = None
 ) -> dict[str, Tensor]:
-    """Every tensor by name, initializers too. What could not be inferred is not there, or has no shape."""
+    """Every tensor by name, initializers too. A tensor that could not be inferred is missing, or has no shape.
+
+    >>> from onnx import parser
+    >>> model = parser.parse_model('''
+    ...     <ir_version: 10, opset_import: ["" : 21]>
+    ...     product (float[rows, 4] x, float[4, 3] w) => (float[rows, 3] y) { y = MatMul(x, w) }
+    ... ''')
+    >>> infer(model, {"x": (2, 4)})["y"]
+    Tensor(dtype=1, shape=(2, 3))
+    """
     return Inference(model, inputs, known).tensors
 
 
@@ -48,9 +57,9 @@ def evaluate(
     most: int,
     known: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Array]]:
-    """As `infer`; and what those tensors hold that depend on sizes alone, of up to `most` elements each."""
-    found = Inference(model, inputs, known, most, every_type=True)
-    return found.tensors, found.values
+    """As `infer`; and the values of tensors that depend on sizes alone, of up to `most` elements each."""
+    inference = Inference(model, inputs, known, most, every_type=True)
+    return inference.tensors, inference.values
 
 
 class Inference:
@@ -61,23 +70,23 @@ class Inference:
         model: onnx.ModelProto,
         inputs: Mapping[str, tuple[int, ...]],
         known: Mapping[str, Array] | None = None,
-        most: int = known_values.MOST,
+        most: int = known_values.LARGEST,
         *,
         every_type: bool = False,
         progress: Progress = silent,
     ) -> None:
         """
         Args:
-            inputs: shapes of inputs, of sequences and optionals those of their elements; one that is not here has the
-                shape that the file states.
-            known: what inputs hold, where that is known.
-            most: elements up to which values are computed.
-            every_type: of more than a few elements, compute not only integers: positions.
+            inputs: shapes of inputs; of sequences and optionals, shapes of their elements. An input that is not listed
+                has the shape that the file states.
+            known: values of inputs, where they are known.
+            most: most elements of a tensor whose values are computed.
+            every_type: compute values of more than a few elements for every type, not for integers (positions) alone.
         """
         from onnx import helper
 
         self.model, self.most, self.every_type = model, most, every_type
-        self.room = known_values.ROOM  # bytes left for values of many elements
+        self.budget = known_values.VALUES_BUDGET  # bytes left for values of many elements
         self.inferred: dict[Any, list[Tensor | None]] = {}
         self.opsets = [helper.make_opsetid(opset.domain, opset.version) for opset in model.opset_import]
         self.versions = {one.domain if one.domain != STANDARD else "": one.version for one in model.opset_import}
@@ -88,15 +97,15 @@ class Inference:
         self.uncounted: list[tuple[str, str]] = []
         self.flat = Flat([], model.graph.input, model.graph.output)
         for value in model.graph.input:
-            self._given(value, inputs, known or {})
+            self._input(value, inputs, known or {})
         total = len(model.graph.node)
-        for node in flatten.walk(model.graph, self._decide, self._hold):
+        for node in flatten.walk(model.graph, self._decide, self._initializer):
             if not len(self.flat.node) % EVERY and total:
                 progress("inferring shapes", min(len(self.flat.node) / total, 1.0))
             self.flat.node.append(node)
             self._infer(node)
 
-    def _given(
+    def _input(
         self, value: onnx.ValueInfoProto, inputs: Mapping[str, tuple[int, ...]], known: Mapping[str, Array]
     ) -> None:
         kind, tensor = tensor_in(value.type)
@@ -109,9 +118,9 @@ class Inference:
         if value.name in known:
             self.values[value.name] = np.asarray(known[value.name])
 
-    def _hold(self, name: str, tensor: Any) -> None:
+    def _initializer(self, name: str, tensor: Any) -> None:
         self.flat.stored[name] = tensor
-        if hasattr(tensor, "indices"):  # a sparse one is as large as what it stands for
+        if hasattr(tensor, "indices"):  # a sparse one is as large as its dense equivalent
             self._add(name, Tensor(tensor.values.data_type, tuple(tensor.dims)))
         else:
             self._add(name, Tensor(tensor.data_type, tuple(tensor.dims)))
@@ -121,18 +130,18 @@ class Inference:
         return control_flow.choose(node, self.tensors, self.values)
 
     def _infer(self, node: Node) -> None:
-        """What is not inferred is reported where it matters: a node may break any rule of its operator."""
+        """Infer one node. A failure is reported where it matters: a node may break any rule of its operator."""
         from onnx import checker, defs, shape_inference
 
         try:
             self._dispatch(node)
-            found = problem(node, [self.tensors.get(name) for name in node.input], self.values)
+            message = problem(node, [self.tensors.get(name) for name in node.input], self.values)
         except (defs.SchemaError, shape_inference.InferenceError, checker.ValidationError) as failure:
-            found = self._misfit(node, failure)
-        except (RuntimeError, *UNFIT):
+            message = self._mismatch(node, failure)
+        except (RuntimeError, *RULE_ERRORS):
             return
-        if found:
-            self.problems[found] = None
+        if message:
+            self.problems[message] = None
 
     def _dispatch(self, node: Node) -> None:
         if node.reason:
@@ -148,8 +157,8 @@ class Inference:
             self._standard(node)
 
     def _by_table(self, node: Node, rule: Rule) -> None:
-        made = rule([self.tensors.get(name) for name in node.input], options(node, self.values))
-        for name, tensor in zip(node.output, made, strict=False):
+        outputs = rule([self.tensors.get(name) for name in node.input], options(node, self.values))
+        for name, tensor in zip(node.output, outputs, strict=False):
             if name and tensor is not None:
                 self._add(name, Tensor(*tensor))
 
@@ -159,7 +168,7 @@ class Inference:
             self.types[name] = _type(tensor)
 
     def _know(self, name: str, tensor: onnx.TensorProto) -> None:
-        """Remember what a small tensor holds, if it lies in the file itself."""
+        """Keep the values of a small tensor, if they are in the file itself."""
         from onnx import TensorProto, numpy_helper
 
         most = self.most if tensor.data_type in INDICES else known_values.SMALL
@@ -181,34 +190,34 @@ class Inference:
     # --- control flow ---
 
     def _declared(self, node: Node) -> None:
-        """Element types of what a node of control flow makes, where its bodies state them."""
-        for made in flatten.bodies(node).values():
+        """Element types of the outputs of a control flow node, where its bodies state them."""
+        for body in flatten.bodies(node).values():
             skip = 1 if node.operator == flatten.LOOP else 0  # the condition stays inside
-            for value, name in zip(list(made.output)[skip:], node.output, strict=False):
+            for value, name in zip(list(body.output)[skip:], node.output, strict=False):
                 kind, tensor = tensor_in(value.type)
                 if name and kind == "tensor" and tensor is not None and tensor.elem_type:
                     self._add(name, Tensor(tensor.elem_type, None))
 
     def _link(self, node: Node) -> None:
-        """Between a graph and a body: what goes in and comes out."""
-        made, missed = control_flow.linked(node, self.tensors)
-        for name, tensor in made.items():
+        """Pass tensors between a graph and a body."""
+        passed, reason = control_flow.link_outputs(node, self.tensors)
+        for name, tensor in passed.items():
             self._add(name, tensor)
         for source, name in zip(node.input, node.output, strict=False):
             if source in self.types:
                 self.types.setdefault(name, self.types[source])  # sequences and optionals too
             if node.operator == "Identity" and source in self.values:
                 self.values[name] = self.values[source]
-        if missed:
-            self.uncounted.append((node.attributes["of"], missed))
+        if reason:
+            self.uncounted.append((node.attributes["of"], reason))
 
     # --- operators of the standard ---
 
     def _standard(self, node: Node) -> None:
         if node.proto is None or not all(name in self.types for name in node.input if name):
-            return  # comes from a node that could not be inferred
-        held = [self.values.get(name) for name in node.input]
-        small = [array if array is not None and array.size <= known_values.SMALL else None for array in held]
+            return  # an input comes from a node that could not be inferred
+        values = [self.values.get(name) for name in node.input]
+        small = [array if array is not None and array.size <= known_values.SMALL else None for array in values]
         key = self._key(node, small)
         if key is None:
             self._by_onnx(node, node.proto, small)
@@ -219,37 +228,37 @@ class Inference:
             for name, tensor in zip(node.output, self.inferred[key], strict=True):
                 if name and tensor is not None:
                     self._add(name, tensor)
-        self._evaluate(node, held)
+        self._evaluate(node, values)
 
     def _key(self, node: Node, small: Sequence[Array | None]) -> Any:
-        """What decides about the types of a node's outputs: graphs repeat themselves. None: more than tensors do."""
+        """All that determines the types of a node's outputs, as graphs repeat themselves; None: more than tensors."""
         tensors = [self.tensors.get(name) for name in node.input]
         if node.proto is None or any(name and tensor is None for name, tensor in zip(node.input, tensors, strict=True)):
             return None
         options = tuple(attribute.SerializeToString() for attribute in node.proto.attribute)
-        told = tuple(array.tobytes() if array is not None else None for array in small)
-        return node.operator, tuple(tensors), options, told, tuple(map(bool, node.output))
+        values = tuple(array.tobytes() if array is not None else None for array in small)
+        return node.operator, tuple(tensors), options, values, tuple(map(bool, node.output))
 
     def _by_onnx(self, node: Node, proto: onnx.NodeProto, small: Sequence[Array | None]) -> None:
         from onnx import numpy_helper, shape_inference
 
         domain = ML if "::" in node.operator else ""
         local = dict(zip(proto.input, node.input, strict=True))
-        found = shape_inference.infer_node_outputs(
+        inferred = shape_inference.infer_node_outputs(
             _schema(domain, proto.op_type, self.versions.get(domain, 0)),
             proto,
-            {mine: self.types[name] for mine, name in local.items() if name},
+            {own: self.types[name] for own, name in local.items() if name},
             {
-                mine: numpy_helper.from_array(array)
-                for mine, array in zip(proto.input, small, strict=True)
+                own: numpy_helper.from_array(array)
+                for own, array in zip(proto.input, small, strict=True)
                 if array is not None
             },
             opset_imports=self.opsets,
             ir_version=self.model.ir_version,
         )
-        for mine, name in zip(proto.output, node.output, strict=True):
-            if name and mine in found:
-                self._add_type(name, found[mine])
+        for own, name in zip(proto.output, node.output, strict=True):
+            if name and own in inferred:
+                self._add_type(name, inferred[own])
 
     def _add_type(self, name: str, kind: onnx.TypeProto) -> None:
         if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
@@ -257,41 +266,42 @@ class Inference:
         else:
             self.types[name] = kind
 
-    def _misfit(self, node: Node, failure: Exception) -> str:
-        """Shapes that onnx refuses let no run succeed; but for Range, of which runtimes take vectors of one number."""
+    def _mismatch(self, node: Node, failure: Exception) -> str:
+        """Why onnx refuses a node's shapes, so that no run can succeed. Range is an exception: runtimes accept vectors
+        of one number."""
         if node.operator == "Range":
             self._evaluate(node, [self.values.get(name) for name in node.input])
             return ""
-        found = [self.tensors.get(name) for name in node.input if name]
-        sized = all(one is not None and one.shape is not None for one in found)
-        return misfit(node, found) if sized and "[ShapeInferenceError]" in str(failure) else ""
+        inputs = [self.tensors.get(name) for name in node.input if name]
+        sized = all(one is not None and one.shape is not None for one in inputs)
+        return mismatch(node, inputs) if sized and "[ShapeInferenceError]" in str(failure) else ""
 
     def _evaluate(self, node: Node, arrays: Sequence[Array | None]) -> None:
-        """Shape arithmetic: what a node makes of values that are known."""
+        """Compute a node from known values: shape arithmetic."""
         if node.operator in ("Shape", "Size"):
-            self._measure(node)
+            self._shape_or_size(node)
             return
         if not arrays or any(array is None and name for name, array in zip(node.input, arrays, strict=True)):
             return
         options = {key: _plain(value) for key, value in node.attributes.items()}
         if node.operator == "Split" and len(node.output) > 1:
-            options.setdefault("num_outputs", len(node.output))  # told by the outputs in old opsets
+            options.setdefault("num_outputs", len(node.output))  # the number of outputs in old opsets
         for name, array in zip(node.output, self._computed(node, arrays, options), strict=False):
             if name and array is not None:
-                held = self.tensors.get(name)  # numpy sums integers of 32 bits into 64
-                dtype = held.dtype if held is not None else _dtype(array.dtype)
+                known = self.tensors.get(name)  # numpy sums integers of 32 bits into 64
+                dtype = known.dtype if known is not None else _dtype(array.dtype)
                 self.values[name] = array.astype(_numpy(dtype), copy=False)
                 self._add(name, Tensor(dtype, array.shape))
-                self.room -= array.nbytes if array.size > known_values.SMALL else 0
+                self.budget -= array.nbytes if array.size > known_values.SMALL else 0
 
     def _computed(self, node: Node, arrays: Sequence[Array | None], options: dict[str, Any]) -> Sequence[Array | None]:
-        """Within the room that is left, whatever the operator."""
-        made = self.tensors.get(node.output[0])
-        many = self.every_type or (made is not None and made.dtype in INDICES)
-        most = min(self.most, max(self.room, 0) // WIDEST) if many else known_values.SMALL
+        """Results within the bytes that are left for values, whatever the operator."""
+        result = self.tensors.get(node.output[0])
+        many = self.every_type or (result is not None and result.dtype in INDICES)
+        most = min(self.most, max(self.budget, 0) // WIDEST) if many else known_values.SMALL
         return known_values.compute(node.operator, arrays, options, max(most, known_values.SMALL))
 
-    def _measure(self, node: Node) -> None:
+    def _shape_or_size(self, node: Node) -> None:
         tensor = self.tensors.get(node.input[0])
         if tensor is None or tensor.shape is None:
             return
@@ -304,15 +314,15 @@ class Inference:
 
 
 def _of_elements(kind: onnx.TypeProto, shape: tuple[int, ...] | None) -> onnx.TypeProto:
-    """The type of a sequence or an optional, of tensors of a shape where that is known."""
+    """The type of a sequence or an optional; `shape` is that of its elements, if known."""
     from onnx import helper
 
-    made = type(kind)()
-    made.CopyFrom(kind)
-    _, tensor = tensor_in(made)
+    copy = type(kind)()
+    copy.CopyFrom(kind)
+    _, tensor = tensor_in(copy)
     if shape is not None and tensor is not None and tensor.elem_type:
         tensor.CopyFrom(helper.make_tensor_type_proto(tensor.elem_type, shape).tensor_type)
-    return made
+    return copy
 
 
 def _shape(kind: Any) -> tuple[int, ...] | None:
@@ -352,20 +362,20 @@ def _type(tensor: Tensor) -> Any:
 
 @cache
 def _schema(domain: str, name: str, version: int) -> Any:
-    """What onnx knows of an operator in an operator set.
+    """The schema of an operator in an operator set.
 
-    Where it infers nothing there, or does not know the operator yet (optimizers write new ones into files of an older
-    operator set), as it knows it in a later one.
+    Where onnx infers nothing in that version, or does not have the operator yet (optimizers write new ones into files
+    of an older operator set), the schema of a later version.
 
     Raises:
-        SchemaError: it does not know it at all.
+        SchemaError: onnx does not know the operator.
     """
     from onnx import defs
 
     known = _schemas().get((domain, name), [])
-    held = [one for one in known if one.since_version <= version][-1:]
+    current = [one for one in known if one.since_version <= version][-1:]
     later = [one for one in known if one.since_version > version]
-    chosen = next((one for one in (*held, *later) if one.has_type_and_shape_inference_function), None)
+    chosen = next((one for one in (*current, *later) if one.has_type_and_shape_inference_function), None)
     if chosen is None:
         raise defs.SchemaError(f"onnx infers nothing of {name}")
     return chosen
@@ -375,7 +385,7 @@ def _schema(domain: str, name: str, version: int) -> Any:
 def _schemas() -> dict[tuple[str, str], list[Any]]:
     from onnx import defs
 
-    found: dict[tuple[str, str], list[Any]] = {}
+    schemas: dict[tuple[str, str], list[Any]] = {}
     for schema in sorted(defs.get_all_schemas_with_history(), key=lambda one: one.since_version):
-        found.setdefault((schema.domain, schema.name), []).append(schema)
-    return found
+        schemas.setdefault((schema.domain, schema.name), []).append(schema)
+    return schemas

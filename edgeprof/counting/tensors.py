@@ -1,4 +1,4 @@
-"""An element type and a shape, and the bytes that takes."""
+"""An element type and a shape, and their size in bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 
 class Tensor(NamedTuple):
-    """An element type of ONNX and a shape; None where it depends on data."""
+    """An element type of ONNX and a shape, which is None where it depends on data.
+
+    >>> Tensor(1, (2, 3)).nbytes, Tensor(22, (3,)).nbytes  # FLOAT, INT4
+    (24, 2)
+    """
 
     dtype: int
     shape: tuple[int, ...] | None
@@ -25,12 +29,13 @@ class Tensor(NamedTuple):
 
 
 def stored_bytes(dtype: int, elements: int) -> int:
+    """Bytes of packed elements, rounded up."""
     return -(-elements * _bits(dtype) // 8)
 
 
 @cache
 def _bits(dtype: int) -> int:
-    """Of one element; of a string, a pointer's."""
+    """Bits of one element; of a string, those of a pointer."""
     from onnx import TensorProto, helper
 
     if dtype == TensorProto.UNDEFINED:

@@ -114,7 +114,7 @@ def test_no_heads_are_not_counted() -> None:
 
 
 def test_sizes_that_no_machine_holds_are_refused() -> None:
-    with pytest.raises(ModelFileError, match="larger than any machine holds"):
+    with pytest.raises(ModelFileError, match="larger than any memory"):
         count(MODELS["a giant"], X)
 
 

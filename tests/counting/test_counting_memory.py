@@ -9,9 +9,8 @@ from onnx import TensorProto, helper
 from edgeprof import counting
 from edgeprof.counting.arena import Arena, pattern_bytes, resident_bytes
 from edgeprof.counting.flatten import everything
-from edgeprof.counting.fusion import unmade
-from edgeprof.counting.live_bytes import ALWAYS
-from edgeprof.counting.planner import Buffer, Plan, plan
+from edgeprof.counting.fusion import fused_away
+from edgeprof.counting.planner import ALWAYS, AllocationPlan, Buffer, plan
 from edgeprof.counting.shapes import Tensor, infer
 
 MIB = 2**20
@@ -30,7 +29,7 @@ def held(nbytes_in_kib: int, first: int, last: int, *, output: bool = False) -> 
 # --- the plan ------------------------------------------------------------------------------------------------
 
 
-def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> Plan:
+def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> AllocationPlan:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -44,7 +43,7 @@ def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> Plan:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)])
     weights = {"w0", "w1", "w2", "w3"}
     flat = everything(graph)
-    return plan(flat, infer(model, shapes), weights, unmade(flat, weights))
+    return plan(flat, infer(model, shapes), weights, fused_away(flat, weights))
 
 
 def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:
@@ -159,38 +158,38 @@ def test_a_gelu_that_onnxruntime_does_not_know_stays_in_parts() -> None:
 def test_regions_double_and_only_what_is_handed_out_is_touched() -> None:
     """1 MiB, then 2, then 4, and the next would be 8; but a request of 20 makes it 32, and the next as large."""
     arena = Arena()
-    arena.take(256 * KIB)
+    arena.allocate(256 * KIB)
     assert arena.touched_bytes == 256 * KIB
-    arena.take(900 * KIB)  # does not fit in what is left of the first MiB
-    arena.take(3 * MIB)
+    arena.allocate(900 * KIB)  # does not fit in what is left of the first MiB
+    arena.allocate(3 * MIB)
     assert arena.regions == [MIB, 2 * MIB, 4 * MIB]
     assert arena.touched_bytes == 256 * KIB + 900 * KIB + 3 * MIB
-    arena.take(20 * MIB)
+    arena.allocate(20 * MIB)
     assert arena.regions[3] == 32 * MIB
     assert arena.next_region == 32 * MIB
 
 
 def test_the_tightest_chunk_is_taken_and_neighbours_join_again() -> None:
     arena = Arena()
-    one, two, three = (arena.take(200 * KIB) for _ in range(3))
-    arena.give_back(one)
-    arena.give_back(two)  # 400 KiB in one piece; 424 KiB are free behind the third
-    assert arena.take(300 * KIB).start == 0
+    one, two, three = (arena.allocate(200 * KIB) for _ in range(3))
+    arena.free(one)
+    arena.free(two)  # 400 KiB in one piece; 424 KiB are free behind the third
+    assert arena.allocate(300 * KIB).start == 0
     assert arena.touched_bytes == 600 * KIB
-    arena.give_back(three)
-    assert arena.take(500 * KIB).start == 400 * KIB
+    arena.free(three)
+    assert arena.allocate(500 * KIB).start == 400 * KIB
 
 
 def test_a_chunk_is_split_only_where_half_of_it_is_left() -> None:
     arena = Arena()
-    whole = arena.take(700 * KIB)  # of 1,024: not split, the rest would be less than the request
+    whole = arena.allocate(700 * KIB)  # of 1,024: not split, the rest would be less than the request
     assert whole.size == MIB
-    assert arena.take(256).region == 1
+    assert arena.allocate(256).region == 1
 
 
 def test_small_requests_are_256_bytes() -> None:
     arena = Arena()
-    arena.take(1)
+    arena.allocate(1)
     assert arena.touched_bytes == 256
 
 
@@ -203,10 +202,10 @@ def test_the_block_of_a_plan_uses_gaps() -> None:
 def test_two_runs_hold_the_pieces_of_the_first_and_the_block_of_the_second() -> None:
     """First run: 400 KiB and 300 KiB in the first MiB, from the start. The block of 700 KiB fits there again."""
     buffers = [held(400, 0, 1), held(300, 1, 2)]
-    assert resident_bytes(Plan(1000, buffers), [0, 0, 0]) == 1000 + 700 * KIB
+    assert resident_bytes(AllocationPlan(1000, buffers), [0, 0, 0]) == 1000 + 700 * KIB
     # 300 KiB of workspace go behind both, up to 1,000. The block takes the whole MiB (what is left of it is less than
     # the block), so that in the second run the workspace needs a region of its own.
-    assert resident_bytes(Plan(0, buffers), [0, 0, 300 * KIB]) == 1000 * KIB + 300 * KIB
+    assert resident_bytes(AllocationPlan(0, buffers), [0, 0, 300 * KIB]) == 1000 * KIB + 300 * KIB
 
 
 # --- beside a real process -----------------------------------------------------------------------------------

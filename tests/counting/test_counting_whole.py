@@ -197,13 +197,13 @@ PROBLEMS: dict[str, tuple[Any, Arrays, Arrays, str]] = {
         node("Add", "x z", "y"),
         {"x": f32(16, 4), "z": f32(32, 4)},
         {},
-        "Add gets [16, 4] and [32, 4], which do not fit together",
+        "Add gets [16, 4] and [32, 4], which do not match",
     ),
     "a product that does not fit": (
         node("MatMul", "x w"),
         X,
         {"w": f32(5, 6)},
-        "MatMul gets [3, 4] and [5, 6], which do not fit together",
+        "MatMul gets [3, 4] and [5, 6], which do not match",
     ),
     "reflection": (
         node("Pad", "x p", mode="reflect"),
@@ -372,7 +372,7 @@ def test_a_state_that_grows_is_named() -> None:
     )
     counted = count(graph(node("Loop", "n - x", body=body), X, {"n": np.asarray(3)}), X)
     (missed,) = counted.uncounted
-    assert (missed.operator, missed.reason) == ("Loop", "a state of the node 'y' changes its shape in every round")
+    assert (missed.operator, missed.reason) == ("Loop", "a state of the node 'y' changes its shape in every iteration")
 
 
 def test_a_range_of_vectors_of_one_number_runs() -> None:
