@@ -11,13 +11,14 @@ import msgspec
 from edgeprof import counting, store, units
 from edgeprof.analysis import buckets as analysis
 from edgeprof.analysis.ledger import case_of
-from edgeprof.api.model_inputs import case_for, of_file, signature_of_artifact, signature_of_graph
 from edgeprof.api.runs import Run, load_run
+from edgeprof.api.sizing import case_for
 from edgeprof.api.static_export import Shapes, fix
 from edgeprof.api.targets import one_model
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest
+from edgeprof.inputs.run_inputs import of_file, signature_of_artifact, signature_of_graph
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
 

@@ -8,19 +8,13 @@ import msgspec
 from edgeprof import counting, store, units
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.explain_captions import explained
-from edgeprof.api.model_inputs import (
-    Inputs,
-    Sizing,
-    of_file,
-    of_variant,
-    require_no_sizing,
-    signature_of_graph,
-)
+from edgeprof.api.sizing import Sizing, require_no_sizing
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.inputs import LoadRequest, signature
+from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_graph
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Record, Variant

@@ -10,7 +10,7 @@ import msgspec
 from edgeprof.api.apply_recipe import Judging, Order, key_of, ordered, quantized, require_data, save_optimized
 from edgeprof.api.artifact_cache import make, standing
 from edgeprof.api.capacity import too_large
-from edgeprof.api.model_inputs import PhaseChoice
+from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_asked
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized

@@ -13,21 +13,14 @@ import msgspec
 from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.api import placement
-from edgeprof.api.model_inputs import (
-    Inputs,
-    PhaseChoice,
-    case_for,
-    of_file,
-    of_variant,
-    require_no_sizing,
-    signature_of_graph,
-)
 from edgeprof.api.runs import Run, load_run
+from edgeprof.api.sizing import PhaseChoice, case_for, require_no_sizing
 from edgeprof.api.targets import any_model, renamed
 from edgeprof.api.trial_inputs import Found, found_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, signature
+from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure, measure_operators, operator_visit

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from edgeprof.api.apply_recipe import Judging, key_of, leaving_nothing, ordered, quantized
 from edgeprof.api.apply_recipe import save_optimized as write_optimized
 from edgeprof.api.export import Export
-from edgeprof.api.model_inputs import Inputs, Sizing, of_file, signature_of_artifact
+from edgeprof.api.sizing import Sizing
 from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest, tensors
+from edgeprof.inputs.run_inputs import Inputs, of_file, signature_of_artifact
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
 from edgeprof.stages import graph, onnx_reference, samples

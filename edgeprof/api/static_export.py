@@ -9,7 +9,7 @@ import msgspec
 
 from edgeprof import store
 from edgeprof.api.artifact_cache import alone
-from edgeprof.api.model_inputs import PhaseChoice, case_for
+from edgeprof.api.sizing import PhaseChoice, case_for
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
 from edgeprof.process import Progress

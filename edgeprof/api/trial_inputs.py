@@ -1,10 +1,10 @@
 """Values for inputs of unknown meaning: those with which a file from elsewhere gives a result."""
 
 from edgeprof import process
-from edgeprof.api.model_inputs import Inputs
 from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import Signature
 from edgeprof.inputs.fills import ALTERNATIVES, kind_of_number
+from edgeprof.inputs.run_inputs import Inputs
 from edgeprof.measure.trial_worker import TrialRequest, Tried
 from edgeprof.schema import Fill, Record
 

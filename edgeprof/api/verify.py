@@ -10,19 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.api.model_inputs import (
-    Inputs,
-    Sizing,
-    case_for,
-    of_file,
-    of_variant,
-    require_no_sizing,
-    signature_of_artifact,
-)
+from edgeprof.api.sizing import Sizing, case_for, require_no_sizing
 from edgeprof.api.targets import any_model
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import VerificationError
 from edgeprof.inputs import LoadRequest, Signature, tensors
+from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_artifact
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, InputValue, Phase
 from edgeprof.stages import onnx_reference

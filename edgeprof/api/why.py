@@ -8,12 +8,13 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import why as analysis
-from edgeprof.api.model_inputs import PhaseChoice, signature_of_artifact
 from edgeprof.api.profile import profile
 from edgeprof.api.runs import Run, load_run
+from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.targets import any_model, name_of, one_model, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of
+from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Side, Why
 from edgeprof.text import joined

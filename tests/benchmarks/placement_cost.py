@@ -17,9 +17,9 @@ from statistics import median
 from typing import Any
 
 from edgeprof import process
-from edgeprof.api.model_inputs import of_variant
 from edgeprof.api.targets import one_model
 from edgeprof.inputs import signature
+from edgeprof.inputs.run_inputs import of_variant
 from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import Case, Precision, Request, StoppingRule

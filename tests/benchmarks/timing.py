@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.api.model_inputs import of_file, of_variant, signature_of_artifact
 from edgeprof.api.targets import foreign
 from edgeprof.inputs import LoadRequest
+from edgeprof.inputs.run_inputs import of_file, of_variant, signature_of_artifact
 from edgeprof.measure import machine
 from edgeprof.schema import Case, Phase, Variant, encode
 from tests.benchmarks.harness import HERE, python

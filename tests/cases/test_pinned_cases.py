@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeprof.api.model_inputs import of_file, signature_of_artifact
 from edgeprof.api.targets import foreign
+from edgeprof.inputs.run_inputs import of_file, signature_of_artifact
 from edgeprof.inputs.sizes import LoadRequest
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.output_tolerance import difference

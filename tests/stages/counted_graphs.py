@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import onnx
 
 from edgeprof import counting
-from edgeprof.api.model_inputs import of_variant
 from edgeprof.families import family_of
 from edgeprof.inputs import signature
+from edgeprof.inputs.run_inputs import of_variant
 from edgeprof.schema import Case, Variant
 
 

@@ -1,59 +1,20 @@
-"""The inputs of a model at a load: sizes from its family where there is one, else from the file."""
+"""The inputs of a model in one run: sizes from its family where there is one, else from the file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from edgeprof import counting, units
-from edgeprof.analysis.ledger import case_of
-from edgeprof.errors import UsageError
+from edgeprof import counting
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
-from edgeprof.schema import Artifact, Case, Fill, InputValue, Phase, Record, Variant
-from edgeprof.store import sha256_of
+from edgeprof.schema import Artifact, Case, Fill, InputValue, Record, Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
-
-PhaseChoice = Literal["prefill", "decode", "both"]
-
-
-class Sizing(Record, frozen=True, kw_only=True):
-    """The sizes a user gives for files: `--seq`, `--batch`, `--dim` and `--input`."""
-
-    seq: tuple[int, ...] = ()
-    batch: tuple[int, ...] = ()
-    dims: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
-    files: dict[str, Path] = {}  # noqa: RUF012
-
-    def __bool__(self) -> bool:
-        return bool(self.seq or self.batch or self.dims or self.files)
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Equal where files get the same sizes and values; empty without any."""
-        if not self:
-            return ()
-        files = {name: sha256_of(file) for name, file in self.files.items()}
-        return (self.seq, self.batch, self.dims, files)
-
-    def refuse(self, name: str) -> None:
-        """Refuse sizes for a model that was exported here: it is compared at the sizes of its reference values.
-
-        Raises:
-            UsageError: there are some.
-        """
-        for option, given in (("--seq", self.seq), ("--batch", self.batch)):
-            if given:
-                raise UsageError(
-                    f"{name} was exported by edgeprof and is compared at the sizes of its reference values.",
-                    f"Leave {option} out.",
-                )
-        require_no_sizing(name, self.dims, self.files)
 
 
 class Inputs(Record, frozen=True, kw_only=True):
@@ -111,51 +72,6 @@ def signature_of_artifact(artifact: Artifact) -> Signature:
     if artifact.variant is not None:
         return signature(artifact.inputs)
     return signature_of_graph(counting.read(Path(artifact.path)))
-
-
-def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Path]) -> None:
-    """Refuse --dim and --input for a model that was exported here: its axes and values are known.
-
-    Raises:
-        UsageError: there are some.
-    """
-    for option, values in (("--dim", dims), ("--input", given)):
-        if values:
-            raise UsageError(
-                f"{option} is for .onnx files from elsewhere; {name} is sized by --seq and --batch.",
-                f"Leave {option} out.",
-            )
-
-
-def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int) -> Case:
-    """The shape for a length and a batch size; for images the largest with at most that many tokens.
-
-    Raises:
-        UsageError: the model takes no input of that length.
-    """
-    case, family = case_of(phase, batch, length), family_of(variant)
-    tokens = family.true_tokens(variant, case.tokens)
-    if not tokens:
-        raise UsageError(f"No input of {name} is as short as --seq {length}.", "Use a larger --seq.")
-    case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
-    _require_within(name, case, variant.max_tokens, family.fixed_tokens(variant))
-    return case
-
-
-def _require_within(name: str, case: Case, most: int | None, only: int | None) -> None:
-    total = case.tokens + case.past_tokens
-    if only is not None and total != only:
-        raise UsageError(
-            f"{name} takes {units.counted(only, 'token')} and no other number, but {total} are requested.",
-            f"Use --seq {only}, or leave this model out.",
-        )
-    if most is not None and total > most:
-        new = units.counted(case.tokens, "new token")
-        what = f"{case.past_tokens} cached and {new}" if case.past_tokens else units.counted(total, "token")
-        raise UsageError(
-            f"{name} takes at most {units.counted(most, 'token')}, but {what} are requested.",
-            "Use a shorter --seq, or leave this model out.",
-        )
 
 
 def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
