@@ -7,6 +7,9 @@ from edgeprof.schema import Device
 def devices(*, refresh: bool = False) -> list[Device]:
     """List the execution providers that edgeprof knows, and whether each can run here.
 
+    >>> devices()[0].provider, devices()[0].status
+    ('cpu', 'ready')
+
     Args:
         refresh: probe all of them again, in child processes, instead of returning what was found before in this
             environment.

@@ -40,6 +40,10 @@ def explain(
 ) -> Explanation:
     """Tell where parameters, MACs and bytes of a model come from; no torch, and no weights are read.
 
+    >>> ledger = explain("gpt2", seq=[512]).ledger
+    >>> ledger.total("params"), ledger.total("macs")
+    (124439808, 68080238592)
+
     Args:
         target: a variant, a checkpoint folder, an exported name or folder, or any .onnx file.
         seq: token lengths (in decode: tokens cached); the longest that the model takes is explained, and all of them
@@ -309,6 +313,9 @@ def _artifact(path: Path) -> Artifact | None:
 
 def draw_explanation(found: Explanation, *, out: Path = store.REPORTS, progress: Progress = silent) -> list[Path]:
     """Draw what was explained over several token lengths: MACs, and memory, by component.
+
+    >>> [path.name for path in draw_explanation(explain("gpt2", seq=[64, 128, 256])) if path.suffix == ".png"]
+    ['explain-macs.png', 'explain-memory.png']
 
     Args:
         found: with `lengths`.

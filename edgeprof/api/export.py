@@ -87,6 +87,9 @@ def export(
 ) -> list[Export]:
     """Export variants or checkpoints to ONNX: verified, simplified, and quantized where a precision asks for it.
 
+    >>> [str(one.artifact.precision) for one in export(["bert-tiny"], precision=["fp32", "int8"])]
+    ['fp32', 'int8']
+
     Args:
         targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
         precision: "fp32" and names of `edgeprof.stages.quantize.RECIPES`.

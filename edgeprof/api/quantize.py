@@ -61,6 +61,10 @@ def quantize(
 ) -> list[Export]:
     """Quantize fp32 models by recipes: verified, counted and judged like what `export` makes.
 
+    >>> receipt = quantize(["bert-tiny"], recipe=["int8"])[0].artifact.quantization
+    >>> receipt.matmuls_quantized, receipt.matmuls
+    (13, 13)
+
     Args:
         targets: exported names or folders (their fp32 is taken), or .onnx files.
         recipe: names of `edgeprof.stages.quantize.RECIPES`.

@@ -43,6 +43,9 @@ def verify(
     A file from elsewhere, and any file at sizes that are asked for, is compared with itself, run without onnxruntime's
     optimizations: no values of PyTorch are there for it.
 
+    >>> [(str(one.precision), one.checks[0].against) for one in verify(["bert-tiny"])]
+    [('fp32', 'PyTorch'), ('int8', 'PyTorch')]
+
     Args:
         targets: names below `models`, artifact folders, or .onnx files; none means all that is exported.
         seq, batch, dim, input: sizes and values, as in `profile`.
