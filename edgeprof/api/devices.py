@@ -19,4 +19,4 @@ def devices(*, refresh: bool = False) -> list[Device]:
 
 def package_conflict() -> str:
     """Which installed onnxruntime packages overwrite each other, and the commands that fix it; "" where none do."""
-    return installed_packages.overlaid(installed_packages.installed())
+    return installed_packages.conflict(installed_packages.installed())

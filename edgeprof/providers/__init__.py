@@ -1,1 +1,1 @@
-"""Where a model can run: one row per execution provider, and sessions that never fall back unseen."""
+"""Where a model can run: one row per execution provider, and sessions that never fall back silently."""

@@ -1,7 +1,7 @@
-"""Graphs compiled for a device beforehand, and kept: onnxruntime's EPContext models.
+"""Graphs compiled for a device ahead of time, and kept: onnxruntime's EPContext models.
 
-What a provider compiles at every load is written into a file once, in a child process; sessions load that file instead.
-Run as a module, this file is that process.
+What a provider would compile at every load is written to a file once, in a child process; sessions load that file
+instead. Run as a module, this file is that process.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Compiled(Record, frozen=True, kw_only=True):
 
     path: str
     compile_s: float
-    nbytes: int  # of the file and what lies beside it
+    nbytes: int  # of the file and those beside it
     contexts: int  # parts of the graph that are compiled
 
 
 def compiled(
     model: Path, weights_folder: str, target: Target, timeout_s: float | None = None, executor: Executor = LOCAL
 ) -> Compiled:
-    """The graph as the provider has compiled it; made once for these files, this provider and this onnxruntime.
+    """The graph as the provider compiled it; done once for these files, this provider and this onnxruntime.
 
     Args:
         weights_folder: where the data files lie that the model refers to; "" for beside it.
 
     Raises:
-        EdgeprofError: the provider compiles nothing of it, has no way to keep what it compiles, or crashed.
+        EdgeprofError: the provider compiles nothing of it, cannot save what it compiles, or crashed.
         ChildTimeout: it ran out of time.
     """
     folder = store.cache_folder() / "compiled" / _key(model, weights_folder, target)
@@ -60,8 +60,8 @@ def compiled(
         return decode(store.read_bytes(record), Compiled, str(record))
     with store.folder_in_progress(folder) as partial:
         request = CompileRequest(model=str(model), weights_folder=weights_folder, target=target, folder=str(partial))
-        made = _call(request, timeout_s, executor)
-        final = msgspec.structs.replace(made, path=str(folder / Path(made.path).name))
+        result = _call(request, timeout_s, executor)
+        final = msgspec.structs.replace(result, path=str(folder / Path(result.path).name))
         store.write_atomic(partial / record.name, encode_pretty(final))
     return final
 
@@ -71,13 +71,13 @@ def _call(request: CompileRequest, timeout_s: float | None, executor: Executor) 
         return process.call("edgeprof.providers.compile", request, Compiled, timeout_s=timeout_s, executor=executor)
     except ChildTimeout:
         raise
-    except ChildError as problem:  # a provider that has no way to compile beforehand may abort
-        what = f"{request.target.provider} cannot compile this graph beforehand: {problem.what}"
-        raise EdgeprofError(what, "Leave out --compile.") from problem
+    except ChildError as problem:  # a provider that cannot compile ahead of time may abort
+        what = f"{request.target.provider} cannot compile this graph ahead of time: {problem.what}"
+        raise EdgeprofError(what, "Omit --compile.") from problem
 
 
 def _key(model: Path, weights_folder: str, target: Target) -> str:
-    """Of all that decides what is compiled. Data files go by size and time: they are large."""
+    """A digest of everything that decides the result. Data files count by size and time: they are large."""
     beside = Path(weights_folder) if weights_folder else model.parent
     data = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(beside.glob("*.data"))]
     return store.content_key(store.sha256_of(model), data, target, installed_packages.installed())[:32]
@@ -91,7 +91,7 @@ def run(request: CompileRequest, _progress: Progress) -> Compiled:
     import onnxruntime
 
     def refusal(reason: str) -> EdgeprofError:
-        return EdgeprofError(f"{request.target.provider} cannot compile this graph: {reason}.", "Leave out --compile.")
+        return EdgeprofError(f"{request.target.provider} cannot compile this graph: {reason}.", "Omit --compile.")
 
     file = Path(request.folder) / "compiled.onnx"
     options = session_options(request.target, 0, request.weights_folder)
@@ -106,7 +106,7 @@ def run(request: CompileRequest, _progress: Progress) -> Compiled:
     if not contexts:
         raise EdgeprofError(
             f"{request.target.provider} compiled no part of this graph.",
-            "It compiles nothing beforehand, or took nothing of the graph: leave out --compile.",
+            "It cannot compile ahead of time, or accepted no node: omit --compile.",
         )
     nbytes = sum(one.stat().st_size for one in file.parent.iterdir())
     return Compiled(path=str(file), compile_s=seconds, nbytes=nbytes, contexts=contexts)

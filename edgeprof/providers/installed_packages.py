@@ -1,4 +1,4 @@
-"""Which onnxruntime is installed, and whether two of them lie over each other."""
+"""Which onnxruntime is installed, and whether two of its packages overwrite each other."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,15 @@ class Wheel(Record, frozen=True, kw_only=True):
 
     name: str
     version: str
-    runtime: bool  # it brings onnxruntime itself, not a plugin for one
-    folder: str = ""  # it lies in
+    runtime: bool  # it contains onnxruntime itself, not a plugin for one
+    folder: str = ""  # where it is installed
 
 
 def installed(folders: Iterable[str] | None = None) -> list[Wheel]:
     """The packages of the onnxruntime family below the folders that Python imports from, sorted by name."""
     places = dict.fromkeys(folders if folders is not None else sys.path)
-    found = (path for place in places for path in Path(place or ".").glob("onnxruntime*.dist-info"))
-    return sorted((_wheel(path) for path in found), key=lambda wheel: wheel.name)
+    paths = (path for place in places for path in Path(place or ".").glob("onnxruntime*.dist-info"))
+    return sorted((_wheel(path) for path in paths), key=lambda wheel: wheel.name)
 
 
 def _wheel(path: Path) -> Wheel:
@@ -42,28 +42,32 @@ def runtime_version(wheels: Sequence[Wheel]) -> str:
     return max((wheel.version for wheel in wheels if wheel.runtime), key=numbers, default="")
 
 
-def overlaid(wheels: Sequence[Wheel]) -> str:
-    """What is wrong where several packages brought an onnxruntime, and the commands that mend it; "" where not.
+def conflict(wheels: Sequence[Wheel]) -> str:
+    """Which packages each brought an onnxruntime, and the commands that fix the environment; "" where one did.
 
-    They write to the same folder: what is imported is a mixture, and removing one takes files of the other away.
+    They write to the same folder: what is imported is a mixture, and removing one deletes files of the other.
     """
     runtimes = [wheel for wheel in wheels if wheel.runtime]
     folders = [wheel.folder for wheel in runtimes]
     several = [wheel for wheel in runtimes if folders.count(wheel.folder) > 1]
     if not several:
         return ""
-    told = " and ".join(f"{wheel.name} {wheel.version}" for wheel in several)
+    listed = " and ".join(f"{wheel.name} {wheel.version}" for wheel in several)
     names = [wheel.name for wheel in several]
     choices = " or ".join(f"pip install {name}" for name in sorted(names, key=lambda name: name == "onnxruntime"))
     return (
-        f"{told} are installed over each other: both own the folder onnxruntime, and what runs is a mixture. "
+        f"{listed} conflict: both install into the folder onnxruntime, and what runs is a mixture of them. "
         f"Run: pip uninstall -y {' '.join(names)}, then one of them: {choices}"
     )
 
 
-def fits(version: str, wanted: str) -> bool:
-    """Whether a version is within a range such as ">=1.29,<1.31"; the empty range takes all."""
-    for bound in filter(None, wanted.split(",")):
+def fits(version: str, required: str) -> bool:
+    """Whether a version is within a range such as ">=1.29,<1.31"; every version is within an empty one.
+
+    >>> fits("1.30.2", ">=1.29,<1.31"), fits("1.31.0", ">=1.29,<1.31"), fits("1.24", "")
+    (True, False, True)
+    """
+    for bound in filter(None, required.split(",")):
         sign = bound.rstrip("0123456789.")
         limit = numbers(bound.removeprefix(sign))
         if not {">=": numbers(version) >= limit, "<": numbers(version) < limit}[sign]:
@@ -72,7 +76,7 @@ def fits(version: str, wanted: str) -> bool:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """ "1.24.2.post1" -> (1, 24, 2): what versions are compared by here."""
+    """ "1.24.2.post1" -> (1, 24, 2): how versions are compared here."""
     parts = []
     for part in version.split("."):
         if not part.isdigit():

@@ -1,11 +1,11 @@
-"""Options that execution providers document, and the values they take: what nobody else checks.
+"""Options that execution providers document, and the values they accept.
 
-Providers take an option that they do not know, or a value that makes no sense, without a word. Names and values are
-those of the documentation that the table's rows link to, and of the option headers it refers to.
+Providers silently ignore an option that they do not know and a value that makes no sense. Names and values are those
+of the documentation that the table's rows link to, and of the option headers it refers to.
 """
 
 NUMBER, PATH, TEXT, JSON = ("<number>",), ("<path>",), ("<text>",), ("<json>",)
-"""Values of a sort instead of a list."""
+"""A kind of value instead of a list."""
 
 FLAG = ("0", "1")
 BOOLEAN = ("0", "1", "true", "false", "True", "False")

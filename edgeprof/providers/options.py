@@ -1,4 +1,4 @@
-"""Options are held against what a provider documents: providers take nonsense in silence."""
+"""Check options against what a provider documents: providers ignore wrong ones silently."""
 
 import json
 from collections.abc import Mapping
@@ -8,24 +8,24 @@ from edgeprof.providers.known_options import JSON, NUMBER, PATH, TEXT
 from edgeprof.providers.table import PROVIDERS, Provider
 
 
-def check(row: Provider, asked: Mapping[str, str]) -> None:
-    """See that a provider knows every option asked for, and takes its value.
+def check(row: Provider, options: Mapping[str, str]) -> None:
+    """Check that a provider documents every option, and its value.
 
     Raises:
         UnknownName: an option it does not document; the message offers the nearest.
-        UsageError: a value it does not take, or an option that decides the device, which is the row's own.
+        UsageError: a value it does not accept, or another value of an option that selects the row's device.
     """
-    for name, value in asked.items():
+    for name, value in options.items():
         if name not in row.known:
             raise UnknownName(f"option of {row.name}", name, row.known, f"See {row.docs}")
         if row.device.get(name, value) != value:
             raise UsageError(
-                f"{row.name} is {name}={row.device[name]}, not {value}.",
-                f"Choose another provider: {', '.join(siblings(row)) or 'edgeprof devices lists them'}.",
+                f"{row.name} means {name}={row.device[name]}, not {value}.",
+                f"Choose another provider: {', '.join(siblings(row)) or 'run edgeprof devices'}.",
             )
         problem = wrong(value, row.known[name])
         if problem:
-            raise UsageError(f"{row.name} does not take {name}={value}: {problem}.", f"See {row.docs}")
+            raise UsageError(f"{row.name} does not accept {name}={value}: {problem}.", f"See {row.docs}")
 
 
 def siblings(row: Provider) -> list[str]:
@@ -33,23 +33,22 @@ def siblings(row: Provider) -> list[str]:
     return [other.name for other in PROVIDERS if other.runtime_name == row.runtime_name and other.name != row.name]
 
 
-def wrong(value: str, takes: tuple[str, ...]) -> str:
+def wrong(value: str, accepted: tuple[str, ...]) -> str:
     """What is wrong with a value; "" where nothing is."""
-    if takes == NUMBER:
-        return (
-            "" if value.removeprefix("-").isascii() and value.removeprefix("-").isdigit() else "it is no whole number"
-        )
-    if takes == JSON:
+    if accepted == NUMBER:
+        digits = value.removeprefix("-")
+        return "" if digits.isascii() and digits.isdigit() else "it is not a whole number"
+    if accepted == JSON:
         return _wrong_json(value)
-    if takes in (PATH, TEXT):
+    if accepted in (PATH, TEXT):
         return "" if value else "it is empty"
-    return "" if value in takes else f"it takes {', '.join(takes)}"
+    return "" if value in accepted else f"it accepts {', '.join(accepted)}"
 
 
 def _wrong_json(value: str) -> str:
     """A file name is the usual mistake, and leaves OpenVINO's session on the CPU with only a line in the log."""
     try:
-        found = json.loads(value)
+        parsed = json.loads(value)
     except ValueError:
-        return "it takes JSON itself, not the name of a file"
-    return "" if isinstance(found, dict) else "it takes a JSON object"
+        return "pass JSON itself, not the name of a file"
+    return "" if isinstance(parsed, dict) else "pass a JSON object"

@@ -1,13 +1,13 @@
-"""What onnxruntime and its providers say on standard error, which is often the only place where a reason stands.
+"""Messages of onnxruntime and its providers: in exceptions, and on standard error, often the only place with a reason.
 
-A child's standard error is a file (`edgeprof.process`): what was written since a moment can be read back from it.
+A child's standard error is a file (`edgeprof.process`), so that what was written to it since a moment can be read back.
 """
 
 import os
 import re
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \S+ \[(?P<level>[VIWEF]):onnxruntime:[^\]]*\] (?P<said>.*)$")
+_LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \S+ \[(?P<level>[VIWEF]):onnxruntime:[^\]]*\] (?P<text>.*)$")
 _SOURCE = re.compile(r"\S+\.(?:cc|cpp|h|hpp):\d+ ")
 _SIGNATURE = re.compile(r"^[\w:<>~*&, ]+\([^()]*\)(?: const)?(?:::<lambda\([^)]*\)>)? |^\w+ (?=[A-Z'\"])")
 _TEMPLATE = re.compile(r"^\[with .*?\] ")
@@ -27,7 +27,7 @@ _NODES = (
     re.compile(r"^.*Node \((?P<name>[^()]*)\) Op \((?P<operator>\w+)\) "),
     re.compile(r"^.*?In Node, \(\"(?P<name>[^\"]*)\", (?P<operator>\w+), .*\) , Error (?=\S)"),
 )
-"""How onnxruntime begins what it says of a node, while it runs and while it is loaded; of nested ones the inner."""
+"""How onnxruntime starts a message about a node, in a run and at load; of nested messages the inner one counts."""
 
 MISSING_KERNEL = re.compile(
     r"Could not find an implementation for (?P<operator>\w+)\((?P<opset>\d+)\) node with name '(?P<name>[^']*)'"
@@ -47,7 +47,7 @@ def mark() -> int:
 
 
 def since(moment: int) -> str:
-    """All that was written to standard error since; "" where it cannot be read back, as on a terminal."""
+    """Everything written to standard error since; "" where it cannot be read back, as on a terminal."""
     if moment < 0:
         return ""
     try:
@@ -60,22 +60,26 @@ def since(moment: int) -> str:
         os.lseek(2, 0, os.SEEK_END)
 
 
-def reason(problem: Exception, said: str = "") -> str:
-    """The most telling sentence of an error and of what was logged before it, without codes and source places."""
-    told = [plain(str(problem)), *errors(said)]
-    telling = [sentence for sentence in told if sentence and _GENERAL not in sentence]
-    return next(filter(None, (*telling, *told)), type(problem).__name__)
+def reason(problem: Exception, log: str = "") -> str:
+    """The most specific sentence of an error and of what was logged before it, without codes and source locations."""
+    sentences = [plain(str(problem)), *errors(log)]
+    specific = [sentence for sentence in sentences if sentence and _GENERAL not in sentence]
+    return next(filter(None, (*specific, *sentences)), type(problem).__name__)
 
 
-def errors(said: str) -> list[str]:
+def errors(log: str) -> list[str]:
     """What was logged as an error, a sentence each."""
-    logged = (_LOGGED.match(_COLOUR.sub("", line)) for line in said.splitlines())
-    return [plain(line["said"]) for line in logged if line and line["level"] in "EF"]
+    lines = (_LOGGED.match(_COLOUR.sub("", line)) for line in log.splitlines())
+    return [plain(line["text"]) for line in lines if line and line["level"] in "EF"]
 
 
-def plain(sentence: str) -> str:
-    """An error of onnxruntime on one line, of which what people can use is left: operator, node and what is wrong."""
-    text = " ".join(_COLOUR.sub("", sentence).split())
+def plain(message: str) -> str:
+    """A message of onnxruntime on one line, reduced to what people can use: operator, node and what is wrong.
+
+    >>> plain("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from a.onnx failed:Protobuf parsing failed.")
+    'Protobuf parsing failed'
+    """
+    text = " ".join(_COLOUR.sub("", message).split())
     node = next(filter(None, (pattern.match(text) for pattern in _NODES)), None)
     rest = text[node.end() :] if node else text
     *before, last = _SOURCE.split(rest)

@@ -1,10 +1,10 @@
-"""Which provider has which node: read from onnxruntime's assignment, and again from its profile of a run.
+"""Which provider has which node: read from onnxruntime's assignment, and independently from its profile of a run.
 
-The two are independent. The assignment lists the nodes of the graph as it was divided between providers, before
-the parts were compiled or fused; the profile lists what ran.
+The assignment lists the nodes of the graph as it was divided between providers, before the parts were compiled or
+fused; the profile lists what ran.
 
-Partitions are stretches: nodes of one provider that ran one after the other, none of another provider between them. A
-node into which a provider compiled several is a stretch of its own, whatever ran beside it.
+A partition is a sequence of nodes of one provider that ran one after the other, with none of another provider between
+them. A node into which a provider compiled several is a partition of its own, whatever ran beside it.
 """
 
 import re
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 COPIES = ("MemcpyToHost", "MemcpyFromHost")
-"""Nodes that onnxruntime adds between providers which do not share memory."""
+"""Nodes that onnxruntime adds between providers that do not share memory."""
 
 
 class Node(NamedTuple):
-    """A node that a provider was given, or that it ran. `provider` is onnxruntime's name for it."""
+    """A node that was assigned to a provider, or that it ran. `provider` is onnxruntime's name for it."""
 
     provider: str
     operator: str
@@ -42,7 +42,7 @@ def placement(
     nodes: Sequence[Node],
     ran: Sequence[Node],
     macs: Mapping[str, int] | None = None,
-    said: str = "",
+    log: str = "",
     written_out: Mapping[str, int] | None = None,
 ) -> Placement:
     """The receipt of one graph on one provider.
@@ -51,46 +51,46 @@ def placement(
         nodes: as assigned.
         ran: in one run, in this order.
         macs: of every node of the file, by name; None where they could not be counted.
-        said: what the provider wrote to standard error while it chose its nodes.
-        written_out: operators that were written out in smaller ones for this provider.
+        log: what the provider wrote to standard error while it chose its nodes.
+        written_out: operators that were decomposed into smaller ones for this provider, with their number.
     """
     counts = Counter(node.provider for node in nodes)
     names = [target.runtime_name, *(name for name in counts if name != target.runtime_name)]
     costs = _costs(nodes, macs)
-    stretches = _stretches(nodes, ran)
+    partitions = _partitions(nodes, ran)
     return Placement(
         placed=tuple(
             Placed(
-                provider=_word(name, target),
+                provider=_edgeprof_name(name, target),
                 nodes=counts[name],
                 macs=_sum(costs, [node for node in nodes if node.provider == name]),
-                partitions=stretches[name],
+                partitions=partitions[name],
             )
             for name in names
         ),
-        left=_left([node for node in nodes if node.provider != target.runtime_name], costs, reasons(said)),
+        left=_left([node for node in nodes if node.provider != target.runtime_name], costs, reasons(log)),
         copies=sum(node.operator in COPIES for node in ran),
         written_out=dict(written_out or {}),
         disagreement=disagreement(nodes, ran, target) if ran else "",
     )
 
 
-def _word(name: str, target: Target) -> str:
+def _edgeprof_name(name: str, target: Target) -> str:
     return {target.runtime_name: target.provider, CPU.runtime_name: CPU.provider}.get(name, name)
 
 
-def _stretches(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
-    """How often each provider was entered in a run."""
-    given = {(node.provider, node.operator) for node in nodes}
-    found: Counter[str] = Counter()
-    for provider, stretch in groupby((node for node in ran if node.operator not in COPIES), lambda node: node.provider):
-        compiled = [(provider, node.operator) not in given and _compiled(node) for node in stretch]
-        found[provider] += max(1, sum(compiled))
-    return found
+def _partitions(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
+    """Partitions of each provider in a run."""
+    assigned_types = {(node.provider, node.operator) for node in nodes}
+    counts: Counter[str] = Counter()
+    for provider, group in groupby((node for node in ran if node.operator not in COPIES), lambda node: node.provider):
+        compiled = [(provider, node.operator) not in assigned_types and _compiled(node) for node in group]
+        counts[provider] += max(1, sum(compiled))
+    return counts
 
 
 def _compiled(node: Node) -> bool:
-    """Whether it stands for a part of the graph that its provider compiled.
+    """Whether it represents a part of the graph that its provider compiled.
 
     Such parts are numbered ("QNNExecutionProvider_4841480161828261718_1", "OpenVINO-EP-subgraph_1"); names of operators
     are words.
@@ -105,11 +105,11 @@ def _left(
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in nodes:
         groups.setdefault((node.operator, reasons.get(node.name, "")), []).append(node)
-    found = [
+    left = [
         LeftOperator(operator=operator, nodes=len(group), macs=_sum(costs, group), reason=reason)
         for (operator, reason), group in groups.items()
     ]
-    return tuple(sorted(found, key=lambda left: (-(left.macs or 0), -left.nodes, left.operator, left.reason)))
+    return tuple(sorted(left, key=lambda one: (-(one.macs or 0), -one.nodes, one.operator, one.reason)))
 
 
 # --- MACs ----------------------------------------------------------------------------------------------
@@ -119,9 +119,9 @@ _FUSED = re.compile(r"/\w+Fusion$")
 
 
 def _costs(nodes: Sequence[Node], macs: Mapping[str, int] | None) -> dict[Node, int] | None:
-    """MACs of every node assigned, None unless all that multiplies was found again.
+    """MACs of every assigned node; None unless every node with MACs was matched by name.
 
-    onnxruntime changes graphs before it divides them. A node that it changed keeps its name with an ending
+    onnxruntime changes graphs before it divides them. A node that it changed keeps its name with a suffix
     ("conv_token_1", "matmul/MatMulAddFusion"); those that it adds (transposes, casts, formats) multiply nothing.
     """
     if macs is None:
@@ -147,16 +147,19 @@ def _sum(costs: Mapping[Node, int] | None, nodes: Iterable[Node]) -> int | None:
     return None if costs is None else sum(costs[node] for node in nodes)
 
 
-# --- what the two tell ---------------------------------------------------------------------------------
+# --- assignment against profile -----------------------------------------------------------------------
 
 
 def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> str:
-    """What a profile shows that cannot be if the assignment holds, in words; nodes renamed since are not compared."""
-    found = []
+    """Where a profile contradicts the assignment, in words; nodes that were renamed since are not compared."""
+
+    def name_of(provider: str) -> str:
+        return _edgeprof_name(provider, target)
+
     worked = {node.provider for node in ran if node.operator not in COPIES}
     given = {node.provider for node in nodes}
-    found += [f"{_word(name, target)} was given nodes and ran none" for name in sorted(given - worked)]
-    found += [f"{_word(name, target)} ran nodes and was given none" for name in sorted(worked - given)]
+    found = [f"{name_of(one)} was assigned nodes and ran none" for one in sorted(given - worked)]
+    found += [f"{name_of(one)} ran nodes and was assigned none" for one in sorted(worked - given)]
     owner = {node.name: node.provider for node in nodes if node.name}
     moved = Counter(
         (owner[node.name], node.provider)
@@ -164,7 +167,7 @@ def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> 
         if node.operator not in COPIES and owner.get(node.name, node.provider) != node.provider
     )
     for (was, ran_on), count in sorted(moved.items()):
-        found.append(f"{units.counted(count, 'node')} of {_word(was, target)} ran on {_word(ran_on, target)}")
+        found.append(f"{units.counted(count, 'node')} of {name_of(was)} ran on {name_of(ran_on)}")
     return "; ".join(found)
 
 
@@ -178,16 +181,16 @@ _NO_KERNEL = re.compile(r"kernel not found in registries for Op type: \S+ node n
 _PREFERRED = re.compile(r"Force fallback to CPU execution for node (?P<name>\S+) because the CPU")
 
 
-def reasons(said: str) -> dict[str, str]:
-    """Why nodes were left, by node name, from what is logged while a `verbose` session is opened.
+def reasons(log: str) -> dict[str, str]:
+    """Why nodes were left, by node name, from the log of opening a `verbose` session.
 
-    QNN says which check failed, then lists the nodes that it was about, and below them a reason, which may be a general
-    sentence; others name one node on a line.
+    QNN logs which check failed, then the nodes that it was about, and below them a reason, which may be a general
+    sentence; others name one node a line.
     """
     found: dict[str, str] = {}
     group: list[str] = []
     check = ""
-    for line in said.splitlines():
+    for line in log.splitlines():
         if match := _NODE.match(line):
             group.append(match["name"])
         elif match := _BECAUSE.match(line):
@@ -203,5 +206,5 @@ def reasons(said: str) -> dict[str, str]:
         elif match := _NO_KERNEL.search(line):
             found[match["name"]] = "it has no kernel for it"
         elif match := _PREFERRED.search(line):
-            found[match["name"]] = "onnxruntime takes the CPU to be faster"
+            found[match["name"]] = "onnxruntime expects the CPU to be faster"
     return found

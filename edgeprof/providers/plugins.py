@@ -1,4 +1,4 @@
-"""Plugin providers: shared libraries that onnxruntime learns of while it runs, and the devices they find."""
+"""Plugin providers: shared libraries that are registered with onnxruntime while it runs, and the devices they find."""
 
 import ctypes
 import importlib
@@ -12,26 +12,26 @@ from edgeprof.schema import Kind, Target
 if TYPE_CHECKING:
     from onnxruntime import OrtEpDevice
 
-_registered: dict[str, set[str]] = {}  # names of providers that each registered library brought
+_registered: dict[str, set[str]] = {}  # names of the providers in each registered library
 
 
 def register(target: Target) -> "list[OrtEpDevice]":
-    """Make onnxruntime load a plugin, once per process, and return the devices of the target's kind, best first.
+    """Register a plugin with onnxruntime, once per process, and return the devices of the target's kind, best first.
 
-    A provider that is built in needs nothing, and has none. A plugin that finds no device is an error.
+    A built-in provider needs no registration, and has none. A plugin that finds no device is an error.
 
     Raises:
         EdgeprofError: the library cannot be loaded, it finds no device here, or this onnxruntime is too old.
     """
-    return of_kind(found(target), target.kind) if target.library else []
+    return of_kind(devices(target), target.kind) if target.library else []
 
 
-def of_kind(devices: "list[OrtEpDevice]", kind: Kind) -> "list[OrtEpDevice]":
-    """Those of a kind; all where there are none: an emulator, and software that stands for a GPU, report a CPU."""
-    return [one for one in devices if one.device.type.name == kind] or devices
+def of_kind(found: "list[OrtEpDevice]", kind: Kind) -> "list[OrtEpDevice]":
+    """Those of a kind; all if there are none: an emulator, and software that stands for a GPU, report a CPU."""
+    return [one for one in found if one.device.type.name == kind] or found
 
 
-def found(target: Target) -> "list[OrtEpDevice]":
+def devices(target: Target) -> "list[OrtEpDevice]":
     """All devices that a plugin finds, of whatever kind.
 
     Raises:
@@ -51,16 +51,16 @@ def found(target: Target) -> "list[OrtEpDevice]":
         after = {device.ep_name for device in onnxruntime.get_ep_devices()}
         _registered[target.library] = (after - before) | {target.runtime_name}
     names = _registered[target.library]
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name in names]
-    if not devices:
+    found = [device for device in onnxruntime.get_ep_devices() if device.ep_name in names]
+    if not found:
         raise EdgeprofError(
             f"{target.runtime_name} is installed, but finds no device here that it can use.", "Run: edgeprof devices"
         )
-    return devices
+    return found
 
 
 def preload(target: Target) -> None:
-    """Load the libraries a plugin looks for by name: the system's own where there is one, else the one given."""
+    """Load the libraries that a plugin looks up by name: the system's if there is one, else the one given."""
     for path in target.preload:
         for name in (Path(path).name, path):
             try:

@@ -1,7 +1,7 @@
 """Whether a provider computes here: a small graph in a child process (`python -m edgeprof.providers.probe`).
 
-Some providers kill the interpreter or never come back; then only this child is lost. Nothing may fall back to the CPU,
-and the result has to be right.
+Some providers kill the interpreter or hang; then only this child is lost. Nothing may fall back to the CPU, and the
+result has to be right.
 """
 
 from pathlib import Path
@@ -25,22 +25,22 @@ NO_CPU = "session.disable_cpu_ep_fallback"
 
 SIZE = 8
 TOLERANCE = 0.02
-"""Of values of about one: half precision is right within it, and no other graph's result is."""
+"""For values of about one: results in half precision are within it, those of any other graph are not."""
 
 KINDS: tuple[Kind, ...] = ("NPU", "GPU", "CPU")
-"""Of the devices of a library that nobody knows, the first of these is taken."""
+"""Of the devices that an unknown library finds, the first of these kinds is used."""
 
 
 class ProbeRequest(Record, frozen=True, kw_only=True):
     target: Target
-    models: tuple[bytes, ...]  # tried in turn: one that is taken wholly, and computed right, is enough
-    any_kind: bool = False  # the library tells what kind of device it drives, not the target
+    models: tuple[bytes, ...]  # tried in turn: one that runs wholly on the provider, with the right result, is enough
+    any_kind: bool = False  # use the kind of device that the library reports, not the target's
 
 
-class Found(Record, frozen=True, kw_only=True):
-    """What the child saw."""
+class ProbeResult(Record, frozen=True, kw_only=True):
+    """Whether a provider computes, and on which device."""
 
-    target: Target | None = None  # completed by what the library and the device tell; none where none was found
+    target: Target | None = None  # completed by what library and device report; None: no device
     computes: bool = False
     reason: str = ""  # why not
     vendor: str = ""
@@ -48,23 +48,28 @@ class Found(Record, frozen=True, kw_only=True):
     built_in: tuple[str, ...] = ()  # providers that are part of this onnxruntime
 
 
-def probe(request: ProbeRequest, _progress: Progress) -> Found:
-    """Open the provider and run; a refusal is an answer, not an error."""
+def probe(request: ProbeRequest, _progress: Progress) -> ProbeResult:
+    """Open the provider and run; a refusal is a result, not an error."""
     import onnxruntime
 
-    found = Found(built_in=tuple(onnxruntime.get_available_providers()))
+    result = ProbeResult(built_in=tuple(onnxruntime.get_available_providers()))
     try:
-        devices = plugins.found(request.target) if request.target.library else []
-        target, devices = _completed(request, devices)
-        found = replace(found, target=target, vendor=_hardware(target, devices).vendor)
+        devices = plugins.devices(request.target) if request.target.library else []
     except EdgeprofError as problem:
-        return replace(found, reason=problem.what.rstrip("."))
+        return replace(result, reason=problem.what.rstrip("."))
+    target, devices = _completed(request, devices)
     refusals = [_refusal(model, target) for model in request.models]
-    return replace(found, computes="" in refusals, reason="" if "" in refusals else refusals[0])
+    return replace(
+        result,
+        target=target,
+        vendor=_hardware(target, devices).vendor,
+        computes="" in refusals,
+        reason="" if "" in refusals else refusals[0],
+    )
 
 
 def _completed(request: ProbeRequest, devices: "list[OrtEpDevice]") -> "tuple[Target, list[OrtEpDevice]]":
-    """The target with what is known now, and those of the devices that it means."""
+    """The target with what its library and device report, and those of the devices that are of its kind."""
     target = request.target
     if not devices:
         return replace(target, device=_device_name(target, devices)), []
@@ -78,18 +83,18 @@ def _completed(request: ProbeRequest, devices: "list[OrtEpDevice]") -> "tuple[Ta
 
 
 def _hardware(target: Target, devices: "list[OrtEpDevice]") -> Any:
-    """The device as onnxruntime describes it; for built-in providers, the first of their kind that it sees."""
+    """The device as onnxruntime describes it; for built-in providers, the first of their kind that it lists."""
     import onnxruntime
 
     if devices:
         return devices[0].device
-    seen = onnxruntime.get_ep_devices() if hasattr(onnxruntime, "get_ep_devices") else []
-    own = [one.device for one in seen if one.ep_name == target.runtime_name]
-    others = [one.device for one in seen]
-    return next((device for device in (*own, *others) if device.type.name == target.kind), _Unseen)
+    listed = onnxruntime.get_ep_devices() if hasattr(onnxruntime, "get_ep_devices") else []
+    own = [one.device for one in listed if one.ep_name == target.runtime_name]
+    others = [one.device for one in listed]
+    return next((device for device in (*own, *others) if device.type.name == target.kind), _Unlisted)
 
 
-class _Unseen:
+class _Unlisted:
     vendor = ""
     metadata: dict[str, str] = {}  # noqa: RUF012  (an empty stand-in)
 
@@ -99,8 +104,8 @@ def _device_name(target: Target, devices: "list[OrtEpDevice]") -> str:
         drivers = ", ".join(Path(driver).stem for driver in vulkan_drivers()) if target.preload else ""
         return target.software + (f" ({drivers})" if drivers else "")
     hardware = _hardware(target, devices)
-    told = str(dict(hardware.metadata).get("Description", ""))
-    return told or f"{hardware.vendor} {target.kind}".strip()
+    description = str(dict(hardware.metadata).get("Description", ""))
+    return description or f"{hardware.vendor} {target.kind}".strip()
 
 
 def _refusal(model: bytes, target: Target) -> str:
@@ -126,7 +131,7 @@ def _refusal(model: bytes, target: Target) -> str:
 
 
 def models() -> tuple[bytes, ...]:
-    """MatMul, Add and Softmax; and MatMul alone, for providers that know few operators. Static shapes, fp32."""
+    """MatMul, Add and Softmax; and MatMul alone, for providers with few operators. Static shapes, fp32."""
     return _model(("MatMul", "Add", "Softmax")), _model(("MatMul",))
 
 
@@ -155,7 +160,7 @@ def _constants() -> "tuple[NDArray[Any], NDArray[Any]]":
 
 
 def expected(output: str, x: "NDArray[Any]") -> "NDArray[Any]":
-    """What the graph whose last operator this is makes of x, by numpy."""
+    """The output of the graph that ends with this operator, computed by numpy."""
     import numpy as np
 
     weights, bias = _constants()

@@ -1,4 +1,4 @@
-"""Vulkan drivers in software: with one of them a GPU's path runs where there is no GPU. They wait to be switched on."""
+"""Vulkan drivers in software: with one of them a GPU provider runs where there is no GPU. They have to be enabled."""
 
 import json
 import os
@@ -18,31 +18,31 @@ FOLDERS = (
     "/usr/local/share/vulkan/icd.d",
     "/etc/vulkan/icd.d",
 )
-"""Where browsers and packages put them."""
+"""Where browsers and packages install them."""
 
 PATTERNS = ("vk_swiftshader*.json", "lvp_icd*.json")
-"""Descriptions of SwiftShader, and of Mesa's lavapipe."""
+"""Manifests of SwiftShader, and of Mesa's lavapipe."""
 
 
 def next_step() -> str:
-    """The variables that switch on a driver that lies here; empty where none does, or where they are set."""
+    """The variables that enable a driver that is installed here; empty where none is, or where they are set."""
     if os.environ.get(ALLOWED) and vulkan_drivers():
         return ""
-    found = next((file for folder in FOLDERS for file in _descriptions(Path(folder))), None)
+    found = next((file for folder in FOLDERS for file in _manifests(Path(folder))), None)
     if found is None:
         return ""
     return f"to run it in software, set VK_ICD_FILENAMES={shlex.quote(str(found))} {ALLOWED}=1"
 
 
-def _descriptions(folder: Path) -> list[Path]:
+def _manifests(folder: Path) -> list[Path]:
     files = (file for pattern in PATTERNS for file in sorted(folder.glob(pattern)))
     return [file for file in files if _has_library(file)]
 
 
-def _has_library(description: Path) -> bool:
+def _has_library(manifest: Path) -> bool:
     """Whether the driver is there; a bare name is left to the search of the Vulkan loader."""
     try:
-        library = str(json.loads(description.read_bytes())["ICD"]["library_path"])
+        library = str(json.loads(manifest.read_bytes())["ICD"]["library_path"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return "/" not in library or (description.parent / library).is_file()
+    return "/" not in library or (manifest.parent / library).is_file()

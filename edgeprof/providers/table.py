@@ -27,23 +27,23 @@ class Provider(Record, frozen=True, kw_only=True):
     runtime_name: str  # onnxruntime's
     kind: Kind
     vendor: str  # of the device
-    package: str  # that pip installs; "": it comes another way
-    install: str  # the command that brings it, or the way to it
+    package: str  # that pip installs; "": there is none
+    install: str  # the command that installs it, or where to get it
     docs: str
     plugin: str = ""  # Python module of a plugin; "": built into an onnxruntime
     library: str = ""  # a plugin's shared library, without the prefix and ending of the operating system
-    device: dict[str, str] = {}  # options that name the device, which are the row's own
-    options: dict[str, str] = {}  # options it gets unless others are asked for
-    emulator: dict[str, str] = {}  # options that put an emulator in the device's place on x86, where there is no device
+    device: dict[str, str] = {}  # options that select the device, which users cannot change
+    options: dict[str, str] = {}  # default options
+    emulator: dict[str, str] = {}  # options that select an emulator on x86, where there is no device
     software: str = ""  # what stands for the device if it reports a CPU instead of its kind; "": nothing does
     vulkan: bool = False  # reaches its device through Vulkan, for which there are drivers in software
     known: Known = {}  # options it documents
-    static: bool = False  # takes only graphs without dynamic dimensions
-    lacks: tuple[str, ...] = ()  # operators that it takes only when they are written out in smaller ones
-    precisions: tuple[str, ...] = EVERY_PRECISION  # recipes whose graphs it takes
-    runtime: str = ""  # the onnxruntime versions it wants
+    static: bool = False  # accepts only graphs without dynamic dimensions
+    lacks: tuple[str, ...] = ()  # operators that it accepts only when they are decomposed into smaller ones
+    precisions: tuple[str, ...] = EVERY_PRECISION  # recipes whose graphs it accepts
+    runtime: str = ""  # range of onnxruntime versions it needs
     asynchronous: bool = False  # a run returns before the device is done
-    platforms: tuple[str, ...] = _DESKTOP  # it exists for
+    platforms: tuple[str, ...] = _DESKTOP  # that it is built for
     exercised: str = ""  # what edgeprof's tests run it on; "": nothing, its row is written from its documentation
 
 
@@ -68,7 +68,7 @@ PROVIDERS: tuple[Provider, ...] = (
         kind="CPU",
         vendor="any",
         package="",
-        install="No package for Python holds it: build onnxruntime with --use_xnnpack --build_wheel",
+        install="No Python package contains it: build onnxruntime with --use_xnnpack --build_wheel",
         docs=_DOCS + "Xnnpack-ExecutionProvider.html",
         known=known_options.XNNPACK,
         lacks=("Attention",),
@@ -287,7 +287,7 @@ PROVIDERS: tuple[Provider, ...] = (
         kind="NPU",
         vendor="AMD",
         package="",
-        install="AMD's Ryzen AI Software brings it: https://ryzenai.docs.amd.com/en/latest/inst.html",
+        install="It comes with AMD's Ryzen AI Software: https://ryzenai.docs.amd.com/en/latest/inst.html",
         docs=_DOCS + "Vitis-AI-ExecutionProvider.html",
         known=known_options.VITISAI,
         static=True,
@@ -371,12 +371,12 @@ def find(name: str) -> Provider:
 
 
 def row_of(name: str) -> Provider | None:
-    """As `find`; None for a library that a user brought under a name of its own."""
+    """As `find`; None where there is no row of that name."""
     return next((row for row in PROVIDERS if row.name == name), None)
 
 
 def target(name: str, library: str = "") -> Target:
-    """How a child opens the provider of that name, with its default options, whether it is installed here or not.
+    """The target of the provider of that name, with its default options, whether it is installed here or not.
 
     Args:
         library: of the plugin; "" for the one that is installed.
@@ -410,18 +410,18 @@ def target(name: str, library: str = "") -> Target:
 
 
 def here() -> str:
-    """This computer in the words of the table: "linux-x86_64"."""
+    """This computer as a platform of the table: "linux-x86_64"."""
     system = platform.system().lower()
     return f"{'macos' if system == 'darwin' else system}-{machine()}"
 
 
 def machine() -> str:
-    said = platform.machine().lower()
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(said, said)
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def library_of(row: Provider) -> str:
-    """Path of an installed plugin's shared library, found without importing the plugin; "" where there is none."""
+    """Path of an installed plugin's shared library, located without importing the plugin; "" where there is none."""
     spec = find_spec(row.plugin) if row.plugin else None
     for folder in (spec and spec.submodule_search_locations) or ():
         for ending in (f"lib{row.library}.so", f"lib{row.library}.dylib", f"{row.library}.dll"):
@@ -431,12 +431,12 @@ def library_of(row: Provider) -> str:
 
 
 def vulkan_loader() -> tuple[str, ...]:
-    """The Vulkan loader beside the driver that the environment names: a driver in software brings its own."""
+    """The Vulkan loader beside the driver that the environment names: a driver in software comes with its own."""
     loaders = (Path(driver).parent / "libvulkan.so.1" for driver in vulkan_drivers())
     return tuple(str(loader) for loader in loaders if loader.is_file())
 
 
 def vulkan_drivers() -> list[str]:
-    """The driver descriptions that the environment names, as the Vulkan loader reads it."""
+    """The driver manifests that the environment names, as the Vulkan loader reads it."""
     named = os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES") or ""
     return [driver for driver in named.split(os.pathsep) if driver]

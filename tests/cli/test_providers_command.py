@@ -51,7 +51,7 @@ def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partl
         (("--require-placement", "most"), "--require-placement takes a share of 0 to 100 %, not 'most'"),
         (("--ep", "qnm"), "Did you mean qnn"),
         (("--ep", "qnn", "--ep-option", "soc_modell=60"), "Did you mean soc_model"),
-        (("--ep-library", "mine=libmine.so"), "Nothing asks for the library mine. Add it to the providers: --ep mine"),
+        (("--ep-library", "mine=libmine.so"), "The library mine is not requested. Add it to the providers: --ep mine"),
         (("--compile",), "The CPU provider compiles nothing beforehand."),
     ],
 )

@@ -1,4 +1,4 @@
-"""Graphs compiled beforehand: QNN's emulator keeps what it compiles; who has no way to is told so."""
+"""Graphs compiled ahead of time: QNN's emulator keeps what it compiles; a provider that cannot is an error."""
 
 from pathlib import Path
 
@@ -48,11 +48,11 @@ def test_another_model_is_compiled_anew(model: Path) -> None:
     assert compiled(model, "", target("qnn")).path != first.path
 
 
-def test_who_compiles_nothing_beforehand_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EdgeprofError, match=r"cpu compiled no part of this graph\..*leave out --compile"):
+def test_a_provider_that_cannot_compile_ahead_of_time_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EdgeprofError, match=r"cpu compiled no part of this graph\..*omit --compile"):
         compiled(model, "", CPU)
     for name, value in environments.SWIFTSHADER.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(EdgeprofError, match=r"webgpu cannot compile this graph beforehand: .*Leave out --compile"):
+    with pytest.raises(EdgeprofError, match=r"webgpu cannot compile this graph ahead of time: .*Omit --compile"):
         compiled(model, "", target("webgpu"))
     assert not list((model.parent / "cache").rglob("compiled.json"))

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from edgeprof import store
 from edgeprof.providers import discovery, probe
-from edgeprof.providers.discovery import ask
+from edgeprof.providers.discovery import probe_target
 from edgeprof.providers.probe import ProbeRequest
 from edgeprof.providers.table import PROVIDERS, Provider, here, target
 from edgeprof.schema import CPU, Device
@@ -30,7 +30,7 @@ def found() -> Iterator[dict[str, Device]]:
         yield {device.provider: device for device in discovery.devices(refresh=True)}
 
 
-def test_every_row_is_told_in_the_order_of_the_table(found: dict[str, Device]) -> None:
+def test_every_row_is_listed_in_the_order_of_the_table(found: dict[str, Device]) -> None:
     assert list(found) == [row.name for row in PROVIDERS]
     for row in PROVIDERS:
         device = found[row.name]
@@ -67,14 +67,14 @@ def test_qnn_computes_on_its_emulator(found: dict[str, Device]) -> None:
 
 
 @pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="there is such a GPU on ARM alone")
-def test_qnn_without_its_gpu_says_what_the_runtime_said(found: dict[str, Device]) -> None:
+def test_qnn_without_its_gpu_gives_the_reason_of_the_runtime(found: dict[str, Device]) -> None:
     device = found["qnn-gpu"]
     assert (device.status, device.target) == ("no device", None)
     assert "Backend failed to initialize" in device.reason
 
 
 @pytest.mark.parametrize("row", ABSENT, ids=lambda row: row.name)
-def test_what_is_not_installed_says_where_it_is_to_be_had(found: dict[str, Device], row: Provider) -> None:
+def test_what_is_not_installed_says_where_it_is_available(found: dict[str, Device], row: Provider) -> None:
     device = found[row.name]
     if device.status != "not installed":
         pytest.skip("it is installed here")
@@ -85,14 +85,14 @@ def test_what_is_not_installed_says_where_it_is_to_be_had(found: dict[str, Devic
         assert device.reason == f"it exists for {' and '.join(row.platforms)}; this is {here()}"
 
 
-def test_what_was_found_is_remembered_until_it_is_asked_again(
+def test_devices_are_cached_until_they_are_probed_again(
     swiftshader: None, found: dict[str, Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a child was started")
 
     with monkeypatch.context() as patch:
-        patch.setattr(discovery, "ask", refuse)
+        patch.setattr(discovery, "probe_target", refuse)
         assert discovery.devices() == list(found.values())
         with pytest.raises(AssertionError):
             discovery.devices(refresh=True)
@@ -101,9 +101,9 @@ def test_what_was_found_is_remembered_until_it_is_asked_again(
             discovery.devices()
 
 
-def test_a_cache_of_another_version_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_of_another_version_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path))
-    monkeypatch.setattr(discovery, "_ask_all", lambda timeout_s: ([], True))
+    monkeypatch.setattr(discovery, "_probe_all", lambda timeout_s: ([], True))
     assert discovery.devices() == []
     (file,) = tmp_path.iterdir()
     file.write_text('{"devices": [{"provider": 1}]}')
@@ -114,7 +114,7 @@ def test_a_cache_of_another_version_is_asked_again(tmp_path: Path, monkeypatch: 
 def test_without_a_software_device_webgpu_says_that_it_finds_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environments.SWIFTSHADER:
         monkeypatch.delenv(name, raising=False)
-    found = ask(target("webgpu"))
+    found = probe_target(target("webgpu"))
     if found.computes:
         pytest.skip("there is a GPU here")
     assert found.reason == "WebGpuExecutionProvider is installed, but finds no device here that it can use"
@@ -148,14 +148,14 @@ def test_a_provider_that_kills_the_interpreter_costs_its_line_alone(plugins: Pat
 
 def test_a_provider_that_hangs_is_given_up(plugins: Path) -> None:
     plugin(plugins, "onnxruntime_ggml", "libonnxruntime_ggml.so", "time.sleep(600)")
-    found = ask(target("ggml"), timeout_s=2)
-    assert (found.computes, found.timed_out, found.reason) == (False, True, "it did not answer within 2 s")
+    found = probe_target(target("ggml"), timeout_s=2)
+    assert (found.computes, found.timed_out, found.reason) == (False, True, "it did not reply within 2 s")
 
 
 def test_an_answer_that_did_not_come_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path))
     found = discovery.devices(timeout_s=0.01)
-    assert (found[0].status, found[0].reason) == ("no device", "it did not answer within 0.01 s")
+    assert (found[0].status, found[0].reason) == ("no device", "it did not reply within 0.01 s")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_result_is_not_ready() -> None:
     assert found.reason.startswith("its result is wrong: a small graph is off by 0.")
 
 
-def test_one_graph_that_is_taken_is_enough() -> None:
+def test_one_graph_that_runs_is_enough() -> None:
     found = probe.probe(ProbeRequest(target=CPU, models=(b"no model", probe.models()[1])), lambda *_: None)
     assert found.computes
     assert "CPUExecutionProvider" in found.built_in

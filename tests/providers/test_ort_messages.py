@@ -32,12 +32,12 @@ def test_a_general_error_gives_way_to_what_was_logged_before_it() -> None:
     assert ort_messages.reason(RuntimeError(GENERAL)).startswith("This session contains graph nodes")
 
 
-def test_an_error_that_says_why_is_told_without_places_in_the_source() -> None:
+def test_a_specific_error_is_kept_without_source_locations() -> None:
     told = "Failed to get a WebGPU adapter: No supported adapters"
     assert ort_messages.reason(RuntimeError(ADAPTER), LOGGED) == told
 
 
-def test_an_error_without_words_is_told_by_its_name() -> None:
+def test_an_error_without_a_message_is_reported_by_its_class() -> None:
     assert ort_messages.reason(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : It\nbroke.\n")) == "It broke"
     assert ort_messages.reason(ValueError()) == "ValueError"
 
@@ -99,7 +99,7 @@ def test_a_file_that_does_not_load_is_named_once() -> None:
     assert ort_messages.reason(RuntimeError(told)) == "Invalid model. No 'q'"
 
 
-def test_what_was_said_since_a_moment_is_read_back_from_a_file(tmp_path: Path) -> None:
+def test_messages_since_a_moment_are_read_back_from_a_file(tmp_path: Path) -> None:
     kept = os.dup(2)
     with (tmp_path / "said").open("w+b") as file:
         os.dup2(file.fileno(), 2)

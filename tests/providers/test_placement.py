@@ -46,7 +46,7 @@ def test_macs_that_are_not_known() -> None:
     assert (found.macs_share, found.share) == (None, 0.6)
 
 
-def test_a_node_that_multiplies_and_is_not_found_again_makes_no_share() -> None:
+def test_without_a_match_for_a_node_with_macs_no_share_is_reported() -> None:
     found = placement(GPU, PARTLY, RAN, {"a": 300, "renamed": 100})
     assert found.macs_share is None
     assert placement(GPU, PARTLY, RAN, {"a": 300, "vanished": 0}).macs_share == 1.0
@@ -80,8 +80,8 @@ def test_what_a_provider_compiled_is_a_partition_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("nodes", "ran", "told"),
     [
-        (on("npu", "MatMul a"), on("cpu", "MatMul a"), "qnn was given nodes and ran none"),
-        (on("cpu", "MatMul a"), on("npu", "QNN_1 p"), "qnn ran nodes and was given none"),
+        (on("npu", "MatMul a"), on("cpu", "MatMul a"), "qnn was assigned nodes and ran none"),
+        (on("cpu", "MatMul a"), on("npu", "QNN_1 p"), "qnn ran nodes and was assigned none"),
         (
             on("npu", "MatMul a", "Add b", "Add c"),
             [*on("npu", "Add c"), *on("cpu", "MatMul a", "Add b")],
@@ -91,7 +91,7 @@ def test_what_a_provider_compiled_is_a_partition_of_its_own() -> None:
         ([*on("npu", "MatMul a"), *on("cpu", "Add b")], [*on("npu", "QNN_1 p"), *on("cpu", "FusedAdd f")], ""),
     ],
 )
-def test_what_cannot_both_be(nodes: Sequence[Node], ran: Sequence[Node], told: str) -> None:
+def test_contradictions_between_assignment_and_profile(nodes: Sequence[Node], ran: Sequence[Node], told: str) -> None:
     assert told in disagreement(nodes, ran, NPU)
     assert bool(disagreement(nodes, ran, NPU)) == bool(told)
 
@@ -135,12 +135,12 @@ def test_reasons_of_webgpu_and_of_onnxruntime_itself() -> None:
 [W:onnxruntime:, get_capability_utils.h:200 GetCpuPreferredNodes] EP optimization: Force fallback to CPU execution for \
 node cut because the CPU execution path is deemed faster than overhead involved with execution on other EPs.
 """
-    assert reasons(said) == {"s/1": "it has no kernel for it", "cut": "onnxruntime takes the CPU to be faster"}
+    assert reasons(said) == {"s/1": "it has no kernel for it", "cut": "onnxruntime expects the CPU to be faster"}
 
 
 def test_operators_left_are_grouped_by_reason() -> None:
     nodes = [*on("npu", "MatMul a"), *on("cpu", "LayerNormalization norm", "LayerNormalization other")]
-    found = placement(NPU, nodes, [], said=QNN)
+    found = placement(NPU, nodes, [], log=QNN)
     assert found.left == (
         LeftOperator(operator="LayerNormalization", nodes=1, macs=None),
         LeftOperator(

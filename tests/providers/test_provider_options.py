@@ -23,20 +23,20 @@ def test_an_unknown_option_is_offered_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("provider", "option", "value", "what"),
     [
-        ("webgpu", "enableInt64", "yes", "webgpu does not take enableInt64=yes: it takes 0, 1."),
-        ("webgpu", "preferredLayout", "nhwc", "webgpu does not take preferredLayout=nhwc: it takes NCHW, NHWC."),
-        ("cuda", "device_id", "first", "cuda does not take device_id=first: it is no whole number."),
-        ("tensorrt", "trt_engine_cache_path", "", "tensorrt does not take trt_engine_cache_path=: it is empty."),
+        ("webgpu", "enableInt64", "yes", "webgpu does not accept enableInt64=yes: it accepts 0, 1."),
+        ("webgpu", "preferredLayout", "nhwc", "webgpu does not accept preferredLayout=nhwc: it accepts NCHW, NHWC."),
+        ("cuda", "device_id", "first", "cuda does not accept device_id=first: it is not a whole number."),
+        ("tensorrt", "trt_engine_cache_path", "", "tensorrt does not accept trt_engine_cache_path=: it is empty."),
         (
             "openvino-cpu",
             "load_config",
             "config.json",
-            "openvino-cpu does not take load_config=config.json: it takes JSON itself, not the name of a file.",
+            "openvino-cpu does not accept load_config=config.json: pass JSON itself, not the name of a file.",
         ),
-        ("openvino-cpu", "load_config", "[1]", "openvino-cpu does not take load_config=[1]: it takes a JSON object."),
+        ("openvino-cpu", "load_config", "[1]", "openvino-cpu does not accept load_config=[1]: pass a JSON object."),
     ],
 )
-def test_a_wrong_value_is_told_what_is_right(provider: str, option: str, value: str, what: str) -> None:
+def test_a_wrong_value_is_answered_with_the_right_ones(provider: str, option: str, value: str, what: str) -> None:
     with pytest.raises(UsageError) as refusal:
         check(find(provider), {option: value})
     assert refusal.value.what == what
@@ -52,11 +52,11 @@ def test_a_wrong_value_is_told_what_is_right(provider: str, option: str, value: 
         ("qnn", "backend_type", "htp"),
     ],
 )
-def test_what_is_documented_is_taken(provider: str, option: str, value: str) -> None:
+def test_documented_values_are_accepted(provider: str, option: str, value: str) -> None:
     check(find(provider), {option: value})
 
 
 def test_the_device_is_chosen_by_the_name_of_the_provider() -> None:
-    with pytest.raises(UsageError, match=r"qnn is backend_type=htp, not gpu\. Choose another provider: qnn-gpu"):
+    with pytest.raises(UsageError, match=r"qnn means backend_type=htp, not gpu\. Choose another provider: qnn-gpu"):
         check(find("qnn"), {"backend_type": "gpu"})
     assert siblings(find("openvino-npu")) == ["openvino-cpu", "openvino-gpu"]

@@ -48,11 +48,13 @@ def test_options_go_to_the_provider_they_are_meant_for(swiftshader: None) -> Non
     webgpu, qnn = resolve(["webgpu", "qnn"], options={"webgpu.enableInt64": "0", "qnn.soc_model": "43"})
     assert webgpu.options == {"enableInt64": "0"}
     assert qnn.options == {**target("qnn").options, "soc_model": "43"}
-    with pytest.raises(UsageError, match=r"whose option is soc_model\? Example: --ep-option qnn\.soc_model=60"):
+    with pytest.raises(
+        UsageError, match=r"soc_model does not name its provider\. Example: --ep-option qnn\.soc_model=60"
+    ):
         resolve(["webgpu", "qnn"], options={"soc_model": "60"})
 
 
-def test_a_wrong_option_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_option_is_refused_before_any_device_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolving, "devices", lambda: pytest.fail("devices were asked for"))
     with pytest.raises(UnknownName, match="Did you mean enableInt64"):
         resolve(["webgpu"], options={"enableInt46": "1"})
@@ -76,8 +78,8 @@ def test_an_unknown_name_is_offered_the_nearest() -> None:
         ("huawei", "cann"),
     ],
 )
-def test_who_knows_a_provider_by_another_name_is_told_ours(word: str, ours: str) -> None:
-    with pytest.raises(UsageError, match=f"^{word} is called {ours} here"):
+def test_another_name_of_a_provider_is_answered_with_ours(word: str, ours: str) -> None:
+    with pytest.raises(UsageError, match=f"^In edgeprof {word} is called {ours}"):
         resolve([word])
 
 
@@ -115,21 +117,21 @@ def test_a_provider_that_is_not_ready_says_why(here: None, monkeypatch: pytest.M
         ("xnnpack", "not installed", False, ""),
         ("coreml", "not installed", False, "it exists for macos-aarch64; this is linux-x86_64"),
         ("openvino-npu", "no device", False, "Device NPU is not available"),
-        ("openvino-cpu", "not installed", False, "two packages are installed over each other"),
+        ("openvino-cpu", "not installed", False, "two packages conflict"),
     )
     monkeypatch.setattr(resolving, "devices", lambda: devices)
-    with pytest.raises(EdgeprofError, match=r"^openvino-cpu is not installed: two packages are .* over each other\.$"):
+    with pytest.raises(EdgeprofError, match=r"^openvino-cpu is not installed: two packages conflict\.$"):
         resolve(["openvino-cpu"])
     with pytest.raises(
         EdgeprofError, match=r"^cuda is not installed\. Run: pip uninstall -y onnxruntime && pip install"
     ):
         resolve(["cuda"])
-    with pytest.raises(EdgeprofError, match=r"^xnnpack is not installed\. No package for Python holds it"):
+    with pytest.raises(EdgeprofError, match=r"^xnnpack is not installed\. No Python package contains it"):
         resolve(["xnnpack"])
-    with pytest.raises(EdgeprofError, match=r"^coreml cannot be had here: it exists for macos-aarch64"):
+    with pytest.raises(EdgeprofError, match=r"^coreml is not available here: it exists for macos-aarch64"):
         resolve(["coreml"])
     with pytest.raises(
-        EdgeprofError, match=r"^openvino-npu is installed, but .*: Device NPU is not available\. See http"
+        EdgeprofError, match=r"^openvino-npu is installed but cannot run here: Device NPU is not available\. See http"
     ):
         resolve(["openvino-npu"])
 
@@ -159,11 +161,11 @@ def test_a_library_of_a_known_provider_keeps_its_settings(swiftshader: None, lib
 
 def test_a_library_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "libnone.so").write_text("not a library")
-    with pytest.raises(EdgeprofError, match=r"mine \(.*libnone\.so\) computes nothing here: onnxruntime cannot load"):
+    with pytest.raises(EdgeprofError, match=r"mine \(.*libnone\.so\) cannot run here: onnxruntime cannot load"):
         resolve(["mine"], {"mine": tmp_path / "libnone.so"})
     with pytest.raises(UsageError, match=r"There is no library missing\.so\. Example: --ep-library mine="):
         resolve(["mine"], {"mine": Path("missing.so")})
-    with pytest.raises(UsageError, match=r"Nothing asks for the library mine\. Add it to the providers: --ep mine"):
+    with pytest.raises(UsageError, match=r"The library mine is not requested\. Add it to the providers: --ep mine"):
         resolve(["cpu"], {"mine": tmp_path / "libnone.so"})
 
 

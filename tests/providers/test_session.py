@@ -61,7 +61,7 @@ def test_an_operator_of_a_library_that_is_not_loaded_is_named(tmp_path: Path) ->
         open_session(str(tmp_path / "theirs.onnx"))
 
 
-def test_a_session_has_the_provider_and_threads_asked_for(relu: str) -> None:
+def test_a_session_has_the_provider_and_threads_requested(relu: str) -> None:
     session = open_session(relu, threads=3)
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert session.get_session_options().intra_op_num_threads == 3
@@ -84,7 +84,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
 # --- weights that lie elsewhere ------------------------------------------------------------------------
 
 
-def test_weights_are_found_in_the_folder_that_is_told(tmp_path: Path) -> None:
+def test_weights_are_read_from_the_folder_given(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     values = np.arange(1024, dtype=np.float32)
     graph = helper.make_graph(

@@ -29,14 +29,14 @@ def test_every_row_says_what_it_is_and_how_to_get_it(row: Provider) -> None:
 
 
 @pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
-def test_every_row_can_be_asked_for(row: Provider) -> None:
-    asked = target(row.name)
-    assert (asked.provider, asked.runtime_name, asked.kind) == (row.name, row.runtime_name, row.kind)
-    assert (asked.static, asked.lacks, asked.asynchronous) == (row.static, row.lacks, row.asynchronous)
-    assert {**row.device, **row.options}.items() <= asked.options.items()
-    assert asked.defaults == asked.options
-    assert asked.host_memory == (row.kind == "CPU" or asked.emulated)
-    assert asked == CPU or (asked.precisions, asked.plugin) == (row.precisions, row.plugin)
+def test_every_row_has_a_target(row: Provider) -> None:
+    opened = target(row.name)
+    assert (opened.provider, opened.runtime_name, opened.kind) == (row.name, row.runtime_name, row.kind)
+    assert (opened.static, opened.lacks, opened.asynchronous) == (row.static, row.lacks, row.asynchronous)
+    assert {**row.device, **row.options}.items() <= opened.options.items()
+    assert opened.defaults == opened.options
+    assert opened.host_memory == (row.kind == "CPU" or opened.emulated)
+    assert opened == CPU or (opened.precisions, opened.plugin) == (row.precisions, row.plugin)
 
 
 def test_a_library_that_a_user_names_is_not_that_of_the_installed_plugin() -> None:
