@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-qnn
 	touch $@
 
-# The main job, to a finished report: three families, two precisions, four token lengths.
+# From export to a finished report: three families, two precisions, four token lengths.
 demo: install
 	$(EDGEPROF) export gpt2 bert-base vit-base bert-mini vit-tiny --precision fp32,int8
 	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --runs 5 --min-time 0.3 --name demo
@@ -34,15 +34,15 @@ test: install browser $(OPENVINO)/.installed .swiftshader/.found
 bench: install
 	$(BIN)/python -m tests.benchmarks
 
-# All models of the onnx package's own test suite, through explain, quantize, pin and profile: some minutes.
+# Explain, quantize, fix the shapes of and profile all models of the onnx package's own test suite: some minutes.
 conformance: install
 	$(BIN)/python -m tests.conformance
 
-# Commands killed at random moments, raced, run out of disk: some minutes.
+# Kill commands at random moments, race them, fill the disk: some minutes.
 torture: install
 	$(BIN)/python -m tests.torture
 
-# OpenVINO's package brings an onnxruntime of its own, and so needs an environment of its own.
+# OpenVINO's package contains its own onnxruntime, and so needs an environment of its own.
 $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OPENVINO)
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
@@ -50,7 +50,7 @@ $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
 	touch $@
 
-# WebGPU is tested on SwiftShader, a Vulkan device in software: three files that lie beside a browser, or in Debian's package.
+# WebGPU is tested on SwiftShader, a Vulkan device in software: three files of a browser, or of Debian's package.
 .swiftshader/.found:
 	mkdir -p .swiftshader
 	test -f /usr/lib/chromium/libvk_swiftshader.so || test -f /opt/google/chrome/libvk_swiftshader.so || { \
@@ -59,7 +59,7 @@ $(OPENVINO)/.installed: pyproject.toml constraints.txt
 			unpacked/usr/lib/chromium/libvulkan.so.1 . && rm -rf unpacked chromium-common_*.deb; }
 	touch $@
 
-# Pages are tested in a real browser: the one that is there, or Debian's.
+# Pages are tested in a real browser: the installed one, or Debian's.
 browser:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } > /dev/null \
