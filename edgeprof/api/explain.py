@@ -38,7 +38,7 @@ def explain(
     progress: Progress = silent,
     **sizes: int | None,
 ) -> Explanation:
-    """Tell where parameters, MACs and bytes of a model come from; no torch, and no weights are read.
+    """Explain where parameters, MACs and bytes of a model come from; needs no torch, reads no weights.
 
     >>> ledger = explain("gpt2", seq=[512]).ledger
     >>> ledger.total("params"), ledger.total("macs")

@@ -22,7 +22,7 @@ def buckets(
     ] = True,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("reports"),
-    json: Annotated[bool, typer.Option("--json", help="Print what was chosen as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the choice as JSON.")] = False,
 ) -> None:
     """Choose the static lengths that waste least for the lengths of your requests, and export them."""
     import edgeprof

@@ -25,7 +25,7 @@ def claims(
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check what is said of transformers, claim by claim: computed, counted, measured."""
+    """Check common claims about transformers: computed, counted or measured."""
     import edgeprof
     from edgeprof.cli import console
 

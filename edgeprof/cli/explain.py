@@ -21,7 +21,7 @@ def explain(
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Batch size; default 1, or what a file fixes.", min=1)] = None,
     phase: Annotated[str | None, typer.Option(help="prefill (default) or decode (default of a decode step).")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of a variant's weights: fp32, fp16, bf16, int8, int4.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision of a variant's weights: fp32, or a recipe.")] = None,
     dim: Annotated[
         list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
     ] = None,
@@ -31,7 +31,7 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     **sizes: int | None,
 ) -> None:
-    """Tell where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
+    """Show where every parameter, MAC and byte comes from: closed forms of a variant, or a count of an ONNX graph."""
     import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, files, numbers

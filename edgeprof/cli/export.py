@@ -22,12 +22,14 @@ def export(
     samples: options.Samples = 32,
     strict_accuracy: options.StrictAccuracy = False,
     save_optimized: options.SaveOptimized = False,
-    static: Annotated[bool, typer.Option("--static", help="Write graphs of one shape, too, for NPUs.")] = False,
-    seq: Annotated[str | None, typer.Option(help="Token lengths of those; in decode: tokens cached.")] = None,
-    batch: Annotated[str, typer.Option(help="Batch sizes of those.")] = "1",
-    phase: Annotated[str, typer.Option(help="Of those: prefill, decode, or both.")] = "both",
+    static: Annotated[bool, typer.Option("--static", help="Also write graphs of one shape, for NPUs.")] = False,
+    seq: Annotated[
+        str | None, typer.Option(help="Token lengths of the static graphs; in decode: tokens cached.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes of the static graphs.")] = "1",
+    phase: Annotated[str, typer.Option(help="Phases of the static graphs: prefill, decode, or both.")] = "both",
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on when a target or a recipe fails.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Continue when a target or a recipe fails.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
     **sizes: int | None,
 ) -> None:

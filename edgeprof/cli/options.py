@@ -18,12 +18,12 @@ Calibration = Annotated[
         help="Data for recipes: text (shipped), a .txt, .npy, .npz, a folder of images, or random.",
     ),
 ]
-Samples = Annotated[int, typer.Option(help="Samples of that data, at most.", min=1, max=1_000_000)]
+Samples = Annotated[int, typer.Option(help="Calibration samples, at most.", min=1, max=1_000_000)]
 StrictAccuracy = Annotated[
-    bool, typer.Option("--strict-accuracy", help="Fail where a recipe costs more accuracy than it may.")
+    bool, typer.Option("--strict-accuracy", help="Fail where a recipe exceeds its accuracy limits.")
 ]
 SaveOptimized = Annotated[
-    bool, typer.Option("--save-optimized", help="Write the graph that onnxruntime runs, too: optimized.onnx.")
+    bool, typer.Option("--save-optimized", help="Also write the graph that onnxruntime runs: optimized.onnx.")
 ]
 
 

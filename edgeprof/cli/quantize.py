@@ -24,14 +24,14 @@ def quantize(
     accuracy_level: Annotated[
         int | None, typer.Option(help="Weight-only recipes multiply in: 1 fp32, 2 fp16, 3 bf16, 4 int8.", min=1, max=4)
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Ranges by min-max, entropy or percentile.")] = None,
+    method: Annotated[str | None, typer.Option(help="Ranges of activations by min-max, entropy or percentile.")] = None,
     strict_accuracy: options.StrictAccuracy = False,
     save_optimized: options.SaveOptimized = False,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[
         Path | None, typer.Option(help="Folder that receives <name>/<precision>/; default beside the source.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make again what is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Quantize again what is up to date.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
     """Quantize exported models or .onnx files, with receipts: what was reached, what it cost in accuracy."""
