@@ -13,12 +13,13 @@ one that is added has the lowest number of its type, or minus infinity.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.stages import graph
+from edgeprof.stages.replacement import Replacement
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -134,9 +135,7 @@ def _replace(model: ir.Model, node: ir.Node, masks: _Masks) -> None:
     result = masks.emptied(steps, steps.add("MatMul", "mixed", [weights, value]), causal, mask)
     if joined:
         result = steps.together(result)
-    model.graph.insert_before(node, steps.nodes)
-    graph.stand_in(node.outputs[0], result)
-    model.graph.remove(node, safe=True)
+    steps.finish(result)
 
 
 def _scale(node: ir.Node, query: ir.Value, heads: int) -> float:
@@ -216,26 +215,8 @@ class _Masks:
         return steps.add("Where", "y_rows", [self.rows[key], result, steps.number(0.0, dtype, "nothing")])
 
 
-class _Steps:
-    """Nodes that take the place of one, in order, named after its result."""
-
-    def __init__(self, model: ir.Model, node: ir.Node) -> None:
-        self.model, self.nodes = model, list[Any]()
-        self.prefix = node.outputs[0].name  # nodes may lack a name, or share one
-
-    def add(self, operator: str, name: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
-        import onnx_ir as ir
-
-        made = ir.node(operator, inputs, attributes, name=f"{self.prefix}/{name}")
-        made.outputs[0].name = f"{self.prefix}/{name}"
-        known = {"Shape": ir.DataType.INT64, "LessOrEqual": ir.DataType.BOOL, "Greater": ir.DataType.BOOL}
-        dtype = known.get(operator, inputs[-1].dtype if operator == "Where" else inputs[0].dtype)
-        made.outputs[0].type = ir.TensorType(dtype) if dtype is not None else None
-        self.nodes.append(made)
-        return made.outputs[0]
-
-    def constant(self, array: Any, name: str) -> ir.Value:
-        return graph.constant(self.model, f"{self.prefix}/{name}", array)
+class _Steps(Replacement):
+    """Nodes that compute one Attention."""
 
     def number(self, value: float, dtype: ir.DataType, name: str) -> ir.Value:
         return self.constant(np.asarray(value, dtype.numpy()), name)

@@ -1,4 +1,4 @@
-"""Einsum that multiplies by a weight, as the MatMul that it is: "bsd,dhk->bhsk" is x [b, s, d] times w [d, h k].
+"""Rewrite an Einsum that multiplies by a weight as a MatMul: "bsd,dhk->bhsk" is x [b, s, d] times w [d, h k].
 
     y = Transpose(Reshape(MatMul(Reshape(Transpose(x)), w)))
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgeprof.stages import graph
+from edgeprof.stages.replacement import Replacement
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,7 +21,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Projection(NamedTuple):
-    """The letters of an equation, each of which stands for an axis."""
+    """The letters of an equation; each stands for an axis."""
 
     x: str  # of the activation
     w: str  # of the weight
@@ -33,7 +33,7 @@ class Projection(NamedTuple):
 
     @property
     def kept(self) -> str:
-        """In the order of the result, so that it need not be transposed if the weight's axes are its last."""
+        """In the order of the result, which then needs no transpose if the weight's axes are its last."""
         return "".join(letter for letter in self.y if letter in self.x)
 
     @property
@@ -41,7 +41,8 @@ class Projection(NamedTuple):
         return "".join(letter for letter in self.y if letter in self.w)
 
     def is_product(self) -> bool:
-        """Whether every letter is of two of the three: an axis of all three is a batch, one of one is summed alone."""
+        """Whether every letter occurs in two of the three: an axis in all three is a batch axis, an axis in one alone
+        is summed by itself."""
         parts = (self.x, self.w, self.y)
         once = all(len(set(part)) == len(part) for part in parts)
         return (
@@ -61,35 +62,35 @@ def _write_out(model: ir.Model, node: ir.Node) -> None:
     if one is None or other is None or (one.const_value is None) == (other.const_value is None):
         return
     x, w = (one, other) if one.const_value is None else (other, one)
-    found = _projection(node.attributes.get_string("equation", ""), x, swapped=x is other)
-    if found is None or not found.is_product() or len(found.w) < 2:
+    axes = _projection(node.attributes.get_string("equation", ""), x, swapped=x is other)
+    if axes is None or not axes.is_product() or len(axes.w) < 2:
         return
     assert w.const_value is not None
-    sizes = dict(zip(found.w, w.const_value.shape.numpy(), strict=True))
-    kept, new = [0] * len(found.kept), [sizes[letter] for letter in found.new]  # 0: as it was
-    width = math.prod(sizes[letter] for letter in found.summed)
+    sizes = dict(zip(axes.w, w.const_value.shape.numpy(), strict=True))
+    kept, new = [0] * len(axes.kept), [sizes[letter] for letter in axes.new]  # 0: the size stays
+    width = math.prod(sizes[letter] for letter in axes.summed)
     steps = _Steps(model, node)
-    rows = steps.transposed(x, found.x, found.kept + found.summed)
-    if len(found.summed) > 1:
-        rows = steps.reshaped(rows, [*kept, width])
-    matrix = steps.transposed(w, found.w, found.summed + found.new)
-    if len(found.w) > 2 or len(new) != 1:
-        matrix = steps.reshaped(matrix, [width, math.prod(new)])
-    result = steps.add("MatMul", [rows, matrix])
+    rows = steps.transposed(x, "x_transposed", axes.x, axes.kept + axes.summed)
+    if len(axes.summed) > 1:
+        rows = steps.reshaped(rows, "x_rows", [*kept, width])
+    matrix = steps.transposed(w, "w_transposed", axes.w, axes.summed + axes.new)
+    if len(axes.w) > 2 or len(new) != 1:
+        matrix = steps.reshaped(matrix, "w_matrix", [width, math.prod(new)])
+    result = steps.add("MatMul", "product", [rows, matrix])
     if len(new) != 1:
-        result = steps.reshaped(result, [*kept, *new])
-    steps.finish(steps.transposed(result, found.kept + found.new, found.y))
+        result = steps.reshaped(result, "y_split", [*kept, *new])
+    steps.finish(steps.transposed(result, "y_transposed", axes.kept + axes.new, axes.y))
 
 
 def _projection(equation: str, x: ir.Value, *, swapped: bool) -> Projection | None:
-    """None where an ellipsis stands for axes that cannot be told, or for some of the weight's."""
+    """None where an ellipsis stands for axes of the weight, or for an unknown number of axes."""
     operands, arrow, y = equation.replace(" ", "").partition("->")
     left, _, right = operands.partition(",")
     one, other = (right, left) if swapped else (left, right)
     if "..." in one:
         rank = len(x.shape) if x.shape is not None else 0
-        spelled = LETTERS.translate(dict.fromkeys(map(ord, equation)))[: max(rank - len(one) + 3, 0)]
-        one, y = one.replace("...", spelled), y.replace("...", spelled)
+        letters = LETTERS.translate(dict.fromkeys(map(ord, equation)))[: max(rank - len(one) + 3, 0)]
+        one, y = one.replace("...", letters), y.replace("...", letters)
     if x.shape is not None and len(x.shape) != len(one):
         return None
     if not arrow:
@@ -97,37 +98,14 @@ def _projection(equation: str, x: ir.Value, *, swapped: bool) -> Projection | No
     return Projection(one, other, y)
 
 
-class _Steps:
-    """Nodes in the place of one."""
+class _Steps(Replacement):
+    """Nodes that compute one Einsum."""
 
-    def __init__(self, model: ir.Model, node: ir.Node) -> None:
-        self.model = model
-        self.node = node
-        self.count = 0
-
-    def add(self, operator: str, inputs: list[ir.Value], **attributes: object) -> ir.Value:
-        import onnx_ir as ir
-
-        self.count += 1
-        name = f"{self.node.outputs[0].name}/{operator}.{self.count}"
-        made = ir.node(operator, inputs, attributes, name=name)  # type: ignore[arg-type]
-        made.outputs[0].name, dtype = name, self.node.outputs[0].dtype
-        made.outputs[0].type = None if dtype is None else ir.TensorType(dtype)  # changed later, each for itself
-        assert self.node.graph is not None
-        self.node.graph.insert_before(self.node, made)
-        return made.outputs[0]
-
-    def transposed(self, value: ir.Value, axes: str, wanted: str) -> ir.Value:
-        if axes == wanted:
+    def transposed(self, value: ir.Value, name: str, axes: str, order: str) -> ir.Value:
+        """A value whose axes are lettered `axes`, with its axes in another order."""
+        if axes == order:
             return value
-        return self.add("Transpose", [value], perm=[axes.index(letter) for letter in wanted])
+        return self.add("Transpose", name, [value], perm=[axes.index(letter) for letter in order])
 
-    def reshaped(self, value: ir.Value, shape: list[int]) -> ir.Value:
-        self.count += 1
-        sizes = graph.constant(self.model, f"{self.node.outputs[0].name}/shape.{self.count}", np.array(shape, np.int64))
-        return self.add("Reshape", [value, sizes])
-
-    def finish(self, result: ir.Value) -> None:
-        graph.stand_in(self.node.outputs[0], result)
-        assert self.node.graph is not None
-        self.node.graph.remove(self.node, safe=True)
+    def reshaped(self, value: ir.Value, name: str, shape: list[int]) -> ir.Value:
+        return self.add("Reshape", name, [value, self.constant(np.array(shape, np.int64), f"{name}_shape")])

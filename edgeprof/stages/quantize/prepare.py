@@ -12,6 +12,7 @@ from edgeprof.stages import graph
 from edgeprof.stages.quantize import einsum
 from edgeprof.stages.quantize.constants import QUANTIZED, fold_weights, origin
 from edgeprof.stages.quantize.matmuls import gemm_obstacle, is_matrix
+from edgeprof.stages.replacement import Replacement
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -103,7 +104,7 @@ def prepare(model: ir.Model, *, materialize_tied: bool, keep_gemm: bool) -> None
     einsum.write_out(model)
     for node in list(model.graph.all_nodes()):
         if node.op_type == "Gemm" and not (keep_gemm and _is_plain_gemm(node)):
-            _split_gemm(node)
+            _split_gemm(model, node)
     fold_weights(model, shared=materialize_tied)  # what Einsum and Gemm transpose
     graph.fold_weight_transposes(model, shared=materialize_tied)
     _make_room_for_names(model)
@@ -175,27 +176,20 @@ def _make_room_for_names(model: ir.Model) -> None:
     passes.NameFixPass()(model)
 
 
-def _split_gemm(node: ir.Node) -> None:
-    import onnx_ir as ir
-
-    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+def _split_gemm(model: ir.Model, node: ir.Node) -> None:
+    x, weight, bias = (*node.inputs, None)[:3]
     constant = origin(weight)
     if gemm_obstacle(node) or constant is None or not is_matrix(constant.const_value):
         return
-    added = []
+    assert x is not None
+    assert weight is not None
+    steps = Replacement(model, node)
     if node.attributes.get_int("transB", 0) == 1:
-        added.append(ir.node("Transpose", [weight], {"perm": [1, 0]}))
-        weight = added[-1].outputs[0]
-    added.append(ir.node("MatMul", [node.inputs[0], weight], name=f"{node.name}/MatMul"))
+        weight = steps.add("Transpose", "weight", [weight], perm=[1, 0])
+    result = steps.add("MatMul", "MatMul", [x, weight])
     if bias is not None:
-        added.append(ir.node("Add", [added[-1].outputs[0], bias], name=f"{node.name}/Add"))
-    for step in added:
-        step.outputs[0].type = None if node.outputs[0].dtype is None else ir.TensorType(node.outputs[0].dtype)
-    result = added[-1].outputs[0]
-    result.name, result.shape = node.outputs[0].name, node.outputs[0].shape
-    _graph_of(node).insert_before(node, added)
-    node.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
-    _graph_of(node).remove(node, safe=True)
+        result = steps.add("Add", "Add", [result, bias])
+    steps.finish(result)
 
 
 def _is_plain_gemm(node: ir.Node) -> bool:
