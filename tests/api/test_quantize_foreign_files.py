@@ -157,7 +157,7 @@ def test_sequences_and_maps_are_compared(tmp_path: Path) -> None:
         value.type for value in onnx.load(source).graph.output
     ]
     assert all(check.cosine > 0.999 for check in artifact.checks)
-    with pytest.raises(QuantizationError, match=r"The model has maps \(maps\), and 16-bit recipes do not go there"):
+    with pytest.raises(QuantizationError, match=r"The model has maps \(maps\), which 16-bit recipes do not support"):
         made(source, "fp16")
 
 
@@ -208,7 +208,7 @@ def test_an_exported_model_is_not_replaced_by_a_file(models: Path, tmp_path: Pat
             normal(2, 8, 8),
             "None of the 1 weight matmuls was quantized by int8: it has 3 dimensions.",
         ),
-        ("y = Add(x, x)", normal(8, 8), "int8 has nothing to work on: the model multiplies by no constant matrix."),
+        ("y = Add(x, x)", normal(8, 8), "int8 has nothing to quantize: the model multiplies by no constant matrix."),
         ("a = Cast<to=10>(x) b = MatMul(a, w) y = Cast<to=1>(b)", normal(8, 8).astype(np.float16), "float16 weights"),
         (
             "q = MatMulInteger(i, w) y = Cast<to=1>(q)",

@@ -100,7 +100,7 @@ def test_the_record_is_that_of_the_source_but_for_what_changed(artifacts: Artifa
 def test_a_model_without_weight_matmuls_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path, "(float[8,8] x) => (float[8,8] y) { y = MatMul(x, x) }")
     with pytest.raises(
-        QuantizationError, match="int8 has nothing to work on: the model multiplies by no constant matrix"
+        QuantizationError, match="int8 has nothing to quantize: the model multiplies by no constant matrix"
     ):
         quantized(source, "int8", tmp_path / "made")
 

@@ -138,7 +138,7 @@ def test_subgraphs_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(QuantizationError) as caught:
         quantized(source, name, tmp_path / "made")
     assert str(caught.value) == (
-        "The model has subgraphs (Relu lies in one), and 16-bit recipes do not go there. "
+        "The model has subgraphs (Relu is in one), which 16-bit recipes do not support. "
         "Try a recipe for weights: int8 or int4."
     )
     assert not any((tmp_path / "made").iterdir())

@@ -265,7 +265,7 @@ def test_convolutions_are_quantized(
 def test_nothing_to_convolve_or_multiply_by(tmp_path: Path) -> None:
     source = write(tmp_path, "(float[1,4,8,8] x, float[8,4,3,3] k) => (float[1,8,6,6] y) { y = Conv(x, k) }")
     data = samples(tmp_path, {"x": normal(1, 4, 8, 8), "k": normal(8, 4, 3, 3)})
-    with pytest.raises(QuantizationError, match=r"a8w8 has nothing to work on.*This recipe does not apply"):
+    with pytest.raises(QuantizationError, match=r"a8w8 has nothing to quantize.*This recipe does not apply"):
         quantized(source, "a8w8", tmp_path / "made", data)
     assert not any((tmp_path / "made").iterdir())
 

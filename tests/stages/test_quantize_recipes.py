@@ -134,7 +134,7 @@ def test_a_small_table_alone_is_nothing_to_quantize(name: str, table: Path, tmp_
         assert made.count.weights_bytes == 2 * 60 * 24
         return
     with pytest.raises(
-        QuantizationError, match=f"{name} has nothing to work on: the model multiplies by no constant matrix"
+        QuantizationError, match=f"{name} has nothing to quantize: the model multiplies by no constant matrix"
     ):
         quantized(table / "model.onnx", name, tmp_path / "made", data)
     assert not any((tmp_path / "made").iterdir())

@@ -1,7 +1,7 @@
-"""Smaller numbers for the weights, and for what they are multiplied by.
+"""Quantization: weights, and the activations they are multiplied by, in fewer bits.
 
-A recipe is a row of `RECIPES`; a new kind of recipe is one function. What it reached is counted, and nothing reached
-is an error. Matrices are worked on one at a time wherever a recipe allows it, in a process of their own.
+A recipe is a row of `RECIPES`; a new kind of recipe is one function. A receipt counts what it quantized; a recipe that
+quantizes nothing is an error. Wherever a recipe allows it, one matrix is in memory at a time, in a process of its own.
 """
 
 from edgeprof.stages.quantize.recipes import RECIPES, Recipe, recipe

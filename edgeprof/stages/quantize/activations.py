@@ -1,6 +1,6 @@
-"""What flows into the matmuls of a model, seen on calibration data and kept on disk: all that calibration needs.
+"""Inputs of a model's matmuls on calibration data, recorded on disk.
 
-The model runs once per sample; quantizers then work on one matmul at a time.
+The model runs once per sample; quantizers then calibrate one matmul at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Activations:
-    """The values that each tensor took, sample by sample."""
+    """The recorded values of each tensor, sample by sample."""
 
     def __init__(self, folder: Path, names: list[str], count: int) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class Activations:
         self.count = count
 
     def reader(self, value: ir.Value | None) -> Reader:
-        """Feeds for the model of one matmul that takes this tensor."""
+        """Feeds for the model of one matmul that reads this tensor."""
         assert value is not None
         assert value.name is not None
         index = self.indices[value.name]
@@ -44,7 +44,7 @@ class Activations:
 
 
 class Reader:
-    """What onnxruntime's quantizers read calibration data from: an iterator, and a `get_next` that ends with None."""
+    """Calibration data as onnxruntime's quantizers read it: an iterator, and a `get_next` that ends with None."""
 
     def __init__(self, name: str, files: list[Path]) -> None:
         self.name = name
@@ -66,11 +66,11 @@ class Reader:
 
 
 @contextlib.contextmanager
-def collected(job: Job, progress: Progress) -> Iterator[Activations]:
-    """Run the model on every calibration sample; the files are gone when the block ends.
+def recorded(job: Job, progress: Progress) -> Iterator[Activations]:
+    """Run the model on every calibration sample; the files are removed when the block ends.
 
     Raises:
-        QuantizationError: the model does not run on them.
+        QuantizationError: the model does not run on a sample.
     """
     assert job.samples is not None
     folder = job.scratch / "activations"
@@ -82,11 +82,12 @@ def collected(job: Job, progress: Progress) -> Iterator[Activations]:
     step = part(progress, "calibrating", 0, 2)
     for count, feeds in enumerate(samples.read(job.samples), 1):
         step(f"sample {count}", None)
-        seen = dict(feeds)
+        arrays = dict(feeds)
         with ort_errors(partial(_not_run, count)):
-            seen |= dict(zip(outputs, observing.run(outputs or None, feeds), strict=False))  # of none, it gives all
+            results = observing.run(outputs or None, feeds)  # without names, all outputs
+        arrays |= dict(zip(outputs, results, strict=False))
         for index, name in enumerate(values):
-            np.save(folder / f"{index}.{count - 1}.npy", seen[name].reshape(-1, seen[name].shape[-1]))
+            np.save(folder / f"{index}.{count - 1}.npy", arrays[name].reshape(-1, arrays[name].shape[-1]))
     del observing
     try:
         yield Activations(folder, list(values), count)
@@ -101,7 +102,7 @@ def _not_run(sample: int, reason: str) -> QuantizationError:
 
 
 def _observing(model: ir.Model, observed: list[ir.Value], file: Path) -> onnxruntime.InferenceSession:
-    """The model, with the observed values among its outputs for as long as the file is written."""
+    """A session of the model whose outputs include the observed values; the graph itself is unchanged afterwards."""
     outputs = list(model.graph.outputs)
     extra = [value for value in observed if not value.is_graph_input() and value not in outputs]
     model.graph.outputs.extend(extra)

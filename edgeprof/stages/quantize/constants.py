@@ -1,8 +1,8 @@
-"""Weights that are computed from constants: what stands between a stored tensor and a product is worked out beforehand.
+"""Constant folding of weights: operators between a stored tensor and a product are evaluated ahead of time.
 
 A matrix behind Reshape, Cast or Split is as constant as any other, but quantizers look for stored tensors only. The
-arithmetic is that of onnx's reference implementation. Nothing is kept in memory: a result is computed once to learn its
-shape, and again when it is quantized or written.
+arithmetic is that of onnx's reference implementation. Nothing stays in memory: a result is computed once for its shape,
+and again when it is quantized or written.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ QUANTIZED = re.compile(
     r"Q(Linear|Ordered|Attention|Gemm|MoE|EmbedLayer)\w*|(Dynamic)?(Quantize|Dequantize)\w*"
     r"|(MatMul|Conv)Integer\w*|MatMul(NBits|Bnb4|FpQ4)|GatherBlockQuantized"
 )
-"""Operators of integers: onnx's and onnxruntime's."""
+"""Operators on integers, of onnx and of onnxruntime."""
 
 PRODUCTS = ("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "FusedMatMul", "FusedGemm", "Attention")
 
 MOVING = ("Cast", "Concat", "Flatten", "Identity", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose")
 COMPUTING = ("Abs", "Add", "Div", "Mul", "Neg", "Pow", "Reciprocal", "ReduceL2", "ReduceSum", "Sqrt", "Sub")
 FOLDED = {*MOVING, *COMPUTING, "Unsqueeze"}
-"""Operators that give no more numbers than they read, as long as their operands do not stretch each other."""
+"""Operators whose results are no larger than their operands, as long as these do not broadcast to a larger shape."""
 
 
 def fold_weights(model: ir.Model, *, shared: bool) -> None:
-    """Store what products multiply by, where it is computed from constants.
+    """Fold the weights of products that are computed from constants.
 
-    What cannot be worked out beforehand stays. A tensor that something else reads as well would be stored twice: it is
-    left alone unless `shared`. A mere transpose is left to `graph.fold_weight_transposes`, which knows what is tied.
+    A weight that cannot be folded stays. A tensor with other readers would be stored twice: it is folded only if
+    `shared`. A transpose alone is left to `graph.fold_weight_transposes`, which knows tied embeddings.
     """
     import onnx_ir.passes.common as passes
 
@@ -52,7 +52,7 @@ def fold_weights(model: ir.Model, *, shared: bool) -> None:
 
 
 def origin(value: ir.Value | None) -> ir.Value | None:
-    """The largest of the constants that a value is computed from, or is; None if it depends on anything else."""
+    """The constant itself, or the largest constant that a value is computed from; None if it depends on an input."""
     constants: list[ir.Value] = []
     waiting, seen = [value], {value}
     while waiting:
@@ -71,13 +71,13 @@ def origin(value: ir.Value | None) -> ir.Value | None:
 
 
 def _is_arithmetic(node: ir.Node) -> bool:
-    """Whether a node gives the same for the same in every run, in the same numbers, and holds no graph."""
+    """Whether a node is deterministic, works on floating-point numbers and holds no graph."""
     import onnx_ir as ir
 
     graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    chance = node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Dropout", "Multinomial")
-    others = chance or QUANTIZED.fullmatch(node.op_type)
-    return not others and not any(attribute.type in graphs for attribute in node.attributes.values())
+    random = node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Dropout", "Multinomial")
+    excluded = random or QUANTIZED.fullmatch(node.op_type)
+    return not excluded and not any(attribute.type in graphs for attribute in node.attributes.values())
 
 
 def _is_transpose(model: ir.Model, value: ir.Value, root: ir.Value) -> bool:
@@ -87,7 +87,7 @@ def _is_transpose(model: ir.Model, value: ir.Value, root: ir.Value) -> bool:
 
 
 def _fold(model: ir.Model, value: ir.Value) -> None:
-    """Store the results of the nodes that a value is computed by, the first ones first, as far as that can be done."""
+    """Store the results of the nodes that compute a value, from the first one on, as far as that is possible."""
     waiting = [value.producer()]
     while waiting:
         node = waiting[-1]
@@ -102,7 +102,7 @@ def _fold(model: ir.Model, value: ir.Value) -> None:
 
 
 def _store(model: ir.Model, node: ir.Node) -> bool:
-    """Put constants in the place of a node's results; whether it could be done."""
+    """Replace a node's results by constants; returns whether that was possible."""
     import onnx_ir as ir
 
     if node.op_type not in FOLDED or node.domain:
@@ -110,7 +110,7 @@ def _store(model: ir.Model, node: ir.Node) -> bool:
     compute = _computation(model, node)
     try:
         results = compute()
-    except Exception:  # noqa: BLE001  (whatever an operator of the reference raises: the weight is named as left)
+    except Exception:  # noqa: BLE001  (an operator of the reference may raise anything: the weight is reported as not quantized)
         return False
     for index, (output, result) in enumerate(zip(node.outputs, results, strict=True)):
         dtype, shape, name = ir.DataType.from_numpy(result.dtype), ir.Shape(result.shape), _name(model, node, output)
@@ -126,7 +126,7 @@ def _store(model: ir.Model, node: ir.Node) -> bool:
 
 
 def _computation(model: ir.Model, node: ir.Node) -> Callable[[], list[NDArray[Any]]]:
-    """What a node computes, by a function that does not need the graph any more."""
+    """A function that computes a node without its graph."""
     import onnx_ir as ir
     from onnx.reference import ReferenceEvaluator
 
@@ -135,21 +135,21 @@ def _computation(model: ir.Model, node: ir.Node) -> Callable[[], list[NDArray[An
 
     def compute() -> list[NDArray[Any]]:
         feeds = {name: tensor.numpy() for name, tensor in sources.items() if tensor is not None}
-        if node.op_type in COMPUTING and _stretches(*feeds.values()):
-            raise ValueError("operands stretch each other")
+        if node.op_type in COMPUTING and _broadcasts_larger(*feeds.values()):
+            raise ValueError("operands broadcast to a larger shape")
         return [np.asarray(result) for result in evaluator.run(None, feeds)]
 
     return compute
 
 
-def _stretches(*operands: NDArray[Any]) -> bool:
-    """Whether a result has more numbers than each operand: two vectors could make a matrix of any size."""
-    together = np.broadcast_shapes(*(operand.shape for operand in operands))
-    return math.prod(together) > max(operand.size for operand in operands)
+def _broadcasts_larger(*operands: NDArray[Any]) -> bool:
+    """Whether a result is larger than each operand: two vectors may broadcast to a matrix of any size."""
+    shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+    return math.prod(shape) > max(operand.size for operand in operands)
 
 
 def _name(model: ir.Model, node: ir.Node, output: ir.Value) -> str:
-    """That of the tensor it was computed from, if nothing else reads that."""
+    """A name for the result: that of its source if nothing else reads the source."""
     source = origin(output)
     assert source is not None
     if len(source.uses()) == len(node.outputs) == 1 and not source.is_graph_output():

@@ -1,24 +1,24 @@
-"""Kernels of convolutions, stored in 8 bits with a scale per output channel and computed with in fp32.
+"""Convolution kernels stored in 8 bits, with a scale per output channel, and computed in fp32.
 
-They are made real by nodes that onnxruntime folds when it loads a graph (it would leave a DequantizeLinear for every
-run): the file gets smaller, and a run costs what it did.
+They are dequantized by Cast and Mul, which onnxruntime folds when it loads a graph (a DequantizeLinear would remain in
+every run): the file gets smaller, and a run costs the same.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprof.stages.quantize.rows import have_scales, in_rows
+from edgeprof.stages.quantize.rows import is_quantizable, quantized_rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
 def quantize_kernels(model: ir.Model) -> int:
-    """Store kernels in integers; how many were changed."""
+    """Store kernels in integers; returns how many were changed."""
     changed = 0
     for kernel in list(model.graph.initializers.values()):
-        if _only_convolves(model, kernel) and have_scales(kernel):
+        if _only_convolves(model, kernel) and is_quantizable(kernel):
             _store(model, kernel)
             changed += 1
     return changed
@@ -33,10 +33,10 @@ def _only_convolves(model: ir.Model, kernel: ir.Value) -> bool:
 def _store(model: ir.Model, kernel: ir.Value) -> None:
     import onnx_ir as ir
 
-    integers, scales = in_rows(model, kernel)
-    real = ir.node("Cast", [integers], {"to": ir.DataType.FLOAT}, name=f"{kernel.name}/real")
-    scaled = ir.node("Mul", [real.outputs[0], scales], name=f"{kernel.name}/scaled")
+    integers, scales = quantized_rows(model, kernel)
+    cast = ir.node("Cast", [integers], {"to": ir.DataType.FLOAT}, name=f"{kernel.name}/cast")
+    scaled = ir.node("Mul", [cast.outputs[0], scales], name=f"{kernel.name}/scaled")
     first = min(kernel.consumers(), key=list(model.graph).index)
-    model.graph.insert_before(first, [real, scaled])
+    model.graph.insert_before(first, [cast, scaled])
     ir.convenience.replace_all_uses_with(kernel, scaled.outputs[0])
     del model.graph.initializers[kernel.name or ""]

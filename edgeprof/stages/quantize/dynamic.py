@@ -1,4 +1,4 @@
-"""Integer products with weights scaled per output channel and activations scaled anew in every run."""
+"""Integer products with weights scaled per output channel and activations scaled in every run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Weights and activations in 16 bits. Works on the graph alone: weights are converted while they are written.
+"""Weights and activations in 16 bits. Only the graph is changed here: weights are converted while they are written.
 
-Inputs and outputs stay fp32, so that callers feed and read what they did; in fp16 the KV cache does not.
+Inputs and outputs stay fp32, so that callers need no change; only with fp16 is the KV cache 16-bit as well.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 OVERFLOWING = ("Pow", "ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceL2", "Exp", "CumSum")
-"""Sums and powers, of norms and softmaxes that are not one operator: they can pass 65,504, the largest fp16."""
+"""Sums and powers in decomposed norms and softmaxes: they can exceed 65,504, the largest number in fp16."""
 
-MOVING = ("Gather", "Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Identity")
-"""Operators that compute nothing, and that the CPU provider has for bf16."""
+MOVEMENT = ("Gather", "Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Identity")
+"""Operators that only move data, and that the CPU provider has for bf16."""
 
-MAKING = ("Cast", "CastLike", "ConstantOfShape", "DequantizeLinear", "EyeLike", "RandomNormalLike", "RandomUniformLike")
-"""Operators whose result has a type of its own."""
+OWN_TYPE = (
+    "Cast",
+    "CastLike",
+    "ConstantOfShape",
+    "DequantizeLinear",
+    "EyeLike",
+    "RandomNormalLike",
+    "RandomUniformLike",
+)
+"""Operators whose result type does not follow from their inputs."""
 
-KEEPING = (
+FIRST_INPUT_TYPE = (
     *("LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "RMSNormalization"),
     *("SkipSimplifiedLayerNormalization", "GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding"),
     *("FastGelu", "Gelu", "BiasGelu", "QuickGelu", "BiasSplitGelu", "FusedMatMul", "FusedGemm", "FusedConv"),
@@ -46,14 +54,14 @@ def fp16(job: Job, _progress: Progress) -> None:
 
 
 def bf16(job: Job, _progress: Progress) -> None:
-    """onnxruntime's CPU provider has no bf16 arithmetic: weights are stored in bf16 and computed with in fp32."""
+    """Store weights in bf16 and compute in fp32: onnxruntime's CPU provider has no bf16 arithmetic."""
     import onnx_ir as ir
 
-    _Conversion(job.model, ir.DataType.BFLOAT16, MOVING.__contains__, []).run()
+    _Conversion(job.model, ir.DataType.BFLOAT16, MOVEMENT.__contains__, []).run()
 
 
 def kept_fp32(model: ir.Model) -> dict[str, int]:
-    """Operators that compute with fp32 numbers: how many nodes of each."""
+    """Number of nodes that compute in fp32, by operator type."""
     import onnx_ir as ir
 
     kept: Counter[str] = Counter()
@@ -72,7 +80,7 @@ def _is_cache(value: ir.Value) -> bool:
 
 
 class _Conversion:
-    """Every fp32 value becomes `half`, with casts around the nodes that do not take it."""
+    """Turns every fp32 value into `half`, with casts around the nodes that do not support it."""
 
     def __init__(
         self, model: ir.Model, half: ir.DataType, computes: Callable[[str], bool], cached: list[ir.Value]
@@ -95,14 +103,14 @@ class _Conversion:
             if value.is_graph_input():
                 value.dtype = self.half
         for value in list(self.model.graph.initializers.values()):
-            if value.dtype == self.full and self._is_wanted_half(value):
+            if value.dtype == self.full and self._becomes_half(value):
                 _halve(value, self.half)
         for node in list(self.model.graph):
             self._convert(node)
         self._convert_outputs()
         passes.RemoveUnusedNodesPass()(self.model)
 
-    def _is_wanted_half(self, value: ir.Value) -> bool:
+    def _becomes_half(self, value: ir.Value) -> bool:
         assert value.const_value is not None
         if value.const_value.nbytes > graph.INLINE_BYTES or len(value.const_value.shape) > 1:
             return True
@@ -112,8 +120,8 @@ class _Conversion:
         halves = self._halves(node)
         for position, value in enumerate(node.inputs):
             if value is not None and value.dtype in (self.full, self.half):
-                wanted = self.half if halves and _is_variable(node, position) else self.full
-                node.replace_input_with(position, self._as(wanted, value, node))
+                dtype = self.half if halves and _is_variable(node, position) else self.full
+                node.replace_input_with(position, self._as(dtype, value, node))
         if halves:
             for position, value in enumerate(node.outputs):
                 if value.dtype == self.full and _is_variable_output(node, position):
@@ -122,17 +130,17 @@ class _Conversion:
     def _convert_outputs(self) -> None:
         cached = {value.name for value in self.cached}
         for position, value in enumerate(self.model.graph.outputs):
-            wanted = self.half if value.name in cached else self.full
-            if value.dtype in (self.full, self.half) and value.dtype != wanted:
-                result, name = self.casts.get((value, wanted)), value.name
+            dtype = self.half if value.name in cached else self.full
+            if value.dtype in (self.full, self.half) and value.dtype != dtype:
+                result, name = self.casts.get((value, dtype)), value.name
                 if result is None:
-                    result = self._cast(wanted, value)
+                    result = self._cast(dtype, value)
                     self.model.graph.append(result.producer())  # type: ignore[arg-type]
                 value.name, result.name = f"{name}/computed", name
                 self.model.graph.outputs[position] = result
 
     def _halves(self, node: ir.Node) -> bool:
-        if node.op_type in MAKING or not self.computes(node.op_type) or not _is_of_tensors(node):
+        if node.op_type in OWN_TYPE or not self.computes(node.op_type) or not _has_tensors_only(node):
             return False
         schema = _schema(node)
         if schema is None:
@@ -143,25 +151,25 @@ class _Conversion:
         types = {_type(schema, position) for position in real} & set(variables)
         return bool(types) and all(name in variables[variable] for variable in types)
 
-    def _as(self, wanted: ir.DataType, value: ir.Value, node: ir.Node) -> ir.Value:
-        if value.dtype == wanted:
+    def _as(self, dtype: ir.DataType, value: ir.Value, node: ir.Node) -> ir.Value:
+        if value.dtype == dtype:
             return value
-        if (value, wanted) not in self.casts:
-            self.casts[value, wanted] = result = self._cast(wanted, value)
+        if (value, dtype) not in self.casts:
+            self.casts[value, dtype] = result = self._cast(dtype, value)
             self.model.graph.insert_before(node, result.producer())  # type: ignore[arg-type]
-        return self.casts[value, wanted]
+        return self.casts[value, dtype]
 
-    def _cast(self, wanted: ir.DataType, value: ir.Value) -> ir.Value:
+    def _cast(self, dtype: ir.DataType, value: ir.Value) -> ir.Value:
         import onnx_ir as ir
 
-        name = f"{value.name}/{wanted.name.lower()}"
-        result: ir.Value = ir.node("Cast", [value], {"to": wanted}, name=name).outputs[0]
-        result.name, result.type, result.shape = name, ir.TensorType(wanted), value.shape
+        name = f"{value.name}/{dtype.name.lower()}"
+        result: ir.Value = ir.node("Cast", [value], {"to": dtype}, name=name).outputs[0]
+        result.name, result.type, result.shape = name, ir.TensorType(dtype), value.shape
         return result
 
 
-def _is_of_tensors(node: ir.Node) -> bool:
-    """Whether a node neither reads nor makes a sequence, whose parts cannot be cast where it is an output."""
+def _has_tensors_only(node: ir.Node) -> bool:
+    """Whether a node neither reads nor returns a sequence, whose elements cannot be cast where it is an output."""
     import onnx_ir as ir
 
     values = (value for value in (*node.inputs, *node.outputs) if value is not None)
@@ -169,13 +177,13 @@ def _is_of_tensors(node: ir.Node) -> bool:
 
 
 def _is_variable(node: ir.Node, position: int) -> bool:
-    """Whether an input has the type of the node, and not always that of fp32."""
+    """Whether the schema lets the type of an input vary; otherwise it is always fp32."""
     schema = _schema(node)
     return schema is not None and not _type(schema, position).startswith("tensor(")
 
 
 def _is_variable_output(node: ir.Node, position: int) -> bool:
-    """Whether an output has the type of an input: the mean that a LayerNormalization gives has not."""
+    """Whether an output has the type of an input; the mean of a LayerNormalization, for one, does not."""
     schema = _schema(node)
     assert schema is not None
     outputs = schema.outputs
@@ -187,7 +195,7 @@ def _type(schema: onnx.defs.OpSchema, position: int) -> str:
 
 
 def _schema(node: ir.Node) -> onnx.defs.OpSchema | None:
-    """None for operators that are not of the standard: they stay as they are."""
+    """The schema of a standard operator; None for others, which stay as they are."""
     import onnx
 
     if node.domain:
@@ -195,21 +203,21 @@ def _schema(node: ir.Node) -> onnx.defs.OpSchema | None:
     assert node.graph is not None
     try:
         return onnx.defs.get_schema(node.op_type, node.graph.opset_imports[""], "")
-    except onnx.defs.SchemaError:  # onnxruntime knows some by that name
+    except onnx.defs.SchemaError:  # an operator of onnxruntime in the standard's domain
         return None
 
 
 def _require_types(model: ir.Model) -> None:
-    """See that the type of every value is known.
+    """Infer the type of every value.
 
     Raises:
-        QuantizationError: it is not, or there are subgraphs or maps, whose values cannot be told from here.
+        QuantizationError: a type is not known, or there are subgraphs or maps, which 16-bit recipes do not support.
     """
     import onnx_ir.passes.common as passes
 
     if model.meta.get(graph.MAPS):
         raise QuantizationError(
-            f"The model has maps ({', '.join(model.meta[graph.MAPS])}), and 16-bit recipes do not go there.",
+            f"The model has maps ({', '.join(model.meta[graph.MAPS])}), which 16-bit recipes do not support.",
             "Try a recipe for weights: int8 or int4.",
         )
     if any(value.dtype is None for node in model.graph for value in node.outputs if value.name):
@@ -218,7 +226,7 @@ def _require_types(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
         if node.graph is not model.graph:
             raise QuantizationError(
-                f"The model has subgraphs ({node.op_type} lies in one), and 16-bit recipes do not go there.",
+                f"The model has subgraphs ({node.op_type} is in one), which 16-bit recipes do not support.",
                 "Try a recipe for weights: int8 or int4.",
             )
         for value in node.outputs:
@@ -230,18 +238,18 @@ def _require_types(model: ir.Model) -> None:
 
 
 def _follow_types(model: ir.Model) -> None:
-    """Tell types behind operators that onnx does not know, which keep the type of their first input; and sequences."""
+    """Infer types behind operators that onnx does not know, from their first input; and types of sequences."""
     import onnx_ir as ir
 
     for node in model.graph:
         schema, first = _schema(node), node.inputs[0] if node.inputs else None
         types = {} if schema is None else {_type(schema, position): value for position, value in enumerate(node.inputs)}
         for position, output in enumerate(node.outputs):
-            like = first if node.op_type in KEEPING else None
+            like = first if node.op_type in FIRST_INPUT_TYPE else None
             if schema is not None:
                 variable = str(schema.outputs[min(position, len(schema.outputs) - 1)].type_str)
                 like = types.get(variable)
-                if output.dtype is not None and _is_sequence(schema, variable):  # onnx_ir takes those for tensors
+                if output.dtype is not None and _is_sequence(schema, variable):  # onnx_ir mistakes them for tensors
                     output.type = ir.SequenceType(ir.TensorType(output.dtype))
             if output.dtype is None and like is not None and like.dtype is not None:
                 output.type = ir.TensorType(like.dtype)
@@ -253,7 +261,7 @@ def _is_sequence(schema: onnx.defs.OpSchema, variable: str) -> bool:
 
 
 def _halve(value: ir.Value, half: ir.DataType) -> None:
-    """Convert an initializer when it is written; numbers that half cannot hold become its largest."""
+    """Convert an initializer when it is written; numbers beyond the range of half become its largest number."""
     import numpy as np
     import onnx_ir as ir
 
@@ -262,8 +270,8 @@ def _halve(value: ir.Value, half: ir.DataType) -> None:
 
     def converted() -> ir.TensorProtocol:
         array = source.numpy()
-        held = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)
-        return ir.tensor(held.astype(half.numpy()), dtype=half, name=value.name)
+        clipped = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)
+        return ir.tensor(clipped.astype(half.numpy()), dtype=half, name=value.name)
 
     shape = ir.Shape(source.shape.numpy())
     value.const_value = ir.LazyTensor(converted, dtype=half, shape=shape, name=value.name)

@@ -1,7 +1,7 @@
-"""GPTQ (Frantar et al. 2023): the error of each rounded row is made good by the rows still to be rounded, in 4 bits.
+"""GPTQ (Frantar et al. 2023) in 4 bits: the error of each rounded row is corrected in the rows still to be rounded.
 
-Written out here because onnxruntime 1.32's own takes the wrong triangle of the inverse and corrects nothing: what it
-returns is rounded to nearest.
+Implemented here because onnxruntime 1.32's version uses the wrong triangle of the inverse and corrects nothing: its
+result is rounded to nearest.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from edgeprof.schema import Settings
 
 ROWS = 128
-"""Rows corrected at once before the rest of the matrix is; the paper's value."""
+"""Rows that are corrected together before the rest of the matrix; the paper's value."""
 
 DAMPING = 0.01
-"""Of the mean diagonal, added to the diagonal, so that the inverse exists; the paper's value."""
+"""Fraction of the mean diagonal that is added to the diagonal, so that the inverse exists; the paper's value."""
 
 LARGEST = 15
 """Integers go from 0 to this."""
 
 
 def quantize(matmul: onnx.ModelProto, *, inputs: Iterable[Any], settings: Settings) -> onnx.ModelProto:
-    """The model of one MatMul, as MatMulNBits.
+    """Quantize the model of one MatMul to MatMulNBits.
 
     Args:
-        inputs: what its rows are multiplied by, sample by sample: arrays [tokens, rows of the weight].
+        inputs: the activations that its weight is multiplied by, one array [tokens, rows of the weight] per sample.
     """
     from onnx import helper, numpy_helper
 
@@ -41,28 +41,31 @@ def quantize(matmul: onnx.ModelProto, *, inputs: Iterable[Any], settings: Settin
     tensors = {"Q4": packed(_in_blocks(integers, size)), "scales": scales.T.astype(np.float32)}
     if not settings.symmetric:
         tensors["zero_points"] = packed(zeros.T)
-    made = [numpy_helper.from_array(np.ascontiguousarray(array), f"{weight.name}_{n}") for n, array in tensors.items()]
+    stored = [
+        numpy_helper.from_array(np.ascontiguousarray(array), f"{weight.name}_{n}") for n, array in tensors.items()
+    ]
     attributes = {"K": weights.shape[0], "N": weights.shape[1], "bits": 4, "block_size": size}
     product = helper.make_node(
         "MatMulNBits",
-        [node.input[0], *(tensor.name for tensor in made)],
+        [node.input[0], *(tensor.name for tensor in stored)],
         list(node.output),
         name=f"{node.name}_Q4",
         domain="com.microsoft",
         accuracy_level=settings.accuracy_level or 0,
         **attributes,
     )
-    graph = helper.make_graph([product], "one matmul", matmul.graph.input, matmul.graph.output, made)
+    graph = helper.make_graph([product], "one matmul", matmul.graph.input, matmul.graph.output, stored)
     opsets = [*matmul.opset_import, helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=matmul.ir_version)
 
 
 def rounded(weights: Any, hessian: Any, size: int, *, symmetric: bool) -> tuple[Any, Any, Any]:
-    """Integers [rows, columns] of a matrix, and scales and zero points [blocks, columns].
+    """Round a matrix; returns integers [rows, columns], and scales and zero points [blocks, columns].
 
     Args:
-        weights: float64; changed in place.
-        hessian: of the squared error of a column: inputs transposed times inputs.
+        weights: float64 [rows, columns]; changed in place.
+        hessian: of the squared error of a column: inputs transposed times inputs, [rows, rows].
+        size: rows of a block that shares a scale.
     """
     inverse = _inverse_root(hessian)
     count = len(weights)
@@ -84,7 +87,7 @@ def rounded(weights: Any, hessian: Any, size: int, *, symmetric: bool) -> tuple[
 
 
 def packed(values: Any) -> Any:
-    """Pairs of 4-bit numbers in one byte, along the last axis; an odd one is filled up."""
+    """Pack pairs of 4-bit numbers into bytes along the last axis; an odd count is padded with a zero."""
     even = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, values.shape[-1] % 2)])
     return even[..., ::2] | even[..., 1::2] << 4
 
@@ -92,13 +95,13 @@ def packed(values: Any) -> Any:
 def _hessian(inputs: Iterable[Any]) -> Any:
     total: Any = 0
     for rows in inputs:
-        exact = rows.astype(np.float64)
-        total = total + exact.T @ exact
+        doubles = rows.astype(np.float64)
+        total = total + doubles.T @ doubles
     return total
 
 
 def _inverse_root(hessian: Any) -> Any:
-    """The upper triangle U of the inverse, which is U transposed times U."""
+    """The upper triangular U of which U transposed times U is the inverse."""
     diagonal = np.diag(hessian)
     damping = DAMPING * float(diagonal.mean()) or 1.0
     inverse = np.linalg.inv(hessian + damping * np.eye(len(hessian)))
@@ -108,7 +111,7 @@ def _inverse_root(hessian: Any) -> Any:
 def _grid(block: Any, symmetric: bool) -> tuple[Any, Any]:
     """Scale and zero point of every column of a block of rows."""
     low, high = np.minimum(block.min(axis=0), 0), np.maximum(block.max(axis=0), 0)
-    if symmetric:  # the larger end falls on -8, whichever sign it has
+    if symmetric:  # the end with the larger magnitude becomes -8, whatever its sign
         scale = np.where(high > -low, high, low) / -8
         return np.where(scale == 0, 1, scale), np.full(scale.shape, 8.0)
     scale = (high - low) / LARGEST
@@ -117,7 +120,7 @@ def _grid(block: Any, symmetric: bool) -> tuple[Any, Any]:
 
 
 def _in_blocks(integers: Any, size: int) -> Any:
-    """[columns, blocks, rows of a block], filled up to whole blocks."""
+    """[columns, blocks, rows of a block], padded to whole blocks."""
     rows, columns = integers.shape
-    filled = np.pad(integers, [(0, -rows % size), (0, 0)])
-    return filled.T.reshape(columns, -1, size)
+    padded = np.pad(integers, [(0, -rows % size), (0, 0)])
+    return padded.T.reshape(columns, -1, size)

@@ -1,4 +1,4 @@
-"""The multiplications by weights of a graph: what recipes are for, and what they are counted by."""
+"""The multiplications by weights in a graph, which recipes quantize and receipts count."""
 
 from __future__ import annotations
 
@@ -25,54 +25,54 @@ INNER = "it is in a branch or a loop, whose activations cannot be observed"
 
 
 class Weight(Record, frozen=True, kw_only=True):
-    """What is multiplied or convolved by, and what it means if a recipe does not reach it."""
+    """A matrix or kernel, and why no recipe can quantize it, if none can."""
 
     name: str  # of the initializer
     bytes: int
-    obstacle: str = ""  # why no quantizer can take it; "" if any can
+    obstacle: str = ""  # why no recipe can quantize it; "" if one can
 
     def left(self, reason: str) -> Left:
         return Left(weight=self.name, bytes=self.bytes, reason=self.obstacle or reason)
 
 
 def weight_matmuls(model: ir.Model) -> dict[str, Weight]:
-    """Every multiplication by a constant matrix, by name of the matrix, wherever it stands in the graph."""
-    found: dict[str, Weight] = {}
+    """Constant matrices that the graph or its subgraphs multiply by, by name."""
+    matrices: dict[str, Weight] = {}
     for node in model.graph.all_nodes():
         for weight, obstacle in _weights(model, node):
-            _keep(found, weight, obstacle)
-    return found
+            _add(matrices, weight, obstacle)
+    return matrices
 
 
 def convolutions(model: ir.Model) -> dict[str, Weight]:
-    """Every convolution with a constant kernel, by name of the kernel."""
-    found: dict[str, Weight] = {}
+    """Constant kernels that the graph or its subgraphs convolve by, by name."""
+    kernels: dict[str, Weight] = {}
     for node in model.graph.all_nodes():
         kernel = origin(node.inputs[1]) if node.op_type in CONVOLVING and node.domain == "" else None
         if kernel is not None:
-            _keep(found, kernel, _kind(kernel) or ("" if node.graph is model.graph else INNER))
-    return found
+            _add(kernels, kernel, _wrong_type(kernel) or ("" if node.graph is model.graph else INNER))
+    return kernels
 
 
-def _keep(found: dict[str, Weight], weight: ir.Value, obstacle: str) -> None:
+def _add(weights: dict[str, Weight], weight: ir.Value, obstacle: str) -> None:
     assert weight.const_value is not None
     name = weight.name or ""
-    if obstacle or name not in found:
-        found[name] = Weight(name=name, bytes=weight.const_value.nbytes, obstacle=obstacle)
+    if obstacle or name not in weights:
+        weights[name] = Weight(name=name, bytes=weight.const_value.nbytes, obstacle=obstacle)
 
 
 def reachable(model: ir.Model, *, inner: bool = False) -> list[ir.Node]:
-    """The nodes that multiply by a constant matrix, and that nothing keeps a quantizer from.
+    """The nodes that multiply by a constant matrix that can be quantized.
 
     Args:
-        inner: also those in branches and bodies of loops, whose activations cannot be observed from outside.
+        inner: include those in branches and bodies of loops, whose activations cannot be observed from outside.
     """
     allowed = {"", INNER} if inner else {""}
     return [node for node in model.graph.all_nodes() if any(why in allowed for _, why in _weights(model, node))]
 
 
 def _weights(model: ir.Model, node: ir.Node) -> Iterator[tuple[ir.Value, str]]:
-    """The constant matrices that a node multiplies by, and why a quantizer cannot take them."""
+    """The constant matrices that a node multiplies by, each with the reason why it cannot be quantized, or ""."""
     for position in MULTIPLYING.get(node.op_type, ()):
         weight = origin(node.inputs[position]) if position < len(node.inputs) else None
         if weight is not None and is_matrix(weight.const_value):
@@ -89,8 +89,8 @@ def _obstacle(model: ir.Model, node: ir.Node, position: int, weight: ir.Value) -
     shape, value = tuple(weight.const_value.shape.numpy()), node.inputs[position]
     assert value is not None
     producer = value.producer()
-    if kind := _kind(weight):
-        return kind
+    if reason := _wrong_type(weight):
+        return reason
     if position == 0:
         return "it is multiplied from the left"
     if node.op_type == "Gemm":
@@ -108,15 +108,15 @@ def _obstacle(model: ir.Model, node: ir.Node, position: int, weight: ir.Value) -
     return "" if node.graph is model.graph else INNER
 
 
-def _kind(weight: ir.Value) -> str:
+def _wrong_type(weight: ir.Value) -> str:
     import onnx_ir as ir
 
     return "" if weight.dtype == ir.DataType.FLOAT else f"it is {graph.specs([weight])[0].dtype}"
 
 
 def gemm_obstacle(node: ir.Node) -> str:
-    """Why a Gemm is no product with a matrix and a sum; "" if it is one."""
-    for name, neutral in (("alpha", 1.0), ("beta", 1.0)):
-        if (found := node.attributes.get_float(name, neutral)) != neutral:
-            return f"Gemm with {name} {found:g} is more than a matrix product"
+    """Why a Gemm is not simply a matrix product and a sum; "" if it is."""
+    for name in ("alpha", "beta"):
+        if (factor := node.attributes.get_float(name, 1.0)) != 1.0:
+            return f"Gemm with {name} {factor:g} is more than a matrix product"
     return "Gemm multiplies by the transpose of its input" if node.attributes.get_int("transA", 0) else ""

@@ -1,4 +1,4 @@
-"""A graph in an older operator set than a recipe can say itself in, in that one."""
+"""Convert a graph to the operator set that a recipe needs."""
 
 from __future__ import annotations
 

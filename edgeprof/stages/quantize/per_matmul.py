@@ -1,7 +1,7 @@
-"""Weights are handed to onnxruntime's quantizers one by one, each in a model of a single MatMul (or Gemm).
+"""Quantize one matrix at a time: onnxruntime's quantizers get a model of a single MatMul (or Gemm) for each.
 
-A quantizer that is given the whole model holds its weights three to four times; here one matrix is in memory at a
-time, so that a model of any size can be quantized where it can be loaded.
+With the whole model, a quantizer would hold its weights three to four times. With one matrix in memory at a time, every
+model that can be loaded can be quantized.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Quantizer = Callable[["onnx.ModelProto"], "onnx.ModelProto"]
-"""Takes the model of one MatMul, whose input is called as in the whole model, and returns it quantized."""
+"""Quantizes the model of one MatMul, whose input has the same name as in the whole model."""
 
 
 def quantize_each(
     model: ir.Model, quantizer: Callable[[ir.Node], Quantizer], progress: Progress, *, inner: bool = False
 ) -> None:
-    """Replace every MatMul that multiplies by a constant matrix by what its quantizer makes of it.
+    """Replace every MatMul that multiplies by a constant matrix by its quantized form.
 
-    Integers are kept in memory until the model is written, the matrices they stand for are not.
+    The integers stay in memory until the model is written, the matrices do not.
 
     Args:
-        inner: also those in branches and bodies of loops.
+        quantizer: returns the quantizer of a node.
+        inner: include those in branches and bodies of loops.
 
     Raises:
-        QuantizationError: the quantizer cannot do it.
+        QuantizationError: the quantizer cannot quantize a matrix.
     """
     import onnx_ir.passes.common as passes
 
@@ -41,56 +42,52 @@ def quantize_each(
         name = node.inputs[1].name  # type: ignore[union-attr]
         progress(f"quantizing {name}", index / len(nodes))
         try:
-            quantized = quantizer(node)(_alone(node, model.graph.opset_imports[""]))
+            quantized = quantizer(node)(_single(node, model.graph.opset_imports[""]))
         except (ValueError, RuntimeError, AssertionError) as problem:
             raise QuantizationError(
-                f"onnxruntime cannot quantize {name}: {said(problem)}.", "Check its values, or take another recipe."
+                f"onnxruntime cannot quantize {name}: {said(problem)}.", "Check its values, or try a different recipe."
             ) from problem
         _replace(model, node, quantized)
     passes.RemoveUnusedNodesPass()(model)
     passes.CommonSubexpressionEliminationPass()(model)  # activations that several matmuls read are quantized once
 
 
-def without_zero_points(made: onnx.ModelProto, takes_none: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
-    """Weights are symmetric: their zero points, one per column, are all 0, which is what none means.
+def without_zero_points(matmul: onnx.ModelProto, optional: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:
+    """Remove zero points that are all 0, as those of symmetric weights are: leaving them out means the same.
 
     Args:
-        takes_none: whether onnxruntime joins a node with others as well if its zero points, its last input, are none.
+        optional: whether onnxruntime also fuses a node without its zero points, which are its last input.
     """
     from onnx import numpy_helper
 
-    zeros = {tensor.name for tensor in made.graph.initializer if not numpy_helper.to_array(tensor).any()}
-    for node in made.graph.node:
-        if takes_none(node) and node.input[-1] in zeros:
+    zeros = {tensor.name for tensor in matmul.graph.initializer if not numpy_helper.to_array(tensor).any()}
+    for node in matmul.graph.node:
+        if optional(node) and node.input[-1] in zeros:
             node.input.pop()
-    used = {name for node in made.graph.node for name in node.input}
-    kept = [tensor for tensor in made.graph.initializer if tensor.name in used]
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(kept)
-    return made
+    used = {name for node in matmul.graph.node for name in node.input}
+    kept = [tensor for tensor in matmul.graph.initializer if tensor.name in used]
+    del matmul.graph.initializer[:]
+    matmul.graph.initializer.extend(kept)
+    return matmul
 
 
-def _alone(node: ir.Node, opset: int) -> onnx.ModelProto:
+def _single(node: ir.Node, opset: int) -> onnx.ModelProto:
     from onnx import TensorProto, helper, numpy_helper
 
     x, *constants = (value for value in node.inputs if value is not None)
     weights = [numpy_helper.from_array(value.const_value.numpy(), value.name) for value in constants]  # type: ignore[union-attr]
     columns, rows = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
-    taken = helper.make_tensor_value_info(x.name or "x", TensorProto.FLOAT, ["rows", weights[0].dims[rows]])
-    given = helper.make_tensor_value_info("product", TensorProto.FLOAT, ["rows", weights[0].dims[columns]])
+    source = helper.make_tensor_value_info(x.name or "x", TensorProto.FLOAT, ["rows", weights[0].dims[rows]])
+    result = helper.make_tensor_value_info("product", TensorProto.FLOAT, ["rows", weights[0].dims[columns]])
     attributes: Any = {"transB": 1} if columns == 0 else {}
-    names = [taken.name, *(weight.name for weight in weights)]
-    product = helper.make_node(node.op_type, names, [given.name], name="matmul", **attributes)
-    made: Any = helper.make_model(
-        helper.make_graph([product], "one matmul", [taken], [given], weights),
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=10,
-    )
-    return made  # type: ignore[no-any-return]
+    names = [source.name, *(weight.name for weight in weights)]
+    product = helper.make_node(node.op_type, names, [result.name], name="matmul", **attributes)
+    graph = helper.make_graph([product], "one matmul", [source], [result], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
 def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None:
-    """Put the nodes of a quantized MatMul where the plain one was."""
+    """Replace a MatMul by the nodes of its quantized form."""
     import onnx_ir as ir
 
     x, y, place = node.inputs[0], node.outputs[0], node.graph
@@ -124,16 +121,16 @@ def _replace(model: ir.Model, node: ir.Node, quantized: onnx.ModelProto) -> None
 
 
 def _adopt(model: ir.Model, value: ir.Value) -> None:
-    """Move an initializer over, or let its readers have an equal one of that name that is there already."""
+    """Move an initializer to the model, or let its readers use an equal one of that name in the model."""
     import onnx_ir as ir
 
     name = value.name or ""
-    while (standing := model.graph.initializers.get(name)) is not None and not _equal(standing, value):
+    while (existing := model.graph.initializers.get(name)) is not None and not _equal(existing, value):
         name += "'"  # a bias of two matmuls has two scales
-    if standing is None:
-        standing = ir.Value(name=name, shape=value.shape, type=value.type, const_value=value.const_value)
-        model.graph.register_initializer(standing)
-    ir.convenience.replace_all_uses_with(value, standing)
+    if existing is None:
+        existing = ir.Value(name=name, shape=value.shape, type=value.type, const_value=value.const_value)
+        model.graph.register_initializer(existing)
+    ir.convenience.replace_all_uses_with(value, existing)
 
 
 def _equal(one: ir.Value, other: ir.Value) -> bool:

@@ -1,4 +1,4 @@
-"""One form for every multiplication by a weight: MatMul with that weight, the form that all quantizers know."""
+"""Bring every multiplication by a weight into one form, which all quantizers know: MatMul by an initializer."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from edgeprof.stages.replacement import Replacement
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-OURS = re.compile(r"(_quantized|_scales?|_zero_points?|_zp|_Q\d(G\d+)?)$")
-"""How onnxruntime's quantizers end the names of what they add, without a look at what is there."""
+QUANTIZER_NAMES = re.compile(r"(_quantized|_scales?|_zero_points?|_zp|_Q\d(G\d+)?)$")
+"""Endings of the names that onnxruntime's quantizers give to new values, without checking whether they are in use."""
 
 
 def require_plain(model: ir.Model) -> None:
-    """Refuse a model that is quantized: doing it twice loses accuracy twice and gains nothing.
+    """Refuse a model that is quantized already: quantizing it again would cost accuracy and save nothing.
 
     Raises:
-        QuantizationError: it is.
+        QuantizationError: the model has quantized operators.
     """
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
-    found = next((node.op_type for node in nodes if QUANTIZED.fullmatch(node.op_type)), None)
-    if found:
-        raise QuantizationError(f"The model is quantized already: it has {found} nodes.", "Start from the fp32 model.")
+    operator = next((node.op_type for node in _all_nodes(model) if QUANTIZED.fullmatch(node.op_type)), None)
+    if operator:
+        raise QuantizationError(
+            f"The model is quantized already: it has {operator} nodes.", "Start from the fp32 model."
+        )
 
 
 def require_weights(model: ir.Model, file: Path) -> None:
-    """Refuse a model that stores nothing to multiply by.
+    """Refuse a model without matrices or kernels.
 
     Raises:
-        QuantizationError: it stores no numbers in two dimensions or more, nor any that are given such a shape.
+        QuantizationError: no stored tensor has two dimensions or more, and none is reshaped to that.
     """
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
+    nodes = _all_nodes(model)
     constants = [
         node.attributes["value"].as_tensor()
         for node in nodes
         if node.op_type == "Constant" and "value" in node.attributes
     ]
     stored = [value.const_value for part in model.graphs() for value in part.initializers.values()]
-    if not any(is_matrix(tensor) for tensor in (*stored, *constants)) and not any(map(_shapes_numbers, nodes)):
+    if not any(is_matrix(tensor) for tensor in (*stored, *constants)) and not any(map(_reshapes_weight, nodes)):
         raise QuantizationError(
             f"{file} stores no matrix and no kernel: there is nothing to quantize.", "Check that it is the right file."
         )
 
 
-def _shapes_numbers(node: ir.Node) -> bool:
-    """Whether a node gives stored numbers another shape or type: a matrix may come of it."""
+def _all_nodes(model: ir.Model) -> list[ir.Node]:
+    inside = (node for function in model.functions.values() for node in function.all_nodes())
+    return [*model.graph.all_nodes(), *inside]
+
+
+def _reshapes_weight(node: ir.Node) -> bool:
+    """Whether a node changes the shape or type of a stored tensor, which may result in a matrix."""
     stored = origin(node.inputs[0]) if node.op_type in ("Reshape", "Unsqueeze", "Cast") and node.inputs else None
     return stored is not None and stored.dtype is not None and stored.dtype.is_floating_point()
 
 
 def require_fp32(model: ir.Model) -> None:
-    """Refuse a model whose weights have 16 bits.
+    """Refuse a model with 16-bit weights.
 
     Raises:
-        QuantizationError: it has such.
+        QuantizationError: a matrix is fp16 or bf16.
     """
     import onnx_ir as ir
 
@@ -79,18 +79,20 @@ def require_fp32(model: ir.Model) -> None:
 
 
 def prepare(model: ir.Model, *, materialize_tied: bool, keep_gemm: bool) -> None:
-    """Gemm becomes MatMul and Add, Einsum MatMul; functions are inlined; weights of every kind become initializers.
+    """Rewrite Gemm as MatMul and Add, and Einsum as MatMul; inline functions; turn all weights into initializers.
 
-    A transposed weight is stored transposed; where something else reads it too (a tied LM head) only if
-    `materialize_tied`: it then stands there twice until `share_tied_embedding`. `keep_gemm` is for QDQ: onnxruntime
-    makes Gemm of a MatMul and an Add, and would then not find the MatMul that it knows how to run in integers.
+    Args:
+        materialize_tied: also store the transpose of a weight that has other readers (a tied LM head), which is then
+            stored twice until `share_tied_embedding`.
+        keep_gemm: keep a Gemm that onnxruntime can run in integers, for QDQ: it fuses a MatMul and an Add to a Gemm
+            before it looks for quantized MatMuls.
 
     Raises:
         QuantizationError: a function cannot be inlined.
     """
     import onnx_ir.passes.common as passes
 
-    _respell(model)
+    _normalize_names(model)
     if model.functions:
         _inline(model)
     passes.RemoveInitializersFromInputsPass()(model)
@@ -105,13 +107,13 @@ def prepare(model: ir.Model, *, materialize_tied: bool, keep_gemm: bool) -> None
     for node in list(model.graph.all_nodes()):
         if node.op_type == "Gemm" and not (keep_gemm and _is_plain_gemm(node)):
             _split_gemm(model, node)
-    fold_weights(model, shared=materialize_tied)  # what Einsum and Gemm transpose
+    fold_weights(model, shared=materialize_tied)  # those that Einsum and Gemm transpose
     graph.fold_weight_transposes(model, shared=materialize_tied)
-    _make_room_for_names(model)
+    _free_names(model)
 
 
-def _respell(model: ir.Model) -> None:
-    """The standard's domain by its usual name, and dynamic dimensions as such, for which some write -1."""
+def _normalize_names(model: ir.Model) -> None:
+    """Name the standard's domain "", and leave dynamic dimensions that are written as -1 without a size."""
     import onnx_ir as ir
 
     for imports in (model.opset_imports, *(function.opset_imports for function in model.functions.values())):
@@ -138,7 +140,7 @@ def _not_inlined(problem: Exception) -> QuantizationError:
 
 
 def _means_the_same(function: ir.Function, opset: int) -> bool:
-    """Whether no operator of a function differs between its operator set and another one."""
+    """Whether all operators of a function are the same in its operator set and in `opset`."""
     import onnx
 
     own = function.opset_imports.get("")
@@ -148,7 +150,7 @@ def _means_the_same(function: ir.Function, opset: int) -> bool:
             onnx.defs.get_schema(name, own, "").since_version == onnx.defs.get_schema(name, opset, "").since_version
             for name in names
         )
-    except onnx.defs.SchemaError:  # there is none of that name
+    except onnx.defs.SchemaError:  # no operator of that name
         return False
 
 
@@ -158,20 +160,20 @@ def _changes_nothing(node: ir.Node) -> bool:
 
 
 def _skip(node: ir.Node) -> None:
-    """Some exporters read a weight that several nodes share through Identity."""
+    """Let the readers of a node read its input: some exporters share a weight through Identity."""
     value, same = node.inputs[0], node.outputs[0]
     if value is not None and value.const_value is not None and not same.is_graph_output():
         same.replace_all_uses_with(value)
         _graph_of(node).remove(node, safe=True)
 
 
-def _make_room_for_names(model: ir.Model) -> None:
-    """See that every node has a name of its own, and that no value has one that a quantizer is going to give."""
+def _free_names(model: ir.Model) -> None:
+    """Give every node a unique name, and rename values whose names a quantizer is going to use."""
     import onnx_ir.passes.common as passes
 
     computed = [value for node in model.graph.all_nodes() for value in node.outputs]
     for value in (*model.graph.initializers.values(), *computed):
-        if OURS.search(value.name or "") and not value.is_graph_output():
+        if QUANTIZER_NAMES.search(value.name or "") and not value.is_graph_output():
             value.name = f"{value.name}'"
     passes.NameFixPass()(model)
 
@@ -193,13 +195,13 @@ def _split_gemm(model: ir.Model, node: ir.Node) -> None:
 
 
 def _is_plain_gemm(node: ir.Node) -> bool:
-    """Whether its weight is read by nothing else (an embedding), and its bias is a constant number per column."""
+    """Whether its weight has no other reader (an embedding), and its bias is one constant number per column."""
     weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
     plain = bias is None or (bias.const_value is not None and len(bias.const_value.shape) == 1)
     return plain and weight is not None and len(weight.uses()) == 1
 
 
 def _graph_of(node: ir.Node) -> ir.Graph:
-    found = node.graph
-    assert found is not None
-    return found
+    graph = node.graph
+    assert graph is not None
+    return graph

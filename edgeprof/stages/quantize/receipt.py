@@ -1,4 +1,4 @@
-"""What a recipe reached, counted on the graph it made."""
+"""Count what a recipe quantized, on the graph that it wrote."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-class Weights(Record, frozen=True, kw_only=True):
-    """The weights of a graph by name; of convolutions only where a recipe computes them in other numbers."""
+class QuantizableWeights(Record, frozen=True, kw_only=True):
+    """The weights of a graph by name; kernels only where a recipe computes convolutions in fewer bits."""
 
     matmuls: dict[str, Weight]
     convolutions: dict[str, Weight]
 
 
-def weights(model: ir.Model, row: Recipe) -> Weights:
-    """What a recipe is to reach."""
-    return Weights(matmuls=weight_matmuls(model), convolutions={} if row.stores_others else convolutions(model))
+def weights(model: ir.Model, row: Recipe) -> QuantizableWeights:
+    """The weights that a recipe is meant to quantize."""
+    return QuantizableWeights(
+        matmuls=weight_matmuls(model), convolutions={} if row.stores_others else convolutions(model)
+    )
 
 
 def of(
-    before: Weights,
+    before: QuantizableWeights,
     after: ir.Model,
     row: Recipe,
     *,
@@ -37,16 +39,20 @@ def of(
     kernels: int,
     calibration: Calibration | None,
 ) -> QuantReceipt:
-    """Compare the weights of a source with those that are still fp32.
+    """Compare the weights of the source with those that are still fp32.
+
+    Args:
+        shared, tables, kernels: how many tied embeddings were shared, lookup tables and kernels stored in 8 bits.
 
     Raises:
-        QuantizationError: the recipe reached none, and no table or kernel either.
+        QuantizationError: the recipe quantized no weight, table or kernel.
     """
-    found = weights(after, row)
-    matmuls, convolved = _left(before.matmuls, found.matmuls), _left(before.convolutions, found.convolutions)
+    remaining = weights(after, row)
+    matmuls = _left(before.matmuls, remaining.matmuls)
+    convolved = _left(before.convolutions, remaining.convolutions)
     left = [*matmuls, *convolved]
     nothing = len(left) == len(before.matmuls) + len(before.convolutions) and not tables and not kernels
-    if nothing and (left or row.weights_only):  # others convert all numbers, whatever is done with them
+    if nothing and (left or row.weights_only):  # other recipes convert all numbers
         raise QuantizationError(_nothing(before, left, row), "This recipe does not apply to this model.")
     total = sum(weight.bytes for weight in before.matmuls.values())
     return QuantReceipt(
@@ -70,9 +76,9 @@ def _left(before: Mapping[str, Weight], after: Mapping[str, Weight]) -> list[Lef
     return [weight.left("the quantizer left it") for weight in same]
 
 
-def _nothing(before: Weights, left: list[Left], row: Recipe) -> str:
+def _nothing(before: QuantizableWeights, left: list[Left], row: Recipe) -> str:
     if not left:
-        return f"{row.name} has nothing to work on: the model multiplies by no constant matrix."
+        return f"{row.name} has nothing to quantize: the model multiplies by no constant matrix."
     counted = ((len(before.matmuls), "weight matmuls"), (len(before.convolutions), "convolutions"))
     what = " and ".join(f"{count} {words}" for count, words in counted if count)
     reasons = ", ".join(dict.fromkeys(one.reason for one in left))

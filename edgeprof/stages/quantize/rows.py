@@ -1,4 +1,4 @@
-"""8 bits for numbers that no matmul multiplies by: one scale for every row, and no zero points."""
+"""Symmetric 8-bit quantization by rows, for tables and kernels: one scale for every row, no zero points."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 LARGEST = 127
 SHORTEST = 32
-"""Numbers in a row for whose sake a scale is stored: of shorter rows it would be more than an eighth."""
+"""Shortest row that gets a scale: in shorter rows the scale would be more than an eighth of the bytes."""
 
 AT_ONCE = 4096
-"""Rows that are worked on at once: more of a large table would be in memory in fp32."""
+"""Rows that are converted at once, to limit the memory in fp32."""
 
 
-def have_scales(value: ir.Value) -> bool:
-    """Whether these are fp32 numbers in rows that are long enough. An infinity (of a mask) has no scale."""
+def is_quantizable(value: ir.Value) -> bool:
+    """Whether a tensor is fp32, finite (a mask may not be), and has long enough rows."""
     import numpy as np
     import onnx_ir as ir
 
@@ -29,8 +29,8 @@ def have_scales(value: ir.Value) -> bool:
     return rows > 0 and int(np.prod(others)) >= SHORTEST and bool(np.isfinite(tensor.numpy()).all())
 
 
-def in_rows(model: ir.Model, value: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Integers of the shape of `value`, and as many scales as it has rows: of shape [rows, 1, ...]."""
+def quantized_rows(model: ir.Model, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Integers in the shape of `value`, and a scale for each row, [rows, 1, ...], as new initializers."""
     import numpy as np
 
     assert value.const_value is not None

@@ -1,6 +1,6 @@
-"""Scales of 8-bit weights, stored in 16 bits: they are rounded by a 2,000th, where their weights are by a 250th.
+"""Store the scales of 8-bit weights in 16 bits: that rounds them by 1/2,000, as their weights are rounded by 1/250.
 
-The Cast that makes them fp32 again is folded when onnxruntime loads the graph, before it looks for what to fuse.
+The Cast back to fp32 is folded when onnxruntime loads the graph, before it fuses operators.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 INTEGERS, SCALE = "_quantized", "_scale"
 SMALLEST, LARGEST = 2.0**-14, 65504.0
-"""Beyond these a number of 16 bits is less exact, or infinite."""
+"""The range in which a 16-bit number has full precision."""
 
 
 def store_in_16_bits(model: ir.Model) -> None:
-    """Let the columns of matrices and the rows of tables and kernels be scaled by what takes half the room."""
+    """Store the scales of matrix columns, and of the rows of tables and kernels, in half the bytes."""
     for scale in list(model.graph.initializers.values()):
         if _scales_integers(model, scale) and _fits(scale):
             _halve(model, scale)
@@ -29,8 +29,10 @@ def _scales_integers(model: ir.Model, scale: ir.Value) -> bool:
 
     name = scale.name or ""
     weights = model.graph.initializers.get(name.removesuffix(SCALE) + INTEGERS) if name.endswith(SCALE) else None
-    read = {node.op_type for node in scale.consumers()}
-    return weights is not None and weights.dtype == ir.DataType.INT8 and read <= {"DequantizeLinear", "Gather", "Mul"}
+    readers = {node.op_type for node in scale.consumers()}
+    return (
+        weights is not None and weights.dtype == ir.DataType.INT8 and readers <= {"DequantizeLinear", "Gather", "Mul"}
+    )
 
 
 def _fits(scale: ir.Value) -> bool:

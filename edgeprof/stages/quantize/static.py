@@ -1,4 +1,4 @@
-"""Activations scaled once and for all, by ranges seen on calibration data (QDQ: QuantizeLinear, DequantizeLinear)."""
+"""Static quantization: activation scales are fixed from calibration data (QDQ: QuantizeLinear, DequantizeLinear)."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
 
 MULTIPLYING = ["MatMul", "Gemm"]
 BINS = {"num_bins": 1024, "num_quantized_bins": 128}
-"""Of entropy: by default there are as many of both, and nothing to choose from."""
+"""For entropy calibration: by default the two are equal, which leaves nothing to choose from."""
 
 ONLY_INPUTS = {"OpTypesToExcludeOutputQuantization": MULTIPLYING}
-"""Products stay fp32: what follows a matmul here (a bias, attention) is computed in fp32 anyway."""
+"""Products stay fp32: the operators that follow them here (a bias, attention) compute in fp32 anyway."""
 
 
 # --- matmuls, one by one -----------------------------------------------------------------------------------
 
 
 def matmuls(job: Job, progress: Progress) -> None:
-    """8 bits, at the inputs of matmuls with weights; all else stays fp32. For CPUs."""
-    with activations.collected(job, progress) as seen:
+    """Quantize the inputs and weights of matmuls to 8 bits; all else stays fp32. For CPUs."""
+    with activations.recorded(job, progress) as inputs_of:
         ranges: dict[str, Any] = {}
 
         def quantizer(node: Any) -> Quantizer:
             name = node.inputs[0].name
             if name not in ranges:
-                ranges[name] = _range(seen.reader(node.inputs[0]), job)
-            return partial(_quantize, found=ranges[name])
+                ranges[name] = _range(inputs_of.reader(node.inputs[0]), job)
+            return partial(_quantize, ranges=ranges[name])
 
         quantize_each(job.model, quantizer, progress)
 
 
 def _range(reader: activations.Reader, job: Job) -> Any:
-    """What onnxruntime's calibration finds of one tensor (a TensorsData), in a model that only hands it on."""
+    """Calibrated range of one tensor (onnxruntime's TensorsData), from a model that only passes it through."""
     import onnx
     from onnx import TensorProto, helper
     from onnxruntime.quantization.calibrate import create_calibrator
 
     file = job.scratch / "identity.onnx"
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (reader.name, "handed on"))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (reader.name, "passed on"))
     same = helper.make_node("Identity", [x.name], [y.name], name="identity")
     opsets = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(helper.make_graph([same], "g", [x], [y]), opset_imports=opsets, ir_version=9), file)
@@ -64,7 +64,7 @@ def _range(reader: activations.Reader, job: Job) -> Any:
     return calibrator.compute_data()
 
 
-def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
+def _quantize(matmul: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -75,32 +75,32 @@ def _quantize(matmul: onnx.ModelProto, found: Any) -> onnx.ModelProto:
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
-        tensors_range=found,
+        tensors_range=ranges,
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=MULTIPLYING,
-        extra_options={**ONLY_INPUTS, **_dialect(matmul.opset_import[0].version, bits=8)},
+        extra_options={**ONLY_INPUTS, **_qdq_domain(matmul.opset_import[0].version, bits=8)},
     )
     quantizer.quantize_model()
-    made = quantizer.model.model
-    gemm = any(node.op_type == "Gemm" for node in made.graph.node)
-    constants = {tensor.name: tensor.data_type for tensor in made.graph.initializer}
+    quantized = quantizer.model.model
+    gemm = any(node.op_type == "Gemm" for node in quantized.graph.node)
+    constants = {tensor.name: tensor.data_type for tensor in quantized.graph.initializer}
 
-    def takes_none(node: onnx.NodeProto) -> bool:
-        """QGemm wants zero points of its weights, and none of its bias."""
+    def optional(node: onnx.NodeProto) -> bool:
+        """QGemm requires zero points of its weights, and accepts none for its bias."""
         kind = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         return kind is not None and (not gemm or kind == TensorProto.INT32)
 
-    return without_zero_points(made, takes_none)
+    return without_zero_points(quantized, optional)
 
 
 # --- everything --------------------------------------------------------------------------------------------
 
 
 def everything(job: Job, progress: Progress, *, bits: int) -> None:
-    """Activations of `bits` bits wherever onnxruntime knows how: for NPUs, which run nothing else.
+    """Quantize activations to `bits` bits in every operator that onnxruntime supports; for NPUs, which run no other.
 
-    Attention is written out first, so that its products and its softmax are quantized too. A tied embedding is left
+    Attention is decomposed first, so that its products and its softmax are quantized too. A tied embedding is left
     out: it reads the integers of its LM head.
     """
     assert job.samples is not None
@@ -110,10 +110,10 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     progress("calibrating and quantizing the whole graph", None)
     with ort_errors(_not_quantized):
         _quantize_graph(job, source, target, bits)
-    made = graph.load(target)
-    job.model.graph = made.graph
-    job.model.opset_imports.update(made.opset_imports)
-    job.model.ir_version = made.ir_version
+    quantized = graph.load(target)
+    job.model.graph = quantized.graph
+    job.model.opset_imports.update(quantized.opset_imports)
+    job.model.ir_version = quantized.ir_version
 
 
 def _not_quantized(reason: str) -> QuantizationError:
@@ -122,7 +122,7 @@ def _not_quantized(reason: str) -> QuantizationError:
 
 
 def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
-    """As onnxruntime's `quantize_static`, but that the operator set stays: onnx cannot convert every operator."""
+    """As onnxruntime's `quantize_static`, but without changing the operator set: onnx cannot convert every operator."""
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import create_calibrator
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -148,7 +148,7 @@ def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
         op_types_to_quantize=operators,
         extra_options={
             "TensorQuantOverrides": {**_cache_ranges(job, source), **_norm_weights(job)},
-            **_dialect(graph.opset(job.model), bits),
+            **_qdq_domain(graph.opset(job.model), bits),
         },
     )
     quantizer.quantize_model()
@@ -156,22 +156,22 @@ def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
 
 
 def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
-    """A KV cache is empty in calibration data: its ranges are those of what the model adds to it."""
+    """Ranges of KV caches, taken from the keys and values that the model adds: calibration data have empty caches."""
     outputs = {value.name or "" for value in job.model.graph.outputs}
     caches = {name: present_of(name) for value in job.model.graph.inputs if is_past(name := value.name or "")}
     caches = {past: present for past, present in caches.items() if present in outputs}
     if not caches or job.samples is None:
         return {}
-    session, seen = open_session(str(source)), [np.zeros((2, len(caches)), np.float32)]
+    session, extremes = open_session(str(source)), [np.zeros((2, len(caches)), np.float32)]
     for feeds in samples.read(job.samples):
         added = session.run(list(caches.values()), feeds)
-        seen.append(np.array([[values.min() for values in added], [values.max() for values in added]]))
-    low, high = np.min(seen, axis=0)[0], np.max(seen, axis=0)[1]
+        extremes.append(np.array([[values.min() for values in added], [values.max() for values in added]]))
+    low, high = np.min(extremes, axis=0)[0], np.max(extremes, axis=0)[1]
     return {past: [{"rmin": low[index], "rmax": high[index]}] for index, past in enumerate(caches)}
 
 
 def _norm_weights(job: Job) -> dict[str, Any]:
-    """Weights of LayerNormalization in unsigned 8 bits with one scale: the only kind that QNN takes."""
+    """LayerNormalization weights in unsigned 8 bits with one scale, the only form that QNN accepts."""
     from onnxruntime.quantization import QuantType
 
     norms = [node.inputs[1] for node in job.model.graph if node.op_type == "LayerNormalization"]
@@ -179,8 +179,8 @@ def _norm_weights(job: Job) -> dict[str, Any]:
     return {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in names}
 
 
-def _dialect(opset: int, bits: int) -> dict[str, bool]:
-    """onnxruntime's own QuantizeLinear where the standard's cannot say it: scales per channel, or 16 bits."""
+def _qdq_domain(opset: int, bits: int) -> dict[str, bool]:
+    """Use onnxruntime's QuantizeLinear where the standard's has no scales per channel or no 16 bits yet."""
     return {"UseQDQContribOps": opset < (13 if bits == 8 else 21)}
 
 

@@ -1,6 +1,6 @@
-"""An embedding that is tied to an LM head reads the head's quantized matrix: the two are stored once.
+"""Store a tied embedding once: the embedding reads the quantized matrix of its LM head.
 
-The head's matrix is the embedding transposed, so that what is scaled per column of one is scaled per row of the other.
+The head's matrix is the embedding transposed, so that scales per column of one are scales per row of the other.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 TRANSPOSED = ".T"
-"""What `graph.transposed` adds to the name of a matrix."""
+"""The suffix that `graph.transposed` adds to the name of a matrix."""
 
 
 def is_tied(matmul: ir.Node) -> bool:
-    """Whether an embedding reads the matrix too, which then stands in the graph a second time."""
+    """Whether an embedding reads the same matrix, which is then stored twice."""
     weight = matmul.inputs[1]
     assert weight is not None
     assert weight.graph is not None
@@ -27,14 +27,14 @@ def is_tied(matmul: ir.Node) -> bool:
 
 
 def tied_embeddings(model: ir.Model) -> list[str]:
-    """Names of the nodes that look up what an LM head multiplies by."""
+    """Names of the nodes that look up rows of a matrix that an LM head multiplies by."""
     initializers = model.graph.initializers
     tables = [table for table in initializers.values() if f"{table.name}{TRANSPOSED}" in initializers]
     return [gather.name or "" for table in tables for gather in gathers_of(table)]
 
 
 def share_tied_embedding(model: ir.Model) -> int:
-    """Let embeddings read the quantized matrix of the head they are tied to; how many were changed."""
+    """Let embeddings read the quantized matrix of the head they are tied to; returns how many were changed."""
     changed = 0
     for table in list(model.graph.initializers.values()):
         for gather in gathers_of(table):
@@ -45,7 +45,7 @@ def share_tied_embedding(model: ir.Model) -> int:
 
 
 def gathers_of(table: ir.Value) -> list[ir.Node]:
-    """The embeddings that read a matrix, if nothing else does."""
+    """The embeddings that read a matrix; none if anything else reads it."""
     uses = list(table.uses())
     if table.is_graph_output() or not all(use.node.op_type == "Gather" and use.idx == 0 for use in uses):
         return []
@@ -54,7 +54,7 @@ def gathers_of(table: ir.Value) -> list[ir.Node]:
 
 
 def _from_bytes(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
-    """Int8 with a scale per column and no zero point: gather columns, multiply by their scales, transpose."""
+    """Read int8 columns with a scale each and no zero point: gather, multiply by the scales, transpose."""
     import onnx_ir as ir
 
     initializers, name = model.graph.initializers, f"{table.name}{TRANSPOSED}"
@@ -66,16 +66,16 @@ def _from_bytes(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     if rank is None:
         return False
     columns = ir.node("Gather", [head, ids], {"axis": 1}, name=f"{gather.name}/columns")  # [width, *ids]
-    real = ir.node("Cast", columns.outputs, {"to": ir.DataType.FLOAT}, name=f"{gather.name}/real")
+    cast = ir.node("Cast", columns.outputs, {"to": ir.DataType.FLOAT}, name=f"{gather.name}/cast")
     scales = ir.node("Gather", [scale, ids], name=f"{gather.name}/scales")
-    scaled = ir.node("Mul", [real.outputs[0], scales.outputs[0]], name=f"{gather.name}/scaled")
+    scaled = ir.node("Mul", [cast.outputs[0], scales.outputs[0]], name=f"{gather.name}/scaled")
     rows = ir.node("Transpose", scaled.outputs, {"perm": [*range(1, rank + 1), 0]}, name=f"{gather.name}/rows")
-    put(model, gather, [columns, real, scales, scaled, rows])
+    replace_gather(model, gather, [columns, cast, scales, scaled, rows])
     return True
 
 
 def _rank(model: ir.Model, ids: ir.Value | None) -> int | None:
-    """The number of dimensions; None if it cannot be told."""
+    """Number of dimensions; None if it is not known."""
     import onnx_ir.passes.common as passes
 
     if ids is not None and ids.shape is None:
@@ -84,9 +84,9 @@ def _rank(model: ir.Model, ids: ir.Value | None) -> int | None:
 
 
 def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
-    """Blocks of few bits with a scale each: GatherBlockQuantized reads the rows that MatMulNBits multiplies by.
+    """Read blocks of few bits with a scale each: GatherBlockQuantized looks up the rows that MatMulNBits multiplies by.
 
-    They are filled up to whole blocks; what was filled in is cut off again.
+    Rows are padded to whole blocks; the padding is cut off again.
     """
     import numpy as np
     import onnx_ir as ir
@@ -97,52 +97,52 @@ def _from_blocks(model: ir.Model, gather: ir.Node, table: ir.Value) -> bool:
     packed, scales, *zeros = head.inputs[1:4]
     width, block_size = head.attributes["K"].as_int(), head.attributes["block_size"].as_int()
     bits, rows = head.attributes.get_int("bits", 4), head.attributes["N"].as_int()
-    if packed is None or scales is None or (zeros and zeros[0] is not None and not _whole(zeros[0])):
+    if packed is None or scales is None or (zeros and zeros[0] is not None and not _are_integers(zeros[0])):
         return False
     if not can_cut(model, width, block_size):
         return False
-    bytes_of_row = (width + -width % block_size) * bits // 8
-    shape = graph.constant(model, f"{gather.name}/shape", np.array([rows, bytes_of_row], np.int64))
-    table_of = ir.node("Reshape", [packed, shape], name=f"{gather.name}/rows")
-    model.graph.insert_before(gather, table_of)
-    look_up_blocks(model, gather, [table_of.outputs[0], scales, *zeros], width=width, block_size=block_size, bits=bits)
+    row_bytes = (width + -width % block_size) * bits // 8
+    shape = graph.constant(model, f"{gather.name}/shape", np.array([rows, row_bytes], np.int64))
+    reshaped = ir.node("Reshape", [packed, shape], name=f"{gather.name}/rows")
+    model.graph.insert_before(gather, reshaped)
+    look_up_blocks(model, gather, [reshaped.outputs[0], scales, *zeros], width=width, block_size=block_size, bits=bits)
     return True
 
 
 def can_cut(model: ir.Model, width: int, block_size: int) -> bool:
-    """Whether `look_up_blocks` can say it: Slice took its bounds otherwise before operator set 10."""
+    """Whether padding can be cut off: before operator set 10, Slice has its bounds as attributes."""
     return width % block_size == 0 or graph.opset(model) >= 10
 
 
 def look_up_blocks(
     model: ir.Model, gather: ir.Node, packed: Sequence[ir.Value | None], *, width: int, block_size: int, bits: int
 ) -> None:
-    """Put GatherBlockQuantized where an embedding was.
+    """Replace an embedding by GatherBlockQuantized.
 
     Args:
-        packed: rows of `width` numbers, filled up to whole blocks: what was filled in is cut off again; their scales
-            and, if they have some, zero points.
+        packed: rows of `width` numbers, padded to whole blocks (the padding is cut off again); their scales; and their
+            zero points, if there are any.
     """
     import numpy as np
     import onnx_ir as ir
 
     rows, *scales = packed
     model.graph.opset_imports.setdefault("com.microsoft", 1)
-    taken = ir.node(
+    lookup = ir.node(
         "GatherBlockQuantized",
         [rows, gather.inputs[1], *scales],
         {"gather_axis": 0, "quantize_axis": 1, "block_size": block_size, "bits": bits},
         domain="com.microsoft",
-        name=f"{gather.name}/taken",
+        name=f"{gather.name}/lookup",
     )
-    steps = [taken]
+    steps = [lookup]
     if width % block_size:
         bounds = [
             graph.constant(model, f"{gather.name}/{name}", np.array([value], np.int64))
             for name, value in (("first", 0), ("last", width), ("axis", -1))
         ]
-        steps.append(ir.node("Slice", [taken.outputs[0], *bounds], name=f"{gather.name}/cut"))
-    put(model, gather, steps)
+        steps.append(ir.node("Slice", [lookup.outputs[0], *bounds], name=f"{gather.name}/cut"))
+    replace_gather(model, gather, steps)
 
 
 def _multiplies_by(node: ir.Node, weight: str) -> bool:
@@ -150,8 +150,8 @@ def _multiplies_by(node: ir.Node, weight: str) -> bool:
     return packed is not None and (packed.name or "").startswith(f"{weight}_Q")
 
 
-def _whole(zeros: ir.Value) -> bool:
-    """Whether zero points are integers, packed as the weights are."""
+def _are_integers(zeros: ir.Value) -> bool:
+    """Whether zero points are integers, packed like the weights."""
     return zeros.const_value is not None and not zeros.const_value.dtype.is_floating_point()
 
 
@@ -159,8 +159,8 @@ def _all_zero(zeros: ir.Value) -> bool:
     return zeros.const_value is not None and not zeros.const_value.numpy().any()
 
 
-def put(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
-    """Steps where an embedding was; the last of them gives what it gave."""
+def replace_gather(model: ir.Model, gather: ir.Node, steps: list[ir.Node]) -> None:
+    """Replace an embedding by several nodes, the last of which computes its result."""
     embedded, result = gather.outputs[0], steps[-1].outputs[0]
     name, result.type, result.shape = embedded.name, embedded.type, embedded.shape
     model.graph.insert_before(gather, steps)

@@ -1,4 +1,4 @@
-"""Weights of few bits in blocks with a scale each; they are unpacked while they are multiplied (MatMulNBits)."""
+"""Weight-only quantization: blocks of few bits with a scale each, unpacked while they are multiplied (MatMulNBits)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def nearest(job: Job, progress: Progress, *, bits: int) -> None:
-    """Rounded, by onnxruntime's own kernels."""
+    """Round to nearest, with onnxruntime's kernels."""
     quantizer = _nearest(job.settings, bits)
     quantize_each(job.model, lambda _node: quantizer, progress, inner=True)
 
 
 def hqq(job: Job, progress: Progress, *, bits: int) -> None:
-    """HQQ (Badri and Shaji 2023): zero points that are no integers, found by optimization; needs torch.
+    """HQQ (Badri and Shaji 2023): floating-point zero points, found by optimization; needs torch.
 
-    A tied LM head is rounded: an embedding cannot be read back from such zero points.
+    A tied LM head is rounded to nearest: GatherBlockQuantized cannot look up rows with such zero points.
 
     Raises:
         MissingExtra: torch is not installed.
@@ -44,17 +44,17 @@ def hqq(job: Job, progress: Progress, *, bits: int) -> None:
 
 
 def gptq(job: Job, progress: Progress) -> None:
-    """Rounded with regard to what the matrix is multiplied by, 4 bits.
+    """GPTQ in 4 bits: round so that errors on the calibration data are smallest.
 
-    A tied LM head is rounded as it is: the embedding reads the same integers, and reads other rows than it multiplies.
+    A tied LM head is rounded to nearest: the embedding reads the same integers, and they have to suit both.
     """
     rounded = _nearest(job.settings, 4)
-    with activations.collected(job, progress) as seen:
+    with activations.recorded(job, progress) as inputs_of:
 
         def chosen(node: Any) -> Quantizer:
             if is_tied(node):
                 return rounded
-            inputs = (rows for feeds in seen.reader(node.inputs[0]) for rows in feeds.values())
+            inputs = (rows for feeds in inputs_of.reader(node.inputs[0]) for rows in feeds.values())
             return partial(correct, inputs=inputs, settings=job.settings)
 
         quantize_each(job.model, chosen, progress)
