@@ -15,7 +15,7 @@ from edgeprof.api.targets import exported, foreign, renamed
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import QuantizationError, UsageError
 from edgeprof.families.base import Arrays
-from edgeprof.inputs import LoadRequest, tensors
+from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, of_file, signature_of_artifact
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
@@ -163,18 +163,19 @@ def _of_samples(base: Artifact, judging: Judging, scratch: Path) -> list[onnx_re
     """A user's samples, one of every shape."""
     gathered = samples.gather(base, judging.data or "", scratch / "given.npz", part="evaluation", count=judging.count)
     found: dict[Case, onnx_reference.Candidate] = {}
+    taken = signature_of_artifact(base)
     for feeds in samples.read(gathered.path):
-        case = _case(base, feeds)
+        case = _case(taken, feeds)
         found.setdefault(case, onnx_reference.Candidate(case, feeds))
     return list(found.values())[:COMPARED]
 
 
-def _case(base: Artifact, feeds: Arrays) -> Case:
+def _case(taken: Signature, feeds: Arrays) -> Case:
     """The batch and the tokens of a sample; 0 tokens where its inputs have no such axis."""
-    if not base.inputs:
+    if not taken.inputs:
         return Case(batch=1, tokens=0)
-    first = feeds[base.inputs[0].name]
-    return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(base.inputs, feeds) or 0)
+    first = feeds[taken.inputs[0].name]
+    return Case(batch=len(first) if first.ndim else 1, tokens=samples.token_length(taken, feeds) or 0)
 
 
 def _candidates(base: Artifact, loads: Sequence[LoadRequest], sizing: Sizing) -> list[onnx_reference.Candidate]:
@@ -190,7 +191,7 @@ def _candidates(base: Artifact, loads: Sequence[LoadRequest], sizing: Sizing) ->
         except UsageError:  # it takes no such size, or its table of positions ends
             continue
         for filled, feeds in made:
-            case = inputs.case if known or inputs.case.tokens else _case(base, feeds)
+            case = inputs.case if known or inputs.case.tokens else _case(taken, feeds)
             found.append(onnx_reference.Candidate(case, feeds, filled.fills))
     return found
 

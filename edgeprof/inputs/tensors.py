@@ -8,6 +8,7 @@ from edgeprof.schema import InputValue
 from edgeprof.store import reading_arrays
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
 SEED = 0
@@ -18,10 +19,13 @@ NUMPY_SAVES_RAW = {1: "uint8", 2: "uint16", 4: "uint32"}
 """numpy reads types that it lacks from a .npy file as raw bits of this size."""
 
 
-def make(value: InputValue) -> "Any":
+def make(value: InputValue, generator: "Generator | None" = None) -> "Any":
     """Make the array of `value.shape` and `value.dtype`, contiguous; for a sequence a list of such arrays.
 
     Types that numpy lacks come from ml_dtypes; strings are objects.
+
+    Args:
+        generator: of random numbers; default one that always starts from the same seed.
 
     Raises:
         UsageError: the file of a "file" fill is missing or has another type or shape; or positions exceed their table.
@@ -29,11 +33,11 @@ def make(value: InputValue) -> "Any":
     if value.fill == "file" and value.kind != "tensor":
         arrays = load(value.file, several=True)
         return arrays if value.kind == "sequence" else (arrays[0] if arrays else None)
-    array = _from_file(value) if value.fill == "file" else _made(value)
+    array = _from_file(value) if value.fill == "file" else _made(value, generator)
     return [array] if value.kind == "sequence" else array
 
 
-def make_array(value: InputValue) -> "NDArray[Any]":
+def make_array(value: InputValue, generator: "Generator | None" = None) -> "NDArray[Any]":
     """As `make`, with the tensors of a sequence stacked in one array.
 
     Raises:
@@ -41,7 +45,7 @@ def make_array(value: InputValue) -> "NDArray[Any]":
     """
     import numpy as np
 
-    made = make(value)
+    made = make(value, generator)
     if made is None or (isinstance(made, list) and len({one.shape for one in made}) != 1):
         raise UsageError(
             f"Input '{value.name}' is a {value.kind} of nothing, or of several shapes, which is not compared.",
@@ -69,10 +73,10 @@ def _from_file(value: InputValue) -> "NDArray[Any]":
     return np.ascontiguousarray(typed_array).reshape(array.shape)  # ascontiguousarray turns a scalar into a vector
 
 
-def _made(value: InputValue) -> "NDArray[Any]":
+def _made(value: InputValue, generator: "Generator | None") -> "NDArray[Any]":
     import numpy as np
 
-    random, dtype = np.random.default_rng(SEED), dtype_of(value.dtype)
+    random, dtype = generator or np.random.default_rng(SEED), dtype_of(value.dtype)
     match value.fill:
         case "token_ids":
             return np.asarray(random.integers(0, value.high, value.shape)).astype(dtype, copy=False)

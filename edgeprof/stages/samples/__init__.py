@@ -1,4 +1,4 @@
-"""Inputs that mean something, to calibrate a recipe by and to see what it cost: texts, images, or a user's arrays.
+"""Samples of real data, to calibrate a recipe and to evaluate its accuracy: texts, images, or a user's arrays.
 
 A samples file is an .npz of complete feeds; its keys are "<number of the sample>/<name of the input>".
 """
@@ -12,9 +12,11 @@ import numpy as np
 
 from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
+from edgeprof.inputs import Signature
+from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.schema import Artifact, Record
 from edgeprof.stages.samples import arrays, images, random_inputs, text
-from edgeprof.stages.samples.feeds import check, complete, rows, token_length
+from edgeprof.stages.samples.feeds import check, complete, token_length
 from edgeprof.stages.samples.splits import Part
 from edgeprof.stages.samples.text import SHIPPED_TEXT, tokenizer_file
 from edgeprof.store import reading_arrays, writing
@@ -33,14 +35,14 @@ __all__ = [
 ]
 
 COUNT = 32
-"""At most so many samples, where nobody asks for another number."""
+"""The default number of samples, at most."""
 
 
 class Samples(Record, frozen=True, kw_only=True):
-    """What lies in a samples file. `data`, `samples`, `lengths` and `random` are what `schema.Calibration` tells."""
+    """The content of a samples file; `data`, `samples`, `lengths` and `random` as in `schema.Calibration`."""
 
     path: str
-    data: str  # in words
+    data: str  # a description
     samples: int
     lengths: tuple[int, ...] = ()  # token lengths that occur, in increasing order; none for images
     random: bool = False
@@ -59,27 +61,28 @@ def gather(
     """Write a samples file for a model. The same source gives the same bytes.
 
     Args:
-        artifact: whose inputs are to be fed, in fp32.
+        artifact: the fp32 model that the samples are for.
         source: "text" (the one that edgeprof ships), "random", a .txt, .npy or .npz file, or a folder of images.
         target: the .npz file to write.
         part: calibration and evaluation get different samples of one source (unless it holds a single one).
-        count: at most so many samples.
-        checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: where the artifact's variant
-            came from.
-        like: a reference file; made-up values for a file from elsewhere have its shapes, at which the model runs.
+        count: of samples, at most.
+        checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: the source of the artifact's
+            variant.
+        like: a reference file; random values for a file from elsewhere have its shapes, at which the model runs.
 
     Raises:
-        UsageError: the source does not exist, is too short, does not fit the model, or holds what is no number.
-        MissingExtra: text is asked for, and `tokenizers` is not installed.
-        StorageError: the disk refused.
+        UsageError: the source does not exist, is too short, does not fit the model, or holds NaN or infinity.
+        MissingExtra: `source` is text, and `tokenizers` is not installed.
+        StorageError: the file cannot be written.
     """
-    data, given = _open(artifact, source, part, count, checkpoint, like)
-    limits, lengths = rows(artifact), set[int]()
+    taken = signature_of_artifact(artifact)
+    data, given = _open(artifact, taken, source, part, count, checkpoint, like)
+    lengths = set[int]()
     completed = []
-    for where, partial in given:
-        feeds = complete(artifact.inputs, partial, where)
-        check(artifact, feeds, limits, where)
-        lengths |= {length for length in [token_length(artifact.inputs, feeds)] if length is not None}
+    for where, sample in given:
+        feeds = complete(taken, sample, where)
+        check(artifact, taken, feeds, where)
+        lengths |= {length for length in [token_length(taken, feeds)] if length is not None}
         completed.append(feeds)
     write(target, completed)
     return Samples(
@@ -95,7 +98,7 @@ def write(path: Path, feeds: Iterable[Arrays]) -> None:
     """Write a samples file.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the file cannot be written.
     """
     written = {
         f"{number}/{name}": array.astype(np.str_) if array.dtype.kind == "O" else array  # strings, without pickle
@@ -107,10 +110,10 @@ def write(path: Path, feeds: Iterable[Arrays]) -> None:
 
 
 def read(path: Path | str) -> Iterator[Arrays]:
-    """The feeds of a samples file, one after the other; one is in memory at a time.
+    """Read the feeds of a samples file, one at a time.
 
     Raises:
-        UsageError: it is missing, damaged, or something else.
+        UsageError: the file is missing, damaged, or no samples file.
     """
     with reading_arrays(Path(path), UsageError, "Gather the samples again."), np.load(path) as archive:
         for names in arrays.numbered(archive.files):
@@ -118,34 +121,40 @@ def read(path: Path | str) -> Iterator[Arrays]:
 
 
 def _open(
-    artifact: Artifact, source: str, part: Part, count: int, checkpoint: Path | None, like: Path | None
+    artifact: Artifact,
+    taken: Signature,
+    source: str,
+    part: Part,
+    count: int,
+    checkpoint: Path | None,
+    like: Path | None,
 ) -> tuple[str, list[tuple[str, Arrays]]]:
-    """What a source is, in words; and of each sample what it is called and the inputs that the source tells of."""
+    """A description of a source; and for each sample its name in messages and the inputs that the source has."""
     if count < 1:
-        raise UsageError(f"{count} samples cannot be taken.", "Ask for at least one.")
+        raise UsageError(f"The number of samples cannot be {count}.", "Use at least one.")
     if source == text.NAME:
-        return text.shipped(artifact, part, count, checkpoint)
+        return text.shipped(artifact, taken, part, count, checkpoint)
     if source == random_inputs.NAME:
-        return random_inputs.values(artifact, part, count, like)
+        return random_inputs.values(artifact, taken, part, count, like)
     path = _known(source)
     if path.is_dir():
-        return images.of_folder(artifact, path, part, count, checkpoint)
+        return images.of_folder(artifact, taken, path, part, count, checkpoint)
     if path.suffix == ".txt":
-        return text.of_file(artifact, path, part, count, checkpoint)
-    return arrays.of_file(artifact, path, part, count)
+        return text.of_file(artifact, taken, path, part, count, checkpoint)
+    return arrays.of_file(artifact, taken, path, part, count)
 
 
 def require(source: str | None) -> None:
-    """Refuse a user's samples that cannot be read before anything long is done with them.
+    """Require that a user's samples can be read, before anything that takes long.
 
     Raises:
-        UsageError: there is no such file or folder, it cannot be read, or holds something else.
+        UsageError: there is no such file or folder, it cannot be read, or holds no samples.
     """
     if source is None or source in (text.NAME, random_inputs.NAME):
         return
     path = _known(source)
     if path.is_dir():
-        images.found(path)
+        images.images_in(path)
     elif path.suffix == ".txt":
         text.read(path)
     else:
@@ -156,10 +165,11 @@ def _known(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         raise UsageError(
-            f"There is no file or folder {source}.", f"Check the path; {text.NAME} and {random_inputs.NAME} need none."
+            f"There is no file or folder {source}.",
+            f"Check the path, or use {text.NAME} or {random_inputs.NAME}, which need none.",
         )
     if not path.is_dir() and path.suffix not in (".txt", ".npy", ".npz"):
         raise UsageError(
-            f"{source} holds no samples that edgeprof knows.", "Give a .txt, .npy or .npz file, or a folder of images."
+            f"{source} holds no samples that edgeprof knows.", "Use a .txt, .npy or .npz file, or a folder of images."
         )
     return path

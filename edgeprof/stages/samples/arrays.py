@@ -1,4 +1,4 @@
-"""Samples that a user made: .npy for one input, .npz for several, their first axis the samples.
+"""Samples from a user's arrays: .npy for one input, .npz for several, with samples along the first axis.
 
 An .npz may also be a samples file, "<number>/<input>", where samples differ in length.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeprof.errors import UsageError
 from edgeprof.families.base import Arrays
+from edgeprof.inputs import Signature
 from edgeprof.schema import Artifact
 from edgeprof.stages.samples.feeds import required
 from edgeprof.stages.samples.splits import Part, chosen
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
 NUMBERED = re.compile(r"(\d+)/(.+)")
 
 
-def of_file(artifact: Artifact, path: Path, part: Part, count: int) -> tuple[str, list[tuple[str, Arrays]]]:
-    """The samples of a file, without the inputs that follow from others.
+def of_file(
+    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int
+) -> tuple[str, list[tuple[str, Arrays]]]:
+    """The samples in a file, without the inputs that follow from others.
 
     Raises:
-        UsageError: it cannot be read, or its arrays do not make samples of this model.
+        UsageError: it cannot be read, or its arrays do not fit this model.
     """
-    found = load(path)
-    samples = _one_by_one(found) if isinstance(found, dict) and _is_numbered(found) else _cut(artifact, found, path)
+    content = load(path)
+    if isinstance(content, dict) and content and all(map(NUMBERED.fullmatch, content)):
+        samples = _by_number(content)
+    else:
+        samples = _by_row(artifact, taken, content, path)
     picked = chosen(len(samples), part, count)
     return path.name, [(f"sample {number} of {path.name}", samples[number]) for number in picked]
 
@@ -48,45 +54,46 @@ def numbered(keys: Iterable[str]) -> list[list[str]]:
     return [groups[number] for number in sorted(groups)]
 
 
-def _is_numbered(found: Arrays) -> bool:
-    return bool(found) and all(NUMBERED.fullmatch(key) for key in found)
+def _by_number(content: Arrays) -> list[Arrays]:
+    return [{key.split("/", 1)[1]: content[key] for key in keys} for keys in numbered(content)]
 
 
-def _one_by_one(found: Arrays) -> list[Arrays]:
-    return [{key.split("/", 1)[1]: found[key] for key in keys} for keys in numbered(found)]
-
-
-def _cut(artifact: Artifact, found: Arrays | NDArray[Any], path: Path) -> list[Arrays]:
-    """One sample per row of the arrays, or as many rows as the model has fixed its batch at."""
-    inputs = required(artifact.inputs)
-    if not isinstance(found, dict):
+def _by_row(artifact: Artifact, taken: Signature, content: Arrays | NDArray[Any], path: Path) -> list[Arrays]:
+    """A sample for each row of the arrays, or for each batch of rows where the model has a fixed batch size."""
+    inputs = required(taken)
+    if not isinstance(content, dict):
         if len(inputs) > 1:
             names = ", ".join(spec.name for spec in inputs)
             raise UsageError(
-                f"{path} holds one array, and {artifact.name} takes {names}.", "Save them with numpy.savez."
+                f"{path} holds one array, but {artifact.name} takes {names}.", "Save them with numpy.savez."
             )
-        found = {inputs[0].name: found}
-    rows = {len(array) if array.ndim else 0 for array in found.values()}
+        content = {inputs[0].name: content}
+    rows = {len(array) if array.ndim else 0 for array in content.values()}
     if len(rows) > 1:
         raise UsageError(
-            f"The arrays of {path} hold {' and '.join(map(str, sorted(rows)))} samples.", "Give as many of each."
+            f"The arrays of {path} hold {' and '.join(map(str, sorted(rows)))} samples.", "Save equally many of each."
         )
     first = inputs[0].dims[0] if inputs[0].dims else 1
     batch = first if isinstance(first, int) else 1
-    there = next(iter(rows), 0)
-    if there < batch:
-        wanted = f"one sample, and {artifact.name} takes batches of {batch}" if there else "no samples"
-        raise UsageError(f"{path} holds {wanted}.", "Their number is the first axis of its arrays.")
+    available = next(iter(rows), 0)
+    if available < batch:
+        what = f"one sample, but {artifact.name} takes batches of {batch}" if available else "no samples"
+        raise UsageError(f"{path} holds {what}.", "Save samples along the first axis of its arrays.")
     return [
-        {name: np.ascontiguousarray(array[start : start + batch]) for name, array in found.items()}
-        for start in range(0, there - batch + 1, batch)
+        {name: np.ascontiguousarray(array[start : start + batch]) for name, array in content.items()}
+        for start in range(0, available - batch + 1, batch)
     ]
 
 
 def load(path: Path) -> Arrays | NDArray[Any]:
+    """The array of a .npy file, or those of an .npz file by name.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     with reading_arrays(path, UsageError, "Save arrays with numpy.savez."):
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            return dict(found)
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return dict(content)

@@ -1,4 +1,4 @@
-"""Images as a vision model sees them: in its size, normalized as its checkpoint asks for."""
+"""Images as a vision model reads them: resized for it, and normalized as its checkpoint requires."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgeprof import units
 from edgeprof.errors import CheckpointError, UsageError, said
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
+from edgeprof.inputs import Signature
 from edgeprof.schema import Artifact, Record, TensorSpec
 from edgeprof.stages.samples.feeds import required
 from edgeprof.stages.samples.splits import Part, chosen
@@ -28,16 +29,16 @@ BILINEAR = 2  # Pillow's number for it, and that of a preprocessor_config.json
 
 
 class Processor(Record, frozen=True, kw_only=True):
-    """How pixels of 0 to 255 become numbers: times `scale`, less `mean`, over `std`."""
+    """How pixel values of 0 to 255 are normalized: (pixel * scale - mean) / std."""
 
     scale: float = 1 / 255
-    mean: tuple[float, ...] = (0.5,)  # of each channel, or of all
+    mean: tuple[float, ...] = (0.5,)  # for each channel, or for all
     std: tuple[float, ...] = (0.5,)
     resample: int = BILINEAR
 
 
 def of_folder(
-    artifact: Artifact, folder: Path, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, taken: Signature, folder: Path, part: Part, count: int, checkpoint: Path | None
 ) -> tuple[str, list[tuple[str, Arrays]]]:
     """One sample per image in a folder and those below it, in the order of their paths.
 
@@ -45,24 +46,24 @@ def of_folder(
         UsageError: the model takes no images, there are none, or one cannot be read.
         CheckpointError: the checkpoint's preprocessor_config.json is damaged.
     """
-    inputs = required(artifact.inputs)
+    inputs = required(taken)
     if len(inputs) != 1 or len(inputs[0].dims) != 4 or inputs[0].dtype != "float32":
         names = ", ".join(spec.name for spec in inputs)
         raise UsageError(
-            f"{folder} is a folder, as of images, and {artifact.name} takes {names}.", "Give a .txt or .npz file."
+            f"{folder} is a folder, as for images, but {artifact.name} takes {names}.", "Use a .txt or .npz file."
         )
-    files = found(folder)
+    files = images_in(folder)
     spec = inputs[0]
     size, channels = _size(artifact, spec), spec.dims[1] if isinstance(spec.dims[1], int) else 3
     if channels not in (1, 3):
-        raise UsageError(f"{artifact.name} takes images of {channels} channels.", "Give them as arrays in a FILE.npz.")
+        raise UsageError(f"{artifact.name} takes images of {channels} channels.", "Pass them as arrays in a FILE.npz.")
     how = processor(checkpoint_folder(artifact, checkpoint), channels)
     picked = [files[index] for index in chosen(len(files), part, count)]
     data = f"images in {folder.resolve().name}, in {size[0]} x {size[1]}"
     return data, [(str(file.relative_to(folder)), {spec.name: _pixels(file, size, channels, how)}) for file in picked]
 
 
-def found(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The images in a folder and those below it, in the order of their paths.
 
     Raises:
@@ -72,14 +73,18 @@ def found(folder: Path) -> list[Path]:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     except OSError as problem:
         what = f"{folder} cannot be read: {problem.strerror}: {problem.filename}."
-        raise UsageError(what, "Give a folder of images.") from problem
+        raise UsageError(what, "Use a folder of images.") from problem
     if not files:
         raise UsageError(f"{folder} holds no images.", f"edgeprof reads {', '.join(sorted(SUFFIXES))}.")
     return files
 
 
 def processor(folder: Path | None, channels: int) -> Processor:
-    """What the preprocessor_config.json of a checkpoint says, if it has one."""
+    """The normalization in the preprocessor_config.json of a checkpoint, or the default.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     from PIL import Image
 
     file = folder / PROCESSOR_FILE if folder else None
@@ -107,13 +112,13 @@ def _of_channels(value: Any, channels: int, least: float = -math.inf) -> tuple[f
 
 
 def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
-    """Height and width: those that the file fixes, else those that the model was trained at."""
+    """Height and width: those that the file fixes, else those of the training images."""
     height, width = spec.dims[2:]
     if isinstance(height, int) and isinstance(width, int):
         return height, width
     side = family_of(artifact.variant).summary(artifact.variant).image if artifact.variant else None
     if side is None:
-        raise UsageError(f"The size of images for {artifact.name} is not known.", "Give them as arrays in a FILE.npz.")
+        raise UsageError(f"The size of images for {artifact.name} is not known.", "Pass them as arrays in a FILE.npz.")
     return side, side
 
 
@@ -125,8 +130,8 @@ def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) ->
         with Image.open(file) as image:
             colours = image.convert("RGB" if channels == 3 else "L")
             fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
-    except Exception as problem:  # Pillow's decoders raise whatever a damaged file makes of them
-        raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Take it out.") from problem
+    except Exception as problem:  # Pillow's decoders raise anything at a damaged file
+        raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Remove it.") from problem
     values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
     normal = (values - np.array(how.mean)) / np.array(how.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Text as a model reads it: tokenized by its own tokenizer, cut into samples of several lengths."""
+"""Text samples for a model: tokenized by its own tokenizer, cut into samples of several lengths."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import numpy as np
 from edgeprof import units
 from edgeprof.errors import MissingExtra, UsageError, said
 from edgeprof.families.base import Arrays
-from edgeprof.schema import Artifact, TensorSpec
+from edgeprof.inputs import Signature
+from edgeprof.schema import Artifact
 from edgeprof.stages import weights
-from edgeprof.stages.samples.feeds import rows, token_ids
+from edgeprof.stages.samples.feeds import table_rows, token_ids
 from edgeprof.stages.samples.splits import Part, halves
 from edgeprof.store import read_text, reading
 
@@ -29,47 +30,54 @@ SHIPPED_TEXT = Path(__file__).with_name("text.txt")
 TOKENIZER_FILE = "tokenizer.json"
 
 SHORTEST, LONGEST = 16, 512
-"""Token lengths of samples; the powers of two between them too."""
+"""Token lengths of samples; also the powers of two between them."""
 
 SHORT = 64
-"""Each length is taken once, and then those up to this one by turns: a text makes many short samples, few long ones."""
+"""Each length is used once, then those up to this one in turn: a text has many short samples and few long ones."""
 
 _Given = list[tuple[str, Arrays]]
 
 
-def shipped(artifact: Artifact, part: Part, count: int, checkpoint: Path | None) -> tuple[str, _Given]:
+def shipped(
+    artifact: Artifact, taken: Signature, part: Part, count: int, checkpoint: Path | None
+) -> tuple[str, _Given]:
     """Samples of the text that edgeprof ships."""
     data = f"text that edgeprof ships, tokenized by {artifact.name}"
-    return data, _samples(artifact, SHIPPED_TEXT, part, count, checkpoint)
+    return data, _samples(artifact, taken, SHIPPED_TEXT, part, count, checkpoint)
 
 
-def of_file(artifact: Artifact, path: Path, part: Part, count: int, checkpoint: Path | None) -> tuple[str, _Given]:
+def of_file(
+    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
+) -> tuple[str, _Given]:
     """Samples of a user's text."""
-    return f"{path.name}, tokenized by {artifact.name}", _samples(artifact, path, part, count, checkpoint)
+    return f"{path.name}, tokenized by {artifact.name}", _samples(artifact, taken, path, part, count, checkpoint)
 
 
-def _samples(artifact: Artifact, path: Path, part: Part, count: int, checkpoint: Path | None) -> _Given:
-    """Windows that follow each other through one half of the text, each with the tokenizer's special tokens.
+def _samples(
+    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
+) -> _Given:
+    """Consecutive windows of one half of the text, each with the tokenizer's special tokens.
 
     Raises:
         UsageError: the model takes no text, there is no tokenizer, or the text is too short.
     """
-    spec = token_ids(artifact.inputs)
-    if spec is None:
-        names = ", ".join(one.name for one in artifact.inputs)
-        raise UsageError(f"{artifact.name} reads no text: its inputs are {names}.", _instead(part))
+    ids_input = token_ids(taken)
+    if ids_input is None:
+        names = ", ".join(one.name for one in taken.inputs)
+        raise UsageError(f"{artifact.name} does not read text: its inputs are {names}.", _instead(part))
+    spec = ids_input.spec
     file, words = tokenizer_file(artifact, checkpoint, part), halves(read(path), part)
     tokenizer = _load(file)
     with _using(file):
         before, after = _special_tokens(tokenizer)
         ids = tokenizer.encode(words, add_special_tokens=False).ids
-    _check_vocabulary([*before, *ids, *after], artifact, spec)
+    _check_vocabulary([*before, *ids, *after], artifact, table_rows(artifact, taken).get(spec.name))
     lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
     cut = list(_windows(ids, lengths, len(before) + len(after), count))
     if not cut:
         raise UsageError(
             f"{path} is too short: half of it is {units.counted(len(ids), 'token')}.",
-            f"At least {min(lengths)} are needed, twice.",
+            f"Each half needs at least {min(lengths)}.",
         )
     return [
         (f"sample {number} of {path.name}", {spec.name: np.array([[*before, *window, *after]], spec.dtype)})
@@ -78,7 +86,11 @@ def _samples(artifact: Artifact, path: Path, part: Part, count: int, checkpoint:
 
 
 def lengths_up_to(most: int | None) -> list[int]:
-    """Short and long by turns, the shortest first: [16, 512, 32, 256, 64, 128]."""
+    """Short and long lengths in turn, the shortest first.
+
+    >>> lengths_up_to(None), lengths_up_to(80)
+    ([16, 512, 32, 256, 64, 128], [16, 80, 32, 64])
+    """
     longest = min(LONGEST, most or LONGEST)
     powers = [1 << power for power in range(SHORTEST.bit_length() - 1, LONGEST.bit_length())]
     rising = [length for length in powers if length < longest] + [longest]
@@ -86,9 +98,9 @@ def lengths_up_to(most: int | None) -> list[int]:
 
 
 def _windows(ids: list[int], lengths: list[int], special: int, count: int) -> Iterator[list[int]]:
-    """Consecutive windows, so long that they have these lengths in turn once there are special tokens around them.
+    """Consecutive windows that have these lengths in turn together with their special tokens.
 
-    A length that is longer than what is left is passed over.
+    A length that exceeds the rest of the text is skipped.
     """
     start, shortest = 0, min(lengths) - special
     turns = itertools.chain(lengths, itertools.cycle(length for length in lengths if length <= SHORT))
@@ -102,7 +114,7 @@ def _windows(ids: list[int], lengths: list[int], special: int, count: int) -> It
 
 
 def tokenizer_file(artifact: Artifact, checkpoint: Path | None = None, part: Part = "calibration") -> Path:
-    """The tokenizer.json of a model: in `checkpoint`, or where its variant came from.
+    """The tokenizer.json of a model: in `checkpoint`, or in the source of its variant.
 
     Raises:
         UsageError: there is none.
@@ -116,7 +128,7 @@ def tokenizer_file(artifact: Artifact, checkpoint: Path | None = None, part: Par
 
 
 def checkpoint_folder(artifact: Artifact, checkpoint: Path | None) -> Path | None:
-    """Where the files of a checkpoint lie: a folder, or the local hub cache; None where they do not."""
+    """The folder with the files of a checkpoint, its own or in the local hub cache; None where there is none."""
     source = artifact.variant.source if artifact.variant else None
     if checkpoint is not None or source is None:
         return checkpoint
@@ -129,7 +141,7 @@ def checkpoint_folder(artifact: Artifact, checkpoint: Path | None) -> Path | Non
 
 
 def _instead(part: Part) -> str:
-    return "Give --calibration FILE.npz, or --calibration random." if part == "calibration" else "Give a FILE.npz."
+    return "Use --calibration FILE.npz, or --calibration random." if part == "calibration" else "Use a FILE.npz."
 
 
 def _load(path: Path) -> Tokenizer:
@@ -146,11 +158,11 @@ def _load(path: Path) -> Tokenizer:
 
 @contextlib.contextmanager
 def _using(path: Path) -> Iterator[None]:
-    """Say what is wrong with a tokenizer. Its library is Rust's: when it panics it writes pages to standard error, and
-    raises what is no Exception.
+    """Turn whatever a tokenizer raises into a UsageError. Its library is written in Rust: when it panics, it writes
+    pages to standard error and raises something that is not an Exception.
 
     Raises:
-        UsageError: the file cannot be read, or its library fails.
+        UsageError: the file cannot be read, or the library fails.
     """
     with reading(path, UsageError, "Download it again."), _silenced():
         try:
@@ -158,7 +170,7 @@ def _using(path: Path) -> Iterator[None]:
         except (KeyboardInterrupt, SystemExit, OSError):
             raise
         except BaseException as problem:
-            what = f"{path} is not a tokenizer that works: {said(problem)}."
+            what = f"{path} is not a working tokenizer: {said(problem)}."
             raise UsageError(what, "Download it again.") from problem
 
 
@@ -176,24 +188,25 @@ def _silenced() -> Iterator[None]:
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before and after a text."""
+    """Tokens that the tokenizer adds before and after a text."""
     plain, whole = tokenizer.encode("a", add_special_tokens=False).ids, tokenizer.encode("a").ids
     before = next((at for at in range(len(whole)) if whole[at : at + len(plain)] == plain), 0)
     return whole[:before], whole[before + len(plain) :]
 
 
-def _check_vocabulary(ids: list[int], artifact: Artifact, spec: TensorSpec) -> None:
-    limit, highest = rows(artifact).get(spec.name), max(ids, default=0)
-    if limit is not None and highest >= limit:
+def _check_vocabulary(ids: list[int], artifact: Artifact, rows: int | None) -> None:
+    highest = max(ids, default=0)
+    if rows is not None and highest >= rows:
         raise UsageError(
-            f"The tokenizer of {artifact.name} makes id {highest}, outside the model's 0 to {limit - 1}.",
+            f"The tokenizer of {artifact.name} produces id {highest}, outside the model's 0 to {rows - 1}.",
             "Tokenizer and weights do not belong together: get both from the same place.",
         )
 
 
 def read(path: Path) -> str:
-    """
+    """The text of a file.
+
     Raises:
         UsageError: it cannot be read as text.
     """
-    return read_text(path, UsageError, "Give a text in UTF-8.")
+    return read_text(path, UsageError, "Save the text as UTF-8.")
