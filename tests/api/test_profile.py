@@ -155,10 +155,10 @@ def save(path: Path, dims: list[int | str], ids: bool = False) -> Path:
     [
         (["batch_size", "sequence_length", 8], {"seq": [5]}, 1, 5, 5),
         (["N", "T", 8], {"seq": [5], "batch": [3]}, 3, 5, 15),
-        (["batch_size", "sequence_length", 8], {"dims": {"sequence_length": 5}}, 1, 5, 5),
-        (["batch_size", "frames", 8], {"dims": {"frames": 5}}, 1, 5, 5),
-        (["rows", "frames", 8], {"dims": {"rows": 2, "frames": 5}, "seq": [5]}, 2, 5, 10),
-        (["batch_size", "seq", 8], {"dims": {"batch_size": 4, "seq": 5}}, 4, 5, 20),
+        (["batch_size", "sequence_length", 8], {"dim": {"sequence_length": 5}}, 1, 5, 5),
+        (["batch_size", "frames", 8], {"dim": {"frames": 5}}, 1, 5, 5),
+        (["rows", "frames", 8], {"dim": {"rows": 2, "frames": 5}, "seq": [5]}, 2, 5, 10),
+        (["batch_size", "seq", 8], {"dim": {"batch_size": 4, "seq": 5}}, 4, 5, 20),
         (["batch_size", 8], {}, 1, None, 1),
         ([6, 8], {}, 1, None, 6),
     ],
@@ -253,7 +253,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new token "),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),
-        (["bert-tiny"], {"seq": [4], "dims": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),
+        (["bert-tiny"], {"seq": [4], "dim": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),
         (["bert-tiny"], {"seq": [4], "precision": ["int4"]}, UsageError, "not exported in int4.*--precision int4"),
         (
             ["bert-tiny"],

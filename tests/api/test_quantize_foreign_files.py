@@ -102,7 +102,7 @@ def test_infinities_of_the_source_are_accepted(tmp_path: Path) -> None:
     [
         ("float[2,16,8] x", {}, [(2, 16)]),
         ("float[-1,8] x", {}, [(1, 0), (2, 0)]),
-        ("float[s0,s1,8] input_embeds", {"dims": {"s0": 3, "s1": 4}}, [(3, 4)]),
+        ("float[s0,s1,8] input_embeds", {"dim": {"s0": 3, "s1": 4}}, [(3, 4)]),
         ("float[batch,seq,8] x", {"seq": [2, 6], "batch": [3]}, [(3, 2), (3, 6)]),
     ],
 )
