@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from builders import records
 
 from edgeprof import store
 from edgeprof.analysis import statistics
@@ -22,12 +23,14 @@ from edgeprof.schema import (
     Artifact,
     Case,
     Check,
+    Facts,
     GraphCount,
     KernelTime,
     Left,
     Machine,
     Measurement,
     OperatorPass,
+    Outcome,
     Precision,
     QuantReceipt,
     Reading,
@@ -67,42 +70,16 @@ READING = Reading(
     memory_load_peak_bytes=3,
     memory_run_peak_bytes=4,
 )
+MADE_AT = "2026-01-01T00:00:00+00:00"
+KEY = records.key("gpt2", phase="decode", tokens=1, past_tokens=16, machine_id="m1")
 MEASUREMENT = Measurement(
-    variant="gpt2",
-    family="gpt2",
-    weights="random (seed 0)",
-    params=124_439_808,
-    precision="fp32",
-    provider="cpu",
-    phase="decode",
-    batch=1,
-    tokens=1,
-    past_tokens=16,
-    threads=2,
+    key=KEY,
     round=0,
-    status="ok",
-    reading=READING,
-    macs=132_987_648,
-    artifact_sha256="a" * 64,
+    facts=Facts(family="gpt2", params=124_439_808, macs=132_987_648),
     settings_key="k",
-    machine_id="m1",
-    started_at="2026-01-01T00:00:00+00:00",
+    outcome=Outcome(status="ok", reading=READING, started_at=MADE_AT),
 )
-OPERATORS = OperatorPass(
-    variant="gpt2",
-    precision="fp32",
-    provider="cpu",
-    phase="decode",
-    batch=1,
-    tokens=1,
-    past_tokens=16,
-    threads=2,
-    status="failed",
-    artifact_sha256="a" * 64,
-    settings_key="k",
-    machine_id="m1",
-    started_at="2026-01-01T00:00:00+00:00",
-)
+OPERATORS = OperatorPass(key=KEY, settings_key="k", outcome=Outcome(status="failed", started_at=MADE_AT))
 KERNEL = KernelTime(
     precision="fp32",
     tokens=128,
@@ -146,7 +123,7 @@ ARTIFACT = Artifact(
 
 
 def failed(**changes: object) -> Measurement:
-    return msgspec.structs.replace(MEASUREMENT, status="failed", error="why", reading=None, **changes)
+    return records.changed(MEASUREMENT, status="failed", error="why", reading=None, **changes)
 
 
 # --- records ---------------------------------------------------------------------------------------------------
@@ -509,7 +486,7 @@ def test_another_machine_may_not_add_to_a_run(tmp_path: Path) -> None:
 def test_records_of_several_machines_are_not_read_as_one_run(tmp_path: Path) -> None:
     store.open_run(tmp_path, MACHINE)
     store.append_measurement(tmp_path, MEASUREMENT)
-    store.append_measurement(tmp_path, msgspec.structs.replace(MEASUREMENT, machine_id="m2"))
+    store.append_measurement(tmp_path, records.changed(MEASUREMENT, machine_id="m2"))
     with pytest.raises(RunError, match="mixes records of several machines"):
         store.load_measurements(tmp_path)
 
@@ -520,8 +497,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 OTHER = {
     "machine.json": encode_pretty(msgspec.structs.replace(MACHINE, machine_id="m2")),
-    "measurements.jsonl": encode(msgspec.structs.replace(MEASUREMENT, machine_id="m2")) + b'\n{"half',
-    "operators.jsonl": encode(msgspec.structs.replace(OPERATORS, machine_id="m2")) + b"\n",
+    "measurements.jsonl": encode(records.changed(MEASUREMENT, machine_id="m2")) + b'\n{"half',
+    "operators.jsonl": encode(records.changed(OPERATORS, machine_id="m2")) + b"\n",
     "kernels.jsonl": encode(msgspec.structs.replace(KERNEL, machine_id="m2")) + b"\n",
 }
 
@@ -558,7 +535,8 @@ def test_runs_are_listed_by_when_they_were_measured(tmp_path: Path) -> None:
 
 
 DOCUMENTED = (
-    *("variant", "family", "params", "precision", "provider", "phase", "batch", "tokens", "past_tokens", "threads"),
+    *("variant", "family", "params", "precision", "provider", "phase", "batch", "tokens", "past_tokens"),
+    *("source_tokens", "threads"),
     *("status", "latency_median_s", "latency_ci_low_s", "latency_ci_high_s", "latency_p90_s", "samples"),
     *("memory_peak_bytes", "memory_weights_bytes", "macs", "machine_id"),
 )
@@ -590,8 +568,8 @@ def test_the_table_has_the_documented_columns_first_and_in_order(tmp_path: Path)
     ],
 )
 def test_a_name_is_no_formula_and_no_row_in_a_spreadsheet(name: str, cell: str, tmp_path: Path) -> None:
-    (point,) = statistics.points([msgspec.structs.replace(MEASUREMENT, variant=name)])
-    file = store.save_table(tmp_path, [msgspec.structs.replace(point, max_rel_error=-0.5)])
+    (point,) = statistics.points([records.changed(MEASUREMENT, variant=name)])
+    file = store.save_table(tmp_path, [records.changed(point, first_run_s=-0.5)])
     with file.open(newline="") as opened:
         (row,) = csv.DictReader(opened)
-    assert (row["variant"], row["max_rel_error"]) == (cell, "-0.5")
+    assert (row["variant"], row["first_run_s"]) == (cell, "-0.5")

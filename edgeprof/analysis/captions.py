@@ -6,14 +6,14 @@ Each sentence is computed. What the data do not show is said to be not shown, or
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeprof.analysis import explain_captions, findings, placement
-from edgeprof.analysis.narrative import Told, comparison, length, memory, size
-from edgeprof.schema import Findings, Ledger, Phase, PlacedPoint, Point
+from edgeprof.analysis.narrative import PhasePoints, comparison, length, memory, size
+from edgeprof.schema import Findings, Ledger, Phase, Point
 
 
 def sentences(
     points: Sequence[Point],
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
-    placed: Sequence[PlacedPoint] = (),
+    placed: Sequence[Point] = (),
 ) -> Findings:
     """All there is to tell about the points of one run; what has no data has no sentence.
 
@@ -22,26 +22,26 @@ def sentences(
         placed: those of the points that ran on other providers than the CPU's, with where they did.
     """
     phases: tuple[Phase, ...] = ("prefill", "decode")
-    told = {phase: about for phase in phases if (about := Told.of(points, phase)).points}
-    headlines = (say(told[phase]) for one_of, say in HEADLINES if (phase := _first(one_of, told)))
-    captions = {name: say(told[phase]) for name, phase, say in CAPTIONS if phase in told}
+    by_phase = {phase: about for phase in phases if (about := PhasePoints.of(points, phase)).points}
+    headlines = (say(by_phase[phase]) for one_of, say in HEADLINES if (phase := _first(one_of, by_phase)))
+    captions = {name: say(by_phase[phase]) for name, phase, say in CAPTIONS if phase in by_phase}
     captions["mixers"] = explain_captions.mixed(mixers or {})
     captions["placement"] = placement.caption(placed)
     return Findings(
         headlines=(*placement.headlines(points), *filter(None, headlines)),
         captions={name: text for name, text in captions.items() if text},
-        reference=tuple(point for about in told.values() for point in findings.reference_points(about.points)),
+        reference=tuple(point for about in by_phase.values() for point in findings.reference_points(about.points)),
     )
 
 
-def _first(one_of: Iterable[Phase], told: dict[Phase, Told]) -> Phase | None:
-    return next((phase for phase in one_of if phase in told), None)
+def _first(one_of: Iterable[Phase], by_phase: dict[Phase, PhasePoints]) -> Phase | None:
+    return next((phase for phase in one_of if phase in by_phase), None)
 
 
 # --- the tables ----------------------------------------------------------------------------------------
 
 # Each speaks of the first of its phases that has data.
-HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[Told], str]], ...] = (
+HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = (
     (("prefill",), length.prefill_growth),
     (("prefill", "decode"), size.latency_law),
     (("decode",), length.decode_growth),
@@ -53,7 +53,7 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[Told], str]], ...] = (
     (("prefill", "decode"), memory.predicted),
 )
 
-CAPTIONS: tuple[tuple[str, Phase, Callable[[Told], str]], ...] = (
+CAPTIONS: tuple[tuple[str, Phase, Callable[[PhasePoints], str]], ...] = (
     ("prefill-latency", "prefill", length.prefill_latency),
     ("prefill-time-per-token", "prefill", length.time_per_token),
     ("prefill-throughput", "prefill", length.throughput),

@@ -11,23 +11,23 @@ from edgeprof.text import joined, sentence
 
 def explained(explanation: Explanation) -> dict[str, str]:
     """The captions of an explanation's figures, by their names; none where it tells of one length only."""
-    if len({ledger.length for ledger in explanation.lengths if ledger.length > 0}) < 2:
+    if len({ledger.load.length for ledger in explanation.lengths if ledger.load.length > 0}) < 2:
         return {}
     captions = {"explain-macs": _macs(explanation), "explain-memory": _memory(explanation)}
     return {name: text for name, text in captions.items() if text}
 
 
 def _over(ledgers: Iterable[Ledger], of: Callable[[Ledger], float]) -> CountedGrowth | None:
-    return counted_growth([(ledger.length, of(ledger)) for ledger in ledgers])
+    return counted_growth([(ledger.load.length, of(ledger)) for ledger in ledgers])
 
 
 def _span(ledgers: Sequence[Ledger]) -> str:
-    lengths = [ledger.length for ledger in ledgers if ledger.length > 0]
+    lengths = [ledger.load.length for ledger in ledgers if ledger.load.length > 0]
     return f"from {min(lengths):,} to {max(lengths):,} {_tokens(ledgers)}"
 
 
 def _tokens(ledgers: Sequence[Ledger]) -> str:
-    return "cached tokens" if ledgers[0].phase == "decode" else "tokens"
+    return "cached tokens" if ledgers[0].load.phase == "decode" else "tokens"
 
 
 # --- MACs ----------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def _tokens(ledgers: Sequence[Ledger]) -> str:
 
 def _macs(explanation: Explanation) -> str:
     ledgers = explanation.lengths
-    amounts = [(ledger.length, component_groups.multiplied(ledger)) for ledger in ledgers]
+    amounts = [(ledger.load.length, component_groups.multiplied(ledger)) for ledger in ledgers]
     names = dict.fromkeys(name for _, by_part in amounts for name in by_part)
     grown = {name: counted_growth([(length, by_part.get(name, 0)) for length, by_part in amounts]) for name in names}
     known = {name: growth for name, growth in grown.items() if growth}
@@ -80,7 +80,7 @@ def _uncounted(ledger: Ledger) -> list[str]:
 
 
 def _crossed(explanation: Explanation, quantity: str) -> list[str]:
-    lengths = [ledger.length for ledger in explanation.lengths]
+    lengths = [ledger.load.length for ledger in explanation.lengths]
 
     def told(crossover: Crossover) -> str:
         overtakes = f"{crossover.larger} overtakes {crossover.smaller}"
@@ -152,10 +152,10 @@ def _compared(mixers: Mapping[str, Sequence[Ledger]], quantity: str) -> str:
         return ""
     every = [ledger for name in known for ledger in mixers[name]]
     said = [sentence(f"{_span(every)} {_alike(known, what, _tokens(every))}")]
-    common = set.intersection(*({ledger.length for ledger in mixers[name]} for name in known))
+    common = set.intersection(*({ledger.load.length for ledger in mixers[name]} for name in known))
     if common and len(known) > 1:
         at = max(common)
-        sizes = {name: next(it.total(quantity) for it in mixers[name] if it.length == at) for name in known}
+        sizes = {name: next(it.total(quantity) for it in mixers[name] if it.load.length == at) for name in known}
         order = sorted(sizes, key=lambda name: -sizes[name])
         said.append(f"At {at:,} {_tokens(every)}: {joined([f'{name} {unit(sizes[name])}' for name in order])}.")
     none = [name for name, ledgers in mixers.items() if ledgers and not any(it.total(quantity) for it in ledgers)]

@@ -11,22 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from edgeprof.schema import Phase, Point
+from msgspec.structs import replace
 
-BASE_PRECISION = "fp32"
+from edgeprof.schema import FP32, Phase, Point, PointKey, Precision
+
+BASE_PRECISION = FP32
+BASE = Precision(recipe=BASE_PRECISION)
 BASE_PROVIDER = "cpu"
 
 Value = Callable[[Point], float | None]
-
-
-class Series(NamedTuple):
-    """What stays the same while the token length changes: a line in a figure."""
-
-    variant: str
-    precision: str
-    provider: str
-    batch: int
-    threads: int
 
 
 class Estimate(NamedTuple):
@@ -49,27 +42,30 @@ def latency(point: Point) -> Estimate:
     Raises:
         ValueError: the point has no latency.
     """
-    middle, low, high = point.latency_median_s, point.latency_ci_low_s, point.latency_ci_high_s
-    if middle is None or low is None or high is None:
-        raise ValueError(f"{point.variant} was not measured: {point.status}")
-    return Estimate(middle, low, high)
+    if point.latency is None:
+        raise ValueError(f"{point.key.label} was not measured: {point.status}")
+    return Estimate(point.latency.median_s, point.latency.ci_low_s, point.latency.ci_high_s)
 
 
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
     """Points that can be compared: they succeeded, on a device that is really there, with the right result."""
-    return [point for point in points if comparable(point) and phase in (None, point.phase)]
+    return [point for point in points if comparable(point) and phase in (None, point.load.phase)]
 
 
 def comparable(point: Point) -> bool:
-    return point.latency_median_s is not None and not point.emulated and point.agrees is not False
+    return point.latency is not None and not point.place.emulated and point.receipt.agrees is not False
 
 
-def by_series(points: Iterable[Point]) -> dict[Series, list[Point]]:
-    """Lines of one phase, each sorted by length."""
-    lines: dict[Series, list[Point]] = {}
-    for point in sorted(points, key=lambda point: point.length):
-        key = Series(point.variant, point.precision, point.provider, point.batch, point.threads)
-        lines.setdefault(key, []).append(point)
+def is_base(point: Point) -> bool:
+    """Whether a point is in the precision that others are compared with."""
+    return point.subject.precision.recipe == BASE_PRECISION
+
+
+def by_series(points: Iterable[Point]) -> dict[PointKey, list[Point]]:
+    """Lines in a figure, by what stays the same while the token length changes; each sorted by length."""
+    lines: dict[PointKey, list[Point]] = {}
+    for point in sorted(points, key=lambda point: point.load.length):
+        lines.setdefault(point.key.series, []).append(point)
     return lines
 
 
@@ -85,7 +81,7 @@ class LengthGrowth:
 
     @property
     def lengths(self) -> float:
-        return self.long.length / self.short.length
+        return self.long.load.length / self.short.load.length
 
     @property
     def time(self) -> Estimate:
@@ -93,7 +89,7 @@ class LengthGrowth:
 
     @property
     def macs(self) -> float | None:
-        return self.long.macs / self.short.macs if self.long.macs and self.short.macs else None
+        return self.long.facts.macs / self.short.facts.macs if self.long.facts.macs and self.short.facts.macs else None
 
     @property
     def power(self) -> float:
@@ -103,28 +99,28 @@ class LengthGrowth:
     @property
     def per_token_s(self) -> float:
         """What one more token costs on the way: a chord, in seconds per run."""
-        return (latency(self.long).value - latency(self.short).value) / (self.long.length - self.short.length)
+        return (latency(self.long).value - latency(self.short).value) / (self.long.load.length - self.short.load.length)
 
 
 def length_growth(line: Sequence[Point]) -> LengthGrowth | None:
     """From the length nearest to a quarter of the longest to the longest: where the tokens, not the overhead, count."""
-    lengths = [point for point in line if point.length > 0]
-    if len({point.length for point in lengths}) < 2:
+    lengths = [point for point in line if point.load.length > 0]
+    if len({point.load.length for point in lengths}) < 2:
         return None
     *rest, longest = lengths
-    quarter = math.log(longest.length / 4)
-    return LengthGrowth(min(rest, key=lambda point: abs(math.log(point.length) - quarter)), longest)
+    quarter = math.log(longest.load.length / 4)
+    return LengthGrowth(min(rest, key=lambda point: abs(math.log(point.load.length) - quarter)), longest)
 
 
 def whole_growth(line: Sequence[Point]) -> LengthGrowth | None:
     """From the shortest length to the longest."""
-    lengths = [point for point in line if point.length > 0]
-    return LengthGrowth(lengths[0], lengths[-1]) if len({point.length for point in lengths}) > 1 else None
+    lengths = [point for point in line if point.load.length > 0]
+    return LengthGrowth(lengths[0], lengths[-1]) if len({point.load.length for point in lengths}) > 1 else None
 
 
 def per_token(point: Point) -> Estimate:
     """Seconds per token: latency over the tokens of all sequences of one run, whose length is known."""
-    return latency(point).over(Estimate(*[point.batch * (point.tokens or 1)] * 3))
+    return latency(point).over(Estimate(*[point.load.batch * (point.load.tokens or 1)] * 3))
 
 
 # --- with size -----------------------------------------------------------------------------------------
@@ -140,7 +136,7 @@ class SizeGrowth:
 
     @property
     def params(self) -> float:
-        return self.points[-1].params / self.points[0].params
+        return self.points[-1].facts.params / self.points[0].facts.params
 
 
 def size_growth(points: Iterable[Point], value: Value) -> SizeGrowth | None:
@@ -150,11 +146,11 @@ def size_growth(points: Iterable[Point], value: Value) -> SizeGrowth | None:
         points: one family, precision and setting, one point for each variant.
         value: seconds or bytes of a point; points where it is None or 0 are left out.
     """
-    sized = sorted((p for p in points if p.params > 0 and value(p)), key=lambda p: p.params)
-    if len({point.params for point in sized}) < 2:
+    sized = sorted((p for p in points if p.facts.params > 0 and value(p)), key=lambda p: p.facts.params)
+    if len({point.facts.params for point in sized}) < 2:
         return None
     values = [value(point) or 0.0 for point in sized]
-    power = _slope([p.params for p in sized], values) if len({p.params for p in sized}) >= 3 else None
+    power = _slope([p.facts.params for p in sized], values) if len({p.facts.params for p in sized}) >= 3 else None
     return SizeGrowth(tuple(sized), power, values[-1] / values[0])
 
 
@@ -172,13 +168,13 @@ def reference_points(points: Iterable[Point]) -> list[Point]:
     Image models have the lengths their patches allow (122 where a text model has 128), so lengths within a factor of
     1.3 are taken for one. A series that was not measured there is left out: lengths are never mixed.
     """
-    lines = by_series(point for point in points if point.length > 0).values()
+    lines = by_series(point for point in points if point.load.length > 0).values()
 
     def near(length: int) -> list[Point]:
-        nearest = (min(line, key=lambda point: abs(math.log(point.length / length))) for line in lines)
-        return [point for point in nearest if 1 / 1.3 < point.length / length < 1.3]
+        nearest = (min(line, key=lambda point: abs(math.log(point.load.length / length))) for line in lines)
+        return [point for point in nearest if 1 / 1.3 < point.load.length / length < 1.3]
 
-    lengths = {point.length for line in lines for point in line}
+    lengths = {point.load.length for line in lines for point in line}
     return max(map(near, sorted(lengths, reverse=True)), key=len, default=[])
 
 
@@ -199,66 +195,28 @@ class Comparison:
 
 def comparisons(points: Iterable[Point]) -> list[Comparison]:
     """Each point that was also measured in fp32 on the same provider, against that."""
-    return _against(points, "precision", BASE_PRECISION)
+    return _against(points, lambda key: replace(key, subject=replace(key.subject, precision=BASE)))
 
 
 def provider_comparisons(points: Iterable[Point]) -> list[Comparison]:
     """Each point that was also measured on the CPU provider in the same precision, against that."""
-    return _against(points, "provider", BASE_PROVIDER)
+    return _against(points, lambda key: replace(key, place=replace(key.place, provider=BASE_PROVIDER)))
 
 
-_SAME = ("variant", "precision", "provider", "phase", "batch", "tokens", "past_tokens", "threads", "machine_id")
-
-
-def _against(points: Iterable[Point], field: str, base: str) -> list[Comparison]:
-    """Points that differ in one field alone, against those where it is `base`; none that cannot be compared."""
-    known = list(filter(comparable, points))
-
-    def where(point: Point) -> tuple[object, ...]:
-        return tuple(getattr(point, name) for name in _SAME if name != field)
-
-    bases = {where(point): point for point in known if getattr(point, field) == base}
-    others = (point for point in known if getattr(point, field) != base)
-    return [Comparison(bases[where(point)], point) for point in others if where(point) in bases]
+def _against(points: Iterable[Point], base: Callable[[PointKey], PointKey]) -> list[Comparison]:
+    """Points that can be compared, each against the one whose key is the base of its own."""
+    known = {point.key.lasting: point for point in filter(comparable, points)}
+    pairs = ((known.get(base(key)), point) for key, point in known.items() if base(key) != key)
+    return [Comparison(found, point) for found, point in pairs if found]
 
 
 # --- memory --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MemorySplit:
-    """Where the resident bytes of a point are. The parts add up to the peak unless loading was the peak."""
-
-    runtime_bytes: int
-    weights_bytes: int
-    working_bytes: int
-    peak_bytes: int
-
-    @property
-    def peak_at_load(self) -> bool:
-        """Loading needed clearly (5 %) more than the runs did."""
-        return self.peak_bytes > 1.05 * (self.runtime_bytes + self.weights_bytes + self.working_bytes)
-
-
-def memory_split(point: Point) -> MemorySplit | None:
-    parts = (
-        point.memory_runtime_bytes,
-        point.memory_weights_bytes,
-        point.memory_working_bytes,
-        point.memory_peak_bytes,
-    )
-    if any(part is None for part in parts):
-        return None
-    return MemorySplit(*(part or 0 for part in parts))
-
-
 def predicted_ratio(point: Point) -> float | None:
-    """Working memory as measured over what was predicted; None where one of them is not known.
-
-    What is predicted is what onnxruntime's CPU provider takes: of another provider this would say nothing.
-    """
-    working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
-    return working / predicted if working and predicted and point.provider == BASE_PROVIDER else None
+    """Working memory as measured over what was predicted; None where one of them is not known."""
+    predicted = point.facts.memory_predicted_bytes
+    return point.memory.working_bytes / predicted or None if point.memory and predicted else None
 
 
 # --- formulas over token length ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from edgeprof import units
 from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
-from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, LengthGrowth, latency, whole_growth
+from edgeprof.analysis.findings import BASE, BASE_PRECISION, BASE_PROVIDER, LengthGrowth, latency, whole_growth
 from edgeprof.analysis.fit import fit
 from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict
 
@@ -17,6 +17,10 @@ ENOUGH = 5
 CLEAR = 1.1  # resident sets of one point repeat within a few percent
 
 R = TypeVar("R", Point, Measurement)
+
+
+def _succeeded(record: Point | Measurement) -> bool:
+    return (record.status if isinstance(record, Point) else record.outcome.status) == "ok"
 
 
 # --- what is needed ------------------------------------------------------------------------------------
@@ -30,26 +34,25 @@ def lines(records: Iterable[R]) -> dict[str, list[R]]:
     """
     settings: dict[str, dict[tuple[str, int], list[R]]] = {name: {} for name in MODELS}
     for record in records:
-        usual = record.phase == "prefill" and record.precision == BASE_PRECISION and record.batch == 1
-        if record.variant in settings and usual and record.status == "ok" and _sound(record):
-            settings[record.variant].setdefault((record.provider, record.threads), []).append(record)
+        load, place = record.load, record.place
+        usual = load.phase == "prefill" and record.subject.precision == BASE and load.batch == 1
+        if record.subject.model in settings and usual and _succeeded(record) and _sound(record):
+            settings[record.subject.model].setdefault((place.provider, place.threads), []).append(record)
     longest = {
-        name: max(found.values(), key=lambda line: len({record.tokens or 0 for record in line}), default=[])
+        name: max(found.values(), key=lambda line: len({record.load.tokens or 0 for record in line}), default=[])
         for name, found in settings.items()
     }
-    return {name: sorted(line, key=lambda record: record.tokens or 0) for name, line in longest.items()}
+    return {name: sorted(line, key=lambda record: record.load.tokens or 0) for name, line in longest.items()}
 
 
 def _sound(record: Point | Measurement) -> bool:
     """What was timed is the model, on one provider that is really there."""
-    if isinstance(record, Point):
-        return not (record.emulated or record.share_told or record.agrees is False)
-    whole = record.placement is None or record.placement.share == 1
-    return whole and not record.emulated and (record.agreement is None or record.agreement.within)
+    receipt = record.receipt
+    return not (record.place.emulated or receipt.share_text or receipt.agrees is False)
 
 
 def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(sorted({record.tokens or 0 for record in line})) for name, line in lines(records).items()}
+    return {name: tuple(sorted({record.load.tokens or 0 for record in line})) for name, line in lines(records).items()}
 
 
 def lacking(lengths: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -96,7 +99,7 @@ def length_drives(points: Iterable[Point]) -> Found:
 
 
 def _judgement(growth: LengthGrowth) -> tuple[Verdict, str]:
-    name, times = growth.long.variant, f"{growth.lengths:.3g} times the tokens"
+    name, times = growth.long.subject.model, f"{growth.lengths:.3g} times the tokens"
     if not growth.time.clear:
         return NOT_SHOWN, f"The time of {name} does not differ clearly at {times}: the intervals overlap."
     if growth.time.value < 1:
@@ -112,11 +115,11 @@ def _memory(growth: LengthGrowth) -> float:
 
 def _working(point: Point) -> int:
     """At least a byte: growth beyond what was loaded may be too small for the kernel to see."""
-    return max(point.memory_working_bytes or 0, 1)
+    return max(point.memory.working_bytes if point.memory else 0, 1)
 
 
 def _fitted(line: Sequence[Point]) -> MeasuredGrowth:
-    tokens = [point.length for point in line]
+    tokens = [point.load.length for point in line]
     return MeasuredGrowth(
         points=tuple(line),
         latency_s=fit(tokens, [latency(point).value for point in line]),
@@ -126,9 +129,9 @@ def _fitted(line: Sequence[Point]) -> MeasuredGrowth:
 
 def _numbers(growth: LengthGrowth) -> dict[str, float]:
     of = {"tokens": growth.lengths, "time": growth.time.value, "working memory": _memory(growth)}
-    of["params"] = growth.long.params / growth.short.params
+    of["params"] = growth.long.facts.params / growth.short.facts.params
     of |= {"MACs": growth.macs} if growth.macs else {}
-    return {f"{growth.long.variant}: {name} x": value for name, value in of.items()}
+    return {f"{growth.long.subject.model}: {name} x": value for name, value in of.items()}
 
 
 def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
@@ -138,15 +141,16 @@ def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
         return f"{unit(value(short))} to {unit(value(long))}"
 
     work = f", MACs {units.ratio(growth.macs)}" if growth.macs else ""
-    on = "" if long.provider == BASE_PROVIDER else f" on {long.provider}"
+    on = "" if long.place.provider == BASE_PROVIDER else f" on {long.place.provider}"
     yield (
-        f"{long.variant}{on} from {short.tokens:,} to {long.tokens:,} tokens ({units.ratio(growth.lengths)}): "
+        f"{long.subject.model}{on} from {short.load.tokens:,} to {long.load.tokens:,} tokens "
+        f"({units.ratio(growth.lengths)}): "
         f"time {units.ratio(growth.time.value)} ({from_to(units.duration, lambda point: latency(point).value)}){work}, "
         f"working memory {units.ratio(_memory(growth))} ({from_to(units.size, _working)}), "
-        f"parameters {units.ratio(long.params / short.params)}"
+        f"parameters {units.ratio(long.facts.params / short.facts.params)}"
     )
-    yield f"{long.variant}: time = {formula(fitted.latency_s, units.duration)}"
-    yield f"{long.variant}: working memory = {formula(fitted.working_bytes, units.size)}"
+    yield f"{long.subject.model}: time = {formula(fitted.latency_s, units.duration)}"
+    yield f"{long.subject.model}: working memory = {formula(fitted.working_bytes, units.size)}"
 
 
 def formula(curve: Curve, unit: Callable[[float], str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeprof.families import family_of
 from edgeprof.families.base import ACTIVATION_BYTES, Component
 from edgeprof.families.component_groups import ATTENTION, MLP
-from edgeprof.schema import Case, Cost, Crossover, Ledger, Logits, Phase, Variant
+from edgeprof.schema import FP32, Case, Cost, Crossover, Ledger, Load, Logits, Phase, Precision, Variant
 
 if TYPE_CHECKING:
     from edgeprof.counting import GraphCosts
@@ -24,7 +24,7 @@ def case_of(phase: Phase, batch: int, length: int) -> Case:
 
 
 def ledger(
-    variant: Variant, case: Case, precision: str = "fp32", phase: Phase = "prefill", logits: Logits = "all"
+    variant: Variant, case: Case, precision: str = FP32, phase: Phase = "prefill", logits: Logits = "all"
 ) -> Ledger:
     """What a variant costs in one run at a shape, from its family's closed forms.
 
@@ -39,11 +39,8 @@ def ledger(
     return Ledger(
         name=variant.name,
         source="formulas",
-        precision=precision,
-        phase=phase,
-        batch=case.batch,
-        tokens=case.tokens,
-        past_tokens=case.past_tokens,
+        precision=Precision(recipe=precision),
+        load=Load(phase=phase, batch=case.batch, tokens=case.tokens, past_tokens=case.past_tokens),
         layers=family.summary(variant).layers if blocks else None,
         costs=tuple(_cost(part, precision) for part in components),
         live_bytes=peak.live * ACTIVATION_BYTES[precision],
@@ -69,17 +66,13 @@ def of_graph(
     name: str,
     counted: GraphCosts,
     *,
-    batch: int,
-    tokens: int | None,
-    past_tokens: int = 0,
-    precision: str,
-    phase: Phase = "prefill",
+    load: Load,
+    precision: Precision,
     cache_bytes: int = 0,
 ) -> Ledger:
     """What was counted on a graph, by the role of its nodes.
 
     Args:
-        tokens: processed in the run; None: not known.
         cache_bytes: of the KV cache at the end of the run.
     """
     roles: dict[str, Cost] = {}
@@ -98,10 +91,7 @@ def of_graph(
         name=name,
         source="graph",
         precision=precision,
-        phase=phase,
-        batch=batch,
-        tokens=tokens,
-        past_tokens=past_tokens,
+        load=load,
         costs=(*sorted(roles.values(), key=lambda cost: -cost.macs), *cache),
         live_bytes=counted.live_bytes,
         live_at=counted.live_at,

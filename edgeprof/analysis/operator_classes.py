@@ -79,5 +79,5 @@ def in_fp32(products: Iterable[MatrixTime]) -> list[MatrixTime]:
 
 def ok(passes: Iterable[OperatorPass]) -> Iterator[tuple[OperatorPass, OperatorReading]]:
     for one in passes:
-        if one.status == "ok" and one.reading is not None:
-            yield one, one.reading
+        if one.outcome.status == "ok" and one.outcome.reading is not None:
+            yield one, one.outcome.reading

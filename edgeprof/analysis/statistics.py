@@ -23,16 +23,23 @@ Memory. Resident set sizes from the kernel, in bytes; the parts are medians over
 """
 
 import math
-import shlex
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from edgeprof.schema import Measurement, Point, Reading
+import msgspec
+
+from edgeprof.schema import (
+    LatencySummary,
+    Measurement,
+    MemorySummary,
+    Point,
+    PointKey,
+    ProviderReceipt,
+    Reading,
+)
 
 CONFIDENCE = 0.95
-
-T = TypeVar("T")
 
 
 class Interval(NamedTuple):
@@ -41,8 +48,7 @@ class Interval(NamedTuple):
 
 
 def points(measurements: Iterable[Measurement]) -> list[Point]:
-    """One Point for each (variant, precision, provider, emulated or not, phase, batch, tokens, past_tokens, threads) of
-    a machine.
+    """One Point for each key, whatever was exported or set anew since (`PointKey.lasting`).
 
     Of a round that was visited again the newest visit counts, and of an artifact or a setting that has changed
     since, none: the last record of a point says which artifact and settings are the present ones. The order of the
@@ -50,117 +56,68 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
 
     Returns:
         Points sorted by family, size, precision, phase and length. A point none of whose visits succeeded has the
-        status of the newest one, and None for what was not measured.
+        status of the newest one, and no latency or memory.
     """
-    visits: dict[tuple[object, ...], list[Measurement]] = {}
+    visits: dict[PointKey, list[Measurement]] = {}
     for record in measurements:
-        visits.setdefault(_identity(record), []).append(record)
+        visits.setdefault(record.key.lasting, []).append(record)
     return sorted((_point(_current(group)) for group in visits.values()), key=_order)
 
 
-def _identity(record: Measurement) -> tuple[object, ...]:
-    return (
-        record.machine_id,
-        record.variant,
-        record.precision,
-        record.provider,
-        record.emulated,
-        record.phase,
-        record.batch,
-        record.tokens,
-        record.past_tokens,
-        record.threads,
-    )
-
-
 def _order(point: Point) -> tuple[str | int, ...]:
+    load, place = point.load, point.place
     return (
-        point.family,
-        point.params,
-        point.variant,
-        point.precision,
-        point.provider,
-        -len(point.phase),  # prefill before decode: one leads to the other
-        point.batch,
-        point.threads,
-        point.tokens or 0,
-        point.past_tokens,
-        point.machine_id,
+        point.facts.family,
+        point.facts.params,
+        point.subject.model,
+        str(point.subject.precision),
+        place.provider,
+        -len(load.phase),  # prefill before decode: one leads to the other
+        load.batch,
+        place.threads,
+        load.tokens or 0,
+        load.past_tokens,
+        place.machine_id,
     )
 
 
 def _current(visits: Sequence[Measurement]) -> list[Measurement]:
     """The newest visit of each round, newest last, of the artifact and settings that the newest visit had."""
     newest = visits[-1]
-    same = [v for v in visits if (v.artifact_sha256, v.settings_key) == (newest.artifact_sha256, newest.settings_key)]
     rounds: dict[int, Measurement] = {}
-    for visit in same:
-        rounds.pop(visit.round, None)  # a repeated visit moves to the end
-        rounds[visit.round] = visit
+    for visit in visits:
+        if (visit.subject.digest, visit.settings_key) == (newest.subject.digest, newest.settings_key):
+            rounds.pop(visit.round, None)  # a repeated visit moves to the end
+            rounds[visit.round] = visit
     return list(rounds.values())
 
 
 def _point(visits: Sequence[Measurement]) -> Point:
     newest = visits[-1]
-    readings = [visit.reading for visit in visits if visit.status == "ok" and visit.reading]
-    latency = _latency([reading.latencies_s for reading in readings])
-    memory = _memory(readings)
-    placement = _newest(visit.placement for visit in visits)
-    agreement = _newest(visit.agreement for visit in visits)
+    readings = [visit.outcome.reading for visit in visits if visit.outcome.reading]
     return Point(
-        variant=newest.variant,
-        family=newest.family,
-        params=newest.params,
-        precision=newest.precision,
-        provider=newest.provider,
-        phase=newest.phase,
-        batch=newest.batch,
-        tokens=newest.tokens,
-        past_tokens=newest.past_tokens,
-        threads=newest.threads,
-        status="ok" if readings else newest.status,
-        latency_median_s=latency.median_s if latency else None,
-        latency_ci_low_s=latency.interval_s.low if latency else None,
-        latency_ci_high_s=latency.interval_s.high if latency else None,
-        latency_p90_s=latency.p90_s if latency else None,
-        samples=sum(len(reading.latencies_s) for reading in readings),
-        memory_peak_bytes=memory.peak_bytes if memory else None,
-        memory_weights_bytes=memory.weights_bytes if memory else None,
-        macs=newest.macs,
-        machine_id=newest.machine_id,
-        memory_runtime_bytes=memory.runtime_bytes if memory else None,
-        memory_working_bytes=memory.working_bytes if memory else None,
-        memory_predicted_bytes=newest.memory_predicted_bytes,
+        key=newest.key,
+        facts=newest.facts,
+        receipt=_receipt([visit.receipt for visit in visits]),
+        stopping=newest.stopping,
+        status="ok" if readings else newest.outcome.status,
+        error=_reason(visits),
+        rounds=len(readings),
+        latency=_latency([reading.latencies_s for reading in readings]),
+        memory=_memory(readings),
         load_s=statistics.median(reading.load_s for reading in readings) if readings else None,
         first_run_s=statistics.median(reading.first_run_s for reading in readings) if readings else None,
-        rounds=len(readings),
-        weights=newest.weights,
-        error=_reason(visits),
-        emulated=newest.emulated,
-        device=newest.device,
-        static=newest.static,
-        macs_share=placement.macs_share if placement else None,
-        nodes_share=placement.nodes_share if placement else None,
-        partitions=placement.placed[0].partitions if placement else None,
-        agrees=agreement.within if agreement else None,
-        max_rel_error=agreement.max_rel_error if agreement else None,
-        device_memory_bytes=_largest(reading.device_memory_bytes for reading in readings),
-        min_runs=newest.stopping.min_runs if newest.stopping else None,
-        min_time_s=newest.stopping.min_time_s if newest.stopping else None,
-        provider_options=shlex.join(f"{name}={value}" for name, value in sorted(newest.provider_options.items())),
-        compiled=newest.compiled,
-        compile_s=_newest(visit.compile_s for visit in visits),
-        load_plain_s=_newest(visit.load_plain_s for visit in visits),
-        provider_library=newest.provider_library,
-        seq=newest.seq,
-        dims=shlex.join(f"{name}={size}" for name, size in sorted(newest.dims.items())),
-        fills=", ".join(f"{name}: {how}" for name, how in newest.fills.items()),
     )
 
 
-def _newest(seen: Iterable[T | None]) -> T | None:
-    """Of what was seen in one visit and holds for all."""
-    return next((one for one in reversed(list(seen)) if one is not None), None)
+def _receipt(receipts: Sequence[ProviderReceipt]) -> ProviderReceipt:
+    """The newest; what only an earlier visit saw holds for all."""
+    newest = receipts[-1]
+    seen = {
+        name: next((value for one in reversed(receipts) if (value := getattr(one, name)) is not None), None)
+        for name in ("placement", "agreement", "compile_s", "load_plain_s")
+    }
+    return msgspec.structs.replace(newest, **seen)
 
 
 def _largest(seen: Iterable[int | None]) -> int | None:
@@ -169,7 +126,7 @@ def _largest(seen: Iterable[int | None]) -> int | None:
 
 def _reason(visits: Sequence[Measurement]) -> str:
     """Why rounds are missing: the newest reason, and how many where others succeeded."""
-    failed = [visit for visit in visits if visit.status != "ok"]
+    failed = [visit.outcome for visit in visits if visit.outcome.status != "ok"]
     if not failed:
         return ""
     reason = failed[-1].error or failed[-1].status
@@ -179,26 +136,22 @@ def _reason(visits: Sequence[Measurement]) -> str:
 # --- latency -------------------------------------------------------------------------------------------
 
 
-class Latency(NamedTuple):
-    median_s: float
-    interval_s: Interval
-    p90_s: float
-
-
-def _latency(rounds: Sequence[Sequence[float]]) -> Latency | None:
+def _latency(rounds: Sequence[Sequence[float]]) -> LatencySummary | None:
     """Of the raw latencies of each round, in seconds."""
     import numpy
 
-    rounds = [latencies for latencies in rounds if latencies]
     if not rounds:
         return None
     medians = [statistics.median(latencies) for latencies in rounds]
     median = statistics.median(medians)
     interval = interval_between_rounds(medians) if len(rounds) > 1 else interval_within_round(rounds[0])
-    return Latency(
+    return LatencySummary(
         median_s=median,
-        interval_s=Interval(min(interval.low, median), max(interval.high, median)),
+        ci_low_s=min(interval.low, median),
+        ci_high_s=max(interval.high, median),
         p90_s=float(numpy.quantile(numpy.concatenate(rounds), 0.9)),
+        samples=sum(map(len, rounds)),
+        rounds_s=tuple(medians),
     )
 
 
@@ -225,23 +178,17 @@ def interval_within_round(latencies: Sequence[float]) -> Interval:
 # --- memory --------------------------------------------------------------------------------------------
 
 
-class Memory(NamedTuple):
-    runtime_bytes: int
-    weights_bytes: int
-    working_bytes: int
-    peak_bytes: int
-
-
-def _memory(readings: Sequence[Reading]) -> Memory | None:
+def _memory(readings: Sequence[Reading]) -> MemorySummary | None:
     if not readings:
         return None
     weights = [r.memory_loaded_bytes - r.memory_imports_bytes + _touched(r) for r in readings]
     working = [max(r.memory_run_peak_bytes - r.memory_loaded_bytes - _touched(r), 0) for r in readings]
-    return Memory(
+    return MemorySummary(
         runtime_bytes=round(statistics.median(r.memory_imports_bytes for r in readings)),
         weights_bytes=round(statistics.median(weights)),
         working_bytes=round(statistics.median(working)),
         peak_bytes=max(max(r.memory_load_peak_bytes, r.memory_run_peak_bytes) for r in readings),
+        device_bytes=_largest(reading.device_memory_bytes for reading in readings),
     )
 
 

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from edgeprof.analysis import operator_classes, processor, why_text
-from edgeprof.analysis.findings import BASE_PRECISION, BASE_PROVIDER, Estimate, latency, measured
+from edgeprof.analysis.findings import BASE, BASE_PROVIDER, Estimate, latency, measured
 from edgeprof.schema import (
     ClassTime,
     ComparedLength,
     KernelTime,
+    Load,
     Machine,
     OperatorPass,
     OperatorReading,
     Phase,
+    Place,
     Point,
+    PointKey,
     Side,
     Turn,
     Why,
@@ -26,8 +29,10 @@ from edgeprof.text import joined
 
 PHASES: tuple[Phase, ...] = ("prefill", "decode")
 
-Setting = tuple[str, int, int]
-"""Provider, batch, threads: A and B are compared where these are the same."""
+Setting = tuple[Place, int]
+"""Place and batch: A and B are compared where these are the same."""
+
+Profiled = dict[PointKey, tuple[OperatorPass, OperatorReading]]
 
 
 def sides(points: Iterable[Point]) -> list[tuple[Side, Side]]:
@@ -35,12 +40,16 @@ def sides(points: Iterable[Point]) -> list[tuple[Side, Side]]:
 
     Where there are but two files of about one size, under two names, they are the pair if one of them is in fp32.
     """
-    params = {Side(variant=point.variant, precision=point.precision): point.params for point in measured(points)}
-    bases = {side.variant: side for side in params if side.precision == BASE_PRECISION}
-    others = [side for side in params if side.precision != BASE_PRECISION]
+    params = {_side(point): point.facts.params for point in measured(points)}
+    bases = {side.model: side for side in params if side.precision == BASE}
+    others = [side for side in params if side.precision != BASE]
     if len(params) == 2 and len(bases) == len(others) == 1 and max(params.values()) < 1.5 * min(params.values()):
         return [(next(iter(bases.values())), others[0])]
-    return [(bases[side.variant], side) for side in others if side.variant in bases]
+    return [(bases[side.model], side) for side in others if side.model in bases]
+
+
+def _side(point: Point) -> Side:
+    return Side(model=point.subject.model, precision=point.subject.precision)
 
 
 def why(
@@ -60,34 +69,24 @@ def why(
     """
     found = measured(points)
     mine, others = _by_setting(found, a), _by_setting(found, b)
-    profiled = {_key(one): (one, reading) for one, reading in operator_classes.ok(passes) if not one.dispatch_only}
+    readings = operator_classes.ok(passes)
+    profiled = {one.key.lasting: (one, reading) for one, reading in readings if not one.dispatch_only}
     compared = []
     for setting in mine:
         both = [(mine[setting][at], others[setting][at]) for at in mine[setting] if at in others.get(setting, {})]
         if both:
-            provider, _, threads = setting
-            known = processor.told(machine, kernels, threads) if provider == BASE_PROVIDER else ()
+            place, _ = setting
+            known = processor.told(machine, kernels, place.threads) if place.provider == BASE_PROVIDER else ()
             compared.append(_compared((a, b), setting, both, profiled, known))
     return compared
-
-
-Load = tuple[Phase, int | None, int]
-"""Phase, tokens, tokens cached."""
-Profiled = dict[tuple[object, ...], tuple[OperatorPass, OperatorReading]]
 
 
 def _by_setting(points: Iterable[Point], side: Side) -> dict[Setting, dict[Load, Point]]:
     found: dict[Setting, dict[Load, Point]] = {}
     for point in points:
-        if (point.variant, point.precision) == (side.variant, side.precision):
-            setting = (point.provider, point.batch, point.threads)
-            found.setdefault(setting, {})[point.phase, point.tokens, point.past_tokens] = point
+        if _side(point) == side:
+            found.setdefault((point.key.lasting.place, point.load.batch), {})[point.load] = point
     return found
-
-
-def _key(one: Point | OperatorPass) -> tuple[object, ...]:
-    side = (one.variant, one.precision)
-    return (*side, one.provider, one.phase, one.batch, one.tokens, one.past_tokens, one.threads)
 
 
 def _compared(
@@ -97,43 +96,43 @@ def _compared(
     profiled: Profiled,
     machine: tuple[str, ...],
 ) -> Why:
-    provider, batch, threads = setting
-    ordered = sorted(both, key=lambda pair: (PHASES.index(pair[0].phase), pair[0].length))
-    places = tuple(_place(one, other, profiled) for one, other in ordered)
-    seen = [(place, profiled.get(_key(other))) for place, (_, other) in zip(places, ordered, strict=True)]
-    told = why_text.Told(*files, places, tuple((place, *found) for place, found in seen if found), provider)
-    shares = {phase: _in_part(told, [pair for pair in both if pair[0].phase == phase]) for phase in told.phases}
+    place, batch = setting
+    ordered = sorted(both, key=lambda pair: (PHASES.index(pair[0].load.phase), pair[0].load.length))
+    places = tuple(_at_length(one, other, profiled) for one, other in ordered)
+    seen = [(one, profiled.get(other.key.lasting)) for one, (_, other) in zip(places, ordered, strict=True)]
+    pair = why_text.Pair(*files, places, tuple((one, *found) for one, found in seen if found), place.provider)
+    shares = {phase: _in_part(pair, [two for two in both if two[0].load.phase == phase]) for phase in pair.phases}
     return Why(
-        a=told.a,
-        b=told.b,
-        provider=provider,
+        a=pair.a,
+        b=pair.b,
+        provider=place.provider,
         batch=batch,
-        threads=threads,
+        threads=place.threads,
         places=places,
         turns=tuple(turn for phase in PHASES for turn in turns(places, phase)),
-        verdicts=tuple(said + shares[phase] for phase, said in zip(told.phases, why_text.verdicts(told), strict=True)),
-        findings=why_text.findings(told),
+        verdicts=tuple(text + shares[phase] for phase, text in zip(pair.phases, why_text.verdicts(pair), strict=True)),
+        findings=why_text.findings(pair),
         machine=machine,
     )
 
 
-def _in_part(told: why_text.Told, both: Sequence[tuple[Point, Point]]) -> str:
+def _in_part(pair: why_text.Pair, both: Sequence[tuple[Point, Point]]) -> str:
     """What has to be said beside a verdict where the provider did not run all of A, or of B."""
-    said = []
-    for name, points in zip(told.names, zip(*both, strict=True), strict=True):
-        partly = [point for point in points if point.share_told]
+    shares = []
+    for name, points in zip(pair.names, zip(*both, strict=True), strict=True):
+        partly = [point.receipt for point in points if point.receipt.share_text]
         if partly:
-            least = min(partly, key=lambda point: point.share or 0.0)
-            said.append(f"{least.share_told} of {name}")
-    return f" {told.provider} ran only a part, at the least {joined(said)}; the CPU ran the rest." if said else ""
+            least = min(partly, key=lambda receipt: receipt.share or 0.0)
+            shares.append(f"{least.share_text} of {name}")
+    return f" {pair.provider} ran only a part, at the least {joined(shares)}; the CPU ran the rest." if shares else ""
 
 
-def _place(one: Point, other: Point, profiled: Profiled) -> ComparedLength:
+def _at_length(one: Point, other: Point, profiled: Profiled) -> ComparedLength:
     speed: Estimate = latency(one).over(latency(other))
-    a, b = profiled.get(_key(one)), profiled.get(_key(other))
+    a, b = profiled.get(one.key.lasting), profiled.get(other.key.lasting)
     return ComparedLength(
-        phase=one.phase,
-        length=one.length,
+        phase=one.load.phase,
+        length=one.load.length,
         a_s=latency(one).value,
         b_s=latency(other).value,
         speed=speed.value,

@@ -27,7 +27,7 @@ EXPLAINED_LOW, EXPLAINED_HIGH = 0.8, 1.2  # sums of operator times outside this 
 
 
 @dataclass(frozen=True)
-class Told:
+class Pair:
     """Two sides, the lengths both were measured at, and what was profiled of B there."""
 
     a: Side
@@ -46,9 +46,9 @@ class Told:
     @property
     def names(self) -> tuple[str, str]:
         """As short as tells them apart."""
-        if self.a.variant == self.b.variant:
-            return self.a.precision, self.b.precision
-        return f"{self.a.variant} {self.a.precision}", f"{self.b.variant} {self.b.precision}"
+        if self.a.model == self.b.model:
+            return str(self.a.precision), str(self.b.precision)
+        return str(self.a), str(self.b)
 
 
 def winner(place: ComparedLength) -> Winner | None:
@@ -61,20 +61,20 @@ def winner(place: ComparedLength) -> Winner | None:
 # --- verdicts ------------------------------------------------------------------------------------------
 
 
-def verdicts(told: Told) -> tuple[str, ...]:
-    return tuple(_verdict(told, phase) for phase in told.phases)
+def verdicts(pair: Pair) -> tuple[str, ...]:
+    return tuple(_verdict(pair, phase) for phase in pair.phases)
 
 
-def _verdict(told: Told, phase: Phase) -> str:
-    places, (a, b) = told.of(phase), told.names
-    head = phase.capitalize() + ("" if told.provider == BASE_PROVIDER else f" on {told.provider}")
+def _verdict(pair: Pair, phase: Phase) -> str:
+    places, (a, b) = pair.of(phase), pair.names
+    head = phase.capitalize() + ("" if pair.provider == BASE_PROVIDER else f" on {pair.provider}")
     won = {name for place in places if (name := winner(place))}
     if not won:
         return f"{head}: no clear difference between {b} and {a} at {_span(places)}: the intervals overlap."
     stretches = [_stretch(name, list(group), a) for name, group in groupby(places, key=winner)]
     # Where B loses is what was asked; a win is explained where there is nothing else.
     chosen = [place for place in places if winner(place) == ("A" if "A" in won else "B")]
-    why = _reason(told, max(chosen, key=lambda place: max(place.speed, 1 / place.speed)))
+    why = _reason(pair, max(chosen, key=lambda place: max(place.speed, 1 / place.speed)))
     return f"{head}: {b} is {joined(stretches)}{why}."
 
 
@@ -99,7 +99,7 @@ def _tokens(place: ComparedLength) -> str:
     return units.counted(place.length, "cached token" if place.phase == "decode" else "token")
 
 
-def _reason(told: Told, place: ComparedLength) -> str:
+def _reason(pair: Pair, place: ComparedLength) -> str:
     """The class that makes the difference, if the profiled runs show one."""
     if not place.classes:
         return ""
@@ -107,9 +107,9 @@ def _reason(told: Told, place: ComparedLength) -> str:
     gap = sum(one.b_s - one.a_s for one in place.classes)
     if (gap < 0) != wins:
         return f", and the operators as profiled at {_tokens(place)} do not show why"
-    a, b = told.names
+    a, b = pair.names
     most = (min if wins else max)(place.classes, key=lambda one: one.b_s - one.a_s)
-    made = _made_anew(told, place)
+    made = _made_anew(pair, place)
     if (
         not wins
         and made
@@ -121,9 +121,9 @@ def _reason(told: Told, place: ComparedLength) -> str:
     return f", because {took} at {_tokens(place)}"
 
 
-def _made_anew(told: Told, place: ComparedLength) -> str:
+def _made_anew(pair: Pair, place: ComparedLength) -> str:
     """ "the weight of the LM head (768 x 50,257) is made in fp32 in every run (DequantizeLinear takes 38 ms)" """
-    for at, one, reading in told.profiled:
+    for at, one, reading in pair.profiled:
         anew = [product for product in _left(reading) if product.second == "computed"]
         if at == place and anew:
             takes_s = sum(kind.time_s for kind in reading.operators if kind.operator == "DequantizeLinear")
@@ -143,20 +143,20 @@ def _made_anew(told: Told, place: ComparedLength) -> str:
 # --- findings ------------------------------------------------------------------------------------------
 
 
-def findings(told: Told) -> tuple[str, ...]:
+def findings(pair: Pair) -> tuple[str, ...]:
     """Of each phase at the longest length that was profiled, then what both phases share."""
     said: list[str] = []
-    for phase in told.phases:
-        known = [place for place in told.of(phase) if place.classes]
+    for phase in pair.phases:
+        known = [place for place in pair.of(phase) if place.classes]
         if not known:
             said.append(f"{phase.capitalize()}: no operators were timed, so nothing is said of where time goes.")
             continue
-        said += _of_place(told, known[-1])
-    return (*said, *_of_weights(told))
+        said += _of_place(pair, known[-1])
+    return (*said, *_of_weights(pair))
 
 
-def _of_place(told: Told, place: ComparedLength) -> Iterator[str]:
-    a, b = told.names
+def _of_place(pair: Pair, place: ComparedLength) -> Iterator[str]:
+    a, b = pair.names
     times = {one.name: one for one in place.classes}
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
     whole_a, whole_b = sum(one.a_s for one in place.classes), sum(one.b_s for one in place.classes)
@@ -167,7 +167,7 @@ def _of_place(told: Told, place: ComparedLength) -> Iterator[str]:
             f"{at}: the matmuls take {_change(products)}, {units.ratio(products.b_s / products.a_s)} of the time: "
             f"{units.duration(abs(products.a_s - products.b_s))} {'gained' if faster else 'lost'}."
         )
-    yield _conversion(told, place, at, times.get(operator_classes.CONVERSION), whole_b)
+    yield _conversion(pair, place, at, times.get(operator_classes.CONVERSION), whole_b)
     rest = [one for one in place.classes if one.name not in (operator_classes.MATMUL, operator_classes.CONVERSION)]
     rest_a, rest_b = sum(one.a_s for one in rest), sum(one.b_s for one in rest)
     if rest_a > NOTICEABLE * whole_a or rest_b > NOTICEABLE * whole_b:
@@ -176,7 +176,7 @@ def _of_place(told: Told, place: ComparedLength) -> Iterator[str]:
             f"{at}: all else takes {units.duration(rest_b)} in {b} ({_percent(rest_b, whole_b)}) and "
             f"{units.duration(rest_a)} in {a} ({_percent(rest_a, whole_a)}), most of it {most.name}."
         )
-    yield _explained(told, place, at)
+    yield _explained(pair, place, at)
 
 
 def _change(one: ClassTime) -> str:
@@ -187,9 +187,9 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 
-def _conversion(told: Told, place: ComparedLength, at: str, times: ClassTime | None, whole_s: float) -> str:
-    b = told.names[1]
-    reading = next((reading for one, _, reading in told.profiled if one == place), None)
+def _conversion(pair: Pair, place: ComparedLength, at: str, times: ClassTime | None, whole_s: float) -> str:
+    b = pair.names[1]
+    reading = next((reading for one, _, reading in pair.profiled if one == place), None)
     own = [one for one in reading.operators if one.operator.startswith("DynamicQuantizeMatMul")] if reading else []
     within = ""
     if own:
@@ -202,9 +202,9 @@ def _conversion(told: Told, place: ComparedLength, at: str, times: ClassTime | N
     return f"{at}: quantizing, dequantizing and casting costs {spent} in {b}{within}."
 
 
-def _explained(told: Told, place: ComparedLength, at: str) -> str:
+def _explained(pair: Pair, place: ComparedLength, at: str) -> str:
     shares = (place.a_explained or 0.0, place.b_explained or 0.0)
-    (a, b), (of_a, of_b) = told.names, (f"{100 * share:.0f} %" for share in shares)
+    (a, b), (of_a, of_b) = pair.names, (f"{100 * share:.0f} %" for share in shares)
     said = f"{at}: the operator times add up to {of_b} of a run without the profiler in {b}, and to {of_a} in {a}"
     trusted = all(EXPLAINED_LOW <= share <= EXPLAINED_HIGH for share in shares)
     return f"{said}." if trusted else f"{said}: other work disturbed the runs, or time passes between operators."
@@ -225,19 +225,19 @@ def _left(reading: OperatorReading) -> list[MatrixTime]:
     return operator_classes.in_fp32(operator_classes.weight_products(reading)) if _quantized(reading) else []
 
 
-def _of_weights(told: Told) -> Iterator[str]:
-    if not told.profiled:
+def _of_weights(pair: Pair) -> Iterator[str]:
+    if not pair.profiled:
         return
-    for phase in told.phases:
-        known = [found for found in told.profiled if found[0].phase == phase]
+    for phase in pair.phases:
+        known = [found for found in pair.profiled if found[0].phase == phase]
         if known:
-            yield from _of_products(told, *known[-1])
-    receipt = told.profiled[-1][1].quantization
+            yield from _of_products(pair, *known[-1])
+    receipt = pair.profiled[-1][1].quantization
     if receipt:
-        yield from _of_receipt(told, receipt)
+        yield from _of_receipt(pair, receipt)
 
 
-def _of_products(told: Told, place: ComparedLength, one: OperatorPass, reading: OperatorReading) -> Iterator[str]:
+def _of_products(pair: Pair, place: ComparedLength, one: OperatorPass, reading: OperatorReading) -> Iterator[str]:
     """What runs, which need not be what the file says: the runtime fuses and folds when it loads."""
     products, left = operator_classes.weight_products(reading), _left(reading)
     if not products or not _quantized(reading):
@@ -245,16 +245,16 @@ def _of_products(told: Told, place: ComparedLength, one: OperatorPass, reading: 
     count, remaining = (sum(product.nodes for product in some) for some in (products, left))
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
     if not left:
-        of = f"of {told.names[1]}"
+        of = f"of {pair.names[1]}"
         several = f"none of the {count:,} weight matmuls {of} that run multiplies in fp32"
         yield f"{at}: {several if count > 1 else f'the one weight matmul {of} does not multiply in fp32'}."
         return
     takes_s = sum(product.time_s for product in left)
     named = joined([_named(product, one.vocabulary) for product in left])
-    anew = _made_anew(told, place)
+    anew = _made_anew(pair, place)
     verbs = ("multiplies", "takes") if remaining == 1 else ("multiply", "take")
     yield (
-        f"{at}: {remaining} of {units.counted(count, 'weight matmul')} of {told.names[1]} still {verbs[0]} in fp32 "
+        f"{at}: {remaining} of {units.counted(count, 'weight matmul')} of {pair.names[1]} still {verbs[0]} in fp32 "
         f"and {verbs[1]} {units.duration(takes_s)}: {named}."
     )
     if anew:
@@ -269,11 +269,11 @@ def _named(product: MatrixTime, vocabulary: int | None) -> str:
     return f"{product.nodes} of {size}"
 
 
-def _of_receipt(told: Told, receipt: QuantReceipt) -> Iterator[str]:
+def _of_receipt(pair: Pair, receipt: QuantReceipt) -> Iterator[str]:
     reached = f"{receipt.matmuls_quantized} of {units.counted(receipt.matmuls, 'weight matmul')}"
     sizes = f"{units.size(receipt.weight_bytes_quantized)} of {units.size(receipt.weight_bytes)} of their weights"
     reasons: dict[str, int] = {}
     for left in receipt.left:
         reasons[left.reason] = reasons.get(left.reason, 0) + 1
     why = "; ".join(f"{count} left: {reason}" for reason, count in reasons.items())
-    yield f"The export of {told.b.variant} to {told.b.precision} reached {reached}, {sizes}{'; ' + why if why else ''}."
+    yield f"The export of {pair.b.model} to {pair.b.precision} reached {reached}, {sizes}{'; ' + why if why else ''}."

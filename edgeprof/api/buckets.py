@@ -135,10 +135,10 @@ def _measured(
     runs = [load_run(run, out=out)] if run is not None else _runs(out)
     emulated = ""
     for found in runs:
-        points = [point for point in _points(found, artifact, phase, batch) if ep in (None, point.provider)]
-        real = [point for point in points if not point.emulated]
-        emulated = emulated or (points[0].provider if points and not real else "")
-        if len({point.length for point in real}) > 1:
+        points = [point for point in _points(found, artifact, phase, batch) if ep in (None, point.place.provider)]
+        real = [point for point in points if not point.place.emulated]
+        emulated = emulated or (points[0].place.provider if points and not real else "")
+        if len({point.load.length for point in real}) > 1:
             return _latencies(artifact, found, real, requests)
     asked = f"{artifact.name} {artifact.precision}{f' on {ep}' if ep else ''} in {phase} at batch {batch}"
     if run is not None or ep is not None:
@@ -163,27 +163,29 @@ def _runs(out: Path) -> list[Run]:
 
 
 def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Point]:
-    wanted = (artifact.name, str(artifact.precision), phase, batch)
     return [
         point
         for point in run.points
-        if point.latency_median_s is not None and (point.variant, point.precision, point.phase, point.batch) == wanted
+        if point.latency is not None
+        and (point.subject.model, point.subject.precision) == (artifact.name, artifact.precision)
+        and (point.load.phase, point.load.batch) == (phase, batch)
     ]
 
 
 def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: Counter[int]) -> _Costs:
-    name, providers = Path(run.folder).name, sorted({point.provider for point in points})
+    name, providers = Path(run.folder).name, sorted({point.place.provider for point in points})
     if len(providers) > 1:
         raise UsageError(f"Run '{name}' has {artifact.name} on {', '.join(providers)}.", f"Choose: --ep {providers[0]}")
-    threads = max(point.threads for point in points)
-    chosen = {point.length: point for point in points if point.threads == threads}
+    threads = max(point.place.threads for point in points)
+    chosen = {point.load.length: point for point in points if point.place.threads == threads}
     if max(chosen) < max(requests):
         raise UsageError(
             f"Run '{name}' goes up to {units.counted(max(chosen), 'token')}, and requests up to {max(requests):,}.",
             f"Run: {_profiling(artifact, requests)} --name {name}",
         )
-    told = dict.fromkeys(text for point in chosen.values() for text in (point.share_told, point.verdict_told) if text)
-    notes = [f"On {providers[0]}: {text}." for text in told]
+    receipts = [point.receipt for point in chosen.values()]
+    remarks = dict.fromkeys(text for one in receipts for text in (one.share_text, one.difference_text) if text)
+    notes = [f"On {providers[0]}: {text}." for text in remarks]
     if min(requests) < min(chosen):
         notes.append(
             f"Below {units.counted(min(chosen), 'token')} nothing was measured: shorter runs are taken to last as long."
@@ -192,7 +194,7 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
     where = f"{providers[0]}, {units.counted(threads, 'thread')}"
     return _Costs(
         unit="s",
-        by_length={length: point.latency_median_s or 0.0 for length, point in chosen.items()},
+        by_length={length: point.latency.median_s for length, point in chosen.items() if point.latency},
         basis=f"Latencies of run '{name}' on {where}, interpolated between {at} tokens.",
         notes=tuple(notes),
     )

@@ -55,7 +55,7 @@ def check_claims(
     checked = claims.check(found.points, run=found.folder)
     from edgeprof.report.claims import write_claims
 
-    started_at = min(measurement.started_at for measurement in found.measurements)
+    started_at = min(measurement.outcome.started_at for measurement in found.measurements)
     write_claims(Path(found.folder), found.machine, checked, started_at=started_at)
     return checked
 
@@ -113,10 +113,9 @@ def _measured(run: str | Path | None, models: Path, out: Path, progress: Progres
             progress=part(progress, "profile", step, len(orders) + 1),
         )
         for point in made.failed:
-            if point.variant in names and point.tokens in lengths:
-                raise RunError(
-                    f"{point.variant} could not be measured at {units.counted(point.tokens, 'token')}: {point.error}"
-                )
+            if point.subject.model in names and point.load.tokens in lengths:
+                at = units.counted(point.load.tokens, "token")
+                raise RunError(f"{point.subject.model} could not be measured at {at}: {point.error}")
     return _whole(load_run(folder))
 
 

@@ -14,10 +14,10 @@ from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, variants
 from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.inputs import LoadRequest, signature
-from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_graph
+from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Record, Variant
+from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Precision, Record, Variant
 from edgeprof.symbols import names_in
 from edgeprof.text import shortened, visible
 
@@ -196,7 +196,7 @@ class _File:
         self.model = counting.read(path)
         self.artifact = _artifact(path)
         self.variant = self.artifact.variant if self.artifact else None
-        self.precision = str(self.artifact.precision) if self.artifact else counting.precision(self.model)
+        self.precision = self.artifact.precision if self.artifact else Precision(recipe=counting.precision(self.model))
         self.taken = signature(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
         no_prefill = self.taken.no_prefill
         if phase == "prefill" and no_prefill:
@@ -219,14 +219,11 @@ class _File:
         ledger = ledgers.of_graph(
             artifact.name if artifact else name_of(self.path),
             counted,
-            batch=sizes.batch,
-            tokens=sizes.tokens or counted.attended or sizes.frames,
-            past_tokens=sizes.past_tokens,
+            load=load_of(sizes, counted.attended),
             precision=self.precision,
-            phase=self.phase,
             cache_bytes=cache_bytes(self.taken, sizes),
         )
-        return _Counted(asked=length or ledger.length, ledger=ledger, problem=next(iter(counted.problems), ""))
+        return _Counted(asked=length or ledger.load.length, ledger=ledger, problem=next(iter(counted.problems), ""))
 
     def _by_length(self) -> set[str]:
         """Names by which --dim sizes what a token length would."""
@@ -264,8 +261,8 @@ def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
         swept += [next((one for one in map(file.at, _halves(most)) if not one.problem), swept[0])]
     fewest = min(len(one.ledger.uncounted) for one in swept)
     whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
-    chosen = _longest([one.ledger.length for one in whole], file.variant, file.phase)
-    found = next((one for one in whole if one.ledger.length == chosen), whole[-1])
+    chosen = _longest([one.ledger.load.length for one in whole], file.variant, file.phase)
+    found = next((one for one in whole if one.ledger.load.length == chosen), whole[-1])
     return Explanation(
         ledger=found.ledger,
         doubled=_doubled(file, found),

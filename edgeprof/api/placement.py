@@ -12,11 +12,11 @@ from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
 from edgeprof.inputs import tensors
 from edgeprof.measure.launch import request_of
-from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest
+from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
-from edgeprof.schema import CPU, Artifact, InputValue, Status, Target
+from edgeprof.schema import CPU, Artifact, InputValue, ProviderReceipt, Status, Target
 from edgeprof.stages.provider_graph import tailored
 
 PREFERRED = ("a16w8", "fp16")
@@ -96,7 +96,7 @@ def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
         model=made.path,
         weights_folder=made.weights_folder,
         inputs=inputs,
-        static=made.static,
+        receipt=ProviderReceipt(kind=job.target.kind, static=made.static),
     )
     return replace(job, prepared=given), made.written_out
 
@@ -110,7 +110,7 @@ def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
 def _placed(job: Job, written_out: dict[str, int], least_share: float, executor: Executor) -> Job:
     given = job.prepared
     assert given is not None
-    request = PlacementRequest(
+    asked = PlacingRequest(
         request=request_of(job),
         original=request_of(replace(job, prepared=None, target=CPU)),
         precision=job.artifact.precision,
@@ -118,25 +118,25 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
     )
     try:
         found = process.call(
-            "edgeprof.measure.placement_worker", request, PlacementReading, timeout_s=job.timeout_s, executor=executor
+            "edgeprof.measure.placement_worker", asked, PlacingReading, timeout_s=job.timeout_s, executor=executor
         )
     except process.ChildTimeout:
         raise
     except ChildError as problem:
         raise EdgeprofError(f"{job.target.provider} ended the process in which it ran: {problem}") from problem
-    given = replace(given, placement=found.placement, agreement=found.agreement, load_plain_s=found.load_s)
+    receipt = replace(given.receipt, placement=found.placement, agreement=found.agreement, load_plain_s=found.load_s)
     status: Status = "ok"
     error = ""
     if not found.placement.placed[0].nodes:
         status, error = "unsupported", _nothing(job, found)
     elif found.placement.share < least_share:
         status = "failed"
-        share = f"{found.placement.share:.1%} of the {'nodes' if found.placement.macs_share is None else 'MACs'}"
+        share = f"{found.placement.share:.1%} of the {found.placement.share_unit}"
         error = f"{job.target.provider} runs {share}, and {least_share:.0%} are required."
-    return replace(job, prepared=replace(given, status=status, error=error))
+    return replace(job, prepared=replace(given, receipt=receipt, status=status, error=error))
 
 
-def _nothing(job: Job, found: PlacementReading) -> str:
+def _nothing(job: Job, found: PlacingReading) -> str:
     """Why a provider took no node, as far as it says."""
     reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
     told = [reason for reason in reasons if reason][:3]
@@ -149,8 +149,8 @@ def _compiled(job: Job, executor: Executor) -> Job:
     if given is None or given.status != "ok":
         return job
     made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s, executor)
-    loaded = replace(given, model=made.path, weights_folder="", compiled=True, compile_s=made.compile_s)
-    return replace(job, prepared=loaded)
+    receipt = replace(given.receipt, compiled=True, compile_s=made.compile_s)
+    return replace(job, prepared=replace(given, model=made.path, weights_folder="", receipt=receipt))
 
 
 def _refused(job: Job, status: Status, problem: Exception) -> Job:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import chain, count
+from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
-from edgeprof import counting, store, units
+from edgeprof import counting, store
 from edgeprof.analysis import statistics
 from edgeprof.api import placement
 from edgeprof.api.runs import Run, load_run
@@ -20,15 +20,29 @@ from edgeprof.api.trial_inputs import Found, found_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, signature
-from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_graph
+from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed
-from edgeprof.measure.launch import measure, measure_operators, operator_visit
-from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, plan, plan_operators
+from edgeprof.measure.launch import measure, measure_operators, operator_job
+from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, place_of, plan, plan_operators
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
-from edgeprof.schema import CPU, Artifact, Case, FileState, Measurement, Phase, Record, StoppingRule, Target, Workload
+from edgeprof.schema import (
+    CPU,
+    Artifact,
+    Case,
+    Facts,
+    FileState,
+    Load,
+    Measurement,
+    Phase,
+    PointKey,
+    Record,
+    StoppingRule,
+    Subject,
+    Target,
+)
 from edgeprof.stages.graph import data_files, load
 
 if TYPE_CHECKING:
@@ -45,6 +59,7 @@ class Ask(Record, frozen=True, kw_only=True):
     seq: tuple[int, ...]
     batch: tuple[int, ...]
     phase: PhaseChoice
+    machine_id: str
     threads: int
     targets: tuple[Target, ...]
     compile: bool
@@ -126,6 +141,7 @@ def profile(
         seq=tuple(sorted(set(seq))),
         batch=tuple(sorted(set(batch))),
         phase=phase,
+        machine_id=machine.machine_id,
         threads=threads or machine.cores_allowed,
         targets=tuple(resolve(ep, ep_library, ep_option)),
         compile=compile,
@@ -152,64 +168,64 @@ def profile(
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if _enough(record, require_placement)]
         try:
-            _make(plan(jobs, rounds, done), rounds, places, folder, machine.machine_id, progress)
+            _make(plan(jobs, rounds, done), rounds, places, folder, progress)
             if ops:
-                _profile_operators(jobs, places, folder, machine.machine_id, progress)
+                _profile_operators(jobs, places, folder, progress)
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
-    return msgspec.structs.replace(load_run(folder), notes=tuple(notes))
+    return replace(load_run(folder), notes=tuple(notes))
 
 
-def _make(
-    visits: Sequence[Visit], rounds: int, places: _Places, folder: Path, machine_id: str, progress: Progress
-) -> None:
+def _make(visits: Sequence[Visit], rounds: int, places: _Places, folder: Path, progress: Progress) -> None:
     """Make visits, each on disk the moment it is over; those that other work disturbed once more, at the end."""
     again: list[Visit] = []
-    for index, visit in enumerate(visits):
-        placed = places.of(visit, index / len(visits))
-        progress(_label(visit.job, visit.round + 1, rounds), index / len(visits))
-        record = measure(placed, machine_id)
+    for index, planned in enumerate(visits):
+        visit = places.prepared(planned, index / len(visits))
+        progress(f"round {visit.round + 1}/{rounds}: {visit.job.key.label}", index / len(visits))
+        record = measure(visit)
         store.append_measurement(folder, record)
         if disturbed(record):
             again.append(visit)
     for index, visit in enumerate(again):  # the newer record of a visit is the one that counts
-        progress(f"disturbed by other work, again: {visit.job.artifact.name}", index / len(again))
-        store.append_measurement(folder, measure(places.of(visit, index / len(again)), machine_id))
+        progress(f"disturbed by other work, again: {visit.job.key.label}", index / len(again))
+        store.append_measurement(folder, measure(visit))
 
 
 def _enough(record: Measurement, least_share: float) -> bool:
     """Whether what was once measured still counts where a share is required."""
-    return record.placement is None or record.placement.share >= least_share or record.status == "unsupported"
+    share = record.receipt.share
+    return share is None or share >= least_share or record.outcome.status == "unsupported"
 
 
 class _Places:
-    """What becomes of points on other providers, found out once for each, when it is first visited."""
+    """What becomes of points on other providers, determined once for each, when it is first visited."""
 
     def __init__(self, least_share: float, progress: Progress) -> None:
         self.least_share, self.progress = least_share, progress
-        self.known: dict[tuple[str, str, Workload], Prepared | None] = {}
+        self.known: dict[PointKey, Prepared | None] = {}
 
-    def of(self, visit: Visit, done: float) -> Visit:
+    def prepared(self, visit: Visit, done: float) -> Visit:
         """The visit with what its provider is given; `done` is the share of all visits that are over."""
-        job = visit.job
-        key = (job.target.provider, job.artifact.path, job.workload)
-        if key not in self.known:
+        return replace(visit, job=self.of(visit.job, done))
+
+    def of(self, job: Job, done: float) -> Job:
+        if job.key not in self.known:
             if job.target != CPU:
-                self.progress(f"placing {_point_label(job)}", done)
-            self.known[key] = placement.prepared(job, self.least_share).prepared
-        return msgspec.structs.replace(visit, job=msgspec.structs.replace(job, prepared=self.known[key]))
+                self.progress(f"placing {job.key.label}", done)
+            self.known[job.key] = placement.prepared(job, self.least_share).prepared
+        return replace(job, prepared=self.known[job.key])
 
 
-def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, machine_id: str, progress: Progress) -> None:
+def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, progress: Progress) -> None:
     """One pass for each point that has none, apart from all timed visits."""
-    passes = plan_operators(list(map(operator_visit, jobs)), store.load_operators(folder))
-    for index, visit in enumerate(passes):
-        progress(f"operators of {_point_label(visit.job)}", index / len(passes))
-        store.append_operators(folder, measure_operators(places.of(visit, index / len(passes)).job, machine_id))
-    threads = jobs[0].workload.threads
-    products = matmul_speed.to_measure(threads, store.load_kernels(folder))
-    for index, record in enumerate(matmul_speed.measure_kernels(products, threads, machine_id), 1):
+    passes = plan_operators(list(map(operator_job, jobs)), store.load_operators(folder))
+    for index, job in enumerate(passes):
+        progress(f"operators of {job.key.label}", index / len(passes))
+        store.append_operators(folder, measure_operators(places.of(job, index / len(passes))))
+    place = jobs[0].key.place
+    products = matmul_speed.to_measure(place.threads, store.load_kernels(folder))
+    for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
         progress("a matrix product in fp32 and in int8", index / len(products))
         store.append_kernel(folder, record)
 
@@ -231,18 +247,6 @@ def _require_seconds(option: str, value: float, least: float) -> None:
         raise UsageError(f"{option} takes {least:g} to {LONGEST_S:,} seconds, not {value:g}.", f"Example: {option} 60")
 
 
-def _label(job: Job, number: int, rounds: int) -> str:
-    return f"round {number}/{rounds}: {_point_label(job)}"
-
-
-def _point_label(job: Job) -> str:
-    load = job.workload
-    length = load.past_tokens if load.phase == "decode" else load.tokens
-    on = "" if job.target == CPU else f" on {job.target.provider}"
-    at = f" at {units.counted(length, 'token')}" if length else ""
-    return f"{job.artifact.name} {job.artifact.precision}{on}, {load.phase}{at}"
-
-
 # --- points --------------------------------------------------------------------------------------------
 
 
@@ -254,29 +258,21 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
     taken = signature(artifact.inputs) if artifact.variant else signature_of_graph(graph)
     phases, note = _phases(artifact, taken, ask.phase)
     notes += [note] if note else []
-    jobs: dict[tuple[str, Workload], Job] = {}
-    found: Found | None = None
-    for phase in phases:
-        for length in ask.seq or (None,):
-            for batch in ask.batch or (None,):
-                inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
-                if artifact.variant is None:
-                    found = found or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
-                    inputs = inputs.refilled(taken, found.fills)
-                job = _job(artifact, graph, inputs, ask)
-                if artifact.variant is None:
-                    job = msgspec.structs.replace(job, seq=length, dims=ask.dims, fills=inputs.fills)
-                for target in ask.targets:  # two lengths may mean the same image
-                    jobs.setdefault((target.provider, job.workload), _on(job, target))
-    notes += [found.note] if found and found.note else []
+    jobs: dict[tuple[str, Load], Job] = {}
+    trial: Found | None = None
+    for phase, length, batch in product(phases, ask.seq or (None,), ask.batch or (None,)):
+        inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
+        if artifact.variant is None:
+            trial = trial or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
+            inputs = inputs.refilled(taken, trial.fills)
+        load, facts = _counted(artifact, graph, inputs)
+        if artifact.variant is None:
+            facts = replace(facts, seq=length, dims=ask.dims, fills=inputs.fills)
+        for target in ask.targets:  # two lengths may mean the same image
+            jobs.setdefault((target.provider, load), _job(artifact, load, facts, inputs, target, ask))
+    notes += [trial.note] if trial and trial.note else []
     files = _files(artifact, ask)
-    return [msgspec.structs.replace(job, files=files) for job in jobs.values()]
-
-
-def _on(job: Job, target: Target) -> Job:
-    """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
-    predicted = job.memory_predicted_bytes if target == CPU else None
-    return msgspec.structs.replace(job, target=target, memory_predicted_bytes=predicted)
+    return [replace(job, files=files) for job in jobs.values()]
 
 
 def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[list[Phase], str]:
@@ -326,26 +322,31 @@ def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
     return files
 
 
-def _job(artifact: Artifact, graph: ModelProto, inputs: Inputs, ask: Ask) -> Job:
-    """A point on the first provider, with what is counted of it beforehand."""
-    variant, sizes = artifact.variant, inputs.sizes
-    counted = counting.count(graph, sizes.shapes, inputs.flags)
-    tokens = sizes.tokens or counted.attended or sizes.frames
-    workload = Workload(
-        phase=sizes.phase, batch=sizes.batch, tokens=tokens, past_tokens=sizes.past_tokens, threads=ask.threads
-    )
+def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Load, Facts]:
+    """The load that inputs make, and what is counted of a run there."""
+    counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
+    load = load_of(inputs.sizes, counted.attended)
+    variant, family = artifact.variant, ""
     macs = None if counted.uncounted or counted.problems else counted.macs
     if variant is not None:
-        case = Case(batch=sizes.batch, tokens=tokens or 0, past_tokens=sizes.past_tokens)
-        macs = family_of(variant).macs(variant, case, artifact.logits)
+        case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
+        family, macs = variant.family, family_of(variant).macs(variant, case, artifact.logits)
+    predicted = None if counted.unsized else counted.working_bytes
+    return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
+
+
+def _job(artifact: Artifact, load: Load, facts: Facts, inputs: Inputs, target: Target, ask: Ask) -> Job:
+    """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
+    subject = Subject(
+        model=artifact.name, precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256
+    )
     return Job(
+        key=PointKey(subject=subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
+        facts=facts if target == CPU else replace(facts, memory_predicted_bytes=None),
         artifact=artifact,
-        workload=workload,
-        target=ask.targets[0],
+        target=target,
         inputs=inputs.values,
         stopping=ask.stopping,
         timeout_s=ask.timeout_s,
         compile=ask.compile,
-        macs=macs,
-        memory_predicted_bytes=None if counted.unsized else counted.working_bytes,
     )

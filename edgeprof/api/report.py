@@ -37,7 +37,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     folder = Path(found.folder)
     store.save_table(folder, found.points)
     mixers = _mixers()
-    placed = placement.placed(found.measurements, found.points)
+    placed = placement.placed(found.points)
     return report.write(
         folder,
         found.machine,
@@ -47,7 +47,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         mixers=mixers,
         whys=_whys(found),
         placed=placed,
-        started_at=min((measurement.started_at for measurement in found.measurements), default=""),
+        started_at=min((measurement.outcome.started_at for measurement in found.measurements), default=""),
         progress=progress,
     )
 
@@ -56,10 +56,10 @@ def _explanations(points: Sequence[Point]) -> list[Explanation]:
     """Of the largest variant of each family that was measured; checkpoints and files have no closed form here."""
     known = {variant.name for variant in variants() if not family_of(variant).single_layer}
     largest: dict[str, Point] = {}
-    for point in sorted(points, key=lambda point: point.params):
-        if point.variant in known:
-            largest[point.family] = point
-    return [explain(point.variant, seq=LENGTHS) for point in largest.values()]
+    for point in sorted(points, key=lambda point: point.facts.params):
+        if point.subject.model in known:
+            largest[point.facts.family] = point
+    return [explain(point.subject.model, seq=LENGTHS) for point in largest.values()]
 
 
 def _whys(found: Run) -> list[Why]:

@@ -16,7 +16,7 @@ from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Artifact, Side, Why
+from edgeprof.schema import Artifact, Point, Side, Why
 from edgeprof.text import joined
 
 LENGTHS = (16, 64, 128, 256, 512)
@@ -65,11 +65,11 @@ def why(
     """
     if run is not None:
         found = load_run(run, out=out)
-        first, second = (_side(target, found) for target in (a, b))
+        first, second = (_named(target, found) for target in (a, b))
         _require_two(first, second)
     else:
         artifacts = _two(a, b, models)
-        first, second = (Side(variant=artifact.name, precision=str(artifact.precision)) for artifact in artifacts)
+        first, second = (Side(model=artifact.name, precision=artifact.precision) for artifact in artifacts)
         found = profile(
             list(map(_where, artifacts)),
             seq=seq or (() if dim or input else _lengths(artifacts, phase)),
@@ -90,9 +90,7 @@ def why(
         )
     compared = analysis.why(first, second, found.points, found.operators, found.machine, found.kernels)
     if not compared:
-        errors = [
-            point.error for point in found.failed if (point.variant, point.precision) in map(_pair, (first, second))
-        ]
+        errors = [point.error for point in found.failed if _side(point) in (first, second)]
         raise RunError(
             f"Run '{Path(found.folder).name}' has no length at which both were measured.",
             errors[-1] if errors else _measured_apart(found, first, second),
@@ -100,8 +98,8 @@ def why(
     return compared
 
 
-def _pair(side: Side) -> tuple[str, str]:
-    return side.variant, side.precision
+def _side(point: Point) -> Side:
+    return Side(model=point.subject.model, precision=point.subject.precision)
 
 
 def _require_two(first: object, second: object) -> None:
@@ -128,8 +126,8 @@ def _where(artifact: Artifact) -> str:
 
 def _name(first: Side, second: Side) -> str:
     """The same for the same two, so that a run is taken up again."""
-    a, b = f"{first.variant}-{first.precision}", f"{second.variant}-{second.precision}"
-    b = second.precision if first.variant == second.variant else b
+    a, b = f"{first.model}-{first.precision}", f"{second.model}-{second.precision}"
+    b = str(second.precision) if first.model == second.model else b
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"why-{a}-{b}")
 
 
@@ -151,22 +149,23 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
 
 def _measured_apart(found: Run, *sides: Side) -> str:
     """At which lengths each was measured; how to have one in common."""
-    told = []
+    measured = []
     for side in sides:
-        points = [point for point in found.points if (point.variant, point.precision) == _pair(side)]
-        lengths = dict.fromkeys(f"{point.length:,}" if point.length else "unknown" for point in points)
-        told.append(f"{side.variant} {side.precision} at {joined([*lengths]) or 'none'}")
-    return f"Tokens: {joined(told)}. Ask for lengths that both take, or compare files that have one in common."
+        points = [point for point in found.points if _side(point) == side]
+        lengths = dict.fromkeys(f"{point.load.length:,}" if point.load.length else "unknown" for point in points)
+        measured.append(f"{side} at {joined([*lengths]) or 'none'}")
+    return f"Tokens: {joined(measured)}. Ask for lengths that both take, or compare files that have one in common."
 
 
 # --- a run that was made -------------------------------------------------------------------------------
 
 
-def _side(target: str, found: Run) -> Side:
-    known = list(dict.fromkeys(Side(variant=point.variant, precision=point.precision) for point in found.points))
+def _named(target: str, found: Run) -> Side:
+    """The side that a target names in a run."""
+    known = list(dict.fromkeys(map(_side, found.points)))
     variant, precision = (name_of(Path(target)), "") if target.endswith(".onnx") else split(target)
-    match = [side for side in known if side.variant == variant and precision in ("", side.precision)]
-    names = [f"{side.variant}:{side.precision}" for side in match or known]
+    match = [side for side in known if side.model == variant and precision in ("", str(side.precision))]
+    names = [f"{side.model}:{side.precision}" for side in match or known]
     if not match:
         raise UnknownName("model in this run", target, names)
     if len(match) > 1:

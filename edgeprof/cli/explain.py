@@ -100,9 +100,9 @@ def _show(found: "Explanation") -> None:
 def _run(ledger: "Ledger") -> str:
     from edgeprof import units
 
-    of = f" of {units.counted(ledger.tokens, 'token')}" if ledger.tokens else ""
-    after = f" after {ledger.past_tokens:,} cached" if ledger.phase == "decode" else ""
-    return f"{ledger.phase}{of}{after}, batch {ledger.batch}, {ledger.precision}"
+    of = f" of {units.counted(ledger.load.tokens, 'token')}" if ledger.load.tokens else ""
+    after = f" after {ledger.load.past_tokens:,} cached" if ledger.load.phase == "decode" else ""
+    return f"{ledger.load.phase}{of}{after}, batch {ledger.load.batch}, {ledger.precision}"
 
 
 # --- the table -----------------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def _some(amount: int, unit: "Callable[[float], str]") -> str:
 def _memory(ledger: "Ledger") -> str:
     from edgeprof import units
 
-    cached = "cached token" if ledger.phase == "decode" else "token"
-    at = f"At {units.counted(ledger.length, cached)}" if ledger.length else "At this size"
+    cached = "cached token" if ledger.load.phase == "decode" else "token"
+    at = f"At {units.counted(ledger.load.length, cached)}" if ledger.load.length else "At this size"
     cache = ledger.total("cache_bytes")
     parts = [f"{units.size(ledger.total('weights_bytes'))} weights"]
     if ledger.source == "graph":

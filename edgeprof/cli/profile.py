@@ -92,30 +92,27 @@ def _show(points: "tuple[Point, ...]") -> None:
     from edgeprof import units
     from edgeprof.cli import console
 
-    elsewhere = any(point.provider != "cpu" for point in points)
+    elsewhere = any(point.place.provider != "cpu" for point in points)
     columns = _columns(elsewhere)
     columns += [("latency", "right"), ("95 % interval", "right"), ("peak memory", "right"), ("weights", "right")]
     columns += [("working", "right"), *([("remarks", "left")] if elsewhere else [])]
     rows = []
     for point in points:
         row = _row(point, elsewhere)
-        if point.latency_median_s is None:
+        latency, memory = point.latency, point.memory
+        if latency is None or memory is None:
             rows.append([*row, point.status, *[""] * (len(columns) - len(row) - 1)])
             continue
-        low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
-        row += [units.duration(point.latency_median_s), f"{units.duration(low)} to {units.duration(high)}"]
-        memory = (point.memory_peak_bytes, point.memory_weights_bytes, point.memory_working_bytes)
-        row += [units.size(value or 0) for value in memory]
+        interval = f"{units.duration(latency.ci_low_s)} to {units.duration(latency.ci_high_s)}"
+        row += [units.duration(latency.median_s), interval]
+        row += map(units.size, (memory.peak_bytes, memory.weights_bytes, memory.working_bytes))
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
-    if untold := _untold(points):
-        console.show_line((f"Memory is the host's: nobody tells what a device holds for {', '.join(untold)}.", "dim"))
+    if silent := _without_device_memory(points):
+        console.show_line((f"Memory is the host's: device memory is not reported for {', '.join(silent)}.", "dim"))
     for point in points:
         if point.status != "ok":
-            on = f" on {point.provider}" if elsewhere else ""
-            at = f" at {units.counted(point.length, 'token')}" if point.length else ""
-            label = f"{point.variant} {point.precision}{on}, {point.phase}{at}"
-            console.show_line((point.status, "red"), f": {label}: {point.error}")
+            console.show_line((point.status, "red"), f": {point.key.label}: {point.error}")
 
 
 def _columns(elsewhere: bool) -> list[tuple[str, str]]:
@@ -128,41 +125,43 @@ def _columns(elsewhere: bool) -> list[tuple[str, str]]:
 def _row(record: "Point | OperatorPass", elsewhere: bool) -> list[str]:
     from edgeprof import units
 
-    about = [record.variant, record.precision, *([record.provider] if elsewhere else [])]
-    return [*about, record.phase, str(record.batch), units.known(record.length or None)]
+    subject, load = record.subject, record.load
+    about = [subject.model, str(subject.precision), *([record.place.provider] if elsewhere else [])]
+    return [*about, load.phase, str(load.batch), units.known(load.length or None)]
 
 
 def _show_fills(points: "tuple[Point, ...]") -> None:
     """With what the inputs of files from elsewhere were filled."""
     from edgeprof.cli import console
 
-    for name, fills in dict.fromkeys((point.variant, point.fills) for point in points if point.fills):
-        console.show_line((f"Inputs of {name}: {fills}", "dim"))
+    filled = [point for point in points if point.facts.fills]
+    fills = {(point.subject.model, ", ".join(f"{a}: {b}" for a, b in point.facts.fills.items())): 0 for point in filled}
+    for name, text in fills:
+        console.show_line((f"Inputs of {name}: {text}", "dim"))
 
 
-def _untold(points: "tuple[Point, ...]") -> list[str]:
-    """Providers that were measured, work on devices other than the CPU, and say nothing of the device's memory."""
-    from edgeprof.providers.table import PROVIDERS
-
-    on_cpu = {row.name for row in PROVIDERS if row.kind == "CPU"}
-    measured = [point for point in points if point.status == "ok" and point.device_memory_bytes is None]
-    return [name for name in dict.fromkeys(point.provider for point in measured) if name not in on_cpu]
+def _without_device_memory(points: "tuple[Point, ...]") -> list[str]:
+    """Providers that were measured, work on devices other than the CPU, and do not report the device's memory."""
+    elsewhere = [point for point in points if point.receipt.kind not in (None, "CPU")]
+    silent = [point for point in elsewhere if point.memory and point.memory.device_bytes is None]
+    return list(dict.fromkeys(point.place.provider for point in silent))
 
 
 def _remarks(point: "Point") -> str:
     """What has to be known of a time on another provider: where it ran, and whether the result is right."""
     from edgeprof import units
 
-    loaded = [units.duration(time_s) for time_s in (point.load_s, point.load_plain_s) if time_s is not None]
-    compiled = f"loads in {loaded[0]}, in {loaded[1]} without" if point.compiled and len(loaded) > 1 else ""
-    on_device = point.device_memory_bytes
+    receipt, memory = point.receipt, point.memory
+    loaded = [units.duration(time_s) for time_s in (point.load_s, receipt.load_plain_s) if time_s is not None]
+    compiled = f"loads in {loaded[0]}, in {loaded[1]} without" if receipt.compiled and len(loaded) > 1 else ""
+    on_device = memory.device_bytes if memory else None
     remarks = (
-        "emulated" if point.emulated else "",
+        "emulated" if point.place.emulated else "",
         _placed(point),
-        "static" if point.static else "",
+        "static" if receipt.static else "",
         compiled,
         f"{units.size(on_device)} on the device" if on_device is not None else "",
-        point.verdict_told,
+        receipt.difference_text,
     )
     return "; ".join(filter(None, remarks))
 
@@ -171,15 +170,16 @@ def _placed(point: "Point") -> str:
     """ "all MACs, 90 % of nodes, 10 partitions"; nothing on the CPU provider, which has no placement."""
     from edgeprof import units
 
-    if point.nodes_share is None:
+    placement = point.receipt.placement
+    if placement is None:
         return ""
-    nodes = f"{units.percent(point.nodes_share)} of nodes"
-    told = ["all of it"] if point.nodes_share == 1 else [nodes]
-    if point.nodes_share < 1 and point.macs_share is not None:
-        told = [point.share_told or "all MACs", nodes]
-    if point.partitions and point.partitions > 1:
-        told.append(f"{point.partitions} partitions")
-    return ", ".join(told)
+    nodes = f"{units.percent(placement.nodes_share)} of nodes"
+    parts = ["all of it"] if placement.nodes_share == 1 else [nodes]
+    if placement.nodes_share < 1 and placement.macs_share is not None:
+        parts = [point.receipt.share_text or "all MACs", nodes]
+    if placement.placed[0].partitions > 1:
+        parts.append(f"{placement.placed[0].partitions} partitions")
+    return ", ".join(parts)
 
 
 SHOWN = 4  # operator types in a row of the table; --json has all
@@ -192,19 +192,19 @@ def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
     from edgeprof import units
     from edgeprof.cli import console
 
-    elsewhere = any(one.provider != "cpu" for one in passes)
+    elsewhere = any(one.place.provider != "cpu" for one in passes)
     columns = _columns(elsewhere)
     columns += [("a run", "right"), ("explained", "right"), ("operators", "left")]
     rows = []
     for one in passes:
         row = _row(one, elsewhere)
-        if one.reading is None:
-            rows.append([*row, one.status, "", one.error])
+        if one.outcome.reading is None:
+            rows.append([*row, one.outcome.status, "", one.outcome.error])
             continue
-        plain_s = statistics.median(one.reading.latencies_s)
-        total_s = sum(operator.time_s for operator in one.reading.operators)
+        plain_s = statistics.median(one.outcome.reading.latencies_s)
+        total_s = sum(operator.time_s for operator in one.outcome.reading.operators)
         explained = "dispatch only" if one.dispatch_only else f"{100 * total_s / plain_s:.0f} %"
-        rows.append([*row, units.duration(plain_s), explained, _longest(one.reading)])
+        rows.append([*row, units.duration(plain_s), explained, _longest(one.outcome.reading)])
     console.show_line("")
     console.show_table(columns, rows)
 

@@ -65,7 +65,7 @@ def _show(found: "Why") -> None:
     from edgeprof import units
     from edgeprof.cli.console import show_line, show_table
 
-    a, b = (f"{side.variant} {side.precision}" for side in (found.a, found.b))
+    a, b = (f"{side.model} {side.precision}" for side in (found.a, found.b))
     setting = f"{found.provider}, batch {found.batch}, {units.counted(found.threads, 'thread')}"
     show_line((f"A: {a}   B: {b}", "bold"), f"   ({setting})\n")
     for verdict in found.verdicts:

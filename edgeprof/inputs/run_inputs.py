@@ -10,7 +10,7 @@ from edgeprof import counting
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
-from edgeprof.schema import Artifact, Case, Fill, InputValue, Record, Variant
+from edgeprof.schema import Artifact, Case, Fill, InputValue, Load, Record, Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,16 @@ class Inputs(Record, frozen=True, kw_only=True):
     def fills(self) -> dict[str, str]:
         """What each input is filled with, as text."""
         return {value.name: fill_text(value) for value in self.values}
+
+
+def load_of(sizes: Sizes, attended: int | None = None) -> Load:
+    """What a run at these sizes is given.
+
+    Args:
+        attended: positions that attention runs over, which count the tokens where no axis of the inputs does.
+    """
+    tokens = sizes.tokens or attended or sizes.frames
+    return Load(phase=sizes.phase, batch=sizes.batch, tokens=tokens, past_tokens=sizes.past_tokens)
 
 
 def fill_text(value: InputValue) -> str:

@@ -1,1 +1,1 @@
-"""Latency and memory: a parent that schedules visits, and workers that measure, each in a process of its own."""
+"""The clock and the scales: a parent that plans and spawns, a child that measures."""

@@ -1,69 +1,94 @@
-"""Make one visit: a request to a measuring child, and whatever comes of it as a record."""
+"""Make one visit: a request to a worker in a process of its own, and its outcome as a record."""
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import signature
 from edgeprof.measure import operator_worker
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import LOCAL, ChildTimeout, Executor, call
-from edgeprof.schema import Artifact, Measurement, OperatorPass, OperatorReading, Reading, Request
+from edgeprof.schema import Artifact, Measurement, OperatorPass, OperatorReading, Outcome, Reading, Request, Status
 
-CHILD = "edgeprof.measure.latency_worker"
-OPERATORS_CHILD = "edgeprof.measure.operator_worker"
+LATENCY_WORKER = "edgeprof.measure.latency_worker"
+OPERATOR_WORKER = "edgeprof.measure.operator_worker"
 
 R = TypeVar("R", Reading, OperatorReading)
 
 
-def measure(visit: Visit, machine_id: str, executor: Executor = LOCAL) -> Measurement:
-    """Measure in a fresh process. What goes wrong there is the record's `status` and one-line `error`."""
-    return Measurement(**visit.facts(), **outcome(CHILD, visit.job, Reading, executor), machine_id=machine_id)
-
-
-def measure_operators(job: Job, machine_id: str, executor: Executor = LOCAL) -> OperatorPass:
-    """Run with the profiler in a fresh process; the job's own stopping rule is for timed visits and is not used."""
-    visit = operator_visit(job)
-    known = {name: fact for name, fact in visit.facts().items() if name in OperatorPass.__struct_fields__}
-    return OperatorPass(
-        **known,
-        **outcome(OPERATORS_CHILD, visit.job, OperatorReading, executor),
-        vocabulary=_vocabulary(job),
-        quantization=job.artifact.quantization,
-        dispatch_only=job.target.asynchronous,
-        machine_id=machine_id,
+def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
+    """Measure in a fresh process. What goes wrong there is the outcome's `status` and one-line `error`."""
+    job = visit.job
+    outcome = _outcome(LATENCY_WORKER, job, Reading, executor)
+    return Measurement(
+        key=job.key,
+        round=visit.round,
+        facts=job.facts,
+        receipt=_prepared(job).receipt,
+        stopping=job.stopping,
+        settings_key=job.settings_key,
+        outcome=outcome,
     )
 
 
-def operator_visit(job: Job) -> Visit:
-    return Visit(job=msgspec.structs.replace(job, stopping=operator_worker.STOPPING), round=0)
+def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:
+    """Run with the profiler in a fresh process; the job's own stopping rule is for timed visits."""
+    job = operator_job(job)
+    return OperatorPass(
+        key=job.key,
+        vocabulary=_vocabulary(job.artifact),
+        quantization=job.artifact.quantization,
+        dispatch_only=job.target.asynchronous,
+        settings_key=job.settings_key,
+        outcome=_outcome(OPERATOR_WORKER, job, OperatorReading, executor),
+    )
 
 
-def outcome(child: str, job: Job, kind: type[R], executor: Executor = LOCAL) -> dict[str, Any]:
-    """What became of a child: the fields `status`, `error`, `reading` and `started_at` of its record."""
-    made: dict[str, Any] = {"started_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    if job.prepared is not None and job.prepared.status != "ok":
-        return {**made, "status": job.prepared.status, "error": job.prepared.error}
+def operator_job(job: Job) -> Job:
+    """The job with the stopping rule of runs with the profiler; its own is for timed visits."""
+    return replace(job, stopping=operator_worker.STOPPING)
+
+
+def run_worker(
+    module: str, request: Request, reading: type[R], timeout_s: float | None, executor: Executor = LOCAL
+) -> Outcome[R]:
+    """The outcome of one worker.
+
+    Args:
+        module: the worker's, as `process.call` takes it.
+        reading: what it replies.
+    """
+    started_at = _now()
     try:
-        reading = call(child, request_of(job), kind, timeout_s=job.timeout_s, executor=executor)
-        return {**made, "status": "ok", "reading": reading}
-    except ChildTimeout as problem:
-        return {**made, "status": "timeout", "error": " ".join(str(problem).split())}
+        found = call(module, request, reading, timeout_s=timeout_s, executor=executor)
     except EdgeprofError as problem:
-        return {**made, "status": "failed", "error": " ".join(str(problem).split())}
+        status: Status = "timeout" if isinstance(problem, ChildTimeout) else "failed"
+        return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at)
+    return Outcome(status="ok", reading=found, started_at=started_at)
+
+
+def _outcome(module: str, job: Job, reading: type[R], executor: Executor) -> Outcome[R]:
+    given = _prepared(job)
+    if given.status != "ok":
+        return Outcome(status=given.status, error=given.error, started_at=_now())
+    return run_worker(module, request_of(job), reading, job.timeout_s, executor)
+
+
+def _prepared(job: Job) -> Prepared:
+    return job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
 
 
 def request_of(job: Job) -> Request:
-    """What a child reads to run a job."""
-    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
-    pinned = given.static and bool(job.workload.past_tokens)
+    """What a worker reads to run a job."""
+    given = _prepared(job)
+    pinned = given.receipt.static and bool(job.key.load.past_tokens)
     return Request(
         model=given.model,
         weights_folder=given.weights_folder,
         target=job.target,
-        threads=job.workload.threads,
+        threads=job.key.place.threads,
         inputs=given.inputs,
         files=job.files,
         stopping=job.stopping,
@@ -72,13 +97,17 @@ def request_of(job: Job) -> Request:
     )
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _in_place(artifact: Artifact) -> bool:
     """Whether its KV cache has a fixed size."""
     taken = signature(artifact.inputs, outputs=artifact.outputs)
     return bool(taken.slots) or taken.room is not None
 
 
-def _vocabulary(job: Job) -> int | None:
+def _vocabulary(artifact: Artifact) -> int | None:
     """Columns of logits that there are for every token."""
-    found = [spec.dims[-1] for spec in job.artifact.outputs if spec.name == "logits" and len(spec.dims) == 3]
+    found = [spec.dims[-1] for spec in artifact.outputs if spec.name == "logits" and len(spec.dims) == 3]
     return found[0] if found and isinstance(found[0], int) else None

@@ -10,19 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from edgeprof.measure.launch import CHILD, outcome
-from edgeprof.measure.schedule import SETTLED, Job
-from edgeprof.schema import (
-    Artifact,
-    GraphCount,
-    InputValue,
-    KernelTime,
-    Precision,
-    Reading,
-    StoppingRule,
-    WeightsSource,
-    Workload,
-)
+from edgeprof.measure.launch import LATENCY_WORKER, run_worker
+from edgeprof.measure.schedule import SETTLED
+from edgeprof.schema import InputValue, KernelTime, Reading, Request, StoppingRule
 
 if TYPE_CHECKING:
     import onnx
@@ -60,15 +50,19 @@ def measure_kernels(products: Sequence[Product], threads: int, machine_id: str) 
         for precision, file in files.items():
             file.write_bytes(model(precision).SerializeToString())
         for product in products:
-            made = outcome(CHILD, _job(files[product.precision], product, threads), Reading)
-            reading: Reading | None = made.pop("reading", None)
+            request = _request(files[product.precision], product, threads)
+            outcome = run_worker(LATENCY_WORKER, request, Reading, TIMEOUT_S)
             yield KernelTime(
-                **made,
-                **product._asdict(),
+                precision=product.precision,
+                tokens=product.tokens,
                 width=WIDTH,
                 threads=threads,
-                median_s=statistics.median(reading.latencies_s) if reading else None,
+                round=product.round,
+                status=outcome.status,
+                error=outcome.error,
+                median_s=statistics.median(outcome.reading.latencies_s) if outcome.reading else None,
                 machine_id=machine_id,
+                started_at=outcome.started_at,
             )
 
 
@@ -94,22 +88,9 @@ def model(precision: str) -> "onnx.ModelProto":
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _job(file: Path, product: Product, threads: int) -> Job:
+def _request(file: Path, product: Product, threads: int) -> Request:
     shape = (product.tokens, WIDTH)
     value = InputValue(name="x", dtype="float32", shape=shape, fill="normal")
     if product.precision == "int8":
         value = InputValue(name="x", dtype="uint8", shape=shape, fill="token_ids", high=256)
-    artifact = Artifact(
-        name="product",
-        path=str(file),
-        precision=Precision(recipe=product.precision),
-        sha256="",
-        params=WIDTH**2,
-        weights=WeightsSource(kind="file"),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        count=GraphCount(nodes={}, weights_bytes=0),
-    )
-    load = Workload(phase="prefill", batch=1, tokens=product.tokens, threads=threads)
-    return Job(artifact=artifact, workload=load, inputs=(value,), stopping=STOPPING, timeout_s=TIMEOUT_S)
+    return Request(model=str(file), threads=threads, inputs=(value,), stopping=STOPPING)

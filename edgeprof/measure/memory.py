@@ -1,4 +1,4 @@
-"""Memory of this process, as the kernel counts it."""
+"""What the kernel says about this process's memory."""
 
 import sys
 from pathlib import Path
@@ -8,31 +8,31 @@ STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-class ProcessMemory(NamedTuple):
+class Memory(NamedTuple):
     resident_bytes: int
-    file_bytes: int  # the resident part that maps files; 0 where the kernel does not report it
+    file_bytes: int  # the resident part that maps files; 0 where the kernel does not tell
     peak_bytes: int  # highest resident set since the process started or `reset_peak`
 
 
-def read() -> ProcessMemory:
+def read() -> Memory:
     if sys.platform == "linux":
         return parse(STATUS.read_text())
     import psutil
 
     now = psutil.Process().memory_info()
-    return ProcessMemory(now.rss, 0, max(now.rss, _peak_elsewhere(now)))
+    return Memory(now.rss, 0, max(now.rss, _peak_elsewhere(now)))
 
 
-def parse(status: str) -> ProcessMemory:
-    """Memory from the text of /proc/PID/status, in KiB. VmHWM, unlike ru_maxrss, is not inherited from the parent."""
+def parse(status: str) -> Memory:
+    """Read the text of /proc/PID/status, whose sizes are in KiB. VmHWM, unlike ru_maxrss, is not the parent's."""
     rows = (line.split(":", 1) for line in status.splitlines() if ":" in line)
     kib = {key: int(value.split()[0]) for key, value in rows if value.endswith(" kB")}
     resident = kib["VmRSS"]
-    return ProcessMemory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
+    return Memory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
 
 
 def reset_peak() -> bool:
-    """Reset the peak to what is resident now; False where that is not permitted."""
+    """Let the peak start again from what is resident now; False where that is not permitted."""
     try:
         CLEAR_REFS.write_text("5")
     except OSError:

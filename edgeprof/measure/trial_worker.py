@@ -1,4 +1,4 @@
-"""Which random inputs give a result: a run with each, in one process (`python -m edgeprof.measure.trial_worker`)."""
+"""Which made-up values give a result: a run with each, in one process (`python -m edgeprof.measure.trial_worker`)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 class TrialRequest(Record, frozen=True, kw_only=True):
     model: str
-    candidates: tuple[tuple[InputValue, ...], ...]  # of all inputs; the first that gives a result is chosen
+    candidates: tuple[tuple[InputValue, ...], ...]  # of all inputs; the first that gives a result is taken
 
 
-class TrialResult(Record, frozen=True, kw_only=True):
-    chosen: int  # index of a candidate; 0 if none gives a result
-    problem: str = ""  # with the result of the first candidate, if none gives one
+class Tried(Record, frozen=True, kw_only=True):
+    chosen: int  # index of a candidate; 0 where none gives a result
+    problem: str = ""  # what is wrong with the result of the first one, where none is better
 
 
-def run(request: TrialRequest, _progress: Progress) -> TrialResult:
+def run(request: TrialRequest, _progress: Progress) -> Tried:
     session = open_session(request.model)
     problems = []
     for index, values in enumerate(request.candidates):
         problem = _problem(session, values)
         if not problem:
-            return TrialResult(chosen=index)
+            return Tried(chosen=index)
         problems.append(problem)
-    return TrialResult(chosen=0, problem=problems[0])
+    return Tried(chosen=0, problem=problems[0])
 
 
 def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str:
-    """Why these values give no meaningful result; "" where they do."""
+    """What keeps a result from meaning something; "" where nothing does."""
     try:
         with ort_errors(EdgeprofError):
             binding = Binding(session, CPU, values)
@@ -43,14 +43,14 @@ def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str
             outputs = list(binding.outputs().values())
     except EdgeprofError as problem:
         return problem.what.rstrip(".")
-    return problem_of(outputs)
+    return judged(outputs)
 
 
-def problem_of(outputs: list[Any]) -> str:
-    """What is wrong with outputs; "" where all numbers are finite and some differ from each other.
+def judged(outputs: list[Any]) -> str:
+    """ "" where all numbers are finite and some differ from each other.
 
     >>> import numpy as np
-    >>> problem_of([np.array([1.0, 2.0])]), problem_of([np.array([1.0, np.nan])]), problem_of([np.zeros(3)])
+    >>> judged([np.array([1.0, 2.0])]), judged([np.array([1.0, np.nan])]), judged([np.zeros(3)])
     ('', 'outputs are not finite', 'outputs are all the same number')
     """
     import numpy as np

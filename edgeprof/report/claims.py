@@ -35,7 +35,7 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
         "checked": checked,
         "counts": ", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
         "changed": ", ".join(f"claim {claim.number}" for claim in checked if not claim.holds),
-        "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
+        "random_weights": sorted({point.subject.model for point in points if point.subject.weights.kind == "random"}),
         "curves": {f"{_name(growth.points[0])} over token lengths": list(_rows(growth)) for growth in growths},
         "machine": dict(templates.machine_rows(machine)),
     }
@@ -44,20 +44,22 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
 
 
 def _name(point: Point) -> str:
-    setting = f"batch {point.batch}, {units.counted(point.threads, 'thread')}"
-    return f"{point.variant} {point.precision}, {point.phase}, {setting}"
+    setting = f"batch {point.load.batch}, {units.counted(point.place.threads, 'thread')}"
+    return f"{point.subject.model} {point.subject.precision}, {point.load.phase}, {setting}"
 
 
 def _rows(growth: MeasuredGrowth) -> Iterator[tuple[str, ...]]:
     """A measured value, and beside it what the curve says."""
     for point in growth.points:
-        low, high = point.latency_ci_low_s or 0.0, point.latency_ci_high_s or 0.0
+        latency, memory = point.latency, point.memory
+        if latency is None or memory is None:  # a growth is of points that were measured
+            continue
         yield (
-            f"{point.length:,}",
-            units.macs(point.macs) if point.macs else "",
-            units.duration(point.latency_median_s or 0.0),
-            f"{units.duration(low)} to {units.duration(high)}",
-            units.duration(growth.latency_s.at(point.length)),
-            units.size(point.memory_working_bytes or 0),
-            units.size(growth.working_bytes.at(point.length)),
+            f"{point.load.length:,}",
+            units.macs(point.facts.macs) if point.facts.macs else "",
+            units.duration(latency.median_s),
+            f"{units.duration(latency.ci_low_s)} to {units.duration(latency.ci_high_s)}",
+            units.duration(growth.latency_s.at(point.load.length)),
+            units.size(memory.working_bytes),
+            units.size(growth.working_bytes.at(point.load.length)),
         )

@@ -1,6 +1,6 @@
 """What was counted as a chart: ledgers over the token length."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Event, Line, Mark, Panel, Reading
@@ -23,7 +23,7 @@ def arrange(
     lines = {view: _lines(view, ledgers) for view in row.views}
     if len({mark.x for drawn in lines.values() for line in drawn for mark in line.marks}) < 2:
         return None
-    decode = every[0].phase == "decode"
+    decode = every[0].load.phase == "decode"
     events = _events(crossovers, row.quantity, every, "cached tokens" if decode else "tokens")
     return Chart(
         title=f"{of}: {row.title}" if of else row.title,
@@ -37,11 +37,11 @@ def _lines(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> tuple[Line, .
     """A line is all values under one name, in the colour of its rank among all names; zeros have no place."""
     marks: dict[str, list[Mark]] = {}
     for model, several in ledgers.items():
-        for ledger in sorted(several, key=lambda ledger: ledger.length):
+        for ledger in sorted(several, key=lambda ledger: ledger.load.length):
             for name, value in view.of(ledger).items():
                 line = marks.setdefault(name or model, [])
-                if value > 0 and ledger.length > 0:
-                    line.append(Mark(ledger.length, Reading.exact(value)))
+                if value > 0 and ledger.load.length > 0:
+                    line.append(Mark(ledger.load.length, Reading.exact(value)))
     ranked = enumerate(marks.items())
     return tuple(Line(name, style.colour(rank), UNMARKED, tuple(some)) for rank, (name, some) in ranked if some)
 
@@ -56,7 +56,7 @@ def _events(
     crossovers: Iterable[Crossover], quantity: str, ledgers: Sequence[Ledger], tokens: str
 ) -> tuple[Event, ...]:
     """The crossovers that lie within the lengths; the caption tells of the others."""
-    longest, shortest = (end(ledger.length for ledger in ledgers) for end in (max, min))
+    longest, shortest = (end(ledger.load.length for ledger in ledgers) for end in (max, min))
     return tuple(
         Event(f"{one.larger} overtakes {one.smaller} at {one.tokens:,} {tokens}", one.tokens)
         for one in crossovers
@@ -66,9 +66,12 @@ def _events(
 
 def _remarks(ledgers: Sequence[Ledger]) -> list[str]:
     """What holds for all ledgers."""
-    source = {"formulas": "from closed forms, not measured", "graph": "counted on the graph, not measured"}
-    said = []
-    for field, text in (("source", "{}"), ("phase", "{}"), ("batch", "batch {}"), ("precision", "{}")):
-        values = {getattr(ledger, field) for ledger in ledgers}
-        said += [text.format(*(source.get(value, value) for value in values))] if len(values) == 1 else []
-    return said
+    sources = {"formulas": "from closed forms, not measured", "graph": "counted on the graph, not measured"}
+    remarks: tuple[Callable[[Ledger], str], ...] = (
+        lambda ledger: sources[ledger.source],
+        lambda ledger: ledger.load.phase,
+        lambda ledger: f"batch {ledger.load.batch}",
+        lambda ledger: str(ledger.precision),
+    )
+    every = [{remark(ledger) for ledger in ledgers} for remark in remarks]
+    return [text for texts in every if len(texts) == 1 for text in texts]

@@ -11,7 +11,7 @@ from typing import Literal
 from edgeprof import units
 from edgeprof.families import component_groups
 from edgeprof.report.chart import Band, Reading, Scale
-from edgeprof.schema import Ledger, Phase, Point
+from edgeprof.schema import Ledger, MemorySummary, Phase, Point
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def _exact(value: float | None) -> Reading | None:
 
 
 def _latency_s(point: Point) -> Reading | None:
-    middle, low, high = point.latency_median_s, point.latency_ci_low_s, point.latency_ci_high_s
-    return None if middle is None or low is None or high is None else Reading(middle, low, high)
+    latency = point.latency
+    return Reading(latency.median_s, latency.ci_low_s, latency.ci_high_s) if latency else None
 
 
 def _latency_ms(point: Point) -> Reading | None:
@@ -69,7 +69,7 @@ def _latency_ms(point: Point) -> Reading | None:
 
 def _tokens(point: Point) -> int:
     """Of all sequences of one run; 0 where their length is not known."""
-    return point.batch * (point.tokens or 0)
+    return point.load.batch * (point.load.tokens or 0)
 
 
 def _per_token_ms(point: Point) -> Reading | None:
@@ -88,40 +88,40 @@ def _mb(count_bytes: int | None) -> float | None:
     return None if count_bytes is None else count_bytes / 1e6
 
 
-def _predicted_bytes(point: Point) -> int | None:
-    """What is predicted is what onnxruntime's CPU provider takes."""
-    return point.memory_predicted_bytes if point.provider == "cpu" else None
+def _memory_mb(value: Callable[[MemorySummary], int]) -> Callable[[Point], float | None]:
+    return lambda point: value(point.memory) / 1e6 if point.memory else None
+
+
+_runtime_mb = _memory_mb(lambda memory: memory.runtime_bytes)
+_peak_mb = _memory_mb(lambda memory: memory.peak_bytes)
+_working_mb = _memory_mb(lambda memory: memory.working_bytes)
 
 
 def _working(point: Point) -> Band | None:
     """From the resident set after load up to that of the runs."""
-    runtime, weights, working = (
-        point.memory_runtime_bytes,
-        point.memory_weights_bytes,
-        point.memory_working_bytes,
-    )
-    if runtime is None or weights is None or working is None or runtime + weights <= 0:
+    if point.memory is None:
         return None
-    return Band((runtime + weights) / 1e6, (runtime + weights + working) / 1e6)
+    loaded = point.memory.runtime_bytes + point.memory.weights_bytes
+    return Band(loaded / 1e6, (loaded + point.memory.working_bytes) / 1e6) if loaded > 0 else None
 
 
 TOKENS = Scale("Token length", tick="{:,.0f}".format, base=2)
 CACHED_TOKENS = Scale("Tokens in the KV cache", tick="{:,.0f}".format, base=2)
 
-LENGTH = Axis(TOKENS, lambda point: _exact(point.length or None))
-CACHED = Axis(CACHED_TOKENS, lambda point: _exact(point.length))
-PARAMS = Axis(Scale("Parameters", tick=units.count), lambda point: _exact(point.params))
+LENGTH = Axis(TOKENS, lambda point: _exact(point.load.length or None))
+CACHED = Axis(CACHED_TOKENS, lambda point: _exact(point.load.length))
+PARAMS = Axis(Scale("Parameters", tick=units.count), lambda point: _exact(point.facts.params))
 LATENCY = Axis(Scale("Latency (ms)"), _latency_ms)
 TIME_PER_OUTPUT_TOKEN = Axis(Scale("Time per output token (ms)"), _per_token_ms)
 TIME_PER_TOKEN = Axis(Scale("Time per token (ms)"), _per_token_ms)
 THROUGHPUT = Axis(Scale("Throughput (tokens/s)"), _tokens_per_s)
-PEAK = Axis(Scale("Peak resident memory (MB)"), lambda point: _exact(_mb(point.memory_peak_bytes)))
-PREDICTED = Axis(Scale("Predicted (MB)"), lambda point: _exact(_mb(_predicted_bytes(point))))
-MEASURED = Axis(Scale("Measured (MB)"), lambda point: _exact(_mb(point.memory_working_bytes)))
+PEAK = Axis(Scale("Peak resident memory (MB)"), lambda point: _exact(_peak_mb(point)))
+PREDICTED = Axis(Scale("Predicted (MB)"), lambda point: _exact(_mb(point.facts.memory_predicted_bytes)))
+MEASURED = Axis(Scale("Measured (MB)"), lambda point: _exact(_working_mb(point)))
 
 WORKING = Filled(
     band=_working,
-    ground=lambda point: _mb(point.memory_runtime_bytes),
+    ground=_runtime_mb,
     ground_label="runtime",
     key="line: peak; filled: working memory on top of weights and runtime",
 )

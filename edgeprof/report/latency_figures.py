@@ -1,9 +1,8 @@
 """What was measured as a chart: points into small multiples, so that twenty lines need not share one box."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgeprof import units
 from edgeprof.report import style
@@ -13,11 +12,11 @@ from edgeprof.schema import Findings, Point
 
 NAMED = 3  # of what is crossed out
 
-SETTINGS: dict[str, Callable[[Any], str]] = {
-    "batch": "batch {}".format,
-    "threads": partial(units.counted, what="thread"),
-}
-"""Fields of a point, and how a figure tells them."""
+SETTINGS: tuple[Callable[[Point], str], ...] = (
+    lambda point: f"batch {point.load.batch}",
+    lambda point: units.counted(point.place.threads, "thread"),
+)
+"""Settings of a point as a figure names them."""
 
 
 class Shown(NamedTuple):
@@ -40,10 +39,10 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
     looks = _Looks(figure, points)
     groups: dict[tuple[object, ...], list[Shown]] = {}
     for one in shown:
-        family = one.point.family if figure.by == "length" else ""
+        family = one.point.facts.family if figure.by == "length" else ""
         groups.setdefault((family, *_setting(one.point)), []).append(one)
-    ranks = _ranks(one.point.family for one in shown)
-    ordered = sorted(groups.values(), key=lambda group: (ranks[group[0].point.family], *_standing(group[0].point)))
+    ranks = _ranks(one.point.facts.family for one in shown)
+    ordered = sorted(groups.values(), key=lambda group: _standing(group[0].point, ranks))
     return Chart(
         title=figure.title,
         remarks=tuple(_remarks(figure, [point for group in ordered for point, _ in group])),
@@ -54,7 +53,7 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
                 y=_scale(figure, group[0].point),
                 lines=_lines(figure, group, looks),
                 guides=tuple(_guides(figure, group)),
-                hatched=group[0].point.emulated,
+                hatched=group[0].point.place.emulated,
             )
             for group in ordered
         ),
@@ -65,33 +64,33 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
 def _scale(figure: Figure, point: Point) -> Scale:
     """What is emulated has a scale of its own: a common one would look like a comparison, and squeeze the rest."""
     scale = figure.y.scale
-    return replace(scale, label=f"{scale.label}, emulated") if point.emulated else scale
+    return replace(scale, label=f"{scale.label}, emulated") if point.place.emulated else scale
 
 
 def _mark(figure: Figure, point: Point) -> Mark | None:
     """None where the point has no place on logarithmic axes (0 cached tokens): it is left to the table."""
-    if point.phase != figure.phase:
+    if point.load.phase != figure.phase:
         return None
     x, y = figure.x.of(point), figure.y.of(point)
     if not x or not y or x.low <= 0 or y.low <= 0:
         return None
     name = _short_name(point) if figure.by == "size" else ""
     band = figure.filled.band(point) if figure.filled else None
-    return Mark(x.middle, y, name, band, crossed=bool(point.verdict_told))
+    return Mark(x.middle, y, name, band, crossed=bool(point.receipt.difference_text))
 
 
 def _short_name(point: Point) -> str:
     """The variant without the family that is named beside it anyway: "base" for bert-base."""
-    return point.variant.removeprefix(f"{point.family}-") or point.variant
+    return point.subject.model.removeprefix(f"{point.facts.family}-") or point.subject.model
 
 
 def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Line, ...]:
     lines: dict[tuple[str, str], list[Shown]] = {}
     for one in shown:
         point = one.point
-        name = _short_name(point) if figure.by == "length" else point.family or point.variant
-        lines.setdefault((name, point.precision), []).append(one)
-    differ = len({one.point.share_told for one in shown}) > 1
+        name = _short_name(point) if figure.by == "length" else point.facts.family or point.subject.model
+        lines.setdefault((name, str(point.subject.precision)), []).append(one)
+    differ = len({one.point.receipt.share_text for one in shown}) > 1
     return tuple(
         Line(
             label=(f"{name} {precision}" if looks.several_precisions else name)
@@ -119,13 +118,13 @@ class _Looks:
 
     def __init__(self, figure: Figure, points: Sequence[Point]) -> None:
         self._by_variant = figure.by == "length"
-        self._precisions = _ranks(point.precision for point in points)
-        self._families = _ranks(point.family for point in points)
-        by_size = sorted(points, key=lambda point: point.params)
+        self._precisions = _ranks(str(point.subject.precision) for point in points)
+        self._families = _ranks(point.facts.family for point in points)
+        by_size = sorted(points, key=lambda point: point.facts.params)
         self._variants = {
             name: rank
             for family in self._families
-            for name, rank in _ranks(p.variant for p in by_size if p.family == family).items()
+            for name, rank in _ranks(p.subject.model for p in by_size if p.facts.family == family).items()
         }
 
     @property
@@ -133,10 +132,12 @@ class _Looks:
         return len(self._precisions) > 1
 
     def colour(self, point: Point) -> str:
-        return style.colour(self._variants[point.variant] if self._by_variant else self._families[point.family])
+        model, family = point.subject.model, point.facts.family
+        return style.colour(self._variants[model] if self._by_variant else self._families[family])
 
     def stroke(self, point: Point) -> style.Stroke:
-        return style.stroke(point.precision, self._precisions[point.precision])
+        precision = str(point.subject.precision)
+        return style.stroke(precision, self._precisions[precision])
 
 
 def _ranks(names: Iterable[str]) -> dict[str, int]:
@@ -147,41 +148,38 @@ def _ranks(names: Iterable[str]) -> dict[str, int]:
 
 
 def _setting(point: Point) -> tuple[str, bool, int, int]:
-    return (point.provider, point.emulated, point.batch, point.threads)
+    return (point.place.provider, point.place.emulated, point.load.batch, point.place.threads)
 
 
-def _standing(point: Point) -> tuple[bool, bool, str]:
+def _standing(point: Point, ranks: Mapping[str, int]) -> tuple[int, bool, bool, str]:
     """The CPU first, what is emulated last: the columns of a figure with several families are of a provider each."""
-    return (point.emulated, point.provider != "cpu", point.provider)
+    place = point.place
+    return (ranks[point.facts.family], place.emulated, place.provider != "cpu", place.provider)
 
 
 def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> str:
     """The family, and whatever is not the same in all panels; of a provider that ran only a part, how much."""
     point = group[0].point
 
-    def varies(field: str) -> bool:
-        return len({getattr(one.point, field) for one in shown}) > 1
+    def varies(text: Callable[[Point], str]) -> bool:
+        return len({text(one.point) for one in shown}) > 1
 
-    parts = [point.family] if figure.by == "length" and point.family else []
+    parts = [point.facts.family] if figure.by == "length" and point.facts.family else []
     share = _share(one.point for one in group)
-    if varies("provider") or point.emulated or share:
-        parts.append(point.provider + (" (emulated)" if point.emulated else ""))
+    if varies(lambda point: point.place.provider) or point.place.emulated or share:
+        parts.append(point.place.provider + (" (emulated)" if point.place.emulated else ""))
         parts += [share] if share else []
-    if varies("batch"):
-        parts.append(f"batch {point.batch}")
-    if varies("threads"):
-        parts.append(units.counted(point.threads, "thread"))
-    return ", ".join(parts)
+    return ", ".join([*parts, *(text(point) for text in SETTINGS if varies(text))])
 
 
 def _share(points: Iterable[Point]) -> str:
     """ "83 % of MACs": of all that a panel shows, or the least of it."""
-    told = {point.share_told: point for point in points}
+    told = {point.receipt.share_text: point for point in points}
     partly = [point for share, point in told.items() if share]
     if not partly:
         return ""
-    least = min(partly, key=lambda point: point.share or 0.0)
-    return least.share_told if len(told) == 1 else f"at least {least.share_told}"
+    least = min(partly, key=lambda point: point.receipt.share or 0.0)
+    return least.receipt.share_text if len(told) == 1 else f"at least {least.receipt.share_text}"
 
 
 def _bracketed(points: Iterable[Point]) -> str:
@@ -193,21 +191,21 @@ def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
     """What holds for all of a figure: how to read a mark, and the settings that its panels share."""
     said = [figure.key, figure.filled.key if figure.filled else ""]
     if figure.by == "size":
-        lengths = sorted({point.length for point in shown})
+        lengths = sorted({point.load.length for point in shown})
         span = units.counted(lengths[-1], "cached token" if figure.phase == "decode" else "token")
         said.append(f"at {span}" if len(lengths) == 1 else f"at {lengths[0]:,} to {span}")
-    told: dict[str, Callable[[Any], str]] = {"provider": str, **SETTINGS}
-    for field, text in told.items():
-        values = {getattr(point, field) for point in shown}
-        said += [text(*values)] if len(values) == 1 else []
+    for text in (lambda point: point.place.provider, *SETTINGS):
+        values = {text(point) for point in shown}
+        said += values if len(values) == 1 else ()
     return [*filter(None, said), *_weights(shown), *_wrong(shown)]
 
 
 def _wrong(shown: Sequence[Point]) -> list[str]:
     """What is crossed out, and by how much it is off."""
     worst = {}
-    for point in sorted(shown, key=lambda point: point.max_rel_error or 0.0):
-        worst[f"{point.variant} {point.precision} on {point.provider}"] = point.verdict_told
+    for point in sorted(shown, key=lambda point: point.receipt.max_rel_error or 0.0):
+        name = f"{point.subject.model} {point.subject.precision} on {point.place.provider}"
+        worst[name] = point.receipt.difference_text
     alike: dict[str, list[str]] = {}
     for name, verdict in worst.items():
         alike.setdefault(verdict, []).append(name)
@@ -221,8 +219,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _weights(shown: Sequence[Point]) -> list[str]:
-    random = {point.variant for point in shown if point.weights.startswith("random")}
+    random = {point.subject.model for point in shown if point.subject.weights.kind == "random"}
     if not random:
         return []
-    everything = len(random) == len({point.variant for point in shown})
+    everything = len(random) == len({point.subject.model for point in shown})
     return ["random weights" if everything else f"random weights: {', '.join(sorted(random))}"]

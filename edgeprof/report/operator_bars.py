@@ -25,7 +25,7 @@ def arrange(row: Stacked, whys: Sequence[Why]) -> Stacks | None:
     first = whys[0]
     setting = (first.provider, f"batch {first.batch}", units.counted(first.threads, "thread"))
     return Stacks(
-        title=f"{first.a.variant}: {row.title}",
+        title=f"{first.a.model}: {row.title}",
         remarks=(row.key, *setting),
         label=row.label.format(a=first.a.precision),
         names=tuple(zip(names, map(_colour, range(len(names)), names), strict=True)),
@@ -66,6 +66,6 @@ def _bar(
     names: Sequence[str],
     compared: Sequence[tuple[Why, ComparedLength]],
 ) -> Bar:
-    variants = {one.variant for why, _ in compared for one in (why.a, why.b)}
-    label = side.precision if len(variants) == 1 else f"{side.variant} {side.precision}"
+    variants = {one.model for why, _ in compared for one in (why.a, why.b)}
+    label = str(side.precision) if len(variants) == 1 else str(side)
     return Bar(label, units.duration(seconds), tuple(times.get(name, 0.0) / whole_s for name in names))

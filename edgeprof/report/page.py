@@ -10,7 +10,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.report import pictures, placement_tables, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Ledger, Machine, PlacedPoint, Point, Why
+from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -39,7 +39,7 @@ def write(
     explanations: Sequence[Explanation] = (),
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
     whys: Sequence[Why] = (),
-    placed: Sequence[PlacedPoint] = (),
+    placed: Sequence[Point] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -86,12 +86,12 @@ def write(
         "sections": sections,
         "results": table.results(points),
         "problems": table.problems(points),
-        "predicted": any(point.memory_predicted_bytes is not None for point in points),
+        "predicted": any(point.facts.memory_predicted_bytes is not None for point in points),
         "shared": table.shared(points),
         "rounds": max(point.rounds for point in points),
-        "random_weights": sorted({point.variant for point in points if point.weights.startswith("random")}),
-        "emulated": sorted({point.provider for point in points if point.emulated}),
-        "wrong": len({point for point in points if point.verdict_told}),
+        "random_weights": sorted({point.subject.model for point in points if point.subject.weights.kind == "random"}),
+        "emulated": sorted({point.place.provider for point in points if point.place.emulated}),
+        "wrong": sum(bool(point.receipt.difference_text) for point in points),
         "commands": commands(points, run),
         "points": units.counted(len(points), "point"),
         "claims": CLAIMS_FILE if (folder / CLAIMS_FILE).exists() else "",
@@ -128,11 +128,9 @@ def write_mixers(folder: Path, ledgers: Mapping[str, Sequence[Ledger]], *, progr
     return pictures.files(folder, drawn)
 
 
-def _providers(
-    points: Sequence[Point], placed: Sequence[PlacedPoint], drawn: Sequence[Picture]
-) -> dict[str, Any] | None:
+def _providers(points: Sequence[Point], placed: Sequence[Point], drawn: Sequence[Picture]) -> dict[str, Any] | None:
     """What stands in the section on providers; None where all ran on the CPU's."""
-    if all(point.provider == table.CPU for point in points):
+    if all(point.place.provider == table.CPU for point in points):
         return None
     lost = [point for point in points if point.status == "unsupported"]
     return {

@@ -13,7 +13,7 @@ from edgeprof.report import bars, drawing, explain_figures, latency_figures, ope
 from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
 from edgeprof.report.text_fit import fitted
-from edgeprof.schema import Explanation, Findings, Ledger, PlacedPoint, Point, Why
+from edgeprof.schema import Explanation, Findings, Ledger, Point, Why
 
 FOLDER = "figures"
 PROVIDERS_SECTION = "Providers"
@@ -64,7 +64,7 @@ def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
         )
 
 
-def of_placements(found: Sequence[PlacedPoint], caption: str) -> Plan:
+def of_placements(found: Sequence[Point], caption: str) -> Plan:
     return Plan(
         PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placement_bars.arrange, PLACEMENT, found)
     )
@@ -88,7 +88,7 @@ def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
 
 def of_explanations(explanations: Sequence[Explanation]) -> Iterator[Plan]:
     """Of several in one folder, each under a name of its own."""
-    wanted = [one.ledger.name + ("-decode" if one.ledger.phase == "decode" else "") for one in explanations]
+    wanted = [one.ledger.name + ("-decode" if one.ledger.load.phase == "decode" else "") for one in explanations]
     for name, explanation in zip(_file_names(wanted), explanations, strict=True):
         yield from of_explanation(explanation, name)
 
@@ -98,11 +98,11 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
     models: dict[tuple[object, ...], list[Why]] = {}
     for why in whys:
         models.setdefault((why.a, why.provider, why.batch, why.threads), []).append(why)
-    names = _file_names([some[0].a.variant for some in models.values()])
+    names = _file_names([some[0].a.model for some in models.values()])
     for name, some in zip(names, models.values(), strict=True):
         yield Plan(
             name=f"{CLASSES.name}-{name}",
-            title=f"{some[0].a.variant}: {CLASSES.title}{_on(some[0].provider)}",
+            title=f"{some[0].a.model}: {CLASSES.title}{_on(some[0].provider)}",
             section=WHY_SECTION,
             caption=" ".join(verdict for why in some for verdict in why.verdicts),
             chart=partial(operator_bars.arrange, CLASSES, some),

@@ -1,35 +1,34 @@
 """Which provider ran what, as a chart: a bar for each point, made of the shares of all providers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgeprof import units
 from edgeprof.report import style
 from edgeprof.report.chart import Bar, Group, Stack, Stacks
 from edgeprof.report.figures import Placed
 from edgeprof.report.latency_figures import SETTINGS
-from edgeprof.schema import PlacedPoint
+from edgeprof.schema import Point
 
 CPU = "cpu"
 MOST_BARS = 28  # in a panel: as many as a page is wide
 
 
-def arrange(row: Placed, found: Sequence[PlacedPoint]) -> Stacks | None:
+def arrange(row: Placed, found: Sequence[Point]) -> Stacks | None:
     """The row of the table with its data; None where nothing ran on another provider than the CPU's.
 
     Points that were not taken ran nowhere, and have no bar. Where MACs are not known the bar shows nodes, and says so.
     """
-    ran = [one for one in found if one.point.status == "ok" and one.point.provider != CPU]
+    ran = [point for point in found if point.status == "ok" and point.place.provider != CPU]
     if not ran:
         return None
-    ran.sort(key=lambda one: (one.point.emulated, one.point.provider, -len(one.point.phase)))  # prefill first
-    asked = [one.point.provider for one in ran]
-    others = [part.provider for one in ran for part in one.placement.placed]
-    values = {field: {getattr(one.point, field) for one in ran} for field in SETTINGS}
-    varying = [field for field in SETTINGS if len(values[field]) > 1]
-    names = [*dict.fromkeys(name for name in (*asked, *others) if name != CPU), CPU]
+    ran.sort(key=lambda point: (point.place.emulated, point.place.provider, -len(point.load.phase)))  # prefill first
+    requested = [point.place.provider for point in ran]
+    others = [part.provider for point in ran for part in point.placement.placed]
+    varying = [text for text in SETTINGS if len(set(map(text, ran))) > 1]
+    names = [*dict.fromkeys(name for name in (*requested, *others) if name != CPU), CPU]
     return Stacks(
         title=row.title,
-        remarks=(row.key, *(SETTINGS[field](*values[field]) for field in SETTINGS if field not in varying)),
+        remarks=(row.key, *(text(ran[0]) for text in SETTINGS if text not in varying)),
         label=row.label,
         names=tuple((name, style.FAINT if name == CPU else style.colour(rank)) for rank, name in enumerate(names)),
         panels=tuple(_panels(ran, names, varying)),
@@ -38,22 +37,21 @@ def arrange(row: Placed, found: Sequence[PlacedPoint]) -> Stacks | None:
     )
 
 
-def _panels(ran: Iterable[PlacedPoint], names: Sequence[str], varying: Sequence[str]) -> Iterable[Stack]:
-    together: dict[str, list[PlacedPoint]] = {}
-    for one in ran:
-        point = one.point
-        setting = [SETTINGS[field](getattr(point, field)) for field in varying]
-        together.setdefault(", ".join([point.provider, point.phase, *setting]), []).append(one)
+def _panels(ran: Iterable[Point], names: Sequence[str], varying: Sequence[Callable[[Point], str]]) -> Iterable[Stack]:
+    together: dict[str, list[Point]] = {}
+    for point in ran:
+        title = ", ".join([point.place.provider, point.load.phase, *(text(point) for text in varying)])
+        together.setdefault(title, []).append(point)
     for title, some in together.items():
         pages = list(_pages(_groups(some, names)))
         for number, groups in enumerate(pages, 1):
             yield Stack(f"{title} ({number} of {len(pages)})" if len(pages) > 1 else title, tuple(groups))
 
 
-def _groups(some: Iterable[PlacedPoint], names: Sequence[str]) -> list[Group]:
+def _groups(some: Iterable[Point], names: Sequence[str]) -> list[Group]:
     models: dict[str, list[Bar]] = {}
-    for one in some:
-        models.setdefault(f"{one.point.variant} {one.point.precision}", []).append(_bar(one, names))
+    for point in some:
+        models.setdefault(f"{point.subject.model} {point.subject.precision}", []).append(_bar(point, names))
     return [Group(name, tuple(bars)) for name, bars in models.items()]
 
 
@@ -67,11 +65,12 @@ def _pages(groups: Sequence[Group]) -> Iterable[list[Group]]:
     yield page
 
 
-def _bar(one: PlacedPoint, names: Sequence[str]) -> Bar:
-    known = one.placement.macs_share is not None or one.placement.nodes_share == 1  # all nodes have all MACs
-    field = "nodes" if one.placement.macs_share is None else "macs"
-    amounts = {part.provider: getattr(part, field) or 0 for part in one.placement.placed}
+def _bar(point: Point, names: Sequence[str]) -> Bar:
+    placement = point.placement
+    known = placement.macs_share is not None or placement.nodes_share == 1  # all nodes have all MACs
+    by_nodes = placement.macs_share is None
+    amounts = {part.provider: part.nodes if by_nodes else part.macs or 0 for part in placement.placed}
     whole = sum(amounts.values()) or 1
-    top = units.percent(one.placement.share) + ("" if known else " of nodes")
+    top = units.percent(placement.share) + ("" if known else " of nodes")
     parts = tuple(amounts.get(name, 0) / whole for name in names)
-    return Bar(units.known(one.point.length or None), top, parts, hatched=one.point.emulated)
+    return Bar(units.known(point.load.length or None), top, parts, hatched=point.place.emulated)

@@ -35,42 +35,43 @@ def products(points: Sequence[Point]) -> list[Product]:
 
 
 def _single(point: Point, points: Sequence[Point]) -> Product:
+    stopping = point.stopping or USUAL
     rounds = max(other.rounds for other in points)  # a point with fewer had visits that failed
     return {
-        "variant": (point.variant,),
-        "precision": (point.precision,),
-        "phase": (point.phase,),
+        "variant": (point.subject.model,),
+        "precision": (str(point.subject.precision),),
+        "phase": (point.load.phase,),
         "seq": _seq(point),
-        "dim": tuple(shlex.split(point.dims)),
-        "ep": (point.provider,),
-        "batch": (str(point.batch),),
-        "threads": (str(point.threads),),
+        "dim": tuple(f"{name}={size}" for name, size in sorted(point.facts.dims.items())),
+        "ep": (point.place.provider,),
+        "batch": (str(point.load.batch),),
+        "threads": (str(point.place.threads),),
         "rounds": (str(max(rounds, 1)),),
-        "weights": (point.weights,),
-        "runs": _unless(point.min_runs, USUAL.min_runs),
-        "min-time": _unless(point.min_time_s, USUAL.min_time_s),
-        "ep-option": tuple(f"{point.provider}.{option}" for option in _options(point)),
-        "compile": ("",) if point.compiled else (),
-        "ep-library": (f"{point.provider}={point.provider_library}",) if point.provider_library else (),
+        "weights": (point.subject.weights.kind,),
+        "runs": _unless(stopping.min_runs, USUAL.min_runs),
+        "min-time": _unless(stopping.min_time_s, USUAL.min_time_s),
+        "ep-option": tuple(f"{point.place.provider}.{option}" for option in _options(point)),
+        "compile": ("",) if point.receipt.compiled else (),
+        "ep-library": (f"{point.place.provider}={point.place.library}",) if point.place.library else (),
     }
 
 
 def _seq(point: Point) -> tuple[str, ...]:
     """What sized it: of a file from elsewhere the length that was asked for, which need not be the token length."""
-    asked = point.seq if point.fills else point.length or None
+    asked = point.facts.seq if point.facts.fills else point.load.length or None
     return () if asked is None else (str(asked),)
 
 
-def _unless(value: float | None, usual: float) -> tuple[str, ...]:
-    """Nothing where a value is the usual one, or was not recorded."""
-    return () if value is None or value == usual else (f"{value:g}",)
+def _unless(value: float, usual: float) -> tuple[str, ...]:
+    """Nothing where a value is the usual one."""
+    return () if value == usual else (f"{value:g}",)
 
 
 def _options(point: Point) -> list[str]:
     """What the provider was told beside what it is told anyway."""
     known = {row.name: {**row.device, **row.options, **row.emulator} for row in PROVIDERS}
-    usual = {f"{name}={value}" for name, value in known.get(point.provider, {}).items()}
-    return [option for option in shlex.split(point.provider_options) if option not in usual]
+    usual = known.get(point.place.provider, {})
+    return [f"{name}={value}" for name, value in point.place.options if usual.get(name) != value]
 
 
 def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
@@ -98,8 +99,8 @@ def _profile(product: Product, run: str) -> str:
 
 def _exports(points: Sequence[Point]) -> list[str]:
     """One command for each kind of weights; files that nobody exported here need none."""
-    made = [point for point in points if point.weights != "file"]
-    kinds = sorted({(point.weights.split()[0], point.variant, point.precision) for point in made})
+    subjects = [point.subject for point in points if point.subject.weights.kind != "file"]
+    kinds = sorted({(subject.weights.kind, subject.model, str(subject.precision)) for subject in subjects})
     chosen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (weights, variant), group in groupby(kinds, key=lambda kind: kind[:2]):
         precisions = tuple(precision for _, _, precision in group)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from edgeprof import units
-from edgeprof.schema import ComparedLength, Cost, Explanation, Point, Why
+from edgeprof.schema import ComparedLength, Cost, Explanation, LatencySummary, MemorySummary, Point, Why
 
 MISSING = ""
 CPU = "cpu"
@@ -31,71 +31,79 @@ def scaled(value: float | None, scale: float) -> str:
     return MISSING if value is None else units.number(value * scale, trim=False)
 
 
+def of_latency(value: Callable[[LatencySummary], float]) -> Callable[[Point], str]:
+    """A cell in ms; empty where nothing was measured."""
+    return lambda point: scaled(value(point.latency), 1e3) if point.latency else MISSING
+
+
+def of_memory(value: Callable[[MemorySummary], int]) -> Callable[[Point], str]:
+    """A cell in MB; empty where nothing was measured."""
+    return lambda point: scaled(value(point.memory), 1e-6) if point.memory else MISSING
+
+
 def _interval_ms(point: Point) -> str:
-    low, high = point.latency_ci_low_s, point.latency_ci_high_s
-    return MISSING if low is None or high is None else f"{scaled(low, 1e3)} to {scaled(high, 1e3)}"
+    latency = point.latency
+    return f"{scaled(latency.ci_low_s, 1e3)} to {scaled(latency.ci_high_s, 1e3)}" if latency else MISSING
 
 
 def provider(point: Point) -> str:
-    return f"{point.provider} (emulated)" if point.emulated else point.provider
+    return f"{point.place.provider} (emulated)" if point.place.emulated else point.place.provider
 
 
 def _predicted_share(point: Point) -> str:
-    """What is predicted is what onnxruntime's CPU provider takes."""
-    working, predicted = point.memory_working_bytes, point.memory_predicted_bytes
-    known = working is not None and predicted and point.provider == CPU
-    return scaled((working or 0) / (predicted or 1), 1) if known else MISSING
+    memory, predicted = point.memory, point.facts.memory_predicted_bytes
+    return scaled(memory.working_bytes / predicted, 1) if memory and predicted else MISSING
 
 
 def _ran_there(point: Point) -> str:
-    if point.provider == CPU:
+    if point.place.provider == CPU:
         return MISSING
-    known = point.macs_share is not None or point.nodes_share is not None
-    return point.share_told or ("all" if known else "not known")
+    return point.receipt.share_text or ("not known" if point.receipt.placement is None else "all")
 
 
-def _agreement(point: Point) -> str:
-    if point.max_rel_error is None:
+def agreement(point: Point) -> str:
+    """How far the result is from the CPU provider's; empty where it was not compared."""
+    found = point.receipt.agreement
+    if found is None:
         return MISSING
-    off = units.number(point.max_rel_error, 2)
-    return f"{off}: outside tolerance" if point.verdict_told else off
+    return units.number(found.max_rel_error, 2) + ("" if found.within else ": outside tolerance")
 
 
 def _device_memory(point: Point) -> str:
-    if point.provider == CPU:
+    if point.place.provider == CPU:
         return MISSING
-    told = point.device_memory_bytes
-    return "host memory only" if told is None else scaled(told, 1e-6)
+    device_bytes = point.memory.device_bytes if point.memory else None
+    return "host memory only" if device_bytes is None else scaled(device_bytes, 1e-6)
 
 
 _IDENTITY: tuple[Column[Point], ...] = (
-    Column("Variant", lambda point: point.variant, number=False),
-    Column("Params", lambda point: units.count(point.params)),
-    Column("Weights source", lambda point: point.weights, number=False, kept="varying"),
-    Column("Precision", lambda point: point.precision, number=False),
+    Column("Variant", lambda point: point.subject.model, number=False),
+    Column("Params", lambda point: units.count(point.facts.params)),
+    Column("Weights source", lambda point: str(point.subject.weights), number=False, kept="varying"),
+    Column("Precision", lambda point: str(point.subject.precision), number=False),
     Column("Provider", provider, number=False, kept="varying"),
-    Column("Batch", lambda point: str(point.batch), kept="varying"),
-    Column("Threads", lambda point: str(point.threads), kept="varying"),
-    Column("Phase", lambda point: point.phase, number=False),
-    Column("Tokens", lambda point: units.known(point.tokens)),
-    Column("Cached", lambda point: f"{point.past_tokens:,}", kept="varying"),
+    Column("Batch", lambda point: str(point.load.batch), kept="varying"),
+    Column("Threads", lambda point: str(point.place.threads), kept="varying"),
+    Column("Phase", lambda point: point.load.phase, number=False),
+    Column("Tokens", lambda point: units.known(point.load.tokens)),
+    Column("Cached", lambda point: f"{point.load.past_tokens:,}", kept="varying"),
 )
 _RESULTS: tuple[Column[Point], ...] = (
-    Column("Median (ms)", lambda point: scaled(point.latency_median_s, 1e3)),
+    Column("Median (ms)", of_latency(lambda latency: latency.median_s)),
     Column("95 % interval (ms)", _interval_ms),
-    Column("p90 (ms)", lambda point: scaled(point.latency_p90_s, 1e3)),
-    Column("Samples", lambda point: f"{point.samples:,}"),
+    Column("p90 (ms)", of_latency(lambda latency: latency.p90_s)),
+    Column("Samples", lambda point: f"{point.latency.samples if point.latency else 0:,}"),
     Column("Ran there", _ran_there, number=False, kept="filled"),
-    Column("Differs from CPU by", _agreement, kept="filled"),
-    Column("Peak (MB)", lambda point: scaled(point.memory_peak_bytes, 1e-6)),
-    Column("Weights (MB)", lambda point: scaled(point.memory_weights_bytes, 1e-6)),
-    Column("Working (MB)", lambda point: scaled(point.memory_working_bytes, 1e-6)),
+    Column("Differs from CPU by", agreement, kept="filled"),
+    Column("Peak (MB)", of_memory(lambda memory: memory.peak_bytes)),
+    Column("Weights (MB)", of_memory(lambda memory: memory.weights_bytes)),
+    Column("Working (MB)", of_memory(lambda memory: memory.working_bytes)),
     Column("Device (MB)", _device_memory, kept="filled"),
-    Column("Predicted (MB)", lambda point: scaled(point.memory_predicted_bytes, 1e-6), kept="filled"),
+    Column("Predicted (MB)", lambda point: scaled(point.facts.memory_predicted_bytes, 1e-6), kept="filled"),
     Column("Working / predicted", _predicted_share, kept="filled"),
     Column("Load (s)", lambda point: scaled(point.load_s, 1)),
     Column("First run (ms)", lambda point: scaled(point.first_run_s, 1e3)),
-    Column("GMAC", lambda point: scaled(point.macs, 1e-9)),
+    Column("GMAC", lambda point: scaled(point.facts.macs, 1e-9)),
 )
 _PROBLEM: tuple[Column[Point], ...] = (
     Column("Status", lambda point: point.status if point.rounds == 0 else "incomplete", number=False),

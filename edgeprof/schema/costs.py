@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edgeprof.schema.base import Record
-from edgeprof.schema.identity import Phase
+from edgeprof.schema.identity import Load, Precision
 
 
 class Cost(Record, frozen=True, kw_only=True):
@@ -37,11 +37,8 @@ class Ledger(Record, frozen=True, kw_only=True):
 
     name: str
     source: Literal["formulas", "graph"]
-    precision: str
-    phase: Phase
-    batch: int
-    tokens: int | None  # None: the length of the sequence is not known
-    past_tokens: int = 0
+    precision: Precision
+    load: Load
     layers: int | None = None  # number of blocks; None: not known (a graph)
     costs: tuple[Cost, ...]
     live_bytes: int  # the most activations alive at once: formulas leave the KV cache out, a graph has all tensors
@@ -73,11 +70,6 @@ class Ledger(Record, frozen=True, kw_only=True):
         """The rows of a table: every component with all its occurrences, then one block, then everything."""
         block = self.per_block()
         return [*self.costs, *([block] if block else []), self.everything()]
-
-    @property
-    def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
-        return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
 
 def _summed(name: str, costs: Sequence[Cost], *, count: int = 0, parts: int = 1) -> Cost:

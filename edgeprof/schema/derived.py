@@ -2,100 +2,67 @@
 
 from typing import Literal
 
-from edgeprof import units
 from edgeprof.schema.base import Record
-from edgeprof.schema.identity import Phase
+from edgeprof.schema.identity import Phase, Precision
 from edgeprof.schema.placement import Placement
-from edgeprof.schema.runs import Status
+from edgeprof.schema.runs import Facts, Keyed, ProviderReceipt, Status, StoppingRule
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 
 
-class Point(Record, frozen=True, kw_only=True):
-    """One point over all its rounds: a row of measurements.csv, in this order.
+class LatencySummary(Record, frozen=True, kw_only=True):
+    """Latency of one point over all its rounds, by the definitions of `edgeprof.analysis.statistics`."""
 
-    Latencies are None when no visit succeeded. `memory_*` are medians over rounds, peaks are maxima.
+    median_s: float
+    ci_low_s: float
+    ci_high_s: float
+    p90_s: float
+    samples: int  # timed runs
+    rounds_s: tuple[float, ...]  # the median of each round
+
+
+class MemorySummary(Record, frozen=True, kw_only=True):
+    """Memory of one point over all its rounds: parts are medians, the peak and the device's are maxima."""
+
+    runtime_bytes: int  # resident before any model was loaded
+    weights_bytes: int  # resident growth at load, and mapped weights that the runs touched
+    working_bytes: int  # highest resident growth of the runs beyond load
+    peak_bytes: int
+    device_bytes: int | None = None  # of the device, where provider or driver report it
+
+    @property
+    def peak_at_load(self) -> bool:
+        """Loading needed clearly (5 %) more than the runs did; otherwise the parts add up to the peak."""
+        return self.peak_bytes > 1.05 * (self.runtime_bytes + self.weights_bytes + self.working_bytes)
+
+
+class Point(Keyed, frozen=True, kw_only=True):
+    """One point over all its rounds: its key, what is known of it, and the summary of its visits.
+
+    Where no visit succeeded there is no latency, no memory, and `status` is that of the newest visit.
     """
 
-    variant: str
-    family: str
-    params: int
-    precision: str
-    provider: str
-    phase: Phase
-    batch: int
-    tokens: int | None  # None: the length of the sequence is not known
-    past_tokens: int
-    threads: int
+    facts: Facts
+    receipt: ProviderReceipt = ProviderReceipt()
+    stopping: StoppingRule | None = None  # None: not recorded
     status: Status
-    latency_median_s: float | None
-    latency_ci_low_s: float | None
-    latency_ci_high_s: float | None
-    latency_p90_s: float | None
-    samples: int
-    memory_peak_bytes: int | None
-    memory_weights_bytes: int | None  # resident growth at load, and mapped weights that the runs touched
-    macs: int | None
-    machine_id: str
-    # for the reader of edgeprof's own report
-    memory_runtime_bytes: int | None  # resident before any model was loaded
-    memory_working_bytes: int | None  # highest resident growth of the runs beyond load
-    memory_predicted_bytes: int | None  # what was predicted for that from the graph; None: could not be counted
-    load_s: float | None
-    first_run_s: float | None
-    rounds: int
-    weights: str
-    error: str
-    emulated: bool = False
-    device: str = ""
-    static: bool = False
-    macs_share: float | None = None  # of the provider asked for; None: the CPU provider, or not known
-    nodes_share: float | None = None
-    partitions: int | None = None  # of the provider asked for
-    agrees: bool | None = None  # with the CPU provider, within the tolerance; None: not compared
-    max_rel_error: float | None = None
-    device_memory_bytes: int | None = None
-    min_runs: int | None = None  # of the stopping rule; None: not recorded
-    min_time_s: float | None = None
-    provider_options: str = ""  # "backend_type=htp soc_model=60"
-    compiled: bool = False  # `load_s` is of what the provider had compiled beforehand
-    compile_s: float | None = None
-    load_plain_s: float | None = None  # to load the graph itself; there when `compiled`
-    provider_library: str = ""  # of a provider that edgeprof does not know by itself
-    seq: int | None = None  # of a file from elsewhere: what --seq asked for, and what --dim ("M=32 N=1")
-    dims: str = ""
-    fills: str = ""  # of a file from elsewhere, what each input was filled with: "x: normal, mask: ones"
+    error: str = ""  # why rounds are missing
+    rounds: int  # that succeeded
+    latency: LatencySummary | None = None
+    memory: MemorySummary | None = None
+    load_s: float | None = None
+    first_run_s: float | None = None
 
     @property
-    def share(self) -> float | None:
-        """Of the MACs on the provider asked for, of the nodes where MACs are unknown; None: not known, or the CPU."""
-        return self.nodes_share if self.macs_share is None else self.macs_share
+    def placement(self) -> Placement:
+        """Which provider ran what, of a point on another provider than the CPU's.
 
-    @property
-    def share_told(self) -> str:
-        """ "83 % of MACs" where the provider asked for did not do all of it; "of nodes" where MACs are unknown."""
-        of = "nodes" if self.macs_share is None else "MACs"
-        return f"{units.percent(self.share)} of {of}" if self.share is not None and self.share < 1 else ""
-
-    @property
-    def verdict_told(self) -> str:
-        """ "result differs from the CPU by 1.2: outside tolerance"; nothing where it is within, or was not compared."""
-        if self.agrees is not False:
-            return ""
-        by = f" by {units.number(self.max_rel_error, 2)}" if self.max_rel_error is not None else ""
-        return f"result differs from the CPU{by}: outside tolerance"
-
-    @property
-    def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
-        return self.past_tokens if self.phase == "decode" else self.tokens or 0
-
-
-class PlacedPoint(Record, frozen=True, kw_only=True):
-    """A point on another provider than the CPU's, and which provider ran what of it."""
-
-    point: Point
-    placement: Placement
+        Raises:
+            ValueError: it is not known.
+        """
+        if self.receipt.placement is None:
+            raise ValueError(f"the placement of {self.key.label} is not known")
+        return self.receipt.placement
 
 
 class Findings(Record, frozen=True, kw_only=True):
@@ -109,8 +76,11 @@ class Findings(Record, frozen=True, kw_only=True):
 class Side(Record, frozen=True, kw_only=True):
     """One of two files that are compared."""
 
-    variant: str
-    precision: str
+    model: str
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision}"
 
 
 class ClassTime(Record, frozen=True, kw_only=True):

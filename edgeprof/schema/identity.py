@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from edgeprof import units
 from edgeprof.schema.base import Count, Record
 
 Phase = Literal["prefill", "decode"]
@@ -134,6 +135,18 @@ class PointKey(Record, frozen=True, kw_only=True):
     subject: Subject
     load: Load
     place: Place
+
+    @property
+    def label(self) -> str:
+        """ "gpt2 int8 on webgpu, decode at 64 tokens"; the CPU provider and a length that is not known go unnamed."""
+        on = f" on {self.place.provider}" if self.place.provider != "cpu" else ""
+        at = f" at {units.counted(self.load.length, 'token')}" if self.load.length else ""
+        return f"{self.subject.model} {self.subject.precision}{on}, {self.load.phase}{at}"
+
+    @property
+    def series(self) -> "PointKey":
+        """What points that differ in their length alone have in common."""
+        return replace(self.lasting, load=replace(self.load, tokens=None, past_tokens=0))
 
     @property
     def lasting(self) -> "PointKey":

@@ -103,6 +103,11 @@ class Placement(Record, frozen=True, kw_only=True):
         """Of the MACs; where those are not known, of the nodes."""
         return self.nodes_share if self.macs_share is None else self.macs_share
 
+    @property
+    def share_unit(self) -> Literal["MACs", "nodes"]:
+        """What `share` is of."""
+        return "nodes" if self.macs_share is None else "MACs"
+
 
 class Agreement(Record, frozen=True, kw_only=True):
     """How far a provider's outputs are from what the CPU provider makes of the original file."""

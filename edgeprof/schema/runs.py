@@ -1,11 +1,14 @@
 """What is asked of a child, what it answers, and what a run keeps of it."""
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
+from edgeprof import units
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
-from edgeprof.schema.identity import Phase
+from edgeprof.schema.identity import Load, Place, PointKey, Subject
 from edgeprof.schema.models import QuantReceipt
-from edgeprof.schema.placement import CPU, Agreement, Placement, Target
+from edgeprof.schema.placement import CPU, Agreement, Kind, Placement, Target
+
+R = TypeVar("R")
 
 Status = Literal["ok", "failed", "timeout", "unsupported"]
 Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]
@@ -37,14 +40,6 @@ class StoppingRule(Record, frozen=True, kw_only=True):
     min_runs: int = 10
     min_time_s: float = 1.0
     max_time_s: float = 60.0
-
-
-class Workload(Record, frozen=True, kw_only=True):
-    phase: Phase
-    batch: int
-    tokens: int | None  # processed in one run; None: not known
-    past_tokens: int = 0  # already in the KV cache
-    threads: int
 
 
 class FileState(Record, frozen=True, kw_only=True):
@@ -88,48 +83,103 @@ class Reading(Record, frozen=True, kw_only=True):
     contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
 
 
-class Measurement(Record, frozen=True, kw_only=True):
-    """One visit of one point in one process: a line of measurements.jsonl."""
+class Facts(Record, frozen=True, kw_only=True):
+    """What is known of a point before it is measured, beside its key."""
 
-    schema_version: int = SCHEMA_VERSION
-    variant: str
-    family: str
-    weights: str
+    family: str = ""  # "": a file from elsewhere
     params: Count
-    precision: str
-    provider: str
-    phase: Phase
-    batch: Count
-    tokens: Count | None  # None: the length of the sequence is not known
-    past_tokens: Count
-    threads: Count
-    round: Count
-    status: Status
-    error: str = ""
-    reading: Reading | None = None  # there when status is "ok"
-    macs: Count | None = None
+    macs: Count | None = None  # None: could not be counted
+    memory_predicted_bytes: Count | None = None  # working memory of onnxruntime's CPU provider; None: of another
     seq: Count | None = None  # of a file from elsewhere: what --seq asked for, and what --dim
     dims: dict[str, Count] = {}
     fills: dict[str, str] = {}  # of such a file: what each input was filled with
-    memory_predicted_bytes: Count | None = None  # working memory, counted on the graph
-    emulated: bool = False  # the provider emulates its device: the path is proven, the time means nothing
-    device: str = ""  # as the runtime or the driver names it
+
+
+class ProviderReceipt(Record, frozen=True, kw_only=True):
+    """What a provider made of a graph before anything was timed; the CPU provider runs the file as it is."""
+
+    kind: Kind | None = None  # of the device; None: not recorded, or the CPU provider
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
     placement: Placement | None = None  # None: on the CPU provider, which runs everything
-    agreement: Agreement | None = None  # with what the CPU provider makes of the original file
+    agreement: Agreement | None = None  # with what the CPU provider makes of the original file; None: not compared
     compiled: bool = False  # the session loaded what the provider had compiled beforehand (--compile)
     compile_s: Seconds | None = None  # how long that took, once
     load_plain_s: Seconds | None = None  # to load the graph itself; there when `compiled`
-    stopping: StoppingRule | None = None  # None: written before it was recorded
-    provider_options: dict[str, str] = {}  # what the provider was told
-    provider_library: str = ""  # of a provider that edgeprof does not know by itself
-    artifact_sha256: str
-    settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
-    machine_id: str
+
+    @property
+    def share(self) -> float | None:
+        """Of the MACs on the provider asked for, of the nodes where MACs are unknown; None: the CPU provider."""
+        return self.placement.share if self.placement else None
+
+    @property
+    def share_text(self) -> str:
+        """ "83 % of MACs" where the provider asked for did not run all of it; "of nodes" where MACs are unknown."""
+        if self.placement is None or self.placement.share >= 1:
+            return ""
+        return f"{units.percent(self.placement.share)} of {self.placement.share_unit}"
+
+    @property
+    def agrees(self) -> bool | None:
+        """With the CPU provider, within the tolerance; None: not compared."""
+        return self.agreement.within if self.agreement else None
+
+    @property
+    def max_rel_error(self) -> float | None:
+        """From what the CPU provider computes; None: not compared."""
+        return self.agreement.max_rel_error if self.agreement else None
+
+    @property
+    def difference_text(self) -> str:
+        """ "result differs from the CPU by 1.2: outside tolerance"; empty where it is within, or was not compared."""
+        if self.agreement is None or self.agreement.within:
+            return ""
+        return f"result differs from the CPU by {units.number(self.agreement.max_rel_error, 2)}: outside tolerance"
+
+
+class Outcome(Record, Generic[R], frozen=True, kw_only=True):
+    """What became of one process: a reading, or the reason why there is none."""
+
+    status: Status
+    error: str = ""
+    reading: R | None = None  # there when status is "ok"
     started_at: str  # ISO 8601, UTC
 
     def __post_init__(self) -> None:
         _require_reading(self.status, self.reading)
+
+
+class Keyed(Record, frozen=True, kw_only=True):
+    """A record of one point."""
+
+    key: PointKey
+
+    @property
+    def subject(self) -> Subject:
+        return self.key.subject
+
+    @property
+    def load(self) -> Load:
+        return self.key.load
+
+    @property
+    def place(self) -> Place:
+        return self.key.place
+
+    @property
+    def machine_id(self) -> str:
+        return self.key.place.machine_id
+
+
+class Measurement(Keyed, frozen=True, kw_only=True):
+    """One visit of one point in one process: a line of measurements.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    round: Count
+    facts: Facts
+    receipt: ProviderReceipt = ProviderReceipt()
+    stopping: StoppingRule | None = None  # None: written before it was recorded
+    settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
+    outcome: Outcome[Reading]
 
 
 class OperatorTime(Record, frozen=True, kw_only=True):
@@ -161,37 +211,15 @@ class OperatorReading(Record, frozen=True, kw_only=True):
     latencies_s: Times  # of runs after the profiler was stopped
 
 
-class OperatorPass(Record, frozen=True, kw_only=True):
+class OperatorPass(Keyed, frozen=True, kw_only=True):
     """One point with the profiler on, apart from all timed visits: a line of operators.jsonl."""
 
     schema_version: int = SCHEMA_VERSION
-    variant: str
-    precision: str
-    provider: str
-    phase: Phase
-    batch: Count
-    tokens: Count | None  # None: the length of the sequence is not known
-    past_tokens: Count
-    threads: Count
-    status: Status
-    error: str = ""
-    reading: OperatorReading | None = None  # there when status is "ok"
     vocabulary: Count | None = None  # columns of the logits, where the file says how many
     quantization: QuantReceipt | None = None  # of the artifact
-    emulated: bool = False  # as Measurement's
     dispatch_only: bool = False  # a run returns before the device is done: times of operators are those of handing over
-    artifact_sha256: str
     settings_key: str
-    machine_id: str
-    started_at: str
-
-    def __post_init__(self) -> None:
-        _require_reading(self.status, self.reading)
-
-    @property
-    def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
-        return self.past_tokens if self.phase == "decode" else self.tokens or 0
+    outcome: Outcome[OperatorReading]
 
 
 class KernelTime(Record, frozen=True, kw_only=True):

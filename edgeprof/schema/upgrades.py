@@ -12,6 +12,7 @@ import msgspec
 
 from edgeprof.schema.identity import Precision, WeightsSource
 from edgeprof.schema.models import Artifact
+from edgeprof.schema.runs import Measurement, OperatorPass
 
 Fields = dict[str, Any]
 Upgrade = Callable[[Fields], Fields]
@@ -37,5 +38,56 @@ def _artifact(fields: Fields) -> Fields:
     return {**fields, "precision": msgspec.to_builtins(precision), "weights": msgspec.to_builtins(weights)}
 
 
-UPGRADES: Mapping[int, Mapping[type, Upgrade]] = {1: {Artifact: _artifact}}
+def _key(fields: Fields) -> Fields:
+    """Version 1 spelled the parts of a key as fields of each record."""
+    return {
+        "subject": {
+            "model": fields["variant"],
+            "precision": msgspec.to_builtins(Precision.parse(fields["precision"])),
+            "weights": msgspec.to_builtins(weights_source(fields.get("weights", "file"))),
+            "digest": fields["artifact_sha256"],
+        },
+        "load": {name: fields[name] for name in ("phase", "batch", "tokens", "past_tokens")},
+        "place": {
+            "machine_id": fields["machine_id"],
+            "provider": fields["provider"],
+            "options": sorted(fields.get("provider_options", {}).items()),
+            "library": fields.get("provider_library", ""),
+            "device": fields.get("device", ""),
+            "emulated": fields.get("emulated", False),
+            "threads": fields["threads"],
+        },
+    }
+
+
+def _outcome(fields: Fields) -> Fields:
+    return _some(fields, "status", "error", "reading", "started_at")
+
+
+def _some(fields: Fields, *names: str) -> Fields:
+    return {name: fields[name] for name in names if name in fields}
+
+
+def _measurement(fields: Fields) -> Fields:
+    facts = _some(fields, "family", "params", "macs", "seq", "dims", "fills")
+    if fields["provider"] == "cpu":  # a prediction is of onnxruntime's CPU provider
+        facts |= _some(fields, "memory_predicted_bytes")
+    receipt = _some(fields, "static", "placement", "agreement", "compiled", "compile_s", "load_plain_s")
+    return {
+        "key": _key(fields),
+        "facts": facts,
+        "receipt": receipt,
+        "outcome": _outcome(fields),
+        **_some(fields, "round", "stopping", "settings_key"),
+    }
+
+
+def _operator_pass(fields: Fields) -> Fields:
+    kept = _some(fields, "vocabulary", "quantization", "dispatch_only", "settings_key")
+    return {"key": _key(fields), "outcome": _outcome(fields), **kept}
+
+
+UPGRADES: Mapping[int, Mapping[type, Upgrade]] = {
+    1: {Artifact: _artifact, Measurement: _measurement, OperatorPass: _operator_pass}
+}
 """From each older version to the next, by class of record."""

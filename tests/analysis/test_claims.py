@@ -200,7 +200,7 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
         }
     )
     for fitted in found.growths:
-        assert [point.tokens for point in fitted.points] == list(length_runs.LENGTHS)
+        assert [point.load.tokens for point in fitted.points] == list(length_runs.LENGTHS)
         middle = 1.01  # of three rounds 1 % apart
         assert fitted.latency_s.constant == pytest.approx(0.002 * middle)
         assert fitted.latency_s.linear == pytest.approx(0.001 * middle)
@@ -254,7 +254,7 @@ def test_only_what_the_claim_is_about_is_taken() -> None:
     ]
     for records_or_points in (sum(others, records), points(records, *others)):
         assert growth.measured_lengths(records_or_points) == dict.fromkeys(("bert-base", "gpt2"), length_runs.LENGTHS)
-    assert {point.threads for line in growth.lines(points(records, *others)).values() for point in line} == {2}
+    assert {point.place.threads for line in growth.lines(points(records, *others)).values() for point in line} == {2}
 
 
 def test_what_is_missing_is_named_and_can_be_measured() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.explain_captions import explained, mixed
-from edgeprof.schema import Cost, Crossover, Explanation, Ledger, Uncounted
+from edgeprof.schema import Cost, Crossover, Explanation, Ledger, Load, Precision, Uncounted
 
 
 def cost(name: str, **fields: Any) -> Cost:
@@ -12,15 +12,13 @@ def cost(name: str, **fields: Any) -> Cost:
 
 
 def ledger(length: int, *costs: Cost, live: int = 1, **fields: Any) -> Ledger:
-    decode = fields.get("phase") == "decode"
+    phase = fields.pop("phase", "prefill")
+    decode = phase == "decode"
     plain: dict[str, Any] = {
         "name": "toy",
         "source": "formulas",
-        "precision": "fp32",
-        "phase": "prefill",
-        "batch": 1,
-        "tokens": 1 if decode else length,
-        "past_tokens": length if decode else 0,
+        "precision": Precision(recipe="fp32"),
+        "load": Load(phase=phase, tokens=1 if decode else length, past_tokens=length if decode else 0),
         "live_bytes": live,
         "live_at": "MLP up",
     }

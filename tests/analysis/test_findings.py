@@ -9,7 +9,6 @@ from edgeprof.analysis.findings import (
     counted_growth,
     length_growth,
     measured,
-    memory_split,
     per_token,
     predicted_ratio,
     reference_points,
@@ -29,7 +28,7 @@ def test_length_growth_starts_at_a_quarter_of_the_longest() -> None:
     line = [point(t, tokens=n) for n, t in ((16, 0.010), (64, 0.040), (128, 0.100), (256, 0.200), (512, 0.410))]
     growth = length_growth(line)
     assert growth
-    assert (growth.short.tokens, growth.long.tokens, growth.lengths) == (128, 512, 4)
+    assert (growth.short.load.tokens, growth.long.load.tokens, growth.lengths) == (128, 512, 4)
     assert growth.time.value == pytest.approx(4.1)
     assert growth.power == pytest.approx(1.0178, abs=1e-4)  # ln 4.1 / ln 4 = 1.41099 / 1.38629
 
@@ -57,7 +56,7 @@ def test_a_law_needs_three_sizes() -> None:
     sizes = [point(t, variant=str(n), params=n) for n, t in ((10**6, 0.001), (10**7, 0.1), (10**8, 10.0))]
 
     def seconds(p: object) -> float | None:
-        return p.latency_median_s  # type: ignore[attr-defined,no-any-return]
+        return p.latency.median_s  # type: ignore[attr-defined,no-any-return]
 
     law = size_growth(sizes, seconds)
     assert law
@@ -74,11 +73,11 @@ def test_reference_length_is_the_one_most_lines_have() -> None:
         return [point(0.1, variant=variant, tokens=n) for n in lengths]
 
     chosen = reference_points([*line("a", 128, 512), *line("b", 128, 512), *line("vit", 122, 485)])
-    assert sorted(p.tokens for p in chosen) == [485, 512, 512]  # all lines have both: the longer
+    assert sorted(p.load.tokens for p in chosen) == [485, 512, 512]  # all lines have both: the longer
     chosen = reference_points([*line("a", 128, 512), *line("b", 128), *line("vit", 122, 485)])
-    assert sorted(p.tokens for p in chosen) == [122, 128, 128]  # only at 128 are all three
+    assert sorted(p.load.tokens for p in chosen) == [122, 128, 128]  # only at 128 are all three
     chosen = reference_points([*line("a", 16), *line("b", 16), *line("far", 512)])
-    assert [p.variant for p in chosen] == ["a", "b"]  # lengths are never mixed
+    assert [p.subject.model for p in chosen] == ["a", "b"]  # lengths are never mixed
     assert reference_points([]) == []
 
 
@@ -91,12 +90,11 @@ def test_precisions_are_compared_at_the_same_point_only() -> None:
 
 
 def test_memory_whose_peak_is_loading() -> None:
-    usual, loading = memory_split(point(0.1)), memory_split(point(0.1, memory_peak_bytes=900 * MB))
+    usual, loading = point(0.1).memory, point(0.1, memory_peak_bytes=900 * MB).memory
     assert usual
     assert loading
     assert not usual.peak_at_load  # 60 + 400 + 140 = 600
     assert loading.peak_at_load
-    assert memory_split(point(memory_runtime_bytes=None)) is None
 
 
 def test_failed_and_emulated_points_are_not_measured() -> None:
@@ -107,7 +105,7 @@ def test_failed_and_emulated_points_are_not_measured() -> None:
 def test_how_far_a_prediction_is_off() -> None:
     assert predicted_ratio(point(0.1, memory_predicted_bytes=70 * MB)) == 2  # 140 MB working
     assert predicted_ratio(point(0.1)) is None
-    assert predicted_ratio(point(0.1, memory_working_bytes=None, memory_predicted_bytes=70 * MB)) is None
+    assert predicted_ratio(point(0.1, memory=None, memory_predicted_bytes=70 * MB)) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from factories import MB, point, reading, visit
 from edgeprof.analysis import growth
 from edgeprof.analysis import placement as placements
 from edgeprof.analysis.captions import sentences
-from edgeprof.analysis.findings import comparisons, measured, predicted_ratio, provider_comparisons, reference_points
+from edgeprof.analysis.findings import comparisons, measured, provider_comparisons, reference_points
 from edgeprof.analysis.statistics import points as points_of
 from edgeprof.analysis.why import sides, why
 from edgeprof.schema import (
@@ -19,8 +19,8 @@ from edgeprof.schema import (
     OperatorPass,
     OperatorReading,
     OperatorTime,
+    Outcome,
     Placed,
-    PlacedPoint,
     Placement,
     Point,
 )
@@ -41,10 +41,16 @@ def placement(asked: str, macs: int | None, left: int | None, nodes: int = 6, le
     )
 
 
-GPU = {"provider": "webgpu", "nodes_share": 1.0, "macs_share": 1.0, "agrees": True, "max_rel_error": 1e-6}
-PARTLY = {**GPU, "macs_share": 0.831, "nodes_share": 0.75}
-WRONG = {**GPU, "agrees": False, "max_rel_error": 1.2}
-EMULATED = {**GPU, "provider": "qnn", "emulated": True}
+def agreement(off: float) -> Agreement:
+    return Agreement(max_abs_error=9.0, max_rel_error=off, cosine=0.4, tolerance=0.1)
+
+
+GPU = {"provider": "webgpu", "placement": placement("webgpu", 1000, 0, 8, 0), "agreement": agreement(1e-6)}
+PARTLY = {**GPU, "placement": placement("webgpu", 831, 169)}
+NODES = {**GPU, "placement": placement("webgpu", None, None)}  # 75 % of them; MACs are not known
+HALF = {**GPU, "placement": placement("webgpu", 500, 500)}
+WRONG = {**GPU, "agreement": agreement(1.2)}
+EMULATED = {**GPU, "provider": "qnn", "emulated": True, "placement": placement("qnn", 1000, 0, 8, 0)}
 
 MACHINE = Machine(
     machine_id="m",
@@ -81,28 +87,22 @@ def test_times_that_mean_nothing_are_in_no_comparison(fields: dict[str, Any]) ->
 def test_a_claim_takes_only_points_that_one_real_provider_ran_right() -> None:
     records = [visit(0, reading(0.1 * n), tokens=n, provider="webgpu") for n in (16, 32, 64)]
     assert growth.measured_lengths(records)["bert-base"] == (16, 32, 64)
-    off = Agreement(max_abs_error=9.0, max_rel_error=1.2, cosine=0.4, tolerance=0.1)
     for fields in (
         {"emulated": True},
-        {"agreement": off},
+        {"agreement": agreement(1.2)},
         {"placement": placement("webgpu", 3, 1)},
         {"placement": placement("webgpu", None, None)},
     ):
         unfit = [visit(0, reading(0.1 * n), tokens=n, provider="webgpu", **fields) for n in (16, 32, 64)]
         assert growth.measured_lengths(unfit)["bert-base"] == ()
-    for fields in (EMULATED, WRONG, PARTLY, {**PARTLY, "macs_share": None}):
+    for fields in (EMULATED, WRONG, PARTLY, NODES):
         assert growth.measured_lengths(line((16, 0.1), (32, 0.2), **fields))["bert-base"] == ()
     assert growth.measured_lengths(line((16, 0.1), (32, 0.2), **GPU))["bert-base"] == (16, 32)
 
 
 def test_visits_of_an_emulated_and_a_real_device_are_two_points() -> None:
     both = points_of([visit(0, reading(0.1), provider="qnn"), visit(0, reading(9.0), provider="qnn", emulated=True)])
-    assert [(one.emulated, one.latency_median_s) for one in both] == [(False, 0.1), (True, 9.0)]
-
-
-def test_a_prediction_for_the_cpu_is_held_against_the_cpu_alone() -> None:
-    assert predicted_ratio(point(0.1, memory_predicted_bytes=70 * MB)) == 2
-    assert predicted_ratio(point(0.1, memory_predicted_bytes=70 * MB, **GPU)) is None
+    assert [(one.place.emulated, one.latency.median_s) for one in both] == [(False, 0.1), (True, 9.0)]
 
 
 # --- provider against provider ---------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_no_winner_without_its_share() -> None:
 
 
 def test_both_shares_of_a_pair_are_named_where_they_differ() -> None:
-    points = [point(0.2, **PARTLY), point(0.1, precision="fp16", **{**PARTLY, "macs_share": 0.5})]
+    points = [point(0.2, **PARTLY), point(0.1, precision="fp16", **HALF)]
     assert (
         "Prefill of bert-base at 128 tokens, 50 % of MACs in fp16 and 83 % of MACs in fp32 on webgpu is 2x as fast in "
         "fp16 as in fp32 (95 % interval 1.96 to 2.04)."
@@ -166,7 +166,7 @@ def test_both_shares_of_a_pair_are_named_where_they_differ() -> None:
 
 
 def test_the_least_share_is_the_least_whatever_it_is_of() -> None:
-    nodes = point(0.1, variant="vit-base", **{**PARTLY, "macs_share": None, "nodes_share": 0.97})
+    nodes = point(0.1, variant="vit-base", **{**GPU, "placement": placement("webgpu", None, None, 97, 3)})
     assert (
         sentences([nodes, point(0.1, **PARTLY)])
         .headlines[0]
@@ -175,7 +175,10 @@ def test_the_least_share_is_the_least_whatever_it_is_of() -> None:
 
 
 def test_why_names_the_provider_and_what_it_ran() -> None:
-    points = [point(0.2, **PARTLY), point(0.1, precision="fp16", **{**GPU, "nodes_share": 0.5, "macs_share": None})]
+    points = [
+        point(0.2, **PARTLY),
+        point(0.1, precision="fp16", **{**GPU, "placement": placement("webgpu", None, None, 4, 4)}),
+    ]
     ((a, b),) = sides(points)
     (found,) = why(a, b, points, [], MACHINE)
     assert (found.provider, found.machine) == ("webgpu", ())
@@ -192,7 +195,7 @@ def test_headlines_before_all_times() -> None:
     points = [
         point(0.1),
         point(2.0, **EMULATED),
-        point(3.0, precision="a8w8", **{**EMULATED, "agrees": False, "max_rel_error": 1.2}),
+        point(3.0, precision="a8w8", **{**EMULATED, "agreement": agreement(1.2)}),
         point(None, precision="bf16", provider="qnn", emulated=True, status="unsupported", error="no bf16"),
     ]
     assert sentences(points).headlines[:3] == (
@@ -204,11 +207,11 @@ def test_headlines_before_all_times() -> None:
 
 
 def test_a_share_in_words() -> None:
-    assert point(0.1).share_told == ""
-    assert point(0.1, **GPU).share_told == ""
-    assert point(0.1, **PARTLY).share_told == "83 % of MACs"
-    assert point(0.1, **{**PARTLY, "macs_share": None}).share_told == "75 % of nodes"
-    assert point(0.1, **{**PARTLY, "macs_share": 0.9999}).share_told == "99.9 % of MACs"
+    assert point(0.1).receipt.share_text == ""
+    assert point(0.1, **GPU).receipt.share_text == ""
+    assert point(0.1, **PARTLY).receipt.share_text == "83 % of MACs"
+    assert point(0.1, **NODES).receipt.share_text == "75 % of nodes"
+    assert point(0.1, **{**GPU, "placement": placement("webgpu", 9999, 1)}).receipt.share_text == "99.9 % of MACs"
 
 
 def test_points_get_the_newest_placement_of_their_own() -> None:
@@ -223,17 +226,15 @@ def test_points_get_the_newest_placement_of_their_own() -> None:
         seen(2, None),
         seen(0, old, tokens=64),
     ]
-    found = placements.placed(records, points_of(records))
-    assert [(one.point.tokens, one.placement) for one in found] == [(64, old), (128, new)]
+    found = placements.placed(points_of(records))
+    assert [(one.load.tokens, one.placement) for one in found] == [(64, old), (128, new)]
     assert new.macs_share == pytest.approx(0.831)
     assert new.nodes_share == 0.75
 
 
 def test_the_caption_names_the_least_share_and_what_was_left() -> None:
-    whole = PlacedPoint(point=point(0.1, **GPU), placement=placement("webgpu", 1000, 0, 8, 0))
-    part = PlacedPoint(point=point(0.1, tokens=64, **PARTLY), placement=placement("webgpu", 831, 169))
-    npu = PlacedPoint(point=point(0.1, **EMULATED), placement=placement("qnn", 1000, 0, 8, 0))
-    lost = PlacedPoint(point=point(None, provider="qnn", status="unsupported"), placement=placement("qnn", 0, 9, 0, 8))
+    whole, part, npu = point(0.1, **GPU), point(0.1, tokens=64, **PARTLY), point(0.1, **EMULATED)
+    lost = point(None, provider="qnn", status="unsupported", placement=placement("qnn", 0, 9, 0, 8))
     assert placements.caption([whole, part, npu, lost]) == (
         "webgpu did all multiplications of 1 of its 2 points, and at the least 83 % of MACs "
         "(bert-base fp32, prefill at 64 tokens); left to the CPU: Attention. "
@@ -250,21 +251,12 @@ def test_reference_points_keep_providers_apart() -> None:
 def test_operators_that_were_only_handed_over_explain_nothing() -> None:
     times = (OperatorTime(operator="MatMul", nodes=8, time_s=1e-6),)
     seen = OperatorReading(operators=times, matrices=(), profiled_latencies_s=(0.1,), latencies_s=(0.1,))
+    outcome = Outcome(status="ok", reading=seen, started_at="2026-03-01T12:00:00Z")
     points = [point(0.2, **GPU), point(0.1, precision="fp16", **GPU)]
     ((a, b),) = sides(points)
     for dispatch_only, lengths in ((False, 1), (True, 0)):
         passes = [
-            OperatorPass(
-                **{field: getattr(one, field) for field in ("variant", "precision", "provider", "phase", "batch")},
-                **{field: getattr(one, field) for field in ("tokens", "past_tokens", "threads", "machine_id")},
-                status="ok",
-                reading=seen,
-                dispatch_only=dispatch_only,
-                artifact_sha256="a",
-                settings_key="s",
-                started_at="2026-03-01T12:00:00Z",
-            )
-            for one in points
+            OperatorPass(key=one.key, dispatch_only=dispatch_only, settings_key="s", outcome=outcome) for one in points
         ]
         (found,) = why(a, b, points, passes, MACHINE)
         assert len(found.places[0].classes) == lengths

@@ -11,15 +11,15 @@ from edgeprof.analysis.statistics import interval_between_rounds, interval_withi
 def test_median_is_the_median_of_round_medians() -> None:
     # Round medians 2, 3 and 10: their median is 3. The pooled median would be 3.5, the mean 5.
     (point,) = points([visit(0, reading(1, 2, 9)), visit(1, reading(3, 3, 4)), visit(2, reading(10, 10, 10, 10))])
-    assert point.latency_median_s == 3
-    assert point.samples == 10
+    assert point.latency.median_s == 3
+    assert point.latency.samples == 10
     assert point.rounds == 3
 
 
 def test_p90_is_over_the_latencies_of_all_rounds() -> None:
     # 1..10 pooled, type 7: position 0.9 * 9 = 8.1 counted from 0, so 9 + 0.1 * (10 - 9) = 9.1.
     (point,) = points([visit(0, reading(1, 3, 5, 7, 9)), visit(1, reading(2, 4, 6, 8, 10))])
-    assert point.latency_p90_s == pytest.approx(9.1)
+    assert point.latency.p90_s == pytest.approx(9.1)
 
 
 def test_interval_between_rounds_is_a_t_interval_over_logarithms() -> None:
@@ -41,9 +41,9 @@ def test_interval_is_widened_to_contain_the_median() -> None:
     # 31 rounds at 1 and 9 at 1/2: the mean of logs is -9/40 * 0.693 = -0.156, s = 0.293, t(0.975, 39) = 2.023,
     # half 0.094: the interval ends at e^-0.062 = 0.94, below the median of 1.
     (point,) = points(visit(number, reading(1.0 if number < 31 else 0.5)) for number in range(40))
-    assert point.latency_median_s == 1.0
+    assert point.latency.median_s == 1.0
     assert interval_between_rounds([1.0] * 31 + [0.5] * 9).high == pytest.approx(0.94, abs=0.005)
-    assert point.latency_ci_high_s == 1.0
+    assert point.latency.ci_high_s == 1.0
 
 
 @pytest.mark.parametrize(
@@ -62,22 +62,22 @@ def test_interval_of_one_round_is_of_order_statistics(count: int, first: int, la
 
 def test_one_round_uses_the_interval_within_it() -> None:
     (point,) = points([visit(0, reading(*range(1, 11)))])
-    assert (point.latency_ci_low_s, point.latency_median_s, point.latency_ci_high_s) == (2, 5.5, 9)
+    assert (point.latency.ci_low_s, point.latency.median_s, point.latency.ci_high_s) == (2, 5.5, 9)
 
 
 def test_the_newest_visit_of_a_round_counts_whatever_the_clock_said() -> None:
     old = visit(0, reading(1.0), started_at="2026-03-02T00:00:00Z")
     new = visit(0, reading(2.0), started_at="2026-03-01T00:00:00Z")
     (point,) = points([old, visit(1, reading(2.0)), new])
-    assert point.latency_median_s == 2.0
+    assert point.latency.median_s == 2.0
     assert point.rounds == 2
 
 
 def test_visits_of_an_older_artifact_or_of_other_settings_do_not_count() -> None:
-    stale = [visit(number, reading(9.0), artifact_sha256="old") for number in range(3)]
+    stale = [visit(number, reading(9.0), digest="old") for number in range(3)]
     other = [visit(number, reading(8.0), settings_key="old") for number in range(3)]
     (point,) = points([*stale, *other, visit(0, reading(1.0)), visit(1, reading(1.0))])
-    assert point.latency_median_s == 1.0
+    assert point.latency.median_s == 1.0
     assert point.rounds == 2
 
 
@@ -101,10 +101,10 @@ def test_memory_is_split() -> None:
         )
         for number, (imports, loaded, load_peak, run_peak) in enumerate(rounds)
     )
-    assert point.memory_runtime_bytes == 61 * MB
-    assert point.memory_weights_bytes == 100 * MB
-    assert point.memory_working_bytes == 10 * MB
-    assert point.memory_peak_bytes == 210 * MB  # while the second round loaded
+    assert point.memory.runtime_bytes == 61 * MB
+    assert point.memory.weights_bytes == 100 * MB
+    assert point.memory.working_bytes == 10 * MB
+    assert point.memory.peak_bytes == 210 * MB  # while the second round loaded
 
 
 def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
@@ -119,14 +119,13 @@ def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
         memory_run_file_bytes=55 * MB,
     )
     (point,) = points([visit(0, seen)])
-    assert (point.memory_weights_bytes, point.memory_working_bytes) == (115 * MB, 25 * MB)
+    assert (point.memory.weights_bytes, point.memory.working_bytes) == (115 * MB, 25 * MB)
 
 
 def test_a_point_without_success_says_why() -> None:
     (point,) = points([visit(0, None, error="first"), visit(1, None, status="timeout", error="No answer.")])
-    assert (point.status, point.error, point.rounds, point.samples) == ("timeout", "No answer.", 0, 0)
-    assert point.latency_median_s is None
-    assert point.memory_peak_bytes is None
+    assert (point.status, point.error, point.rounds, point.latency) == ("timeout", "No answer.", 0, None)
+    assert point.memory is None
 
 
 def test_one_success_is_enough_and_the_rest_is_told() -> None:
@@ -145,7 +144,10 @@ def test_points_are_kept_apart_and_sorted() -> None:
         visit(0, reading(1.0), machine_id="other"),
         visit(0, reading(1.0), threads=1),
     ]
-    found = [(p.variant, p.precision, p.threads, p.tokens, p.machine_id) for p in points(records)]
+    found = [
+        (p.subject.model, p.subject.precision.recipe, p.place.threads, p.load.tokens, p.machine_id)
+        for p in points(records)
+    ]
     assert found == [
         ("bert-base", "fp32", 1, 128, "m"),
         ("bert-base", "fp32", 2, 64, "m"),

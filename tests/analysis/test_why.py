@@ -10,9 +10,14 @@ from factories import point
 from edgeprof.analysis import operator_classes as table
 from edgeprof.analysis.processor import told
 from edgeprof.analysis.why import sides, why
-from edgeprof.schema import KernelTime, Left, Machine, OperatorPass, Point, QuantReceipt, Side, Turn, Why
+from edgeprof.schema import KernelTime, Left, Machine, OperatorPass, Point, Precision, QuantReceipt, Side, Turn, Why
 
-A, B = Side(variant="gpt2", precision="fp32"), Side(variant="gpt2", precision="int8")
+
+def side(model: str, precision: str) -> Side:
+    return Side(model=model, precision=Precision.parse(precision))
+
+
+A, B = side("gpt2", "fp32"), side("gpt2", "int8")
 MACHINE = Machine(
     machine_id="m",
     cpu="Some CPU",
@@ -28,7 +33,7 @@ MACHINE = Machine(
 
 
 def line(side: Side, seconds: dict[int, float], phase: str = "prefill", **fields: Any) -> list[Point]:
-    where = {"variant": side.variant, "precision": side.precision, "phase": phase, **fields}
+    where = {"variant": side.model, "precision": side.precision, "phase": phase, **fields}
     if phase == "decode":
         return [point(value, tokens=1, past_tokens=length, **where) for length, value in seconds.items()]
     return [point(value, tokens=length, **where) for length, value in seconds.items()]
@@ -42,7 +47,7 @@ def compared(a: dict[int, float], b: dict[int, float], *passes: OperatorPass, ph
 def taken(side: Side, times: dict[str, tuple[int, float]], *matrices: Any, **fields: Any) -> OperatorPass:
     plain_s = fields.pop("plain_s", 0.0)
     return profiled(
-        operators(times, *matrices, plain_s=plain_s), variant=side.variant, precision=side.precision, **fields
+        operators(times, *matrices, plain_s=plain_s), variant=side.model, precision=side.precision, **fields
     )
 
 
@@ -94,7 +99,7 @@ def test_what_is_compared_was_measured_alike() -> None:
     (found,) = why(A, B, points, [], MACHINE)
     assert [(place.phase, place.length) for place in found.places] == [("prefill", 16)]
     assert (found.provider, found.batch, found.threads) == ("cpu", 1, 2)
-    assert why(A, Side(variant="gpt2", precision="int4"), points, [], MACHINE) == []
+    assert why(A, side("gpt2", "int4"), points, [], MACHINE) == []
     assert why(A, B, [*line(A, {16: 0.2}), *line(B, {16: None})], [], MACHINE) == []  # type: ignore[dict-item]
 
 
@@ -107,8 +112,8 @@ def test_each_setting_is_a_comparison_of_its_own() -> None:
 
 
 def test_pairs_are_fp32_against_each_other_precision_of_a_model() -> None:
-    int4 = Side(variant="gpt2", precision="int4")
-    lonely = Side(variant="bert-base", precision="int8")
+    int4 = side("gpt2", "int4")
+    lonely = side("bert-base", "int8")
     points = [p for side in (A, B, int4, lonely) for p in line(side, {16: 0.1})]
     assert sides(points) == [(A, B), (A, int4)]
 
@@ -233,7 +238,7 @@ def test_a_receipt_tells_what_was_reached_and_why_the_rest_was_not() -> None:
 
 def test_a_file_that_is_fp32_by_most_of_its_bytes_may_be_quantized_too() -> None:
     """Of a plain file the precision is that of most bytes: a large embedding in fp32 hides matmuls in int8."""
-    c = Side(variant="other", precision="fp32")
+    c = side("other", "fp32")
     int8, fp32 = matrix("DynamicQuantizeMatMul", 8, 8, 0.1, nodes=3), matrix("MatMul", 8, 24, 0.1)
     passes = [taken(A, {"MatMul": (4, 0.2)}, fp32), taken(c, {"MatMul": (4, 0.2)}, int8, fp32)]
     points = [*line(A, {128: 0.2}), *line(c, {128: 0.2})]

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import operator_runs
+from builders import operator_runs, records
 
 from edgeprof import choose_buckets, store
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families import family_of, find_variant
-from edgeprof.schema import Artifact, Case, Measurement, encode_pretty
+from edgeprof.schema import Artifact, Case, Measurement, Outcome, encode_pretty
 
 REQUESTS = [10] * 5 + [20] * 3 + [40] * 2
 
@@ -18,9 +18,15 @@ def write_run(folder: Path, seconds: dict[int, float], **fields: Any) -> None:
     """One visit of bert-tiny at each length."""
     store.write_atomic(folder / store.MACHINE_FILE, encode_pretty(operator_runs.MACHINE))
     for tokens, median_s in seconds.items():
-        plain = {**operator_runs.POINT, "variant": "bert-tiny", "precision": "fp32", "weights": "", "family": "bert"}
-        point = {**plain, "params": 4_385_920, "round": 0, "status": "ok", "reading": operator_runs.reading(median_s)}
-        store.append_measurement(folder, Measurement(**{**point, "tokens": tokens, **fields}))
+        outcome = Outcome(status="ok", reading=operator_runs.reading(median_s), started_at="2026-03-01T12:00:00Z")
+        plain = Measurement(
+            key=records.key("bert-tiny", tokens=tokens),
+            round=0,
+            facts=records.facts(params=4_385_920),
+            settings_key="s",
+            outcome=outcome,
+        )
+        store.append_measurement(folder, records.changed(plain, **fields))
 
 
 def test_latencies_of_a_run_decide(models: Path, tmp_path: Path) -> None:

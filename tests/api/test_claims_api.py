@@ -106,7 +106,7 @@ def test_what_is_missing_is_exported_and_measured_and_nothing_else(models: Path,
     claim = of_length(
         check_claims("mine", measure=True, models=mine, out=out, progress=lambda *step: told.append(step))
     )
-    assert [[point.tokens for point in fitted.points] for fitted in claim.growths] == [
+    assert [[point.load.tokens for point in fitted.points] for fitted in claim.growths] == [
         [4, 8, 16, 24, 32],
         [4, 8, 16, 24, 32, 40],
     ]

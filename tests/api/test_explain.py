@@ -34,7 +34,11 @@ def save(path: Path, nodes: list[Any], inputs: dict[str, list[int | str] | None]
 
 def test_a_variant_at_512_tokens_and_at_twice_as_many() -> None:
     found = explain("bert-base")
-    assert (found.ledger.tokens, found.ledger.total("params"), found.ledger.source) == (512, 109_482_240, "formulas")
+    assert (found.ledger.load.tokens, found.ledger.total("params"), found.ledger.source) == (
+        512,
+        109_482_240,
+        "formulas",
+    )
     assert found.doubled
     assert found.doubled.of("attention scores").macs == 4 * found.ledger.of("attention scores").macs
     assert [(one.larger, one.tokens) for one in found.crossovers] == [("attention", 3073)]
@@ -53,8 +57,8 @@ def test_a_giant_takes_no_longer_than_a_dwarf() -> None:
 
 def test_several_lengths_come_with_captions_and_the_longest_that_fits_is_explained() -> None:
     found = explain("gpt2", seq=[16, 256, 1024, 131072])
-    assert [one.tokens for one in found.lengths] == [16, 256, 1024, 131072]
-    assert found.ledger.tokens == 1024
+    assert [one.load.tokens for one in found.lengths] == [16, 256, 1024, 131072]
+    assert found.ledger.load.tokens == 1024
     assert set(found.captions) == {"explain-macs", "explain-memory"}
     assert "3,073" in found.captions["explain-macs"]
     assert "gpt2 takes at most 1,024 tokens: beyond that the formulas still hold, and export and profile refuse." in (
@@ -65,16 +69,16 @@ def test_several_lengths_come_with_captions_and_the_longest_that_fits_is_explain
 
 def test_decode_has_one_new_token_and_a_cache() -> None:
     found = explain("gpt2", seq=[1000], phase="decode")
-    assert (found.ledger.tokens, found.ledger.past_tokens, found.ledger.length) == (1, 1000, 1000)
+    assert (found.ledger.load.tokens, found.ledger.load.past_tokens, found.ledger.load.length) == (1, 1000, 1000)
     assert found.ledger.total("cache_bytes") == 1001 * 73_728
-    assert found.doubled and found.doubled.past_tokens == 2000
+    assert found.doubled and found.doubled.load.past_tokens == 2000
     (_, beyond) = explain("gpt2", seq=[1024], phase="decode").notes  # 1,025 tokens in all
     assert beyond.startswith("gpt2 takes at most 1,024 tokens")
 
 
 def test_an_image_has_the_tokens_of_its_patches() -> None:
     found = explain("vit-base", seq=[200])
-    assert found.ledger.tokens == 197
+    assert found.ledger.load.tokens == 197
     assert found.notes == ("200 tokens are asked for; the largest input with at most so many has 197.",)
 
 
@@ -91,7 +95,7 @@ def test_an_image_has_the_tokens_of_its_patches() -> None:
 )
 def test_ways_to_mix_tokens(name: str, options: dict[str, int], params: int, tokens: int) -> None:
     found = explain(name, **options)  # type: ignore[arg-type]
-    assert (found.ledger.total("params"), found.ledger.tokens) == (params, tokens)
+    assert (found.ledger.total("params"), found.ledger.load.tokens) == (params, tokens)
 
 
 def test_a_dense_layer_is_another_one_at_another_length() -> None:
@@ -142,7 +146,7 @@ def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any]
     fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
     found = explain(str(folder / "decode-1x40.onnx"))
     formulas = ledger(artifact.variant, case_of("decode", 1, 40), phase="decode")
-    assert (found.ledger.phase, found.ledger.past_tokens, found.doubled) == ("decode", 40, None)
+    assert (found.ledger.load.phase, found.ledger.load.past_tokens, found.doubled) == ("decode", 40, None)
     for quantity in ("params", "macs", "cache_bytes"):
         assert found.ledger.total(quantity) == formulas.total(quantity), quantity
     for asked in ([41], [40, 41]):
@@ -191,8 +195,8 @@ def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tupl
     """bert-tiny has 512 positions, as a tensor of that many: at 1,024 tokens nothing fits."""
     path = artifacts["bert", "fp32"].path
     found = explain(path, seq=[64, 512, 1024])
-    assert [one.tokens for one in found.lengths] == [64, 512]
-    assert (found.ledger.tokens, found.doubled) == (512, None)
+    assert [one.load.tokens for one in found.lengths] == [64, 512]
+    assert (found.ledger.load.tokens, found.doubled) == (512, None)
     assert any("does not run at 1,024 tokens" in note and "[1, 512, 128]" in note for note in found.notes)
     assert explain(path, seq=[256]).doubled
 

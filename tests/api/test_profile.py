@@ -30,7 +30,10 @@ def everything(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_every_model_phase_and_length_is_a_point(everything: Run) -> None:
-    points = {(p.variant, p.precision, p.phase, p.tokens, p.past_tokens) for p in everything.points}
+    points = {
+        (p.subject.model, p.subject.precision.recipe, p.load.phase, p.load.tokens, p.load.past_tokens)
+        for p in everything.points
+    }
     expected = {
         (name, precision, *shape)
         for precision in ("fp32", "int8")
@@ -52,21 +55,25 @@ def test_every_point_is_visited_once_a_round(everything: Run) -> None:
 
 
 def test_models_take_turns(everything: Run) -> None:
-    names = [record.variant for record in everything.measurements]
+    names = [record.subject.model for record in everything.measurements]
     changes = sum(one != other for one, other in pairwise(names))
     assert changes > 6  # one after the other would be 2 in each round
 
 
 def test_parameters_and_macs_are_those_of_the_formulas(everything: Run) -> None:
     """bert-tiny at 4 tokens: 2 layers of 12 d^2 x 4 + 2 x 4 x 4 x d, and the pooler's d^2; d = 128."""
-    point = next(p for p in everything.points if (p.variant, p.tokens, p.precision) == ("bert-tiny", 4, "int8"))
-    assert point.params == 4_385_920
-    assert point.macs == 2 * (12 * 128**2 * 4 + 2 * 4 * 4 * 128) + 128**2
+    point = next(
+        p
+        for p in everything.points
+        if (p.subject.model, p.load.tokens, p.subject.precision.recipe) == ("bert-tiny", 4, "int8")
+    )
+    assert point.facts.params == 4_385_920
+    assert point.facts.macs == 2 * (12 * 128**2 * 4 + 2 * 4 * 4 * 128) + 128**2
 
 
 def test_what_was_measured_is_whole(everything: Run) -> None:
     for record in everything.measurements:
-        reading = record.reading
+        reading = record.outcome.reading
         assert reading is not None
         assert len(reading.latencies_s) >= 2
         assert min(reading.latencies_s) > 0
@@ -93,7 +100,7 @@ def test_a_run_is_taken_up_where_it_was_left(models: Path, tmp_path: Path) -> No
     assert file.read_bytes() == first
     run = profile(["bert-tiny", "vit-tiny"], seq=[4, 8], **same)
     assert file.read_bytes().startswith(first)
-    measured = sorted((record.variant, record.tokens) for record in run.measurements)
+    measured = sorted((record.subject.model, record.load.tokens) for record in run.measurements)
     assert measured == [("bert-tiny", 4), ("bert-tiny", 8), ("vit-tiny", 2), ("vit-tiny", 5)]
 
 
@@ -169,8 +176,8 @@ def test_the_token_dimension_of_a_foreign_file(
     """Every row of 8 is multiplied by 8 x 8 weights."""
     file = save(tmp_path / "foreign.onnx", dims)
     (point,) = profile([str(file)], out=tmp_path / "reports", **options, **QUICK).points
-    assert (point.status, point.variant, point.batch, point.tokens) == ("ok", "foreign", batch, tokens)
-    assert (point.params, point.macs, point.weights) == (64, rows * 64, "file")
+    assert (point.status, point.subject.model, point.load.batch, point.load.tokens) == ("ok", "foreign", batch, tokens)
+    assert (point.facts.params, point.facts.macs, point.subject.weights) == (64, rows * 64, "file")
 
 
 def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
@@ -178,34 +185,34 @@ def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
     np.save(tmp_path / "ids.npy", np.array([[1, 2, 7]]))
     inputs = {"input_ids": tmp_path / "ids.npy"}
     (point,) = profile([str(model)], input=inputs, out=tmp_path / "reports", **QUICK).points
-    assert (point.status, point.tokens) == ("ok", 3)
+    assert (point.status, point.load.tokens) == ("ok", 3)
 
 
 def test_a_point_that_fails_is_a_record_and_the_run_goes_on(tmp_path: Path) -> None:
     bad = save(tmp_path / "bad.onnx", ["batch_size", "sequence_length", 9])  # its weights have eight rows
     good = save(tmp_path / "good.onnx", ["batch_size", "sequence_length"], ids=True)
     run = profile([str(bad), str(good)], seq=[64], out=tmp_path / "reports", **QUICK)
-    assert {(point.variant, point.status) for point in run.points} == {("bad", "failed"), ("good", "ok")}
+    assert {(point.subject.model, point.status) for point in run.points} == {("bad", "failed"), ("good", "ok")}
     (failed,) = run.failed
-    assert failed.latency_median_s is None
+    assert failed.latency.median_s is None
     assert "MatMul" in failed.error
-    assert failed.macs is None
+    assert failed.facts.macs is None
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [save(tmp_path / "model.onnx", ["batch", "seq", 8]), save(tmp_path / "other" / "model.onnx", ["b", "s", 8])]
     run = profile([str(file) for file in files], seq=[4], out=tmp_path / "reports", **QUICK)
-    assert sorted(point.variant for point in run.points) == sorted([tmp_path.name, "other"])
+    assert sorted(point.subject.model for point in run.points) == sorted([tmp_path.name, "other"])
 
 
 def test_an_exported_file_may_be_given_by_folder_or_file(models: Path, tmp_path: Path) -> None:
     folder = models / "bert-tiny" / "int8"
     same: dict[str, Any] = {"seq": [4], "models": tmp_path / "nowhere", "out": tmp_path, **QUICK}
     (by_folder,) = profile([str(folder)], **same).points
-    assert (by_folder.variant, by_folder.precision) == ("bert-tiny", "int8")
+    assert (by_folder.subject.model, by_folder.subject.precision.recipe) == ("bert-tiny", "int8")
     (by_file,) = profile([str(folder / "model.onnx")], **same).points
-    assert (by_file.variant, by_file.tokens, by_file.status) == ("bert-tiny", 4, "ok")
+    assert (by_file.subject.model, by_file.load.tokens, by_file.status) == ("bert-tiny", 4, "ok")
 
 
 def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -> None:
@@ -215,13 +222,13 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
     files = [str(folder / name) for name in ("prefill-2x12.onnx", "decode-2x6.onnx")]
     same: dict[str, Any] = {"batch": [2], "out": tmp_path, **QUICK}
     decode, prefill = profile(files, **same).points
-    assert (prefill.variant, prefill.phase, prefill.batch, prefill.length) == (
+    assert (prefill.subject.model, prefill.load.phase, prefill.load.batch, prefill.load.length) == (
         "gpt2-small-prefill-2x12",
         "prefill",
         2,
         12,
     )
-    assert (decode.variant, decode.phase, decode.batch, decode.tokens, decode.length) == (
+    assert (decode.subject.model, decode.load.phase, decode.load.batch, decode.load.tokens, decode.load.length) == (
         "gpt2-small-decode-2x6",
         "decode",
         2,
@@ -229,7 +236,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         6,
     )
     (grown,) = profile([str(folder)], seq=[6], phase="decode", **same).points
-    assert decode.macs == grown.macs
+    assert decode.facts.macs == grown.facts.macs
     with pytest.raises(UsageError, match=r"of 6 tokens and the new one\. Decode after 6 tokens"):
         profile(files[1:], seq=[5], **same)
     with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
@@ -318,15 +325,21 @@ def test_operators_are_profiled_once_after_the_timed_visits(models: Path, tmp_pa
     timed = profile(["bert-tiny"], seq=[4], precision=["fp32"], **same)
     assert (timed.operators, timed.kernels) == ((), ())
     run = profile(["bert-tiny"], seq=[4], ops=True, **same)
-    assert {(one.precision, one.tokens, one.status) for one in run.operators} == {("fp32", 4, "ok"), ("int8", 4, "ok")}
+    assert {(one.subject.precision.recipe, one.load.tokens, one.outcome.status) for one in run.operators} == {
+        ("fp32", 4, "ok"),
+        ("int8", 4, "ok"),
+    }
     assert run.measurements[: len(timed.measurements)] == timed.measurements
     products = {"fp32": {"MatMul", "FusedGemm"}, "int8": {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}}
     for one in run.operators:
-        assert one.reading is not None
-        assert {time.operator for time in one.reading.matrices} == products[one.precision]
-        weighted = sum(time.nodes for time in one.reading.matrices if time.second == "constant")
+        assert one.outcome.reading is not None
+        assert {time.operator for time in one.outcome.reading.matrices} == products[one.subject.precision.recipe]
+        weighted = sum(time.nodes for time in one.outcome.reading.matrices if time.second == "constant")
         assert weighted == 13  # 2 blocks of Q, K, V, output, up, down; and the pooler
-    assert {one.precision: one.quantization is not None for one in run.operators} == {"fp32": False, "int8": True}
+    assert {one.subject.precision.recipe: one.quantization is not None for one in run.operators} == {
+        "fp32": False,
+        "int8": True,
+    }
     assert {(one.precision, one.tokens, one.status) for one in run.kernels} == {
         (precision, tokens, "ok") for precision in ("fp32", "int8") for tokens in (1, 128)
     }

@@ -47,8 +47,8 @@ def run(environment: None, models: Path, tmp_path_factory: pytest.TempPathFactor
 
 def of(run: Run, provider: str) -> dict[tuple[str, str], tuple[Point, Measurement]]:
     """By family and phase."""
-    points = {(point.family, point.phase): point for point in run.points if point.provider == provider}
-    visits = {(one.family, one.phase): one for one in run.measurements if one.provider == provider}
+    points = {(point.facts.family, point.load.phase): point for point in run.points if point.place.provider == provider}
+    visits = {(one.facts.family, one.load.phase): one for one in run.measurements if one.place.provider == provider}
     return {key: (points[key], visits[key]) for key in points}
 
 
@@ -61,41 +61,59 @@ def test_every_model_runs_on_every_provider(run: Run) -> None:
 
 def test_the_cpu_provider_has_no_receipt(run: Run) -> None:
     for point, visit in of(run, "cpu").values():
-        assert (point.macs_share, point.agrees, point.emulated, point.static) == (None, None, False, False)
-        assert (visit.placement, visit.agreement) == (None, None)
-        assert point.memory_predicted_bytes is not None
+        assert (
+            point.receipt.placement.macs_share,
+            point.receipt.agrees,
+            point.place.emulated,
+            point.receipt.static,
+        ) == (None, None, False, False)
+        assert (visit.receipt.placement, visit.receipt.agreement) == (None, None)
+        assert point.facts.memory_predicted_bytes is not None
 
 
 @pytest.mark.parametrize("provider", ["webgpu", "qnn"])
 def test_all_that_multiplies_is_on_the_device_and_the_result_is_the_cpus(run: Run, provider: str) -> None:
     for (family, _), (point, visit) in of(run, provider).items():
-        assert (point.macs_share, point.agrees, point.emulated) == (1.0, True, True), family
-        assert visit.placement
-        assert visit.placement.placed[0].provider == provider
-        assert visit.placement.disagreement == ""
-        assert visit.placement.written_out == {"Attention": 12 if family == "vit" else 2}
-        assert visit.reading
-        assert visit.reading.first_run_s > 0
-        assert visit.memory_predicted_bytes is None  # which is for the CPU provider
-        assert point.device_memory_bytes is None  # nobody tells
+        assert (point.receipt.placement.macs_share, point.receipt.agrees, point.place.emulated) == (1.0, True, True), (
+            family
+        )
+        assert visit.receipt.placement
+        assert visit.receipt.placement.placed[0].provider == provider
+        assert visit.receipt.placement.disagreement == ""
+        assert visit.receipt.placement.written_out == {"Attention": 12 if family == "vit" else 2}
+        assert visit.outcome.reading
+        assert visit.outcome.reading.first_run_s > 0
+        assert visit.facts.memory_predicted_bytes is None  # which is for the CPU provider
+        assert point.memory.device_bytes is None  # nobody tells
 
 
 def test_webgpu_takes_dynamic_graphs_and_copies_to_the_cpu_and_back(run: Run) -> None:
     for (family, _), (point, visit) in of(run, "webgpu").items():
-        assert visit.placement
-        assert not point.static
-        assert {left.operator for left in visit.placement.left} <= {"Shape", "Slice", "Squeeze", "Concat", "Gather"}
-        assert all(left.reason for left in visit.placement.left), family
-        if visit.placement.left:
-            assert visit.placement.copies > 0
-        assert (point.max_rel_error or 0) < 1e-5  # it computes in fp32
+        assert visit.receipt.placement
+        assert not point.receipt.static
+        assert {left.operator for left in visit.receipt.placement.left} <= {
+            "Shape",
+            "Slice",
+            "Squeeze",
+            "Concat",
+            "Gather",
+        }
+        assert all(left.reason for left in visit.receipt.placement.left), family
+        if visit.receipt.placement.left:
+            assert visit.receipt.placement.copies > 0
+        assert (point.receipt.max_rel_error or 0) < 1e-5  # it computes in fp32
 
 
 def test_qnn_takes_static_graphs_as_one_part(run: Run) -> None:
     for point, visit in of(run, "qnn").values():
-        assert visit.placement
-        assert (point.static, point.nodes_share, point.partitions, visit.placement.copies) == (True, 1.0, 1, 0)
-        assert 1e-5 < (point.max_rel_error or 0) < 0.02  # it computes in fp16
+        assert visit.receipt.placement
+        assert (
+            point.receipt.static,
+            point.receipt.placement.nodes_share,
+            point.partitions,
+            visit.receipt.placement.copies,
+        ) == (True, 1.0, 1, 0)
+        assert 1e-5 < (point.receipt.max_rel_error or 0) < 0.02  # it computes in fp16
 
 
 def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Path, tmp_path: Path) -> None:
@@ -103,18 +121,23 @@ def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Pat
     fix(load_artifact(folder), [Case(batch=1, tokens=8), Case(batch=1, tokens=1, past_tokens=8)], False, silent)
     files = [str(folder / name) for name in ("prefill-1x8.onnx", "decode-1x8.onnx")]
     found = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
-    assert [(point.variant, point.phase, point.length) for point in found.points] == [
+    assert [(point.subject.model, point.load.phase, point.load.length) for point in found.points] == [
         ("gpt2-small-decode-1x8", "decode", 8),
         ("gpt2-small-prefill-1x8", "prefill", 8),
     ]
     for point in found.points:
-        assert (point.status, point.macs_share, point.partitions, point.agrees) == ("ok", 1.0, 1, True)
+        assert (point.status, point.receipt.placement.macs_share, point.partitions, point.receipt.agrees) == (
+            "ok",
+            1.0,
+            1,
+            True,
+        )
 
 
 def test_what_the_table_holds_is_what_was_measured(run: Run) -> None:
     with (Path(run.folder) / "measurements.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["provider"] for row in rows] == [point.provider for point in run.points]
+    assert [row["provider"] for row in rows] == [point.place.provider for point in run.points]
     qnn = next(row for row in rows if (row["provider"], row["family"]) == ("qnn", "bert"))
     assert (qnn["emulated"], qnn["static"], qnn["macs_share"], qnn["agrees"]) == ("True", "True", "1.0", "True")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from builders.records import changed
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
@@ -17,23 +18,26 @@ from edgeprof.api.placement import misfit, prepared
 from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import tensors
 from edgeprof.measure.launch import measure, measure_operators, request_of
-from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest, padded
-from edgeprof.measure.schedule import Job, Prepared, Visit
+from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest, held
+from edgeprof.measure.schedule import Job, Prepared, Visit, place_of
 from edgeprof.providers.table import here, target
 from edgeprof.schema import (
     CPU,
     Artifact,
+    Facts,
     GraphCount,
     InputValue,
     LeftOperator,
+    Load,
     Placed,
+    PointKey,
     Precision,
     StoppingRule,
+    Subject,
     Target,
     TensorSpec,
     Variant,
     WeightsSource,
-    Workload,
 )
 from edgeprof.store import sha256_of
 
@@ -81,15 +85,17 @@ def job(model: Path, on: Target, precision: str = "fp32", rows: int = ROWS, **ch
         outputs=(),
         count=GraphCount(nodes={}, weights_bytes=0),
     )
-    fields = {
-        "artifact": artifact,
-        "workload": Workload(phase="prefill", batch=1, tokens=rows, threads=1),
-        "target": on,
-        "inputs": (InputValue(name="x", dtype="float32", shape=(rows, WIDTH), fill="normal"),),
-        "stopping": StoppingRule(min_runs=1, min_time_s=0.0),
-        "timeout_s": 60.0,
-    }
-    return Job(**{**fields, **changes})
+    subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
+    plain = Job(
+        key=PointKey(subject=subject, load=Load(tokens=rows), place=place_of(on, "here", 1)),
+        facts=Facts(params=artifact.params),
+        artifact=artifact,
+        target=on,
+        inputs=(InputValue(name="x", dtype="float32", shape=(rows, WIDTH), fill="normal"),),
+        stopping=StoppingRule(min_runs=1, min_time_s=0.0),
+        timeout_s=60.0,
+    )
+    return replace(plain, **changes)
 
 
 def outcome(asked: Job, least_share: float = 0.0) -> Prepared:
@@ -116,19 +122,23 @@ def test_a_graph_that_is_taken_wholly(tmp_path: Path) -> None:
     """Its length is fixed for the point; 4 x 8 x 8 MACs."""
     asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu", dims=("n", WIDTH)), target("qnn"))
     found = outcome(asked, least_share=1.0)
-    assert (found.status, found.error, found.static) == ("ok", "", True)
-    assert found.placement
-    assert found.placement.placed == (Placed(provider="qnn", nodes=2, macs=256, partitions=1),)
-    assert (found.placement.left, found.placement.copies, found.placement.disagreement) == ((), 0, "")
-    assert found.agreement
-    assert found.agreement.within
-    record = measure(Visit(job=replace(asked, prepared=found), round=0), "here")
-    assert (record.status, record.provider, record.static, record.emulated) == ("ok", "qnn", True, True)
-    assert (record.placement, record.agreement) == (found.placement, found.agreement)
-    wrong = replace(found, placement=replace(found.placement, placed=(replace(found.placement.placed[0], nodes=5),)))
-    record = measure(Visit(job=replace(asked, prepared=wrong), round=0), "here")
-    assert record.status == "failed"
-    assert "qnn was assigned 2 nodes" in record.error
+    assert (found.status, found.error, found.receipt.static) == ("ok", "", True)
+    assert found.receipt.placement
+    assert found.receipt.placement.placed == (Placed(provider="qnn", nodes=2, macs=256, partitions=1),)
+    placement = found.receipt.placement
+    assert (placement.left, placement.copies, placement.disagreement) == ((), 0, "")
+    assert found.receipt.agreement
+    assert found.receipt.agreement.within
+    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    assert (record.outcome.status, record.place.provider) == ("ok", "qnn")
+    assert (record.receipt.static, record.place.emulated) == (True, True)
+    assert (record.receipt.placement, record.receipt.agreement) == (found.receipt.placement, found.receipt.agreement)
+    wrong = changed(
+        found, placement=replace(found.receipt.placement, placed=(replace(found.receipt.placement.placed[0], nodes=5),))
+    )
+    record = measure(Visit(job=replace(asked, prepared=wrong), round=0))
+    assert record.outcome.status == "failed"
+    assert "qnn was assigned 2 nodes" in record.outcome.error
 
 
 @qnn_only
@@ -136,16 +146,16 @@ def test_a_graph_of_which_a_part_is_left(tmp_path: Path) -> None:
     asked = job(chain(tmp_path / "toy.onnx", "Relu", "Hardmax", "Neg"), target("qnn"))
     found = outcome(asked)
     assert found.status == "ok"
-    assert found.placement
-    assert found.placement.placed == (
+    assert found.receipt.placement
+    assert found.receipt.placement.placed == (
         Placed(provider="qnn", nodes=2, macs=0, partitions=2),
         Placed(provider="cpu", nodes=1, macs=0, partitions=1),
     )
     reason = "Operators of type `Hardmax` are not supported by QNN EP"
-    assert found.placement.left == (LeftOperator(operator="Hardmax", nodes=1, macs=0, reason=reason),)
+    assert found.receipt.placement.left == (LeftOperator(operator="Hardmax", nodes=1, macs=0, reason=reason),)
     strict = outcome(asked, least_share=0.8)
     assert (strict.status, strict.error) == ("failed", "qnn runs 66.7% of the nodes, and 80% are required.")
-    assert measure(Visit(job=replace(asked, prepared=strict), round=0), "here").status == "failed"
+    assert measure(Visit(job=replace(asked, prepared=strict), round=0)).outcome.status == "failed"
 
 
 @qnn_only
@@ -159,8 +169,8 @@ def test_a_provider_that_takes_nothing_says_why(tmp_path: Path) -> None:
     assert broken.status == "unsupported"
     assert "takes no node of toy in fp32: QNN SetupBackend failed" in broken.error
     assert "/no/such/libQnnHtp.so: cannot open" in broken.error
-    record = measure(Visit(job=job(model, target("qnn"), prepared=broken), round=0), "here")
-    assert (record.status, record.reading, record.error) == ("unsupported", None, broken.error)
+    record = measure(Visit(job=job(model, target("qnn"), prepared=broken), round=0))
+    assert (record.outcome.status, record.outcome.reading, record.outcome.error) == ("unsupported", None, broken.error)
 
 
 @qnn_only
@@ -169,11 +179,11 @@ def test_a_result_outside_tolerance_is_seen(gain: int, within: bool, tmp_path: P
     """Eight bits before a steep curve: a rounding that falls the other way changes half of the result."""
     found = outcome(job(steep(tmp_path / "steep.onnx", gain), target("qnn"), "a8w8", rows=64))
     assert found.status == "ok"
-    assert found.placement
-    assert found.placement.nodes_share == 1
-    assert found.agreement
-    assert (found.agreement.tolerance, found.agreement.within) == (0.15, within)
-    assert (found.agreement.max_rel_error > 0.3) is not within
+    assert found.receipt.placement
+    assert found.receipt.placement.nodes_share == 1
+    assert found.receipt.agreement
+    assert (found.receipt.agreement.tolerance, found.receipt.agreement.within) == (0.15, within)
+    assert (found.receipt.agreement.max_rel_error > 0.3) is not within
 
 
 @qnn_only
@@ -184,10 +194,8 @@ def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> 
     wrong = replace(
         wrong, prepared=Prepared(model=str(chain(tmp_path / "wrong.onnx", "Abs", "Neg")), inputs=wrong.inputs)
     )
-    asked = PlacementRequest(
-        request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32")
-    )
-    found = process.call("edgeprof.measure.placement_worker", asked, PlacementReading)
+    asked = PlacingRequest(request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32"))
+    found = process.call("edgeprof.measure.placement_worker", asked, PlacingReading)
     assert found.agreement
     assert found.agreement.max_rel_error == pytest.approx(2, abs=0.01)
 
@@ -196,7 +204,7 @@ def test_a_cache_of_fixed_size_holds_what_the_growing_one_holds() -> None:
     """Two tokens in three slots."""
     growing = InputValue(name="past.0", dtype="float32", shape=(1, 2, 2, 4), fill="normal")
     ids = InputValue(name="input_ids", dtype="int64", shape=(1, 1), fill="zeros")
-    made = padded([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
+    made = held([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
     assert list(made) == ["past.0"]
     np.testing.assert_array_equal(made["past.0"][:, :, :2], tensors.make(growing))
     assert (made["past.0"][:, :, 2] == 0).all()
@@ -242,12 +250,16 @@ def steep(file: Path, gain: int) -> Path:
 def test_what_a_provider_compiled_is_loaded(tmp_path: Path) -> None:
     asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("qnn"), compile=True)
     found = outcome(asked)
-    assert (found.status, found.compiled) == ("ok", True)
-    assert found.compile_s
-    assert found.load_plain_s
-    record = measure(Visit(job=replace(asked, prepared=found), round=0), "here")
-    assert (record.status, record.compiled, record.load_plain_s) == ("ok", True, found.load_plain_s)
-    assert record.placement == found.placement
+    assert (found.status, found.receipt.compiled) == ("ok", True)
+    assert found.receipt.compile_s
+    assert found.receipt.load_plain_s
+    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    assert (record.outcome.status, record.receipt.compiled, record.receipt.load_plain_s) == (
+        "ok",
+        True,
+        found.receipt.load_plain_s,
+    )
+    assert record.receipt.placement == found.receipt.placement
 
 
 def test_a_run_that_fails_on_the_device_is_not_made_on_the_cpu(tmp_path: Path, swiftshader: None) -> None:
@@ -265,11 +277,11 @@ def test_a_run_that_fails_on_the_device_is_not_made_on_the_cpu(tmp_path: Path, s
 
 def test_times_of_operators_that_are_only_handed_over_say_so(tmp_path: Path, swiftshader: None) -> None:
     asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("webgpu"))
-    found = measure_operators(prepared(asked), "here")
-    assert (found.status, found.provider, found.dispatch_only) == ("ok", "webgpu", True)
-    assert found.reading
-    assert {one.operator for one in found.reading.operators} >= {"MatMul", "Relu"}
-    assert not measure_operators(replace(asked, target=CPU), "here").dispatch_only
+    found = measure_operators(prepared(asked))
+    assert (found.outcome.status, found.place.provider, found.dispatch_only) == ("ok", "webgpu", True)
+    assert found.outcome.reading
+    assert {one.operator for one in found.outcome.reading.operators} >= {"MatMul", "Relu"}
+    assert not measure_operators(replace(asked, target=CPU)).dispatch_only
 
 
 # --- providers that do not come back -------------------------------------------------------------------
@@ -303,8 +315,8 @@ def test_a_provider_that_hangs_costs_its_point(tmp_path: Path, library: Callable
     asked = job(chain(tmp_path / "toy.onnx", "Relu"), library("for (;;) sleep(1);"), timeout_s=2.0)
     found = outcome(asked)
     assert (found.status, found.error) == ("timeout", "No reply within 2 s. Raise --timeout, or request less.")
-    record = measure(Visit(job=replace(asked, prepared=found), round=0), "here")
-    assert (record.status, record.reading) == ("timeout", None)  # it is not started again
+    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    assert (record.outcome.status, record.outcome.reading) == ("timeout", None)  # it is not started again
 
 
 def test_a_library_that_is_none_costs_its_point(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_and_b_take_turns(compared: Why, out: Path) -> None:
     """Shuffled within a round: neither is done before the other begins."""
     run = load_run("why-gpt2-small-fp32-int8", out=out)
     assert [record.round for record in run.measurements] == [0] * 8 + [1] * 8
-    precisions = [record.precision for record in run.measurements]
+    precisions = [record.subject.precision.recipe for record in run.measurements]
     assert sum(one != other for one, other in pairwise(precisions)) >= 4
 
 
@@ -91,7 +91,10 @@ def test_two_files_of_one_name_are_two_sides(models: Path, tmp_path: Path) -> No
     other = Path(shutil.copytree(models / "bert-tiny/fp32", tmp_path / "other"))
     files = (models / "bert-tiny/fp32/model.onnx", other / "model.onnx")
     (found,) = why(*map(str, files), seq=[4], models=models, out=tmp_path, **{**QUICK, "rounds": 1})
-    assert [(side.variant, side.precision) for side in (found.a, found.b)] == [("bert-tiny", "fp32"), ("other", "fp32")]
+    assert [(side.model, str(side.precision)) for side in (found.a, found.b)] == [
+        ("bert-tiny", "fp32"),
+        ("other", "fp32"),
+    ]
     assert [(place.phase, place.length) for place in found.places] == [("prefill", 4)]
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from builders import records
+
 from edgeprof import store
-from edgeprof.schema import Machine, Measurement, Reading
+from edgeprof.schema import Facts, Machine, Measurement, Outcome, Reading
 
 MACHINE = Machine(
     machine_id="made-up",
@@ -63,32 +65,18 @@ def visit(model: str, tokens: int, number: int, seconds: float, working: int, **
         memory_load_peak_bytes=LOADED,
         memory_run_peak_bytes=LOADED + working,
     )
-    plain: dict[str, Any] = {
-        "variant": model,
-        "family": family,
-        "params": params,
-        "weights": "random (seed 0)",
-        "precision": "fp32",
-        "provider": "cpu",
-        "phase": "prefill",
-        "batch": 1,
-        "tokens": tokens,
-        "past_tokens": 0,
-        "threads": 2,
-        "round": number,
-        "status": "ok",
-        "reading": reading,
-        "macs": 85_000_000 * tokens,
-        "artifact_sha256": model,
-        "settings_key": "default",
-        "machine_id": MACHINE.machine_id,
-        "started_at": "2026-03-01T12:00:00Z",
-    }
-    return Measurement(**{**plain, **fields})
+    plain = Measurement(
+        key=records.key(model, tokens=tokens, machine_id=MACHINE.machine_id),
+        round=number,
+        facts=Facts(family=family, params=params, macs=85_000_000 * tokens),
+        settings_key="default",
+        outcome=Outcome(status="ok", reading=reading, started_at="2026-03-01T12:00:00Z"),
+    )
+    return records.changed(plain, **fields)
 
 
-def write(folder: Path, records: Sequence[Measurement]) -> Path:
+def write(folder: Path, visits: Sequence[Measurement]) -> Path:
     store.open_run(folder, MACHINE)
-    for record in records:
+    for record in visits:
         store.append_measurement(folder, record)
     return folder

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from builders import records
+
 from edgeprof import store
 from edgeprof.schema import (
     KernelTime,
@@ -12,22 +14,11 @@ from edgeprof.schema import (
     OperatorPass,
     OperatorReading,
     OperatorTime,
+    Outcome,
     Reading,
+    Status,
     encode_pretty,
 )
-
-POINT: dict[str, Any] = {
-    "variant": "bert-base",
-    "provider": "cpu",
-    "phase": "prefill",
-    "batch": 1,
-    "past_tokens": 0,
-    "threads": 2,
-    "artifact_sha256": "a",
-    "settings_key": "s",
-    "machine_id": "m",
-    "started_at": "2026-03-01T12:00:00Z",
-}
 
 
 def operators(times: dict[str, tuple[int, float]], *matrices: MatrixTime, plain_s: float = 0.0) -> OperatorReading:
@@ -47,8 +38,9 @@ def matrix(operator: str, inner: int, columns: int, seconds: float, **fields: An
 
 
 def profiled(seen: OperatorReading | None, **fields: Any) -> OperatorPass:
-    plain = {**POINT, "precision": "fp32", "tokens": 128, "status": "ok" if seen else "failed"}
-    return OperatorPass(reading=seen, **{**plain, **fields})
+    status: Status = "ok" if seen else "failed"
+    outcome = Outcome(status=status, reading=seen, started_at="2026-03-01T12:00:00Z")
+    return records.changed(OperatorPass(key=records.key(), settings_key="s", outcome=outcome), **fields)
 
 
 # --- a run ---------------------------------------------------------------------------------------------
@@ -71,15 +63,13 @@ SECONDS = {("fp32", 16): 0.02, ("int8", 16): 0.01, ("fp32", 64): 0.04, ("int8", 
 def visits() -> list[Measurement]:
     return [
         Measurement(
-            **POINT,
-            family="bert",
-            weights="random (seed 0)",
-            params=109_482_240,
-            precision=precision,
-            tokens=tokens,
+            key=records.key(precision=precision, tokens=tokens),
+            facts=records.facts(),
             round=number,
-            status="ok",
-            reading=reading(seconds * (1 + number / 1000)),
+            settings_key="s",
+            outcome=Outcome(
+                status="ok", reading=reading(seconds * (1 + number / 1000)), started_at="2026-03-01T12:00:00Z"
+            ),
         )
         for number in range(3)
         for (precision, tokens), seconds in SECONDS.items()

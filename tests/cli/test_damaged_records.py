@@ -10,15 +10,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from builders import records
 from command import Command
 
-from edgeprof.schema import KernelTime, OperatorPass, encode
+from edgeprof.schema import KernelTime, OperatorPass, Outcome, encode
 from edgeprof.store import load_machine
 
 RECORDED = Path(__file__).parents[1] / "data" / "run"
 
 
-SIZES = rb'"(params|memory_bytes|tokens|type_vocab_size)": ?\d+'
+SIZES = rb'"(params|memory_bytes|width|threads|type_vocab_size)": ?\d+'
 """A size that each kind of record has."""
 
 
@@ -28,7 +29,10 @@ def number(value: str) -> Callable[[bytes], bytes]:
 
 
 def first_key(data: bytes) -> bytes:
-    return re.search(rb'"\w+": ?("[^"]*"|\d+|\w+),', data)[0]  # type: ignore[index]
+    """A key of the outermost object, with its value, as it would stand before another."""
+    fields = json.loads(data.splitlines()[0] if data.startswith(b'{"') else data)
+    name, value = next((name, value) for name, value in fields.items() if not isinstance(value, dict))
+    return json.dumps({name: value})[1:-1].encode() + b","
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -67,13 +71,12 @@ IN_PLACE: dict[str, Callable[[Path], object]] = {
 def run(folder: Path) -> None:
     shutil.copytree(RECORDED, folder)
     own = load_machine(folder).machine_id
-    common = {"tokens": 16, "threads": 2, "status": "failed", "machine_id": own, "started_at": "now"}
-    operators = OperatorPass(
-        **common, variant="m", precision="fp32", provider="cpu", phase="prefill", batch=1, past_tokens=0,
-        artifact_sha256="", settings_key="",
-    )  # fmt: skip
+    outcome = Outcome(status="failed", started_at="now")
+    operators = OperatorPass(key=records.key(machine_id=own), settings_key="", outcome=outcome)
     (folder / "operators.jsonl").write_bytes(encode(operators) + b"\n")
-    kernels = KernelTime(**common, precision="fp32", width=8, round=0)
+    kernels = KernelTime(
+        precision="fp32", tokens=16, width=8, threads=2, round=0, status="failed", machine_id=own, started_at="now"
+    )
     (folder / "kernels.jsonl").write_bytes(encode(kernels) + b"\n")
 
 

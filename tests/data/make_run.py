@@ -12,7 +12,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeprof import store
-from edgeprof.schema import Machine, Measurement, Reading, encode, encode_pretty
+from edgeprof.schema import (
+    Facts,
+    Load,
+    Machine,
+    Measurement,
+    Outcome,
+    Phase,
+    Place,
+    PointKey,
+    Precision,
+    Reading,
+    Status,
+    Subject,
+    WeightsSource,
+    encode,
+    encode_pretty,
+)
 
 MACHINE = Machine(
     machine_id="5f1e0c9a7b3d2e48",
@@ -61,7 +77,7 @@ IMAGE_LENGTHS = {16: 10, 64: 50, 128: 122, 256: 226, 512: 485}  # the largest sq
 class Task(NamedTuple):
     size: Size
     precision: str
-    phase: str
+    phase: Phase
     tokens: int
     past_tokens: int
 
@@ -126,31 +142,34 @@ def reading(task: Task, dice: random.Random, runs: int) -> Reading:
 def measurement(task: Task, round_number: int, dice: random.Random, runs: int) -> Measurement:
     status, error = outcome(task)
     return Measurement(
-        variant=task.size.variant,
-        family=task.size.family,
-        weights="random (seed 0)",
-        params=task.size.params,
-        precision=task.precision,
-        provider="cpu",
-        phase=task.phase,
-        batch=1,
-        tokens=task.tokens,
-        past_tokens=task.past_tokens,
-        threads=2,
+        key=PointKey(
+            subject=Subject(
+                model=task.size.variant,
+                precision=Precision(recipe=task.precision),
+                weights=WeightsSource(kind="random"),
+                digest=f"{task.size.variant}-{task.precision}",
+            ),
+            load=Load(phase=task.phase, tokens=task.tokens, past_tokens=task.past_tokens),
+            place=Place(machine_id=MACHINE.machine_id, provider="cpu", threads=2),
+        ),
         round=round_number,
-        status=status,
-        error=error,
-        reading=reading(task, dice, runs) if status == "ok" else None,
-        macs=macs(task),
-        memory_predicted_bytes=predicted_bytes(task),
-        artifact_sha256=f"{task.size.variant}-{task.precision}",
+        facts=Facts(
+            family=task.size.family,
+            params=task.size.params,
+            macs=macs(task),
+            memory_predicted_bytes=predicted_bytes(task),
+        ),
         settings_key="default",
-        machine_id=MACHINE.machine_id,
-        started_at=f"2026-03-01T12:0{round_number}:00Z",
+        outcome=Outcome(
+            status=status,
+            error=error,
+            reading=reading(task, dice, runs) if status == "ok" else None,
+            started_at=f"2026-03-01T12:0{round_number}:00Z",
+        ),
     )
 
 
-def outcome(task: Task) -> tuple[str, str]:
+def outcome(task: Task) -> tuple[Status, str]:
     """One point that failed and one that took too long, so that a report has both."""
     longest = task.tokens == 512 and task.precision == "fp32"
     if longest and task.size.variant == "gpt2-medium":

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from builders.records import changed
 from toys import save_matmuls, x
 
 from edgeprof import store
 from edgeprof.measure.contention import Contention, waited_ns
-from edgeprof.measure.launch import CHILD
+from edgeprof.measure.launch import LATENCY_WORKER
 from edgeprof.measure.schedule import disturbed
 from edgeprof.process import call
 from edgeprof.schema import Measurement, Reading, Request, StoppingRule
@@ -49,7 +50,7 @@ def test_processes_that_want_the_same_cores_show(tmp_path: Path) -> None:
     )
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * cores)]
     try:
-        reading = call(CHILD, request, Reading, timeout_s=60)
+        reading = call(LATENCY_WORKER, request, Reading, timeout_s=60)
     finally:
         for burner in burners:
             burner.kill()
@@ -60,9 +61,9 @@ def test_processes_that_want_the_same_cores_show(tmp_path: Path) -> None:
 
 def record(contention: float | None, latencies_s: tuple[float, ...]) -> Measurement:
     source = store.load_measurements(Path(__file__).parents[1] / "data" / "run")[0]
-    assert source.reading is not None
-    reading = msgspec.structs.replace(source.reading, contention=contention, latencies_s=latencies_s)
-    return msgspec.structs.replace(source, reading=reading)
+    assert source.outcome.reading is not None
+    reading = msgspec.structs.replace(source.outcome.reading, contention=contention, latencies_s=latencies_s)
+    return changed(source, reading=reading)
 
 
 @pytest.mark.parametrize(
@@ -81,4 +82,4 @@ def test_a_visit_is_disturbed_by_more_than_three_percent_of_waiting(
 
 
 def test_a_visit_without_a_reading_is_not_disturbed() -> None:
-    assert not disturbed(msgspec.structs.replace(record(0.5, (1.0,)), status="failed", reading=None))
+    assert not disturbed(changed(record(0.5, (1.0,)), status="failed", reading=None))

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from toys import QUICK, save, save_matmuls, x
 
 from edgeprof.errors import EdgeprofError, ModelFileError, UsageError
-from edgeprof.measure.launch import CHILD
+from edgeprof.measure.launch import LATENCY_WORKER
 from edgeprof.process import call
 from edgeprof.schema import InputValue, Reading, Request
 
@@ -17,7 +17,7 @@ MIB = 2**20
 
 def read(model: Path, *values: InputValue, threads: int = 1) -> Reading:
     request = Request(model=str(model), threads=threads, inputs=values, stopping=QUICK)
-    return call(CHILD, request, Reading, timeout_s=60)
+    return call(LATENCY_WORKER, request, Reading, timeout_s=60)
 
 
 def test_a_reading(toy: Path) -> None:

@@ -24,41 +24,41 @@ ROOT = Path(__file__).parents[2]
 
 
 def visit(job: Job) -> Measurement:
-    return measure(Visit(job=job, round=1), machine_id="here")
+    return measure(Visit(job=job, round=1))
 
 
 def test_a_visit_that_goes_well(toy: Path) -> None:
     record = visit(make_job(toy, (x(1, 2, 8),), macs=256))
-    assert (record.status, record.error) == ("ok", "")
-    assert record.reading
-    assert len(record.reading.latencies_s) == 3
-    assert (record.variant, record.tokens, record.round, record.machine_id) == ("toy", 2, 1, "here")
-    assert (record.params, record.macs, record.weights) == (7, 256, "file")
-    assert datetime.fromisoformat(record.started_at).utcoffset() is not None
+    assert (record.outcome.status, record.outcome.error) == ("ok", "")
+    assert record.outcome.reading
+    assert len(record.outcome.reading.latencies_s) == 3
+    assert (record.subject.model, record.load.tokens, record.round, record.machine_id) == ("toy", 2, 1, "here")
+    assert (record.facts.params, record.facts.macs, record.subject.weights.kind) == (7, 256, "file")
+    assert datetime.fromisoformat(record.outcome.started_at).utcoffset() is not None
     assert decode(encode(record), Measurement, "memory") == record
 
 
 def test_a_visit_that_fails_says_why_on_one_line(toy: Path, tmp_path: Path) -> None:
     record = visit(make_job(tmp_path / "none.onnx", (x(1, 2, 8),)))
-    assert (record.status, record.reading) == ("failed", None)
-    assert "doesn't exist" in record.error
+    assert (record.outcome.status, record.outcome.reading) == ("failed", None)
+    assert "doesn't exist" in record.outcome.error
     record = visit(make_job(toy, (x(1, 2, 9),)))
-    assert record.status == "failed"
-    assert "\n" not in record.error
-    assert "invalid dimensions" in record.error
+    assert record.outcome.status == "failed"
+    assert "\n" not in record.outcome.error
+    assert "invalid dimensions" in record.outcome.error
 
 
 def test_a_visit_that_runs_out_of_time(toy: Path) -> None:
     record = visit(make_job(toy, (x(1, 2, 8),), ENDLESS, timeout_s=1.0))
-    assert (record.status, record.reading) == ("timeout", None)
-    assert "within 1 s" in record.error
+    assert (record.outcome.status, record.outcome.reading) == ("timeout", None)
+    assert "within 1 s" in record.outcome.error
 
 
 def test_more_memory_than_there_is(tmp_path: Path) -> None:
     model = save_matmuls(tmp_path / "wide.onnx", width=8, layers=1)
     record = visit(make_job(model, (x(1, 2**42, 8),)))
-    assert record.status == "failed"
-    assert "MemoryError" in record.error
+    assert record.outcome.status == "failed"
+    assert "MemoryError" in record.outcome.error
 
 
 def overwritten(file: Path) -> None:
@@ -82,11 +82,11 @@ def test_a_file_that_was_changed_since_it_was_asked_for_is_not_measured(
     weights = tmp_path / "weights"
     weights.touch()
     files = (state_of(toy), state_of(weights))
-    assert visit(make_job(toy, (x(1, 2, 8),), files=files)).status == "ok"
+    assert visit(make_job(toy, (x(1, 2, 8),), files=files)).outcome.status == "ok"
     change(weights)
     record = visit(make_job(toy, (x(1, 2, 8),), files=files))
-    assert (record.status, record.reading) == ("failed", None)
-    assert str(weights) in record.error
+    assert (record.outcome.status, record.outcome.reading) == ("failed", None)
+    assert str(weights) in record.outcome.error
 
 
 def test_a_file_that_is_replaced_during_a_visit_makes_it_fail(toy: Path, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_file_that_is_replaced_during_a_visit_makes_it_fail(toy: Path, tmp_pat
     replacer.start()
     record = visit(make_job(model, (x(1, 2, 8),), stopping, files=(state_of(model),)))
     replacer.join()
-    assert (record.status, record.reading) == ("failed", None)
-    assert record.error == f"{model} was changed or replaced while it was measured. Run the command again."
+    assert (record.outcome.status, record.outcome.reading) == ("failed", None)
+    assert record.outcome.error == f"{model} was changed or replaced while it was measured. Run the command again."
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -107,9 +107,9 @@ def test_a_child_that_is_killed(toy: Path) -> None:
     killer.start()
     record = visit(make_job(toy, (x(1, 2, 8),), ENDLESS))
     killer.join()
-    assert (record.status, record.reading) == ("failed", None)
-    assert "SIGKILL" in record.error
-    assert "memory" in record.error
+    assert (record.outcome.status, record.outcome.reading) == ("failed", None)
+    assert "SIGKILL" in record.outcome.error
+    assert "memory" in record.outcome.error
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -122,7 +122,7 @@ def test_the_child_ends_with_its_parent(toy: Path, tmp_path: Path, number: signa
         from edgeprof.measure.schedule import Job, Visit
         from edgeprof.measure.launch import measure
         from edgeprof.schema import decode
-        measure(Visit(job=decode(Path(sys.argv[1]).read_bytes(), Job, "test"), round=0), "here")
+        measure(Visit(job=decode(Path(sys.argv[1]).read_bytes(), Job, "test"), round=0))
         """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "job.json")],

@@ -14,7 +14,7 @@ from toys import make_job, save, x
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import matmul_speed
-from edgeprof.measure.launch import measure_operators, operator_visit
+from edgeprof.measure.launch import measure_operators, operator_job
 from edgeprof.measure.operator_worker import STOPPING, last_runs, matrix_times, operator_times
 from edgeprof.measure.schedule import plan_operators
 from edgeprof.schema import InputValue, KernelTime, OperatorPass, decode, encode
@@ -106,9 +106,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pass_over_a_real_model(mixed: Path) -> None:
     quantized = InputValue(name="q", dtype="uint8", shape=(8, 8), fill="zeros")
-    record = measure_operators(make_job(mixed, (x(1, 2, 8), quantized)), machine_id="here")
-    assert (record.status, record.error, record.length, record.machine_id) == ("ok", "", 2, "here")
-    reading = record.reading
+    record = measure_operators(make_job(mixed, (x(1, 2, 8), quantized)))
+    assert (record.outcome.status, record.outcome.error, record.load.length, record.machine_id) == ("ok", "", 2, "here")
+    reading = record.outcome.reading
     assert reading
     assert {time.operator: time.nodes for time in reading.operators} == {"MatMul": 2, "DequantizeLinear": 1, "Relu": 1}
     assert {(time.inner, time.columns, time.second) for time in reading.matrices} == {
@@ -121,18 +121,18 @@ def test_a_pass_over_a_real_model(mixed: Path) -> None:
 
 
 def test_a_pass_that_fails_is_a_record_with_its_reason(toy: Path, tmp_path: Path) -> None:
-    record = measure_operators(make_job(toy, (x(1, 2, 9),)), machine_id="here")
-    assert (record.status, record.reading) == ("failed", None)
-    assert "invalid dimensions" in record.error
-    record = measure_operators(make_job(tmp_path / "none.onnx", (x(1, 2, 8),)), machine_id="here")
-    assert "doesn't exist" in record.error
+    record = measure_operators(make_job(toy, (x(1, 2, 9),)))
+    assert (record.outcome.status, record.outcome.reading) == ("failed", None)
+    assert "invalid dimensions" in record.outcome.error
+    record = measure_operators(make_job(tmp_path / "none.onnx", (x(1, 2, 8),)))
+    assert "doesn't exist" in record.outcome.error
 
 
 def test_what_is_profiled_is_not_profiled_again(toy: Path) -> None:
     job = make_job(toy, (x(1, 2, 8),))
-    record = measure_operators(job, machine_id="here")
+    record = measure_operators(job)
     wider = make_job(toy, (x(1, 3, 8),))
-    visits = [operator_visit(job), operator_visit(wider)]
+    visits = [operator_job(job), operator_job(wider)]
     assert plan_operators(visits, [record]) == visits[1:]
     assert plan_operators(visits) == visits
 
@@ -143,7 +143,7 @@ def test_the_profile_is_written_nowhere_that_stays(toy: Path, tmp_path: Path, mo
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.chdir(tmp_path)
     model = shutil.copy(toy, tmp_path / "toy.onnx")
-    assert measure_operators(make_job(Path(model), (x(1, 2, 8),)), machine_id="here").status == "ok"
+    assert measure_operators(make_job(Path(model), (x(1, 2, 8),))).outcome.status == "ok"
     left = {path.name for path in tmp_path.rglob("*")} - {".ses"}  # of every session: an id that onnxruntime keeps
     assert left == {"scratch", "toy.onnx"}
 

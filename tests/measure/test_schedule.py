@@ -2,24 +2,17 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+from builders.records import changed
 from toys import QUICK, make_job, x
 
 from edgeprof.measure.schedule import Job, Visit, plan
-from edgeprof.schema import Measurement, Precision, Reading, Status, Target, Workload
+from edgeprof.schema import Measurement, Outcome, Reading, Status, Target
 
 REPLACE = msgspec.structs.replace
 
 
 def jobs(lengths: range = range(1, 7)) -> list[Job]:
-    return [
-        make_job(
-            Path("toy.onnx"),
-            (x(1, n, 8),),
-            workload=Workload(phase="prefill", batch=1, tokens=n, threads=1),
-            macs=n * 128,
-        )
-        for n in lengths
-    ]
+    return [make_job(Path("toy.onnx"), (x(1, n, 8),), tokens=n, macs=n * 128) for n in lengths]
 
 
 SEEN = Reading(
@@ -37,19 +30,24 @@ SEEN = Reading(
 
 
 def record(visit: Visit, status: Status = "ok") -> Measurement:
-    reading = SEEN if status == "ok" else None
-    made_at = "2026-01-01T00:00:00+00:00"
-    return Measurement(**visit.facts(), status=status, reading=reading, machine_id="m", started_at=made_at)
+    job, reading = visit.job, SEEN if status == "ok" else None
+    return Measurement(
+        key=job.key,
+        round=visit.round,
+        facts=job.facts,
+        settings_key=job.settings_key,
+        outcome=Outcome(status=status, reading=reading, started_at="2026-01-01T00:00:00+00:00"),
+    )
 
 
 def test_each_round_visits_every_job_once_before_the_next_begins() -> None:
     visits = plan(jobs(), rounds=3)
     assert [visit.round for visit in visits] == [0] * 6 + [1] * 6 + [2] * 6
-    assert all(count == 1 for count in Counter((v.round, v.job.workload.tokens) for v in visits).values())
+    assert all(count == 1 for count in Counter((v.round, v.job.key.load.tokens) for v in visits).values())
 
 
 def test_the_order_is_shuffled_differently_in_each_round_and_alike_in_each_run() -> None:
-    orders = [[v.job.workload.tokens for v in plan(jobs(), 3) if v.round == number] for number in range(3)]
+    orders = [[v.job.key.load.tokens for v in plan(jobs(), 3) if v.round == number] for number in range(3)]
     assert len({tuple(order) for order in [*orders, [1, 2, 3, 4, 5, 6]]}) == 4
     assert plan(jobs(), 3) == plan(jobs(), 3)
 
@@ -71,15 +69,15 @@ def test_failures_are_tried_again_but_not_what_a_provider_does_not_support() -> 
 def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs() -> None:
     (job,) = jobs(range(1, 2))
     done = [record(visit) for visit in plan([job], 1)]
-    artifact, workload = job.artifact, job.workload
+    artifact = job.artifact
     others = [
-        REPLACE(job, artifact=REPLACE(artifact, name="toy-2")),  # a copy of the same file
-        REPLACE(job, artifact=REPLACE(artifact, sha256="b" * 64)),
+        changed(job, variant="toy-2"),  # a copy of the same file
+        changed(job, digest="b" * 64),
         REPLACE(job, artifact=REPLACE(artifact, data_sha256="b" * 64)),
-        REPLACE(job, artifact=REPLACE(artifact, precision=Precision(recipe="int8"))),
-        REPLACE(job, target=Target(provider="webgpu")),
-        REPLACE(job, workload=REPLACE(workload, threads=2)),
-        REPLACE(job, workload=REPLACE(workload, phase="decode", past_tokens=1)),
+        changed(job, precision="int8"),
+        changed(job, provider="webgpu", target=Target(provider="webgpu")),
+        changed(job, threads=2),
+        changed(job, phase="decode", past_tokens=1),
         REPLACE(job, stopping=REPLACE(QUICK, min_runs=4)),
         REPLACE(job, inputs=(x(1, 1, 4),)),
     ]
@@ -95,5 +93,6 @@ def test_a_job_asked_for_twice_is_visited_once() -> None:
 
 def test_a_foreign_file_is_recorded_under_its_own_name() -> None:
     (job,) = jobs(range(3, 4))
-    facts = plan([job], 1)[0].facts()
-    assert (facts["variant"], facts["family"], facts["tokens"], facts["macs"]) == ("toy", "", 3, 384)
+    (visit,) = plan([job], 1)
+    key, facts = visit.job.key, visit.job.facts
+    assert (key.subject.model, facts.family, key.load.tokens, facts.macs) == ("toy", "", 3, 384)

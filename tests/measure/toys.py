@@ -5,18 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from builders.records import changed
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.measure.schedule import Job
 from edgeprof.schema import (
     Artifact,
+    Facts,
     GraphCount,
     InputValue,
+    Load,
+    Place,
+    PointKey,
     Precision,
     StoppingRule,
+    Subject,
     TensorSpec,
     WeightsSource,
-    Workload,
 )
 
 QUICK = StoppingRule(min_runs=3, min_time_s=0.0)
@@ -67,6 +72,13 @@ def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule
         outputs=(),
         count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
     )
-    workload = Workload(phase="prefill", batch=1, tokens=2, threads=1)
-    fields = {"artifact": artifact, "workload": workload, "inputs": values, "stopping": stopping}
-    return Job(**{**fields, **changes})  # type: ignore[arg-type]
+    subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
+    place = Place(machine_id="here", provider="cpu", threads=1)
+    plain = Job(
+        key=PointKey(subject=subject, load=Load(tokens=2), place=place),
+        facts=Facts(params=7),
+        artifact=artifact,
+        inputs=values,
+        stopping=stopping,
+    )
+    return changed(plain, **changes)

@@ -7,7 +7,7 @@ at 101 tokens (2 x 101^2 = 20,402 against 20,200), and the KV cache the weights 
 
 from collections.abc import Sequence
 
-from edgeprof.schema import Cost, Crossover, Explanation, Ledger, Phase
+from edgeprof.schema import Cost, Crossover, Explanation, Ledger, Load, Phase, Precision
 
 LENGTHS = (10, 100, 1000)
 CAPTIONS = {"explain-macs": "What MACs do.", "explain-memory": "What memory does."}
@@ -18,11 +18,8 @@ def ledger(name: str, costs: Sequence[Cost], length: int, *, live: int = 1, phas
     return Ledger(
         name=name,
         source="formulas",
-        precision="fp32",
-        phase=phase,
-        batch=1,
-        tokens=1 if decode else length,
-        past_tokens=length if decode else 0,
+        precision=Precision(recipe="fp32"),
+        load=Load(phase=phase, tokens=1 if decode else length, past_tokens=length if decode else 0),
         layers=2,
         costs=tuple(costs),
         live_bytes=live,

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import runs
+from builders.records import changed
 
 from edgeprof import store
 from edgeprof.analysis import captions, placement, statistics
@@ -17,7 +18,6 @@ from edgeprof.schema import (
     LeftOperator,
     Measurement,
     Placed,
-    PlacedPoint,
     Placement,
     Point,
     Reading,
@@ -35,15 +35,16 @@ def records(visits: list[Measurement] | None = None) -> list[Measurement]:
 
 
 def webgpu(visit: Measurement) -> Measurement:
-    whole = visit.family != "gpt2"
+    whole = visit.facts.family != "gpt2"
     left = () if whole else (LeftOperator(operator="Attention", nodes=4, macs=25, reason=REASON),)
     return _changed(
         visit,
         provider="webgpu",
         device="Example GPU 7",
-        reading=_slower(visit.reading, 1 / 3, first_run_s=2.5, device_memory_bytes=700 * MB),
+        memory_predicted_bytes=None,
+        reading=_slower(visit.outcome.reading, 1 / 3, first_run_s=2.5, device_memory_bytes=700 * MB),
         placement=Placement(
-            placed=_placed("webgpu", (64, 100) if whole else (60, 75), (0, 0) if whole else (4, 25)),
+            placed=placed("webgpu", (64, 100) if whole else (60, 75), (0, 0) if whole else (4, 25)),
             left=left,
             copies=0 if whole else 8,
             written_out={"Gelu": 2},
@@ -57,41 +58,42 @@ def qnn(visit: Measurement) -> Measurement:
         "provider": "qnn",
         "device": "HTP emulator",
         "emulated": True,
+        "memory_predicted_bytes": None,
         "static": True,
         "provider_options": {"backend_type": "htp", "soc_model": "60"},
     }
-    if visit.family == "gpt2" and visit.precision == "fp32":
+    if visit.facts.family == "gpt2" and visit.subject.precision.recipe == "fp32":
         nothing = Placement(
-            placed=_placed("qnn", (0, 0), (64, 100)),
+            placed=placed("qnn", (0, 0), (64, 100)),
             left=(LeftOperator(operator="MatMul", nodes=48, macs=75, reason="fp32 weights"),),
         )
         reason = "qnn took none of the 64 nodes: fp32 weights"
         return _changed(
             visit, **fields, status="unsupported", error=reason, reading=None, placement=nothing, agreement=None
         )
-    macs: tuple[int | None, int | None] = (None, None) if visit.family == "vit" else (83, 17)
+    macs: tuple[int | None, int | None] = (None, None) if visit.facts.family == "vit" else (83, 17)
     return _changed(
         visit,
         **fields,
-        reading=_slower(visit.reading, 400, first_run_s=31.0),
+        reading=_slower(visit.outcome.reading, 400, first_run_s=31.0),
         placement=Placement(
-            placed=_placed("qnn", (62, macs[0]), (2, macs[1])),
+            placed=placed("qnn", (62, macs[0]), (2, macs[1])),
             left=(LeftOperator(operator="Attention", nodes=2, macs=macs[1]),),
             copies=4,
             written_out={"Attention": 10},
         ),
-        agreement=_agreement(1.2 if visit.precision == "int8" else 0.007),
+        agreement=_agreement(1.2 if visit.subject.precision.recipe == "int8" else 0.007),
     )
 
 
-def told(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[PlacedPoint]]:
+def told(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[Point]]:
     made = records(visits)
     points = statistics.points(made)
-    placed = placement.placed(made, points)
-    return points, captions.sentences(points, placed=placed), placed
+    elsewhere = placement.placed(points)
+    return points, captions.sentences(points, placed=elsewhere), elsewhere
 
 
-def _placed(asked: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[Placed, ...]:
+def placed(asked: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[Placed, ...]:
     on_cpu = Placed(provider="cpu", nodes=here[0], macs=here[1], partitions=2 if here[0] else 0)
     return (Placed(provider=asked, nodes=there[0], macs=there[1], partitions=3 if here[0] else 1), on_cpu)
 
@@ -108,4 +110,4 @@ def _slower(reading: Reading | None, times: float, **fields: Any) -> Reading | N
 
 
 def _changed(visit: Measurement, **fields: Any) -> Measurement:
-    return msgspec.structs.replace(visit, **fields)
+    return changed(visit, **fields)

@@ -59,7 +59,7 @@ def test_machine_run_and_weights_are_named(text: str) -> None:
 
 
 def test_trained_weights_and_changed_verdicts_are_told(tmp_path: Path) -> None:
-    text = page(tmp_path / "flat", seconds=lambda tokens: 0.1, weights="pretrained (hub)")
+    text = page(tmp_path / "flat", seconds=lambda tokens: 0.1, weights="pretrained")
     assert "random" not in text
     assert "No longer as recorded: claim 8." in text
     assert "| not shown (recorded: confirmed): The time of bert-base does not differ clearly" in text

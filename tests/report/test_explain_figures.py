@@ -10,6 +10,7 @@ import legible
 import msgspec
 import pytest
 import runs
+from builders.records import changed
 
 from edgeprof import report, store
 from edgeprof.report import explain_figures, pictures, style, table
@@ -274,25 +275,27 @@ def test_a_report_has_a_section_of_what_was_explained(tmp_path: Path) -> None:
 
 
 def test_predictions_are_columns_where_there_are_any() -> None:
-    points = [p for p in runs.told()[0] if (p.variant, p.precision, p.tokens) == ("gpt2", "fp32", 512)]
-    (point,) = (
-        msgspec.structs.replace(p, memory_working_bytes=6_000_000, memory_predicted_bytes=4_000_000) for p in points
-    )
-    with_one = table.results([point, msgspec.structs.replace(point, memory_predicted_bytes=None)])
+    points = [
+        p
+        for p in runs.told()[0]
+        if (p.subject.model, p.subject.precision.recipe, p.load.tokens) == ("gpt2", "fp32", 512)
+    ]
+    (point,) = (changed(p, memory_working_bytes=6_000_000, memory_predicted_bytes=4_000_000) for p in points)
+    with_one = table.results([point, changed(point, memory_predicted_bytes=None)])
     heads = [column.head for column in with_one.columns]
     at = heads.index("Working / predicted")
     assert heads[at - 2 : at + 1] == ["Working (MB)", "Predicted (MB)", "Working / predicted"]
     assert [row[at - 2 : at + 1] for row in with_one.rows] == [("6.00", "4.00", "1.50"), ("6.00", "", "")]
-    without = table.results([msgspec.structs.replace(point, memory_predicted_bytes=None)])
+    without = table.results([changed(point, memory_predicted_bytes=None)])
     assert "Predicted (MB)" not in [column.head for column in without.columns]
 
 
 def test_the_method_says_what_a_prediction_is(tmp_path: Path) -> None:
-    some = [point for point in runs.told()[0] if point.variant == "bert-tiny"][:1]
+    some = [point for point in runs.told()[0] if point.subject.model == "bert-tiny"][:1]
     findings = runs.captions.sentences(some)
     machine = store.load_machine(runs.RUN)
     said = "an estimate of working memory, counted on the exported graph"
     page = report.write(tmp_path / "with", machine, some, findings)
     assert said in page.read_text() and said in (tmp_path / "with" / "report.md").read_text()
-    none = [msgspec.structs.replace(point, memory_predicted_bytes=None) for point in some]
+    none = [changed(point, memory_predicted_bytes=None) for point in some]
     assert said not in report.write(tmp_path / "without", machine, none, findings).read_text()

@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 import legible
-import msgspec
 import pytest
 import runs
+from builders import records
 from legible import texts
 
 from edgeprof.analysis.captions import CAPTIONS
@@ -105,12 +105,12 @@ def test_failed_points_are_left_out() -> None:
 
 
 def test_throughput_turns_the_interval_round() -> None:
-    point = next(point for point in SMALL[0] if point.variant == "bert-base" and point.tokens == 128)
+    point = next(point for point in SMALL[0] if point.subject.model == "bert-base" and point.load.tokens == 128)
     reading = row("prefill-throughput").y.of(point)
-    assert reading and point.latency_median_s and point.latency_ci_low_s and point.latency_ci_high_s
-    assert reading.middle == pytest.approx(128 / point.latency_median_s)
-    assert reading.low == pytest.approx(128 / point.latency_ci_high_s)
-    assert reading.high == pytest.approx(128 / point.latency_ci_low_s)
+    assert reading and point.latency.median_s and point.latency.ci_low_s and point.latency.ci_high_s
+    assert reading.middle == pytest.approx(128 / point.latency.median_s)
+    assert reading.low == pytest.approx(128 / point.latency.ci_high_s)
+    assert reading.high == pytest.approx(128 / point.latency.ci_low_s)
 
 
 def test_a_prediction_is_a_mark_beside_the_diagonal() -> None:
@@ -118,9 +118,11 @@ def test_a_prediction_is_a_mark_beside_the_diagonal() -> None:
     (panel,) = chart.panels
     assert [line.label for line in panel.lines] == ["bert fp32", "bert int8", "gpt2 fp32", "gpt2 int8"]  # vit has none
     assert [(guide.label, guide.factor, guide.power) for guide in panel.guides] == [("as predicted", 1, 1)]
-    point = next(p for p in SMALL[0] if (p.variant, p.precision, p.tokens) == ("gpt2", "fp32", 512))
-    assert point.memory_predicted_bytes and point.memory_working_bytes
-    place = (point.memory_predicted_bytes / 1e6, point.memory_working_bytes / 1e6)
+    point = next(
+        p for p in SMALL[0] if (p.subject.model, p.subject.precision.recipe, p.load.tokens) == ("gpt2", "fp32", 512)
+    )
+    assert point.facts.memory_predicted_bytes and point.memory.working_bytes
+    place = (point.facts.memory_predicted_bytes / 1e6, point.memory.working_bytes / 1e6)
     assert place in [(mark.x, mark.y.middle) for mark in panel.lines[2].marks]
     (axes,) = draw(chart).canvas.axes
     assert axes.get_xlim() == axes.get_ylim()
@@ -133,7 +135,7 @@ def test_no_prediction_no_figure() -> None:
 
 
 def changed(points: list[Point], **fields: Any) -> list[Point]:
-    return [msgspec.structs.replace(point, **fields) for point in points]
+    return [records.changed(point, **fields) for point in points]
 
 
 def told(points: list[Point]) -> tuple[list[Point], Findings]:
@@ -141,20 +143,20 @@ def told(points: list[Point]) -> tuple[list[Point], Findings]:
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    run = told([point for point in SMALL[0] if point.family == "bert"])
+    run = told([point for point in SMALL[0] if point.facts.family == "bert"])
     assert [figure.name for figure in FIGURES if arrange(figure, *run)] == [
         figure.name for figure in FIGURES if figure.phase == "prefill"
     ]
 
 
 def test_a_single_point_is_a_figure_too() -> None:
-    run = told([point for point in SMALL[0] if point.variant == "bert-base"][:1])
+    run = told([point for point in SMALL[0] if point.subject.model == "bert-base"][:1])
     assert "64" not in texts(drawn(row("prefill-latency"), run).save("svg"))  # the axis names the length measured
     assert arrange(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
 
 
 def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
-    bert = [point for point in SMALL[0] if point.family == "bert"]
+    bert = [point for point in SMALL[0] if point.facts.family == "bert"]
     run = told([*bert, *changed(bert, provider="qnn", emulated=True)])
     panels = arranged(row("prefill-latency"), run).panels
     assert [panel.title for panel in panels] == ["bert, cpu", "bert, qnn (emulated)"]
@@ -162,13 +164,15 @@ def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
 
 
 def test_other_batches_have_panels_of_their_own() -> None:
-    bert = [point for point in SMALL[0] if point.family == "bert"]
+    bert = [point for point in SMALL[0] if point.facts.family == "bert"]
     panels = arranged(row("prefill-latency"), told([*bert, *changed(bert, batch=4)])).panels
     assert [panel.title for panel in panels] == ["bert, batch 1", "bert, batch 4"]
 
 
 def test_names_are_text_whatever_they_hold() -> None:
-    odd = changed([point for point in SMALL[0] if point.family == "bert"], variant="a$b$<c>&_{d}" * 3, family="x$y$")
+    odd = changed(
+        [point for point in SMALL[0] if point.facts.family == "bert"], variant="a$b$<c>&_{d}" * 3, family="x$y$"
+    )
     svg = drawn(row("prefill-latency"), told(odd)).save("svg")
     assert "a$b$<c>&_{d}" * 3 + " fp32" in texts(svg)
 

@@ -16,9 +16,14 @@ from edgeprof.analysis.why import sides, why
 from edgeprof.report import bars
 from edgeprof.report.figures import CLASSES
 from edgeprof.report.operator_bars import arrange
-from edgeprof.schema import ClassTime, ComparedLength, Side, Why
+from edgeprof.schema import ClassTime, ComparedLength, Precision, Side, Why
 
-(FP32, INT8) = (Side(variant="bert-base", precision=precision) for precision in ("fp32", "int8"))
+
+def side(model: str, precision: str) -> Side:
+    return Side(model=model, precision=Precision.parse(precision))
+
+
+(FP32, INT8) = (side("bert-base", precision) for precision in ("fp32", "int8"))
 
 
 def told() -> Why:
@@ -34,8 +39,8 @@ def made(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why
     speed: dict[str, Any] = {"a_s": 0.1, "b_s": 0.2, "speed": 0.5, "speed_low": 0.4, "speed_high": 0.6}
     places = [ComparedLength(phase=p, length=n, classes=times, **speed) for p in ("prefill", "decode") for n in lengths]  # type: ignore[arg-type]
     return Why(
-        a=Side(variant="gpt2", precision="fp32"),
-        b=Side(variant=variant, precision=precision),
+        a=side("gpt2", "fp32"),
+        b=side(variant, precision),
         provider="cpu",
         batch=1,
         threads=2,
@@ -82,7 +87,8 @@ def test_the_picture_can_be_read(whys: list[Why]) -> None:
     assert chart.title in said
     assert {name for name, _ in chart.names} <= set(said)
     assert (
-        said.count(whys[0].b.precision if whys[0].b.variant == "gpt2" else "gpt2 fp32") == 2 * len(whys[0].places) // 2
+        said.count(str(whys[0].b.precision) if whys[0].b.model == "gpt2" else "gpt2 fp32")
+        == 2 * len(whys[0].places) // 2
     )
     assert drawn.save("svg") == bars.draw(chart).save("svg")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import browser
 import hostile_files
-import msgspec
 import pytest
 import runs
+from builders.records import changed
 
 from edgeprof import report, store
 from edgeprof.errors import RunError, StorageError
 from edgeprof.report.reproduce import commands, products
-from edgeprof.schema import Point
+from edgeprof.schema import Point, StoppingRule
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,13 @@ def test_all_points_are_in_the_dom(visit: browser.Visit) -> None:
     rows = Rows(visit.dom).rows
     assert len(body(rows["points"])) == sum(point.status == "ok" for point in points) == 70
     base = next(row for row in body(rows["points"]) if row[:5] == ["bert-base", "109M", "fp32", "prefill", "128"])
-    point = next(p for p in points if p.variant == "bert-base" and p.precision == "fp32" and p.tokens == 128)
-    assert point.latency_median_s
-    assert float(base[6]) == pytest.approx(1e3 * point.latency_median_s, rel=5e-3)
+    point = next(
+        p
+        for p in points
+        if p.subject.model == "bert-base" and p.subject.precision.recipe == "fp32" and p.load.tokens == 128
+    )
+    assert point.latency.median_s
+    assert float(base[6]) == pytest.approx(1e3 * point.latency.median_s, rel=5e-3)
     assert base[9] == "15"  # 3 rounds of 5 latencies
 
 
@@ -127,7 +131,7 @@ def test_markdown_has_the_same_content(folder: Path) -> None:
 def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
     points, _ = runs.told()
     evil = "<script>alert(1)</script>|`x`\nnext"
-    points = [msgspec.structs.replace(p, error=evil, variant="a<b>&c") for p in points if p.variant == "bert-small"]
+    points = [changed(p, error=evil, variant="a<b>&c") for p in points if p.subject.model == "bert-small"]
     findings = runs.captions.sentences(points)
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, findings)
     visit = browser.open_page(page, tmp_path)
@@ -140,11 +144,9 @@ def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
 
 def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
     points = [
-        msgspec.structs.replace(
-            point, variant=hostile_files.NAME if point.variant == "bert-small" else hostile_files.LONG[0]
-        )
+        changed(point, variant=hostile_files.NAME if point.subject.model == "bert-small" else hostile_files.LONG[0])
         for point in runs.told()[0]
-        if point.variant in ("bert-small", "bert-base")
+        if point.subject.model in ("bert-small", "bert-base")
     ]
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     visit = browser.open_page(page, tmp_path)
@@ -166,7 +168,7 @@ def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
     machine = store.load_machine(runs.RUN)
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "figures" / "gone.png").write_bytes(b"")
-    only = [point for point in points if point.variant == "bert-base"][:1]
+    only = [point for point in points if point.subject.model == "bert-base"][:1]
     report.write(tmp_path / "run", machine, only, runs.captions.sentences(only))
     assert not (tmp_path / "run" / "figures" / "gone.png").exists()
     assert findings.captions.keys() > {file.stem for file in (tmp_path / "run" / "figures").iterdir()}
@@ -222,9 +224,13 @@ def covered(points: list[Point]) -> Iterator[tuple[str, ...]]:
 
 def test_commands_cover_exactly_the_points() -> None:
     points, _ = runs.told()
-    assert sorted(covered(points)) == sorted((p.variant, p.precision, p.phase, str(p.length)) for p in points)
+    assert sorted(covered(points)) == sorted(
+        (p.subject.model, p.subject.precision.recipe, p.load.phase, str(p.load.length)) for p in points
+    )
     # One point less is no full product any more, and is not asked for again.
-    assert sorted(covered(points[1:])) == sorted((p.variant, p.precision, p.phase, str(p.length)) for p in points[1:])
+    assert sorted(covered(points[1:])) == sorted(
+        (p.subject.model, p.subject.precision.recipe, p.load.phase, str(p.load.length)) for p in points[1:]
+    )
 
 
 def test_commands_are_what_was_run() -> None:
@@ -242,17 +248,17 @@ def test_commands_are_what_was_run() -> None:
 
 
 def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
-    points = [msgspec.structs.replace(p, variant="my model", weights="file") for p in runs.told()[0][:1]]
+    points = [changed(p, variant="my model", weights="file") for p in runs.told()[0][:1]]
     (command,) = commands(points, "run")
     assert shlex.split(command)[:3] == ["edgeprof", "profile", "my model.onnx"]
 
 
 def test_files_from_elsewhere_are_sized_as_they_were() -> None:
     """By what was asked for, which need not be the token length: 1,500 tokens of 3,000 frames."""
-    point = msgspec.structs.replace(runs.told()[0][0], weights="file", variant="audio", fills="x: normal values")
-    whole = msgspec.structs.replace(point, tokens=1500)
-    framed = msgspec.structs.replace(point, tokens=750, seq=1500)
-    named = msgspec.structs.replace(point, tokens=None, dims="'my axis=3' rows=2")
+    point = changed(runs.told()[0][0], weights="file", variant="audio", fills={"x": "normal values"})
+    whole = changed(point, tokens=1500)
+    framed = changed(point, tokens=750, seq=1500)
+    named = changed(point, tokens=None, dims={"my axis": 3, "rows": 2})
     rest = "--phase prefill --precision fp32 --ep cpu --batch 1 --threads 2 --rounds 3"
     assert commands([whole], "run") == [f"edgeprof profile audio.onnx {rest} --name run"]
     assert commands([framed], "run") == [f"edgeprof profile audio.onnx --seq 1500 {rest} --name run"]
@@ -263,9 +269,9 @@ def test_files_from_elsewhere_are_sized_as_they_were() -> None:
 
 def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
     records = [
-        msgspec.structs.replace(record, tokens=None, seq=None, fills={"x": "normal values"}, variant="cnn", family="")
+        changed(record, tokens=None, seq=None, fills={"x": "normal values"}, variant="cnn", family="")
         for record in runs.generated()
-        if record.phase == "prefill" and record.status == "ok"
+        if record.load.phase == "prefill" and record.outcome.status == "ok"
     ]
     points, findings = runs.told(records)
     report.write(tmp_path, store.load_machine(runs.RUN), points, findings, started_at="2026-03-01T12:00:00Z")
@@ -276,20 +282,22 @@ def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
 
 def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
     """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
-    point = msgspec.structs.replace(runs.told()[0][0], weights="file", min_runs=10, min_time_s=1.0)
-    usual = "backend_path=b enableInt64=1"
+    point = changed(runs.told()[0][0], weights="file", stopping=StoppingRule(min_runs=10, min_time_s=1.0))
+    options = {"backend_path": "b", "enableInt64": "1"}
     points = [
         point,
-        msgspec.structs.replace(point, provider="webgpu", provider_options="enableInt64=1"),
-        msgspec.structs.replace(point, provider="qnn", provider_options="backend_type=htp 'x=a b' soc_model=73"),
-        msgspec.structs.replace(point, provider="mine", provider_library="/opt/my lib.so", provider_options=usual),
-        msgspec.structs.replace(point, tokens=99, min_runs=3, min_time_s=0.25, provider="qnn", compiled=True),
+        changed(point, provider="webgpu", provider_options={"enableInt64": "1"}),
+        changed(point, provider="qnn", provider_options={"backend_type": "htp", "x": "a b", "soc_model": "73"}),
+        changed(point, provider="mine", library="/opt/my lib.so", provider_options=options),
+        changed(point, tokens=99, stopping=StoppingRule(min_runs=3, min_time_s=0.25), provider="qnn", compiled=True),
     ]
-    common = f"edgeprof profile {point.variant}.onnx --seq {{}} --phase prefill --precision fp32 --ep {{}} --batch 1 "
+    common = (
+        f"edgeprof profile {point.subject.model}.onnx --seq {{}} --phase prefill --precision fp32 --ep {{}} --batch 1 "
+    )
     common += "--threads 2 --rounds 3 "
     assert commands(points, "run") == [
         common.format(16, "cpu,webgpu,qnn,mine")
-        + "--ep-option 'qnn.x=a b' --ep-option qnn.soc_model=73 --ep-option mine.backend_path=b "
+        + "--ep-option qnn.soc_model=73 --ep-option 'qnn.x=a b' --ep-option mine.backend_path=b "
         "--ep-option mine.enableInt64=1 --ep-library 'mine=/opt/my lib.so' --name run",
         common.format(99, "qnn") + "--compile --runs 3 --min-time 0.25 --name run",
     ]

@@ -6,10 +6,10 @@ from typing import Any
 
 import browser
 import legible
-import msgspec
 import pytest
 import runs
 import several_providers
+from builders.records import changed
 
 from edgeprof import report, store
 from edgeprof.report import bars, latency_figures, placement_tables
@@ -18,7 +18,7 @@ from edgeprof.report.drawing import draw
 from edgeprof.report.figures import FIGURES, PLACEMENT, Figure
 from edgeprof.report.placement_bars import arrange
 from edgeprof.report.table import Table
-from edgeprof.schema import PlacedPoint, Point
+from edgeprof.schema import Placement, Point
 
 POINTS, FINDINGS, PLACED = several_providers.told()
 
@@ -33,14 +33,19 @@ def arranged(figure: Figure, points: list[Point] = POINTS) -> Chart:
     return chart
 
 
-def shares(found: list[PlacedPoint] = PLACED) -> Stacks:
+def shares(found: list[Point] = PLACED) -> Stacks:
     chart = arrange(PLACEMENT, found)
     assert chart is not None
     return chart
 
 
-def changed(points: list[Point], **fields: Any) -> list[Point]:
-    return [msgspec.structs.replace(point, **fields) for point in points]
+def all_changed(points: list[Point], **fields: Any) -> list[Point]:
+    return [changed(point, **fields) for point in points]
+
+
+def ran(nodes: int, macs: int | None) -> Placement:
+    """So many of 10 nodes, and so many of 100 MACs, on webgpu."""
+    return Placement(placed=several_providers.placed("webgpu", (nodes, macs), (10 - nodes, macs and 100 - macs)))
 
 
 # --- over token length -----------------------------------------------------------------------------------------
@@ -66,10 +71,10 @@ def test_every_provider_has_panels_of_its_own_with_its_share() -> None:
 
 
 def test_lines_name_their_share_where_they_differ() -> None:
-    bert = [point for point in POINTS if point.variant == "bert-base" and point.provider == "webgpu"]
-    partly = changed(bert, variant="bert-large", macs_share=0.5)
-    partly[0] = msgspec.structs.replace(partly[0], macs_share=0.4)
-    nodes = changed(bert, variant="bert-huge", macs_share=None, nodes_share=0.9)
+    bert = [point for point in POINTS if point.subject.model == "bert-base" and point.place.provider == "webgpu"]
+    partly = all_changed(bert, variant="bert-large", placement=ran(9, 50))
+    partly[0] = changed(partly[0], placement=ran(9, 40))
+    nodes = all_changed(bert, variant="bert-huge", placement=ran(9, None))
     (panel,) = arranged(row("prefill-latency"), [*bert, *partly, *nodes]).panels
     assert panel.title == "bert, webgpu, at least 40 % of MACs"
     assert sorted({line.label.removesuffix(")") for line in panel.lines}) == [
@@ -100,7 +105,7 @@ def test_wrong_results_are_crossed_out_and_named() -> None:
 
 
 def test_nothing_emulated_no_legend_of_it() -> None:
-    real = [point for point in POINTS if not point.emulated]
+    real = [point for point in POINTS if not point.place.emulated]
     chart = arranged(row("prefill-latency"), real)
     assert not chart.hatched
     assert EMULATED not in legible.texts(draw(chart).save("svg"))
@@ -149,8 +154,8 @@ def test_a_bar_is_what_each_provider_ran() -> None:
     assert found["qnn", "gpt2 int8"][0] == ("16", "83 %", (0, 0.83, 0.17), True)
     assert found["qnn", "vit-tiny fp32"][0] == ("10", "97 % of nodes", (0, 62 / 64, 2 / 64), True)
     assert ("qnn", "gpt2 fp32") not in found  # it ran nowhere
-    whole = several_providers.Placement(placed=several_providers._placed("qnn", (64, None), (0, None)))
-    (panel,) = shares([PlacedPoint(point=PLACED[0].point, placement=whole)]).panels
+    whole = several_providers.Placement(placed=several_providers.placed("qnn", (64, None), (0, None)))
+    (panel,) = shares([changed(PLACED[0], placement=whole)]).panels
     assert (panel.groups[0].bars[0].top, panel.groups[0].bars[0].parts) == ("100 %", (1, 0))  # all nodes, so all MACs
     assert chart.tick is not None
     assert chart.tick(0.5) == "50 %"
@@ -159,14 +164,14 @@ def test_a_bar_is_what_each_provider_ran() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        [one for one in PLACED if one.point.variant in ("bert-tiny", "vit-tiny")],
+        [point for point in PLACED if point.subject.model in ("bert-tiny", "vit-tiny")],
         PLACED[:1],
-        [msgspec.structs.replace(one, point=changed([one.point], variant="a-checkpoint" * 4)[0]) for one in PLACED[:3]],
-        [msgspec.structs.replace(one, point=changed([one.point], batch=n)[0]) for one in PLACED[:8] for n in (1, 8)],
+        all_changed(PLACED[:3], variant="a-checkpoint" * 4),
+        [changed(point, batch=n) for point in PLACED[:8] for n in (1, 8)],
     ],
     ids=["two models", "one point", "long name", "two batches"],
 )
-def test_the_picture_can_be_read(found: list[PlacedPoint]) -> None:
+def test_the_picture_can_be_read(found: list[Point]) -> None:
     legible.check(bars.draw(shares(found)).canvas)
 
 
@@ -177,7 +182,7 @@ def test_the_same_records_give_the_same_picture() -> None:
 
 def test_only_the_cpu_no_picture() -> None:
     assert arrange(PLACEMENT, []) is None
-    lost = [one for one in PLACED if one.point.status == "unsupported"]
+    lost = [point for point in PLACED if point.status == "unsupported"]
     assert lost
     assert arrange(PLACEMENT, lost) is None
 
@@ -226,8 +231,8 @@ def test_what_was_left_is_grouped_with_its_reason() -> None:
 
 
 def test_what_only_the_first_run_takes() -> None:
-    point = next(one for one in POINTS if one.provider == "webgpu")
-    point = msgspec.structs.replace(point, load_s=0.5, first_run_s=2.5, latency_median_s=0.1)
+    point = next(one for one in POINTS if one.place.provider == "webgpu")
+    point = changed(point, load_s=0.5, first_run_s=2.5, latency_median_s=0.1)
     (one,) = rows(placement_tables.starts([point]))
     assert (one["Load (s)"], one["First run (ms)"], one["Later runs (ms)"], one["Only the first (ms)"]) == (
         *("0.500", "2,500"),
@@ -236,9 +241,7 @@ def test_what_only_the_first_run_takes() -> None:
 
 
 def test_load_with_and_without_what_was_compiled() -> None:
-    point = msgspec.structs.replace(
-        POINTS[0], provider="qnn", compiled=True, load_s=0.08, compile_s=3.0, load_plain_s=2.0
-    )
+    point = changed(POINTS[0], provider="qnn", compiled=True, load_s=0.08, compile_s=3.0, load_plain_s=2.0)
     (one,) = rows(placement_tables.starts([point]))
     assert (one["Load (s)"], one["Load compiled (s)"], one["Compiled in (s)"]) == ("2.00", "0.0800", "3.00")
     assert "Load compiled (s)" not in rows(placement_tables.starts(POINTS))[0]
@@ -246,7 +249,7 @@ def test_load_with_and_without_what_was_compiled() -> None:
 
 def test_devices_tell_of_their_memory() -> None:
     assert placement_tables.devices(POINTS) == [
-        "qnn (emulated): HTP emulator; host memory only: no device memory is told.",
+        "qnn (emulated): HTP emulator; host memory only: device memory is not reported.",
         "webgpu: Example GPU 7; device memory is in the table.",
     ]
 
@@ -257,8 +260,8 @@ def test_devices_tell_of_their_memory() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two models in prefill, so that there is little to draw."""
-    known = [one for one in store.load_measurements(runs.RUN) if one.phase == "prefill" and one.tokens < 99]
-    visits = [one for one in known if one.variant in ("bert-tiny", "gpt2")]
+    known = [one for one in store.load_measurements(runs.RUN) if one.load.phase == "prefill" and one.load.tokens < 99]
+    visits = [one for one in known if one.subject.model in ("bert-tiny", "gpt2")]
     points, findings, placed = several_providers.told(visits)
     folder = tmp_path_factory.mktemp("reports") / "run"
     report.write(folder, store.load_machine(runs.RUN), points, findings, placed=placed)
@@ -298,7 +301,7 @@ def test_markdown_has_the_same(folder: Path) -> None:
 
 
 def test_a_run_on_the_cpu_alone_has_no_such_section(tmp_path: Path) -> None:
-    points = [point for point in POINTS if point.provider == "cpu" and point.variant == "bert-tiny"][:1]
+    points = [point for point in POINTS if point.place.provider == "cpu" and point.subject.model == "bert-tiny"][:1]
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     assert 'id="providers"' not in page.read_text()
     assert "## Providers" not in (tmp_path / "run" / "report.md").read_text()

@@ -8,16 +8,17 @@ from edgeprof.analysis import findings
 from edgeprof.analysis.findings import LengthGrowth
 from edgeprof.schema import Phase, Point
 
-_NAMED = {
-    "precision": "{point.precision}",
-    "provider": "on {point.provider}",
-    "batch": "at batch {point.batch}",
-    "threads": "with {threads}",
-}
+SETTINGS: tuple[Callable[[Point], str], ...] = (
+    lambda point: str(point.subject.precision),
+    lambda point: f"on {point.place.provider}",
+    lambda point: f"at batch {point.load.batch}",
+    lambda point: f"with {units.counted(point.place.threads, 'thread')}",
+)
+"""What tells two points of one model and length apart, in words."""
 
 
 @dataclass(frozen=True)
-class Told:
+class PhasePoints:
     """The points of one phase, at least one, and how to name them: unambiguously, and no longer than that needs."""
 
     phase: Phase
@@ -25,7 +26,7 @@ class Told:
     lines: tuple[tuple[Point, ...], ...]
 
     @classmethod
-    def of(cls, points: Iterable[Point], phase: Phase) -> "Told":
+    def of(cls, points: Iterable[Point], phase: Phase) -> "PhasePoints":
         mine = findings.measured(points, phase)
         return cls(phase, tuple(mine), tuple(map(tuple, findings.by_series(mine).values())))
 
@@ -34,30 +35,19 @@ class Told:
 
         What a provider ran only a part of is never named without that: "bert-base on webgpu (83 % of MACs)".
         """
-        return " ".join([point.variant, *self.setting(point, _NAMED)])
-
-    def setting(self, point: Point, fields: Iterable[str]) -> list[str]:
-        """Those of a point's fields that are not the same everywhere, in words; a share always."""
-        words = [
-            _NAMED[field].format(point=point, threads=units.counted(point.threads, "thread"))
-            for field in fields
-            if self._varies(field)
-        ]
-        return [*words, f"({point.share_told})"] if point.share_told else words
-
-    def _varies(self, field: str) -> bool:
-        return len({getattr(other, field) for other in self.points}) > 1
+        varying = [text(point) for text in SETTINGS if len({text(other) for other in self.points}) > 1]
+        share = [f"({point.receipt.share_text})"] if point.receipt.share_text else []
+        return " ".join([point.subject.model, *varying, *share])
 
     def tokens(self, point: Point) -> str:
-        if not point.length:
+        if not point.load.length:
             return "its own size"
-        return units.counted(point.length, "cached token" if self.phase == "decode" else "token")
+        return units.counted(point.load.length, "cached token" if self.phase == "decode" else "token")
 
     @property
     def subject(self) -> Sequence[Point]:
         """The line to speak of: the one with the most lengths; among those the largest, in fp32."""
-        base = findings.BASE_PRECISION
-        return max(self.lines, key=lambda line: (len(line), line[0].params, line[0].precision == base))
+        return max(self.lines, key=lambda line: (len(line), line[0].facts.params, findings.is_base(line[0])))
 
     def growths(self, between: Callable[[Sequence[Point]], LengthGrowth | None]) -> list[LengthGrowth]:
         return list(filter(None, map(between, self.lines)))

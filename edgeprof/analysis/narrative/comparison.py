@@ -1,50 +1,57 @@
 """What is said of the same point measured twice: in one precision and another, on the CPU and another provider."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgeprof import units
 from edgeprof.analysis import findings
 from edgeprof.analysis.findings import BASE_PROVIDER, Comparison
-from edgeprof.analysis.narrative import Told
+from edgeprof.analysis.narrative import PhasePoints
+from edgeprof.schema import Point
 from edgeprof.text import joined
 
 
-def precisions(told: Told) -> str:
+def precisions(scope: PhasePoints) -> str:
     """Each precision against fp32, on each provider by itself."""
-    groups = _grouped(findings.comparisons(told.points), "precision", "provider")
-    several = len({point.provider for point in told.points}) > 1
+    pairs = findings.comparisons(scope.points)
+    groups = _grouped(pairs, lambda point: (str(point.subject.precision), point.place.provider))
+    several = len({point.place.provider for point in scope.points}) > 1
     return " ".join(
-        _against(told, pairs, precision, pairs[0].base.precision, f" on {provider}" if several else "")
+        _against(scope, pairs, precision, str(pairs[0].base.subject.precision), f" on {provider}" if several else "")
         for (precision, provider), pairs in groups.items()
     )
 
 
-def providers(told: Told) -> str:
+def providers(scope: PhasePoints) -> str:
     """Each provider against the CPU's, in each precision by itself."""
-    groups = _grouped(findings.provider_comparisons(told.points), "provider", "precision")
-    several = len({point.precision for point in told.points}) > 1
+    groups = _grouped(
+        findings.provider_comparisons(scope.points),
+        lambda point: (point.place.provider, str(point.subject.precision)),
+    )
+    several = len({point.subject.precision for point in scope.points}) > 1
     return " ".join(
-        _against(told, pairs, f"on {provider}", f"on {BASE_PROVIDER}", f" of {precision}" if several else "")
+        _against(scope, pairs, f"on {provider}", f"on {BASE_PROVIDER}", f" of {precision}" if several else "")
         for (provider, precision), pairs in groups.items()
     )
 
 
-def _grouped(pairs: Iterable[Comparison], *fields: str) -> dict[tuple[str, ...], list[Comparison]]:
-    groups: dict[tuple[str, ...], list[Comparison]] = {}
+def _grouped(
+    pairs: Iterable[Comparison], names: Callable[[Point], tuple[str, str]]
+) -> dict[tuple[str, str], list[Comparison]]:
+    groups: dict[tuple[str, str], list[Comparison]] = {}
     for pair in pairs:
-        groups.setdefault(tuple(getattr(pair.point, field) for field in fields), []).append(pair)
+        groups.setdefault(names(pair.point), []).append(pair)
     return groups
 
 
-def _against(told: Told, pairs: Sequence[Comparison], one: str, base: str, which: str) -> str:
+def _against(scope: PhasePoints, pairs: Sequence[Comparison], one: str, base: str, which: str) -> str:
     """
     Args:
         one, base: what differs, with its preposition if it has one: "int8" or "on webgpu".
         which: what all pairs share and others do not, to stand behind the phase.
     """
     if len(pairs) == 1:
-        return _one_against(told, pairs[0], one, base, which)
+        return _one_against(scope, pairs[0], one, base, which)
     faster = [pair for pair in pairs if pair.speed.clear and pair.speed.value > 1]
     slower = [pair for pair in pairs if pair.speed.clear and pair.speed.value < 1]
     unclear = [pair for pair in pairs if not pair.speed.clear]
@@ -52,15 +59,15 @@ def _against(told: Told, pairs: Sequence[Comparison], one: str, base: str, which
     if faster:
         best = max(faster, key=lambda pair: pair.speed.value)
         median = statistics.median(pair.speed.value for pair in faster)
-        up_to = f"median {units.ratio(median)}, up to {units.ratio(best.speed.value)}: {_where(told, best)}"
+        up_to = f"median {units.ratio(median)}, up to {units.ratio(best.speed.value)}: {_where(scope, best)}"
         parts.append(f"faster at {_share(faster, pairs)} ({up_to})")
     if slower:
         worst = min(slower, key=lambda pair: pair.speed.value)
-        down_to = f"down to {units.ratio(worst.speed.value)}: {_where(told, worst)}"
+        down_to = f"down to {units.ratio(worst.speed.value)}: {_where(scope, worst)}"
         parts.append(f"slower at {_share(slower, pairs)} ({down_to})")
     if unclear:
         parts.append(f"without a clear difference at {_share(unclear, pairs)}")
-    return f"{told.phase.capitalize()}{which} {_within(one)} against {_plain(base)}: {joined(parts)}.{_parts(pairs)}"
+    return f"{scope.phase.capitalize()}{which} {_within(one)} against {_plain(base)}: {joined(parts)}.{_parts(pairs)}"
 
 
 def _within(name: str) -> str:
@@ -71,35 +78,36 @@ def _plain(name: str) -> str:
     return name.removeprefix("on ")
 
 
-def _one_against(told: Told, pair: Comparison, one: str, base: str, which: str) -> str:
-    where, speed = _where(told, pair), pair.speed
+def _one_against(scope: PhasePoints, pair: Comparison, one: str, base: str, which: str) -> str:
+    where, speed = _where(scope, pair), pair.speed
     if not speed.clear:
         between = f"{_plain(one)} and {_plain(base)}"
-        return f"No clear difference between {between} in the {told.phase}{which} of {where}: the intervals overlap."
+        return f"No clear difference between {between} in the {scope.phase}{which} of {where}: the intervals overlap."
     return (
-        f"{told.phase.capitalize()}{which} of {where} is {units.ratio(speed.value)} as fast {_within(one)} as "
+        f"{scope.phase.capitalize()}{which} of {where} is {units.ratio(speed.value)} as fast {_within(one)} as "
         f"{_within(base)} (95 % interval {units.number(speed.low)} to {units.number(speed.high)})."
     )
 
 
-def _where(told: Told, pair: Comparison) -> str:
+def _where(scope: PhasePoints, pair: Comparison) -> str:
     """The point, and how much of it ran where it was asked to, if that is not all."""
-    where = f"{pair.point.variant} at {told.tokens(pair.point)}"
-    shares = {one.precision: one.share_told for one in (pair.point, pair.base) if one.provider != BASE_PROVIDER}
+    where = f"{pair.point.subject.model} at {scope.tokens(pair.point)}"
+    elsewhere = [one for one in (pair.point, pair.base) if one.place.provider != BASE_PROVIDER]
+    shares = {one.subject.precision: one.receipt.share_text for one in elsewhere}
     if not any(shares.values()):
         return where
     if len(set(shares.values())) == 1:
-        return f"{where}, {pair.point.share_told} on {pair.point.provider}"
+        return f"{where}, {pair.point.receipt.share_text} on {pair.point.place.provider}"
     parts = joined([f"{share or 'all'} in {precision}" for precision, share in shares.items()])
-    return f"{where}, {parts} on {pair.point.provider}"
+    return f"{where}, {parts} on {pair.point.place.provider}"
 
 
 def _parts(pairs: Sequence[Comparison]) -> str:
     """What is to be said where the provider ran only a part of some of them."""
-    some = [pair for pair in pairs if pair.point.share_told or pair.base.share_told]
+    some = [pair for pair in pairs if pair.point.receipt.share_text or pair.base.receipt.share_text]
     if not some:
         return ""
-    provider = some[0].point.provider
+    provider = some[0].point.place.provider
     return f" At {_share(some, pairs)} {provider} ran only a part, the CPU the rest."
 
 
