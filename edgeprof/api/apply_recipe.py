@@ -197,7 +197,7 @@ def _judge(
 ) -> Artifact:
     """With what it costs in accuracy, or why that cannot be told."""
     given = judging.given and base.weights.kind != "random"
-    note = "" if given else accuracy.statement(base)
+    note = "" if given else accuracy.why_not_evaluated(base)
     if note:
         return msgspec.structs.replace(made, accuracy_note=note)
     progress("gathering evaluation data", None)

@@ -17,7 +17,7 @@ from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
 from edgeprof.schema import CPU, Artifact, InputValue, ProviderReceipt, Status, Target
-from edgeprof.stages.provider_graph import tailored
+from edgeprof.stages.provider_graph import prepare_for_provider
 
 PREFERRED = ("a16w8", "fp16")
 """Recipes to offer where a precision is not taken: what NPUs want, then GPUs."""
@@ -38,7 +38,7 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
     if job.target == CPU:
         return job
     try:
-        placed = _placed(*_tailored(job), least_share, executor)
+        placed = _placed(*_for_provider(job), least_share, executor)
         return _compiled(placed, executor) if job.compile else placed
     except process.ChildTimeout as problem:
         return _refused(job, "timeout", problem)
@@ -80,7 +80,7 @@ def _require_one(misfits: Sequence[UsageError | None]) -> None:
         raise next(problem for problem in misfits if problem)
 
 
-def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
+def _for_provider(job: Job) -> tuple[Job, dict[str, int]]:
     """With the graph for its provider; operators that were written out in smaller ones."""
     artifact = job.artifact
     if problem := misfit(job.target, artifact):
@@ -89,7 +89,7 @@ def _tailored(job: Job) -> tuple[Job, dict[str, int]]:
     switches = {
         value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
     }
-    made = tailored(artifact, job.target, shapes, store.cache_folder() / FOLDER, switches)
+    made = prepare_for_provider(artifact, job.target, shapes, store.cache_folder() / FOLDER, switches)
     dims = {spec.name: spec.dims for spec in made.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(

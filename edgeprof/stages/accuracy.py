@@ -1,6 +1,6 @@
-"""What a recipe cost: a file's outputs beside those of the fp32 file, on samples that mean something. Needs no torch.
+"""The accuracy that a recipe costs: outputs compared with those of the fp32 file, on real samples. Needs no torch.
 
-Run as a module, this file is the process that does it: one session lives at a time, and the fp32 outputs wait on disk.
+Run as a module, this file is the child process: one session at a time, with the fp32 outputs kept on disk.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class CompareRequest(Record, frozen=True, kw_only=True):
 def compare(
     reference: Artifact, model: Path, samples: Samples, limits: Limits, progress: Progress = process.silent
 ) -> Accuracy:
-    """How far `model` is from the fp32 artifact `reference`, on samples that were gathered for its evaluation.
+    """Compare `model` with the fp32 artifact `reference` on evaluation samples.
 
     Embeddings (the mean over tokens of `last_hidden_state`; every vector of a mixer's or a foreign file's outputs) are
-    compared by direction and largest difference; logits by their distributions too; those of a decoder, fed with text,
-    also by how well the text is predicted. The fp32 outputs wait in a folder beside the samples file.
+    compared by cosine and largest difference; logits also by their distributions; logits of a decoder on text also by
+    perplexity. The fp32 outputs are kept in a folder beside the samples file meanwhile.
 
     Raises:
         UsageError: the fp32 file cannot be run on the samples.
-        VerificationError: the other one cannot, or gives what is no number.
+        VerificationError: the other file cannot, or its outputs are not finite.
         ModelFileError: onnxruntime cannot load one of them.
         StorageError: the disk refused.
     """
@@ -58,32 +58,32 @@ def compare(
         task=task_of(reference),
         outputs=tuple(spec.name for spec in compared(reference)),
     )
-    found = process.call("edgeprof.stages.accuracy", request, Accuracy, progress=progress)
-    return msgspec.structs.replace(found, beyond=passed(found, limits))
+    accuracy = process.call("edgeprof.stages.accuracy", request, Accuracy, progress=progress)
+    return msgspec.structs.replace(accuracy, beyond=exceeded_limits(accuracy, limits))
 
 
-def passed(accuracy: Accuracy, limits: Limits) -> tuple[str, ...]:
-    """A sentence for every limit that is passed."""
-    said = []
+def exceeded_limits(accuracy: Accuracy, limits: Limits) -> tuple[str, ...]:
+    """A sentence for every limit that is exceeded."""
+    sentences = []
     if accuracy.cosine_mean < limits.cosine:
-        said.append(f"The mean cosine to fp32 is {accuracy.cosine_mean:.6g}, below {limits.cosine:g}.")
+        sentences.append(f"The mean cosine to fp32 is {accuracy.cosine_mean:.6g}, below {limits.cosine:g}.")
     if accuracy.top1 is not None and accuracy.top1 < limits.top1:
         same, least = 100 * accuracy.top1, 100 * limits.top1
-        said.append(f"The first choice is that of fp32 in {same:.4g} % of cases, below {least:g} %.")
+        sentences.append(f"The first choice is that of fp32 in {same:.4g} % of cases, below {least:g} %.")
     if accuracy.kl is not None and accuracy.kl > limits.kl:
-        said.append(f"The KL divergence from fp32 is {accuracy.kl:.4g} nats per prediction, above {limits.kl:g}.")
+        sentences.append(f"The KL divergence from fp32 is {accuracy.kl:.4g} nats per prediction, above {limits.kl:g}.")
     if accuracy.perplexity is not None and accuracy.perplexity_fp32 is not None:
         ratio = accuracy.perplexity / accuracy.perplexity_fp32
         if ratio > limits.perplexity:
-            said.append(
+            sentences.append(
                 f"Perplexity is {accuracy.perplexity:.4g} against {accuracy.perplexity_fp32:.4g} in fp32, "
                 f"{ratio:.4g} times as much, above {limits.perplexity:g}."
             )
-    return tuple(said)
+    return tuple(sentences)
 
 
-def statement(artifact: Artifact, checkpoint: Path | None = None) -> str:
-    """Why nothing can be said of a model's accuracy by what edgeprof ships; "" where something can."""
+def why_not_evaluated(artifact: Artifact, checkpoint: Path | None = None) -> str:
+    """Why edgeprof's own data cannot evaluate the accuracy of a model; "" where they can."""
     missing = _missing(artifact, checkpoint)
     return f"structure verified; no accuracy statement: {missing}" if missing else ""
 
@@ -112,7 +112,7 @@ def run(request: CompareRequest, progress: Progress) -> Accuracy:
         _keep(request, Path(folder), process.part(progress, "fp32", 0, 2))
         _compare(request, Path(folder), tally, process.part(progress, "comparing", 1, 2))
     if not tally.predictions:
-        raise UsageError(f"{request.samples.path} holds nothing to compare.", "Give longer samples.")
+        raise UsageError(f"{request.samples.path} holds nothing to compare.", "Provide longer samples.")
     perplexity_fp32, perplexity = tally.perplexities or (None, None)
     return Accuracy(
         task=request.task,
@@ -130,7 +130,7 @@ def run(request: CompareRequest, progress: Progress) -> Accuracy:
 
 
 def _keep(request: CompareRequest, folder: Path, progress: Progress) -> None:
-    """Write what is compared of every fp32 output."""
+    """Write the compared vectors of every fp32 output."""
     for number, feeds, outputs in _outputs(request, request.reference, progress):
         for index, (name, output) in enumerate(zip(request.outputs, outputs, strict=True)):
             np.save(folder / f"{number}-{index}.npy", predictions(request.task, name, output, feeds)[0])
@@ -139,15 +139,15 @@ def _keep(request: CompareRequest, folder: Path, progress: Progress) -> None:
 def _compare(request: CompareRequest, folder: Path, tally: Tally, progress: Progress) -> None:
     for number, feeds, outputs in _outputs(request, request.model, progress):
         for index, (name, output) in enumerate(zip(request.outputs, outputs, strict=True)):
-            found, labels = predictions(request.task, name, output, feeds)
+            vectors, labels = predictions(request.task, name, output, feeds)
             expected = np.load(folder / f"{number}-{index}.npy", mmap_mode="r")
-            if expected.shape != found.shape:
+            if expected.shape != vectors.shape:
                 raise _unfit(request, request.model, f"gives output {name} another shape than fp32 on a sample")
-            tally.add(expected, found, labels)
+            tally.add(expected, vectors, labels)
 
 
 def _outputs(request: CompareRequest, model: str, progress: Progress) -> Iterator[tuple[int, Arrays, list[Any]]]:
-    """Number and feeds of every sample, with what a file makes of them."""
+    """Number and feeds of every sample, with the outputs of a file."""
     session = open_session(model)
     for number, feeds in enumerate(samples_stage.read(request.samples.path)):
         progress(f"sample {number + 1} of {request.samples.samples}", number / request.samples.samples)
@@ -163,9 +163,9 @@ def _not_run(request: CompareRequest, model: str, number: int, reason: str) -> E
 
 
 def _unfit(request: CompareRequest, model: str, what: str) -> EdgeprofError:
-    """Where fp32 fails it is for the samples; where only the other file does, it is for that."""
+    """A failure of the fp32 file is due to the samples; a failure of the other file alone is due to that file."""
     if model == request.reference:
-        return UsageError(f"{model} {what} of {request.samples.data}.", "Give samples that the model was made for.")
+        return UsageError(f"{model} {what} of {request.samples.data}.", "Provide samples that suit the model.")
     return VerificationError(f"{model} {what} of {request.samples.data}.", "Try another --precision.")
 
 

@@ -1,7 +1,7 @@
-"""How far one model's outputs are from another's: vectors by their direction, logits by what they say of the next step.
+"""Accuracy of one model's outputs against another's: cosine of vectors; divergence and perplexity of logits.
 
-An output is cut into predictions, vectors that each mean one thing; of those, sums are kept and nothing else, so that
-logits over a large vocabulary never stand in memory in double precision.
+An output is split into predictions, one vector each. Only sums over them are kept, so that logits over a large
+vocabulary are never in memory in double precision.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Task = Literal["embedding", "next token", "classification"]
 
 CHUNK = 1 << 21
-"""Numbers that are taken to double precision at once."""
+"""Numbers that are converted to double precision at once."""
 
 
 # --- what is compared ------------------------------------------------------------------------------------------
 
 
 def task_of(artifact: Artifact) -> Task:
-    """By what a model is good for: the task of its variant; of a foreign file, the names of its outputs."""
+    """The task of a model, from the names of its inputs and outputs."""
     logits = any(spec.name.endswith("logits") for spec in artifact.outputs)
     decodes = any(is_past(spec.name) for spec in artifact.inputs)
     if not logits:
@@ -39,7 +39,7 @@ def task_of(artifact: Artifact) -> Task:
 
 
 def compared(artifact: Artifact) -> list[TensorSpec]:
-    """The outputs that mean something: logits, else the hidden states, else the pooler's, else all but the KV cache."""
+    """The outputs to compare: logits, else hidden states, else the pooler's output, else all but the KV cache."""
     outputs = [spec for spec in artifact.outputs if not is_present(spec.name) and "float" in spec.dtype]
     for last in ("logits", "last_hidden_state", "pooler_output"):
         chosen = [spec for spec in outputs if spec.name.endswith(last)]
@@ -49,11 +49,11 @@ def compared(artifact: Artifact) -> list[TensorSpec]:
 
 
 def predictions(task: Task, name: str, output: NDArray[Any], feeds: Arrays) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Vectors that each mean one thing, [predictions, width], and the ids of the tokens that came next, if known.
+    """Split an output into vectors [predictions, width], with the ids of the tokens that follow each, if known.
 
-    The hidden states of an encoder are averaged over its tokens, as sentence encoders do it. Other outputs have a
-    vector for every token, or one for every row of the batch. Padding is left out; of next tokens the last too, after
-    which nothing came.
+    The hidden states of an encoder are averaged over its tokens, as sentence encoders do. Other outputs have a vector
+    for every token, or one for every row of the batch. Padding is left out, and for next tokens also the last token,
+    which nothing follows.
     """
     if output.ndim not in (2, 3):
         return output.reshape(len(output) if output.ndim else 1, -1), None
@@ -77,7 +77,7 @@ def _averaged(states: NDArray[Any], attended: NDArray[np.bool_] | None) -> NDArr
 
 
 def _attended(output: NDArray[Any], feeds: Arrays) -> NDArray[np.bool_] | None:
-    """[batch, tokens], true where a token is no padding; None where an output has nothing for each token."""
+    """[batch, tokens], true where a token is not padding; None for an output without a vector per token."""
     ids = feeds.get("input_ids")
     if ids is None or output.ndim != 3 or output.shape[:2] != ids.shape:
         return None
@@ -89,7 +89,17 @@ def _attended(output: NDArray[Any], feeds: Arrays) -> NDArray[np.bool_] | None:
 
 
 class Tally:
-    """Sums over predictions. `distributions`: the vectors are logits, of which softmax makes probabilities."""
+    """Sums over predictions.
+
+    >>> import numpy as np
+    >>> tally = Tally(distributions=False)
+    >>> tally.add(np.array([[3.0, 4.0]]), np.array([[4.0, 3.0]]))
+    >>> tally.cosine_mean, tally.max_rel_error
+    (0.96, 0.25)
+
+    Args:
+        distributions: whether the vectors are logits, to be compared as distributions too.
+    """
 
     def __init__(self, distributions: bool) -> None:
         self.distributions = distributions
@@ -98,31 +108,32 @@ class Tally:
         self.kl_sum, self.same_first = 0.0, 0
         self.surprise_expected, self.surprise = 0.0, 0.0  # nats, of the tokens that came next
 
-    def add(self, expected: NDArray[Any], found: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
-        """Count vectors in; both are [predictions, width]."""
+    def add(self, expected: NDArray[Any], actual: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
+        """Add vectors, both [predictions, width], with the labels of each."""
         for rows in _chunks(expected):
-            wanted, got = expected[rows].astype(np.float64), found[rows].astype(np.float64)
-            self._add_directions(wanted, got)
-            if self.distributions and expected.shape[1] > 1:  # a single number is no choice
-                self._add_distributions(log_softmax(wanted), log_softmax(got), None if labels is None else labels[rows])
+            ours, theirs = actual[rows].astype(np.float64), expected[rows].astype(np.float64)
+            self._add_vectors(theirs, ours)
+            if self.distributions and expected.shape[1] > 1:  # a single number is no distribution
+                chosen = None if labels is None else labels[rows]
+                self._add_distributions(log_softmax(theirs), log_softmax(ours), chosen)
 
-    def _add_directions(self, expected: NDArray[Any], found: NDArray[Any]) -> None:
-        cosines = cosine(expected, found)
-        errors = np.abs(found - expected).max(axis=1)
+    def _add_vectors(self, expected: NDArray[Any], actual: NDArray[Any]) -> None:
+        cosines = cosine(expected, actual)
+        errors = np.abs(actual - expected).max(axis=1)
         largest = np.abs(expected).max(axis=1)
         self.predictions += len(expected)
         self.cosine_sum += float(cosines.sum())
         self.cosine_min = min(self.cosine_min, float(cosines.min()))
         self.max_rel_error = max(self.max_rel_error, float((errors / np.where(largest > 0, largest, 1)).max()))
 
-    def _add_distributions(self, expected: NDArray[Any], found: NDArray[Any], labels: NDArray[Any] | None) -> None:
+    def _add_distributions(self, expected: NDArray[Any], actual: NDArray[Any], labels: NDArray[Any] | None) -> None:
         self.distributed += len(expected)
-        self.kl_sum += float((np.exp(expected) * (expected - found)).sum())
-        self.same_first += int((expected.argmax(axis=1) == found.argmax(axis=1)).sum())
+        self.kl_sum += float((np.exp(expected) * (expected - actual)).sum())
+        self.same_first += int((expected.argmax(axis=1) == actual.argmax(axis=1)).sum())
         if labels is not None:
             self.labelled += len(labels)
             self.surprise_expected -= float(expected[np.arange(len(labels)), labels].sum())
-            self.surprise -= float(found[np.arange(len(labels)), labels].sum())
+            self.surprise -= float(actual[np.arange(len(labels)), labels].sum())
 
     @property
     def cosine_mean(self) -> float:
@@ -130,7 +141,7 @@ class Tally:
 
     @property
     def kl(self) -> float | None:
-        """Nats per prediction; never below 0, whatever is lost in rounding."""
+        """Nats per prediction; never below 0, whatever the rounding errors."""
         return max(self.kl_sum / self.distributed, 0.0) if self.distributed else None
 
     @property

@@ -1,10 +1,9 @@
-"""Reference values of a file that nobody here exported: what it computes itself, before anything is done to it.
+"""Reference values of a file that edgeprof did not export: its own outputs, before anything is changed.
 
-No file tells at which shapes it runs, whatever it declares: a batch may be baked in, a position table may end, padding
-may need a length, and made-up values may give no number. So candidates are tried; those that give a result are the
-reference.
+A file does not state at which shapes it really runs: a batch size may be baked in, a position table may end, padding
+may need a length, and random values may give NaN. So candidates are tried; those that give a result are the reference.
 
-Run as a module, this file is the process that does it.
+Run as a module, this file is the child process.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 class Candidate(NamedTuple):
     case: Case
     feeds: Arrays
-    fills: Mapping[str, str] = MappingProxyType({})  # what each input was filled with, in words
+    fills: Mapping[str, str] = MappingProxyType({})  # a description of the values of each input
 
 
 class BaselineRequest(Record, frozen=True, kw_only=True):
@@ -45,13 +44,13 @@ class BaselineRequest(Record, frozen=True, kw_only=True):
     outputs: tuple[TensorSpec, ...]
     cases: tuple[Case, ...]
     feeds: str  # a file of samples: the feeds of every case
-    enough: int  # of the first candidates; the others are for where none of these gives a result
+    enough: int  # how many of the first candidates to run; the others only if none of these gives a result
     optimized: bool = True  # False: without onnxruntime's optimizations
-    reference: str  # to be written
+    reference: str  # the file to write
 
 
 class Recorded(Record, frozen=True, kw_only=True):
-    candidates: tuple[int, ...]  # that are in the reference, by their index
+    candidates: tuple[int, ...]  # indices of those in the reference
 
 
 def record(
@@ -63,11 +62,12 @@ def record(
     enough: int | None = None,
     optimized: bool = True,
 ) -> list[Candidate]:
-    """Write a reference file of what a model computes; the candidates that are in it.
+    """Write a reference file of a model's outputs; returns the candidates in it.
 
     Args:
-        candidates: several of one shape are tried until one gives numbers that differ.
-        enough: so many of the first are tried in any case, the others one by one until there is a result. None: all.
+        candidates: those of one shape are tried until one gives numbers that differ from each other.
+        enough: how many of the first to try in any case; the others follow one by one until there is a result.
+            None: try all.
         optimized: False runs the graph as it stands in the file, without onnxruntime's optimizations.
 
     Raises:
@@ -76,7 +76,7 @@ def record(
     """
     if not artifact.inputs:
         raise ModelFileError(
-            f"{artifact.path} has no inputs: its outputs can be held against nothing.", "Explain or profile it."
+            f"{artifact.path} has no inputs: there is nothing to compare its outputs with.", "Explain or profile it."
         )
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         feeds = Path(scratch) / "feeds.npz"
@@ -98,18 +98,18 @@ def record(
 # --- in the child ------------------------------------------------------------------------------------------
 
 
-class Worth(IntEnum):
-    """What a run says of a model."""
+class Quality(IntEnum):
+    """How much the outputs of a run say about a model."""
 
-    CONTRADICTS = 0  # shapes are not those that the file declares: a batch that is baked in
-    NOTHING = 1  # an output has no finite number
-    LITTLE = 2  # every output is the same number over and over
-    ENOUGH = 3
+    CONTRADICTS = 0  # shapes differ from those that the file declares, as with a baked-in batch size
+    NOT_FINITE = 1  # an output has no finite number
+    CONSTANT = 2  # every output repeats a single number
+    GOOD = 3
 
 
 class Result(NamedTuple):
     candidate: int
-    worth: Worth
+    quality: Quality
     feeds: Arrays
     outputs: Arrays
 
@@ -117,12 +117,12 @@ class Result(NamedTuple):
 def run(request: BaselineRequest, progress: Progress) -> Recorded:
     progress("running the source", None)
     session = open_session(request.model, optimized=request.optimized)
-    found: dict[Case, Result] = {}
+    results: dict[Case, Result] = {}
     problems: list[str] = []
     for index, (case, feeds) in enumerate(zip(request.cases, samples.read(request.feeds), strict=True)):
-        best = max((result.worth for result in found.values()), default=Worth.CONTRADICTS)
-        settled = case in found and found[case].worth == Worth.ENOUGH
-        if settled or (index >= request.enough and best > Worth.NOTHING):
+        best = max((result.quality for result in results.values()), default=Quality.CONTRADICTS)
+        settled = case in results and results[case].quality == Quality.GOOD
+        if settled or (index >= request.enough and best > Quality.NOT_FINITE):
             continue
         try:
             with ort_errors(EdgeprofError):
@@ -131,15 +131,15 @@ def run(request: BaselineRequest, progress: Progress) -> Recorded:
             tokens = f", tokens {case.tokens}" if case.tokens else ""
             problems.append(f"at batch {case.batch}{tokens}: {problem.what}")
             continue
-        if case not in found or result.worth > found[case].worth:
-            found[case] = result
-    if not found:
+        if case not in results or result.quality > results[case].quality:
+            results[case] = result
+    if not results:
         raise ModelFileError(
-            f"{request.model} runs on none of {len(request.cases)} made-up inputs; {problems[0]}.",
-            "Give sizes or inputs that it takes, with --seq, --dim or --input.",
+            f"{request.model} runs on none of {len(request.cases)} random inputs; {problems[0]}.",
+            "Set sizes or inputs that it accepts, with --seq, --dim or --input.",
         )
-    least = min(max(result.worth for result in found.values()), Worth.LITTLE)
-    kept = {case: result for case, result in found.items() if result.worth >= least}
+    least = min(max(result.quality for result in results.values()), Quality.CONSTANT)
+    kept = {case: result for case, result in results.items() if result.quality >= least}
     with writing(Path(request.reference)):
         reference.save(Path(request.reference), [(case, one.feeds, one.outputs) for case, one in kept.items()])
     return Recorded(candidates=tuple(result.candidate for result in kept.values()))
@@ -150,7 +150,7 @@ def _result(session: onnxruntime.InferenceSession, request: BaselineRequest, ind
     outputs = session.run(names, converted(session, feeds))
     arrays = reference.named(names, outputs)
     fits = _fits(request, feeds, dict(zip(names, outputs, strict=True)))
-    return Result(index, _worth(arrays) if fits else Worth.CONTRADICTS, feeds, arrays)
+    return Result(index, _quality(arrays) if fits else Quality.CONTRADICTS, feeds, arrays)
 
 
 def _fits(request: BaselineRequest, feeds: Arrays, outputs: dict[str, Any]) -> bool:
@@ -160,20 +160,20 @@ def _fits(request: BaselineRequest, feeds: Arrays, outputs: dict[str, Any]) -> b
         array = outputs.get(spec.name)
         if spec.kind != "tensor" or not isinstance(array, np.ndarray) or array.ndim != len(spec.dims):
             continue
-        wanted = [expected_size(dim, known) for dim in spec.dims]
-        if any(size not in (None, there) for size, there in zip(wanted, array.shape, strict=True)):
+        expected = [expected_size(dim, known) for dim in spec.dims]
+        if any(size not in (None, actual) for size, actual in zip(expected, array.shape, strict=True)):
             return False
     return True
 
 
-def _worth(outputs: Arrays) -> Worth:
+def _quality(outputs: Arrays) -> Quality:
     numbers = [array for array in outputs.values() if array.dtype.kind in "fc" and array.size]
     if any(not np.isfinite(array).any() for array in numbers):
-        return Worth.NOTHING
+        return Quality.NOT_FINITE
     several = [array for array in numbers if array.size > 1]
     if several and all(np.nanmin(array) == np.nanmax(array) for array in several):
-        return Worth.LITTLE
-    return Worth.ENOUGH
+        return Quality.CONSTANT
+    return Quality.GOOD
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The graph that onnxruntime makes of a file at load: counted, and held against what its family runs.
+"""The graph that onnxruntime optimizes a file to: its operators are counted and compared with those of its family.
 
-The runtime writes that graph down itself, and nothing is run. Weights that lie in a data file stay there: what is
-written refers to them, and holds besides only what is folded at load (the transpose of a tied embedding). A file that
-holds its weights itself has them written to a scratch file, as the graph would otherwise hold them a second time.
-Nothing is packed for kernels, so that this takes less memory than loading to run. Seen on two cores, onnxruntime 1.32:
+The runtime writes that graph itself, and nothing is run. Weights in a data file stay there: the written graph refers to
+them and contains only what is folded at load (the transpose of a tied embedding). The weights of a file that contains
+them are written to a scratch file, as the graph would otherwise hold them a second time. Nothing is packed for kernels,
+so that this takes less memory than loading to run. Measured on two cores, onnxruntime 1.32:
 
     gpt2 in fp32           1.0-1.5 s, 355 MB    loaded to run: 1.8-2.1 s, 678 MB
     gpt2 in int8           0.1 s, 62 MB                        0.2-0.4 s, 216 MB
     gpt2-medium in fp32    0.8 s, 457 MB                       6.9 s, 1,607 MB
     gpt2 as a single file  2.0 s, 830 MB                       1.5 s, 1,028 MB
 
-Run as a module, this file is the process that does it.
+Run as a module, this file is the child process.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 QUANTIZED_MATMUL = "MatMulNBits or MatMulIntegerToFloat or DynamicQuantizeMatMul or QLinearMatMul or QGemm"
-"""What a product with a quantized weight becomes. Where it does not, the weight is unpacked in every run."""
+"""Operators that a product with a quantized weight is fused to. Otherwise the weight is unpacked in every run."""
 
 OF_FLOATS = ("fp16", "bf16")
 """Precisions that quantize nothing: their matmuls stay what they are."""
 
 WRITTEN_OUT = ("a8w8", "a16w8")
-"""Precisions whose recipes write attention out, to quantize its two products and what is between them."""
+"""Precisions whose recipes decompose attention, to quantize its two products and the operators between them."""
 
 REWRITTEN = (*OF_FLOATS, *WRITTEN_OUT)
-"""Precisions whose recipes change every operator, and put something between the parts of a pattern: what is left of
-it is told, not judged. (Of an fp16 Gelu the runtime makes its parts, having no kernel; 16-bit QDQ is for NPUs.)"""
+"""Precisions whose recipes change every operator and insert nodes between the parts of a pattern: fusions that are then
+missing are reported, not refused. (onnxruntime has no fp16 kernel for Gelu and decomposes it; 16-bit QDQ is for
+NPUs.)"""
 
 HOLDS_WEIGHTS_BYTES = 2**25
-"""A file beyond this size has weights in it: a graph alone is a few megabytes."""
+"""A file beyond this size contains weights: a graph alone has a few megabytes."""
 
 
 class OptimizeRequest(Record, frozen=True, kw_only=True):
@@ -66,21 +67,21 @@ class Optimized(Record, frozen=True, kw_only=True):
 
 
 def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None) -> Artifact:
-    """The artifact with the receipt of what onnxruntime fuses.
+    """Add the receipt of onnxruntime's fusions to an artifact.
 
     Args:
-        save_to: where to write the graph that runs, its weights beside it (`save_to` with ".data" added). It is made
-            for this onnxruntime and this processor: another one may refuse it, or run it more slowly.
+        save_to: where to write the optimized graph, with its weights in `save_to` + ".data". It suits this onnxruntime
+            and this processor: others may refuse it, or run it more slowly.
 
     Raises:
-        VerificationError: an operator is run in parts, or is not there as often as the family has it.
+        VerificationError: an operator is not fused, or occurs less often than in the family.
         ModelFileError: onnxruntime cannot load the file.
         StorageError: the disk refused.
     """
     request = OptimizeRequest(model=artifact.path, save_to=str(save_to) if save_to else None)
-    made = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress)
+    optimized = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress)
     expected = _expected(artifact)
-    fusions = tuple(_fusion(operator, count, made.nodes) for operator, count in expected.items())
+    fusions = tuple(_fusion(operator, count, optimized.nodes) for operator, count in expected.items())
     missing = [
         f"{fusion.found} of {fusion.expected} {operator}"
         for operator, fusion in zip(expected, fusions, strict=True)
@@ -88,18 +89,18 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
     ]
     if missing and artifact.precision.recipe not in REWRITTEN:
         raise VerificationError(
-            f"Of {artifact.name} in {artifact.precision} {made.runtime} makes {' and '.join(missing)}; "
-            "the others run in parts.",
+            f"In {artifact.name} in {artifact.precision}, {optimized.runtime} fuses only {' and '.join(missing)}; "
+            "the others run as separate operators.",
             f"Export it with --opset {OPSET}, or try another precision or version of onnxruntime.",
         )
     in_parts = f"In {artifact.precision} the others run in parts." if missing else ""
-    note = " ".join(filter(None, (_older(artifact), in_parts)))
-    receipt = FusionReceipt(runtime=made.runtime, nodes=made.nodes, fusions=fusions, note=note)
+    note = " ".join(filter(None, (_older_opset(artifact), in_parts)))
+    receipt = FusionReceipt(runtime=optimized.runtime, nodes=optimized.nodes, fusions=fusions, note=note)
     return msgspec.structs.replace(artifact, fusion=receipt)
 
 
 def _expected(artifact: Artifact) -> dict[str, int]:
-    """Operator, or alternatives, and how many: nothing is known of a file that was not exported here."""
+    """Expected operators, or alternatives, with their number; none for a file that edgeprof did not export."""
     if artifact.variant is None:
         return {}
     expected = family_of(artifact.variant).fusions(artifact.variant, artifact.opset)
@@ -110,16 +111,16 @@ def _expected(artifact: Artifact) -> dict[str, int]:
 
 
 def _fusion(operator: str, expected: int, nodes: dict[str, int]) -> Fusion:
-    """Of alternatives, those that occur are named."""
+    """The fusion of an operator; of alternatives, those that occur."""
     names = operator.split(" or ")
-    there = [name for name in names if name in nodes]
+    present = [name for name in names if name in nodes]
     return Fusion(
-        operator=" or ".join(there or names), expected=expected, found=sum(nodes.get(name, 0) for name in names)
+        operator=" or ".join(present or names), expected=expected, found=sum(nodes.get(name, 0) for name in names)
     )
 
 
-def _older(artifact: Artifact) -> str:
-    """What an older operator set spreads over many nodes."""
+def _older_opset(artifact: Artifact) -> str:
+    """A note on operators that an older operator set spreads over many nodes."""
     if artifact.variant is None:
         return ""
     family = family_of(artifact.variant)
@@ -139,25 +140,28 @@ def run(request: OptimizeRequest, progress: Progress) -> Optimized:
     progress("optimizing in onnxruntime", 0.0)
     target = Path(request.save_to) if request.save_to else None
     place = target.parent if target else None
-    with writing(target or Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(dir=place, prefix=".opt-") as made:
-        written = Path(made) / (target.name if target else "optimized.onnx")
+    with (
+        writing(target or Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(dir=place, prefix=".opt-") as scratch,
+    ):
+        written = Path(scratch) / (target.name if target else "optimized.onnx")
         _write(Path(request.model), written, whole=target is not None)
         nodes = _nodes(written)
         if target:
-            for file in sorted(Path(made).iterdir(), reverse=True):  # the weights first
+            for file in sorted(Path(scratch).iterdir(), reverse=True):  # the weights first
                 file.replace(target.with_name(file.name))
     return Optimized(runtime=f"onnxruntime {ort.__version__}", nodes=nodes)
 
 
 class _GraphTooLarge(ModelFileError):
-    """What is folded exceeds 2 GB, the limit of a graph file; its weights have to be written beside it."""
+    """Folded weights exceed 2 GB, the limit of a graph file; they have to be written beside it."""
 
 
 def _write(model: Path, target: Path, *, whole: bool) -> None:
-    """Let onnxruntime load a model and write the graph it would run.
+    """Let onnxruntime load a model and write its optimized graph.
 
     Args:
-        whole: with all weights beside it.
+        whole: write all weights beside it.
     """
 
     def refusal(reason: str) -> EdgeprofError:
@@ -189,7 +193,7 @@ def _write_weights_beside(options: ort.SessionOptions, name: str) -> None:
 
 
 def _nodes(file: Path) -> dict[str, int]:
-    """Operator types, those of subgraphs included, the most frequent first."""
+    """Number of nodes by operator type, subgraphs included, the most frequent first."""
     graph = counting.read(file).graph
     inner = [subgraph for node in graph.node for subgraph in subgraphs(node)]
     return dict(Counter(node.op_type for each in (graph, *inner) for node in each.node).most_common())

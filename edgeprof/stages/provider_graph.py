@@ -1,7 +1,7 @@
-"""A graph as one provider takes it: without operators that it lacks and, where it needs that, for one shape alone.
+"""Adapt a graph to one provider: decompose operators that it lacks and, if it requires that, fix all shapes.
 
-The copy holds no weights: it refers to the data file of the artifact it was made from. An artifact that suits a
-provider as it is, is not copied.
+The copy holds no weights: it refers to the data file of its artifact. An artifact that a provider can run as it is, is
+not copied.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-VERSION = 7  # of what is done here: grows with every change of it
+VERSION = 8  # of this module's output: increase it with every change
 
 
-class Tailored(Record, frozen=True, kw_only=True):
+class ProviderGraph(Record, frozen=True, kw_only=True):
     path: str
-    weights_folder: str = ""  # where the data file lies that it refers to, if not beside `path`
+    weights_folder: str = ""  # folder of the data file that it refers to, if not that of `path`
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     written_out: dict[str, int] = {}  # noqa: RUF012  (msgspec copies defaults)
     static: bool = False
 
 
-def tailored(
+def prepare_for_provider(
     artifact: Artifact,
     target: Target,
     shapes: Mapping[str, tuple[int, ...]],
     folder: Path,
     switches: Mapping[str, NDArray[np.bool_]] | None = None,
-) -> Tailored:
-    """The graph for a provider; made once.
+) -> ProviderGraph:
+    """Adapt the graph of an artifact to a provider; a copy that exists already is reused.
 
     Args:
-        shapes: of all inputs, in a run with a cache that grows; used where the target takes static shapes only.
-        folder: receives the copy, under a name that says what went into it.
-        switches: what inputs hold that choose between branches ("use_cache_branch"); used with static shapes only.
+        shapes: of all inputs, in a run with a growing cache; used where the target requires static shapes.
+        folder: receives the copy, named by a digest of everything that determines it.
+        switches: values of inputs that choose between branches ("use_cache_branch"); used with static shapes only.
 
     Raises:
         UsageError: the graph cannot be made static at this shape.
-        EdgeprofError: an operator that the provider lacks cannot be written out.
+        EdgeprofError: an operator that the provider lacks cannot be decomposed.
     """
     model = _read(artifact)
     lacking = _lacking(model, target)
     if not target.static and not lacking:
-        return Tailored(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
+        return ProviderGraph(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
     sizes = sorted(shapes.items()) if target.static else []
     chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
     key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
@@ -65,7 +65,7 @@ def tailored(
         _adapt(model, target, shapes, switches)
         _refer_to(model, Path(artifact.path).parent, weights)
         store.write_atomic(file, graph.serialized(model))
-    return Tailored(
+    return ProviderGraph(
         path=str(file),
         weights_folder=str(weights) if _external(model) else "",
         inputs=graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers]),
@@ -76,22 +76,22 @@ def tailored(
 
 
 def _external(model: ir.Model) -> list[ir.Value]:
-    """Weights that lie in a data file: a model that holds its own is loaded by its path, and not read twice."""
+    """Weights in data files. A model that contains its weights is loaded by its path, not read twice."""
     import onnx_ir as ir
 
     return [value for value in model.graph.initializers.values() if isinstance(value.const_value, ir.ExternalTensor)]
 
 
 def _weights_folder(model: ir.Model, beside: Path) -> Path:
-    """Where the data files of a graph really lie: in a hub cache the names beside it are links to another folder, which
-    onnxruntime refuses to follow for a graph that comes from elsewhere."""
+    """The folder of a graph's data files, links resolved: in a hub cache the files beside a graph are links to another
+    folder, which onnxruntime refuses to follow for a graph in a third one."""
     files = {beside / value.const_value.location for value in _external(model)}  # type: ignore[union-attr]
     folders = {file.resolve().parent for file in files if file.is_symlink()}
     return folders.pop() if len(folders) == 1 and all(file.is_symlink() for file in files) else beside
 
 
 def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:
-    """Let a graph refer to its data files by the names that they have in the folder `weights`."""
+    """Let a graph refer to its data files by their names in the folder `weights`."""
     import onnx_ir as ir
 
     if weights == beside:
@@ -105,8 +105,8 @@ def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:
         )
 
 
-def adapted(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
-    """As `tailored`, not written to disk: its weights are references into the artifact's folder."""
+def load_for_provider(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+    """As `prepare_for_provider`, without writing: the weights are references into the artifact's folder."""
     model = _read(artifact)
     _adapt(model, target, shapes)
     return model
@@ -118,33 +118,33 @@ def _adapt(
     shapes: Mapping[str, tuple[int, ...]],
     switches: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> None:
-    """Change a graph in place into what a provider takes.
+    """Adapt a graph to a provider in place.
 
     Raises:
-        UsageError, EdgeprofError: as `tailored`.
+        UsageError, EdgeprofError: as `prepare_for_provider`.
     """
     if unknown := set(_lacking(model, target)) - {attention.ATTENTION}:
-        raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot write out.")
+        raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot decompose.")
 
     def refusal(problem: Exception) -> ModelFileError:
-        what = f"The graph cannot be written for {target.provider}: {said(problem)}."
+        what = f"The graph cannot be adapted to {target.provider}: {said(problem)}."
         return ModelFileError(what, "Profile it on the CPU provider.")
 
     with onnx_errors(refusal):
         if attention.ATTENTION in target.lacks:
-            attention.write_out(model, empty_rows=True)
+            attention.decompose(model, empty_rows=True)
         if target.static:
             static_shapes.pin(model, shapes, switches)
 
 
 def _read(artifact: Artifact) -> ir.Model:
-    """The graph with local functions written out; weights in a data file are references and stay closed."""
+    """The graph, local functions inlined; weights in data files are references and are not opened."""
     file = Path(artifact.path)
     with opening(file):
         return graph.from_proto(counting.read(file))
 
 
 def _lacking(model: ir.Model, target: Target) -> dict[str, int]:
-    """Operators of a graph that the provider lacks, and how many."""
+    """Operators of a graph that the provider lacks, with their number."""
     nodes = [node.op_type for node in model.graph if node.domain in ("", "ai.onnx")]
     return {name: nodes.count(name) for name in sorted(target.lacks) if name in nodes}

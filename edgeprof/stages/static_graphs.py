@@ -52,7 +52,7 @@ def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
     file = Path(artifact.path).with_name(file_name(case))
     feeds = _feeds(artifact, case)
     progress(f"fixing shapes: {file.stem}", None)
-    model = provider_graph.adapted(artifact, PLAIN, {name: array.shape for name, array in feeds.items()})
+    model = provider_graph.load_for_provider(artifact, PLAIN, {name: array.shape for name, array in feeds.items()})
     inputs = graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers])
     with store.writing(file), tempfile.TemporaryDirectory(dir=file.parent, prefix=".static-") as scratch:
         values = Path(scratch) / "reference.npz"

@@ -1,6 +1,6 @@
-"""Hold an ONNX file against what PyTorch computed: no artifact leaves without it. Needs no torch.
+"""Compare an ONNX file with the reference values that PyTorch computed; every artifact is checked. Needs no torch.
 
-Run as a module, this file is the process that does it, so that a graph that kills the runtime kills nothing else.
+Run as a module, this file is the child process, so that a graph that crashes the runtime crashes nothing else.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class VerifyRequest(Record, frozen=True, kw_only=True):
     model: str
     reference: str
     inputs: tuple[TensorSpec, ...]
-    tolerance: float | None  # None: differences are recorded, and only nonsense fails
-    against: str = "PyTorch"  # what the reference values are of
-    holes: bool = False  # they may be infinite or NaN here and there, and are not compared where they are
-    advice: str = "Export it with another --opset."  # where they are not reached
+    tolerance: float | None  # None: differences are recorded; only wrong shapes and non-finite values fail
+    against: str = "PyTorch"  # the source of the reference values
+    holes: bool = False  # whether they may be infinite or NaN in places, which are not compared
+    advice: str = "Export it with another --opset."  # what to do on failure
 
 
 class Verified(Record, frozen=True, kw_only=True):
@@ -44,10 +44,10 @@ class Verified(Record, frozen=True, kw_only=True):
 
 
 def verify(artifact: Artifact, progress: Progress, model: Path | None = None) -> Artifact:
-    """The artifact with a check per reference shape. `model` is held against them in its place, if given.
+    """Add a check per reference shape to an artifact. `model`, if given, is checked in its place.
 
-    fp32 has to agree within TOLERANCE. Quantized files are compared with the same values and the differences kept;
-    they fail when an output has another shape, or is not finite where the values are.
+    fp32 has to agree within TOLERANCE. Quantized files are compared with the same values and the differences recorded;
+    they fail when an output has a different shape, or is not finite where the reference is.
 
     Raises:
         VerificationError: an output differs, naming shape and difference; or a dynamic dimension became fixed.
@@ -68,11 +68,11 @@ def verify(artifact: Artifact, progress: Progress, model: Path | None = None) ->
 def compare_with(
     artifact: Artifact, reference_file: Path, against: str, advice: str, progress: Progress
 ) -> tuple[Check, ...]:
-    """Checks of a file against any reference values; as `verify`.
+    """Check a file against any reference values, as `verify` does.
 
     Args:
-        against: what the values are of.
-        advice: where they are not reached.
+        against: the source of the values, for messages.
+        advice: what to do on failure, for messages.
     """
     request = VerifyRequest(
         model=artifact.path,
@@ -103,15 +103,17 @@ def run(request: VerifyRequest, progress: Progress) -> Verified:
 
 
 def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyRequest) -> None:
-    found = {value.name: value.shape for value in session.get_inputs()}
+    shapes = {value.name: value.shape for value in session.get_inputs()}
     for spec in request.inputs:
-        dims = found.get(spec.name)
+        dims = shapes.get(spec.name)
         if dims is None:
-            raise VerificationError(f"Input {spec.name} is gone from {request.model}.", "Report this, with the model.")
-        for wanted, dim in zip(spec.dims, dims, strict=spec.kind == "tensor"):  # of sequences it tells nothing
-            if isinstance(wanted, str) and isinstance(dim, int):
+            raise VerificationError(
+                f"Input {spec.name} is missing from {request.model}.", "Report this, with the model."
+            )
+        for symbol, dim in zip(spec.dims, dims, strict=spec.kind == "tensor"):  # it knows no shapes of sequences
+            if isinstance(symbol, str) and isinstance(dim, int):
                 raise VerificationError(
-                    f"Dimension '{wanted}' of {spec.name} became fixed at {dim} in {request.model}.", request.advice
+                    f"Dimension '{symbol}' of {spec.name} became fixed at {dim} in {request.model}.", request.advice
                 )
 
 
@@ -122,52 +124,52 @@ def _check(
     names = [output.name for output in session.get_outputs()]
     with ort_errors(lambda reason: VerificationError(f"The model does not run at {shape}: {reason}.", request.advice)):
         outputs = reference.named(names, session.run(names, converted(session, feeds)))
-    worst, nearest, notes = 0.0, 1.0, []
-    for name, wanted in expected.items():
-        found = outputs.get(name)
-        if found is None or found.shape != wanted.shape:
-            what = "is missing" if found is None else f"has shape {found.shape}, not {wanted.shape},"
+    worst, least, notes = 0.0, 1.0, []
+    for name, theirs in expected.items():
+        ours = outputs.get(name)
+        if ours is None or ours.shape != theirs.shape:
+            what = "is missing" if ours is None else f"has shape {ours.shape}, not {theirs.shape},"
             raise VerificationError(f"Output {name} {what} at {shape}.", request.advice)
-        if wanted.dtype.kind not in "fc":
-            notes += _differing(name, wanted, found, shape, request)
+        if theirs.dtype.kind not in "fc":
+            notes += _differing(name, theirs, ours, shape, request)
             continue
-        numbers = np.isfinite(wanted) if request.holes else np.full(wanted.shape, True)
-        if not np.isfinite(found[numbers]).all():
+        finite = np.isfinite(theirs) if request.holes else np.full(theirs.shape, True)
+        if not np.isfinite(ours[finite]).all():
             raise VerificationError(f"Output {name} is not finite at {shape}.", request.advice)
-        if wanted.size and not numbers.any():
+        if theirs.size and not finite.any():
             notes.append(f"{name} has no finite number in fp32")
             continue
-        error, near = _distance(name, wanted[numbers], found[numbers], shape, request)
-        worst, nearest = max(worst, error), min(nearest, near)
-    return Check(case=case, max_abs_error=worst, cosine=nearest, notes=tuple(notes), against=request.against)
+        error, similarity = _distance(name, theirs[finite], ours[finite], shape, request)
+        worst, least = max(worst, error), min(least, similarity)
+    return Check(case=case, max_abs_error=worst, cosine=least, notes=tuple(notes), against=request.against)
 
 
 def _differing(
-    name: str, wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any], shape: str, request: VerifyRequest
+    name: str, theirs: np.ndarray[Any, Any], ours: np.ndarray[Any, Any], shape: str, request: VerifyRequest
 ) -> list[str]:
-    """What is no real number (an index, a label) is equal or not."""
-    count = int((found != wanted).sum())
+    """Compare values that are not floating-point (an index, a label): they are equal or not."""
+    count = int((ours != theirs).sum())
     if count and request.tolerance is not None:
         raise VerificationError(
-            f"Output {name} differs from {request.against} in {count} of {wanted.size} values at {shape}.",
+            f"Output {name} differs from {request.against} in {count} of {theirs.size} values at {shape}.",
             request.advice,
         )
-    return [f"{name} differs in {count} of {wanted.size} values"] if count else []
+    return [f"{name} differs in {count} of {theirs.size} values"] if count else []
 
 
 def _distance(
-    name: str, wanted: np.ndarray[Any, Any], found: np.ndarray[Any, Any], shape: str, request: VerifyRequest
+    name: str, theirs: np.ndarray[Any, Any], ours: np.ndarray[Any, Any], shape: str, request: VerifyRequest
 ) -> tuple[float, float]:
     """The largest difference, and the cosine."""
-    error = float(np.max(np.abs(found - wanted), initial=0.0))
-    scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
+    error = float(np.max(np.abs(ours - theirs), initial=0.0))
+    scale = max(1.0, float(np.max(np.abs(theirs), initial=0.0)))
     allowed = None if request.tolerance is None else request.tolerance * scale
     if allowed is not None and error > allowed:
         raise VerificationError(
             f"Output {name} differs from {request.against} by {error:.3g} at {shape} (allowed: {allowed:.3g}).",
             request.advice,
         )
-    return error, float(cosine(flat_doubles(found), flat_doubles(wanted)))
+    return error, float(cosine(flat_doubles(ours), flat_doubles(theirs)))
 
 
 if __name__ == "__main__":

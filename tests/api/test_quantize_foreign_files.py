@@ -62,7 +62,7 @@ def test_a_length_is_found_at_which_the_file_runs(tmp_path: Path) -> None:
 def test_a_file_that_runs_nowhere_is_one_sentence(tmp_path: Path) -> None:
     text = f"{TOKENS} {{ r = Reshape(x, s)  y = MatMul(r, w) }}"
     source = write(tmp_path / "nowhere.onnx", text, w=normal(8, 8), s=np.array([-1, 7, 8]))
-    with pytest.raises(ModelFileError, match=r"(?s)runs on none of .* made-up inputs; .*Reshape.*--input"):
+    with pytest.raises(ModelFileError, match=r"(?s)runs on none of .* random inputs; .*Reshape.*--input"):
         made(source)
     assert [path.name for path in tmp_path.iterdir()] == ["nowhere.onnx"]
 

@@ -76,8 +76,8 @@ def test_a_graph_that_computes_something_else_is_not_left(
     norm = next(node for node in model.graph.node if node.op_type == "LayerNormalization")
     norm.input[1], norm.input[2] = norm.input[2], norm.input[1]
     onnx.save(model, wrong.path)
-    real = static_graphs.tailor.adapted
-    monkeypatch.setattr(static_graphs.tailor, "adapted", lambda _, *others: real(wrong, *others))
+    real = static_graphs.provider_graph.load_for_provider
+    monkeypatch.setattr(static_graphs.provider_graph, "load_for_provider", lambda _, *others: real(wrong, *others))
     with pytest.raises(VerificationError, match=r"differs from that of model\.onnx by .* at batch 1, tokens 12"):
         fix(artifact, [PREFILL], False, silent)
     assert not list(Path(artifact.path).parent.glob("*prefill*"))

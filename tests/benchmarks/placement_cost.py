@@ -23,7 +23,7 @@ from edgeprof.inputs.run_inputs import of_variant
 from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import Case, Precision, Request, StoppingRule
-from edgeprof.stages.provider_graph import tailored
+from edgeprof.stages.provider_graph import prepare_for_provider
 from tests.benchmarks.harness import edgeprof, spread
 from tests.environments import SWIFTSHADER
 
@@ -63,7 +63,7 @@ def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
     case = Case(batch=1, tokens=TOKENS[name])
     inputs = of_variant(signature(artifact.inputs), artifact.variant, case)
-    made = tailored(artifact, target, inputs.sizes.shapes, work / "cache" / "graphs")
+    made = prepare_for_provider(artifact, target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
         model=made.path,
         weights_folder=made.weights_folder,

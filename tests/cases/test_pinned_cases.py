@@ -15,7 +15,7 @@ from edgeprof.measure.output_tolerance import difference
 from edgeprof.measure.placement_worker import held
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
-from edgeprof.stages.provider_graph import tailored
+from edgeprof.stages.provider_graph import prepare_for_provider
 
 NPU = Target(provider="npu", kind="NPU", static=True, lacks=("Attention",))
 AS_IT_IS, AT_32, STEP = LoadRequest(), LoadRequest(length=32), LoadRequest(phase="decode", length=8)
@@ -43,7 +43,7 @@ def test_it_gives_what_the_file_gives(name: str, load: LoadRequest, cases: Path,
     load = LoadRequest(phase=load.phase) if name in DIMS else load
     inputs = of_file(signature_of_artifact(artifact), load, dims=DIMS.get(name))
     shapes = {value.name: value.shape for value in inputs.values}
-    made = tailored(artifact, NPU, shapes, tmp_path, inputs.flags)
+    made = prepare_for_provider(artifact, NPU, shapes, tmp_path, inputs.flags)
     sizes = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
     fixed = [replace(value, shape=sizes[value.name]) for value in inputs.values if value.name in sizes]
     found, expected = run(made.path, fixed, held(fixed, inputs.values)), run(artifact.path, inputs.values)

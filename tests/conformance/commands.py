@@ -24,7 +24,7 @@ from edgeprof.providers import ort_messages
 from edgeprof.providers.ort_errors import not_run
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
-from edgeprof.stages.provider_graph import tailored
+from edgeprof.stages.provider_graph import prepare_for_provider
 from edgeprof.stages.quantize import recipe
 from edgeprof.stages.quantize.stage import QuantizeRequest
 from edgeprof.stages.quantize.stage import run as quantized
@@ -36,7 +36,7 @@ NPU = Target(provider="npu", kind="NPU", static=True, lacks=("Attention",))
 ALLOWED = {"float16": 3e-3, "bfloat16": 2e-2}
 """Largest difference over the largest value, where a pinned graph computes in another order; else 0.0001."""
 
-UNEXPECTED = "The graph cannot be written for"
+UNEXPECTED = "The graph cannot be adapted to"
 """Begins a sentence that stands for an error of a library."""
 
 NOT_LOADED = "The pinned graph: "
@@ -88,7 +88,7 @@ def _shapes(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pin(file: Path, example: Example) -> None:
-    made = Path(tailored(foreign(file), NPU, example.shapes, file.parent / "graphs").path)
+    made = Path(prepare_for_provider(foreign(file), NPU, example.shapes, file.parent / "graphs").path)
     expected = _outputs(file, example)
     try:
         found = _run(made, example)

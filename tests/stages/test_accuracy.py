@@ -15,7 +15,7 @@ from edgeprof.api.targets import foreign
 from edgeprof.errors import ModelFileError, UsageError, VerificationError
 from edgeprof.schema import Accuracy, Artifact, Limits, WeightsSource
 from edgeprof.stages import accuracy_metrics
-from edgeprof.stages.accuracy import compare, passed, statement
+from edgeprof.stages.accuracy import compare, exceeded_limits, why_not_evaluated
 from edgeprof.stages.accuracy_metrics import Tally, compared, predictions, task_of
 from edgeprof.stages.samples import Part, Samples, gather
 
@@ -154,15 +154,15 @@ def test_every_limit_that_is_passed_is_said() -> None:
         perplexity_fp32=20,
         perplexity=25,
     )
-    assert passed(accuracy, Limits(cosine=0.98765, top1=0.875, kl=0.125, perplexity=1.25)) == ()
-    assert passed(accuracy, Limits(cosine=0.99, top1=0.9, kl=0.1, perplexity=1.1)) == (
+    assert exceeded_limits(accuracy, Limits(cosine=0.98765, top1=0.875, kl=0.125, perplexity=1.25)) == ()
+    assert exceeded_limits(accuracy, Limits(cosine=0.99, top1=0.9, kl=0.1, perplexity=1.1)) == (
         "The mean cosine to fp32 is 0.98765, below 0.99.",
         "The first choice is that of fp32 in 87.5 % of cases, below 90 %.",
         "The KL divergence from fp32 is 0.125 nats per prediction, above 0.1.",
         "Perplexity is 25 against 20 in fp32, 1.25 times as much, above 1.1.",
     )
     plain = msgspec.structs.replace(accuracy, kl=None, top1=None, perplexity=None, perplexity_fp32=None)
-    assert passed(plain, Limits(cosine=0.98, top1=1, kl=0, perplexity=0)) == ()
+    assert exceeded_limits(plain, Limits(cosine=0.98, top1=1, kl=0, perplexity=0)) == ()
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -306,12 +306,12 @@ def test_int8_classifiers_see_the_same_in_images(artifacts: dict[tuple[str, str]
 def test_why_there_is_no_statement(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     encoder, vit = artifacts["bert", "fp32"], artifacts["vit", "fp32"]
     nothing = "structure verified; no accuracy statement: "
-    assert statement(encoder) == nothing + "weights are random"
+    assert why_not_evaluated(encoder) == nothing + "weights are random"
     trained = msgspec.structs.replace(encoder, weights=WeightsSource(kind="pretrained", origin="here"))
-    assert statement(trained) == nothing + "there is no tokenizer.json beside the weights"
+    assert why_not_evaluated(trained) == nothing + "there is no tokenizer.json beside the weights"
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert statement(trained, tmp_path) == ""
+    assert why_not_evaluated(trained, tmp_path) == ""
     seeing = msgspec.structs.replace(vit, weights=WeightsSource(kind="pretrained", origin="here"))
-    assert statement(seeing) == nothing + "edgeprof ships no images"
+    assert why_not_evaluated(seeing) == nothing + "edgeprof ships no images"
     file = msgspec.structs.replace(encoder, weights=WeightsSource(kind="file"), variant=None)
-    assert statement(file) == nothing + "edgeprof has no data for a file that it did not export"
+    assert why_not_evaluated(file) == nothing + "edgeprof has no data for a file that it did not export"

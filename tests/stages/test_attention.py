@@ -33,7 +33,7 @@ def model(feeds: Arrays, outputs: tuple[str, ...] = ("y",), opset: int = 24, **a
 
 def written_out(source: onnx.ModelProto, count: int = 1, **options: Any) -> onnx.ModelProto:
     changed = ir.from_proto(source)
-    assert attention.write_out(changed, **options) == count
+    assert attention.decompose(changed, **options) == count
     proto: onnx.ModelProto = ir.to_proto(changed)
     assert "Attention" not in {node.op_type for node in proto.graph.node}
     return proto
@@ -169,14 +169,14 @@ def test_scores_beyond_fp16_do_not_overflow() -> None:
 )
 def test_what_is_not_written_out_is_named(outputs: tuple[str, ...], attributes: Arrays, named: str) -> None:
     with pytest.raises(EdgeprofError, match=f"Attention 'attention' uses .*{named}"):
-        attention.write_out(ir.from_proto(model(QKV, outputs, **attributes)))
+        attention.decompose(ir.from_proto(model(QKV, outputs, **attributes)))
 
 
 def test_whole_numbers_beside_a_causal_mask_are_refused() -> None:
     """onnxruntime 1.32 gives something else than scores with both masks."""
     feeds = {**QKV, "mask": LOOK.astype(np.int32)}
     with pytest.raises(EdgeprofError, match="uses a mask of whole numbers beside a causal one"):
-        attention.write_out(ir.from_proto(model(feeds, is_causal=1)))
+        attention.decompose(ir.from_proto(model(feeds, is_causal=1)))
 
 
 def test_two_without_names_in_a_file_that_tells_no_shapes() -> None:

@@ -53,7 +53,7 @@ def test_others_are_tried_only_where_there_is_no_result_yet(tmp_path: Path) -> N
     feeds = [normal(1, tokens, 8) for tokens in (4, 8, 16, 32)]
     assert recorded(source, tmp_path, *feeds, enough=2) == [Case(batch=1, tokens=16)]
     with pytest.raises(
-        ModelFileError, match=r"(?s)runs on none of 2 made-up inputs; at batch 1, tokens 4: Pad: .*Give sizes or inputs"
+        ModelFileError, match=r"(?s)runs on none of 2 random inputs; at batch 1, tokens 4: Pad: .*Set sizes or inputs"
     ):
         recorded(source, tmp_path, *feeds[:2])
 

@@ -73,14 +73,14 @@ def replace(model: onnx.ModelProto, old: str, new: str, how_many: int) -> None:
 def test_fewer_than_expected_are_named_and_counted(artifacts: Artifacts, tmp_path: Path) -> None:
     broken = copy_of(artifacts["vit", "fp32"], tmp_path)
     edit(broken, lambda model: replace(model, "Gelu", "Tanh", 2))
-    with pytest.raises(VerificationError, match="makes 10 of 12 Gelu or BiasGelu or FastGelu;"):
+    with pytest.raises(VerificationError, match="fuses only 10 of 12 Gelu or BiasGelu or FastGelu;"):
         optimize(broken, silent)
 
 
 def test_none_is_an_error_too(artifacts: Artifacts, tmp_path: Path) -> None:
     broken = copy_of(artifacts["bert", "fp32"], tmp_path)
     edit(broken, lambda model: replace(model, "Gelu", "Tanh", 2))
-    with pytest.raises(VerificationError, match="makes 0 of 2 Gelu") as problem:
+    with pytest.raises(VerificationError, match="fuses only 0 of 2 Gelu") as problem:
         optimize(broken, silent)
     assert "--opset 24" in problem.value.next_step
 

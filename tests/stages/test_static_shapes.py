@@ -13,7 +13,7 @@ from edgeprof.api.targets import foreign
 from edgeprof.errors import UsageError
 from edgeprof.schema import Target
 from edgeprof.stages import static_shapes
-from edgeprof.stages.provider_graph import tailored
+from edgeprof.stages.provider_graph import prepare_for_provider
 
 NPU = Target(provider="qnn", kind="NPU", static=True, lacks=("Attention",))
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -24,7 +24,7 @@ def pinned(
     model: onnx.ModelProto, folder: Path, switches: dict[str, Any] | None = None, **shapes: tuple[int, ...]
 ) -> onnx.ModelProto:
     onnx.save(model, folder / "theirs.onnx")
-    made = tailored(foreign(folder / "theirs.onnx"), NPU, shapes, folder / "graphs", switches)
+    made = prepare_for_provider(foreign(folder / "theirs.onnx"), NPU, shapes, folder / "graphs", switches)
     assert made.static
     return onnx.load(made.path)
 

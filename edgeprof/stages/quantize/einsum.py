@@ -50,14 +50,14 @@ class Projection(NamedTuple):
         )
 
 
-def write_out(model: ir.Model) -> None:
+def rewrite(model: ir.Model) -> None:
     """Replace every Einsum that multiplies an activation by a constant matrix."""
     for node in list(model.graph.all_nodes()):
         if node.op_type == "Einsum" and node.domain == "" and len(node.inputs) == 2:
-            _write_out(model, node)
+            _rewrite(model, node)
 
 
-def _write_out(model: ir.Model, node: ir.Node) -> None:
+def _rewrite(model: ir.Model, node: ir.Node) -> None:
     one, other = node.inputs
     if one is None or other is None or (one.const_value is None) == (other.const_value is None):
         return

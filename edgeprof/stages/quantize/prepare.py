@@ -103,7 +103,7 @@ def prepare(model: ir.Model, *, materialize_tied: bool, keep_gemm: bool) -> None
         if _changes_nothing(node):
             _skip(node)
     fold_weights(model, shared=materialize_tied)
-    einsum.write_out(model)
+    einsum.rewrite(model)
     for node in list(model.graph.all_nodes()):
         if node.op_type == "Gemm" and not (keep_gemm and _is_plain_gemm(node)):
             _split_gemm(model, node)

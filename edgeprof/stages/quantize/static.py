@@ -105,7 +105,7 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     """
     assert job.samples is not None
     source, target = job.scratch / "prepared.onnx", job.scratch / "quantized.onnx"
-    attention.write_out(job.model, attention.MASKED_IN_RANGE)
+    attention.decompose(job.model, attention.MASKED_IN_RANGE)
     graph.save(job.model, source)
     progress("calibrating and quantizing the whole graph", None)
     with ort_errors(_not_quantized):
