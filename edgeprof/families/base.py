@@ -43,27 +43,27 @@ class Summary(Record, frozen=True, kw_only=True):
 
 
 class Component(Record, frozen=True, kw_only=True):
-    """A part of the model, there `count` times. All numbers are of one of them, in one run at one shape.
+    """A part of the model that occurs `count` times. All numbers are of one occurrence, in one run at one shape.
 
-    `activations` and `live` are elements, as an implementation needs them that works in place where it can (softmax,
-    activation functions, residual additions). `live` holds what is alive while the part runs: its inputs, its outputs
-    and the residual stream, without KV cache.
+    `activations` and `live` count elements of an implementation that works in place where it can (softmax, activation
+    functions, residual additions). `live` are those alive while the part runs: its inputs, its outputs and the
+    residual stream, without KV cache.
     """
 
     name: str
     count: int = 1
-    in_block: bool = False  # a part of the repeated block: `count` is a multiple of the number of layers
+    in_block: bool = False  # part of the repeated block: `count` is a multiple of the number of layers
     params: int = 0
-    matrices: int = 0  # of these, parameters in matrices that are multiplied: what weight quantization reaches
-    channels: int = 0  # output channels of those matrices: each has a scale of its own when quantized
-    looked_up: int = 0  # parameters in a table that rows are gathered from, and that nothing multiplies by
-    rows: int = 0  # of that table: each has a scale of its own where it is quantized by rows
+    matrices: int = 0  # of these, parameters in matrices that are multiplied: weight quantization reaches them
+    channels: int = 0  # output channels of those matrices: each gets a scale when quantized
+    looked_up: int = 0  # parameters in a table that is only looked up
+    rows: int = 0  # of that table: each gets a scale where it is quantized by rows
     kernels: int = 0  # parameters in kernels of convolutions
-    filters: int = 0  # output channels of those: each has a scale of its own when quantized
+    filters: int = 0  # output channels of those: each gets a scale when quantized
     macs: int = 0
     activations: int = 0  # elements it writes
     live: int = 0
-    cached: int = 0  # elements it leaves in the KV cache: all tokens up to the end of the run
+    cached: int = 0  # elements in the KV cache after the run, of all tokens so far
 
     def weight_bytes(self, precision: str) -> int:
         """Bytes of its parameters in a precision of WEIGHT_BYTES."""
@@ -147,7 +147,7 @@ class Family(ABC):
 
     @abstractmethod
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """Parameters and MACs, part by part, of one run at `case`; 1 MAC = 2 FLOP, softmax and norms not counted."""
+        """Parameters and MACs of each part, in one run at `case`; 1 MAC = 2 FLOP, softmax and norms not counted."""
 
     def params(self, variant: Variant) -> int:
         """Exact number of parameters, tied tensors counted once."""
@@ -161,11 +161,11 @@ class Family(ABC):
         return ()
 
     def activation(self, variant: Variant) -> str:
-        """The function between the two layers of an MLP, in `transformers`' word for it."""
+        """The function between the two layers of an MLP, by its name in `transformers`."""
         return "gelu"
 
     def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
-        """Operators that onnxruntime has to run as one, and how many a model has in an operator set: see `fused`."""
+        """Fused operators that onnxruntime has to run, and how many of each: see `expected_fusions`."""
         return fusions(self.components(variant, self.example(variant)), self.activation(variant), opset)
 
     # --- sized ---
@@ -177,11 +177,11 @@ class Family(ABC):
     # --- shaped ---
 
     def example(self, variant: Variant) -> Case:
-        """The shape it is traced at: no size may be 0 or 1, and none may equal another."""
+        """The shape it is traced at: all sizes are 2 or more and differ from each other."""
         return self.shapes[0]
 
     def cases(self, variant: Variant) -> tuple[Case, ...]:
-        """The shapes it is verified at, those that it is not too short for."""
+        """The shapes it is verified at: those that fit within its maximum length."""
         most = variant.max_tokens
         return tuple(case for case in self.shapes[1:] if most is None or case.past_tokens + case.tokens <= most)
 
@@ -192,11 +192,11 @@ class Family(ABC):
     def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]: ...
 
     def true_tokens(self, variant: Variant, tokens: int) -> int:
-        """The largest token length this variant can be given that is at most `tokens`; 0 if there is none."""
+        """The largest possible token length of at most `tokens`; 0 if there is none."""
         return tokens
 
     def fixed_tokens(self, variant: Variant) -> int | None:
-        """The one token length that this variant can be run at; None where there are several."""
+        """The only token length that this variant can run at; None where there are several."""
         return None
 
     def sample_tokens(self, variant: Variant, tokens: int) -> int:
@@ -219,7 +219,7 @@ class Family(ABC):
         }
 
     def caches(self, variant: Variant) -> bool:
-        """Whether this variant keeps a KV cache, and so has a decode phase."""
+        """Whether this variant has a KV cache, and therefore a decode phase."""
         return False
 
     def generates(self, variant: Variant) -> bool:
@@ -245,12 +245,17 @@ class Family(ABC):
         """Random inputs at a shape; with a mask, the last row of a batch is padded on the right."""
 
     @abstractmethod
+    def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
+        """The results of the unmodified model, in the order of `outputs`; `feeds` are in the order of `inputs`."""
+
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
         """A module whose forward takes the tensors of `inputs` in order and returns those of `outputs` as a tuple."""
+        names = [spec.name for spec in self.inputs(variant)]
 
-    @abstractmethod
-    def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
-        """What the untouched model computes, through its ordinary forward: the tensors of `outputs` in order."""
+        def forward(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self.reference(model, dict(zip(names, tensors, strict=True)), logits))
+
+        return traceable_module(model, forward)
 
     def torch_dims(self, variant: Variant) -> dict[str, Any]:
         """Symbols whose dimension torch needs a constraint for, besides that it is dynamic."""
@@ -272,7 +277,10 @@ def real(name: str, *dims: int | str) -> TensorSpec:
     return TensorSpec(name=name, dtype="float32", dims=dims)
 
 
-def row(family: str, task: str, name: str, max_tokens: int | None, source: str | None, **config: Any) -> Variant:
+def row(
+    family: str, task: str, name: str, *, max_tokens: int | None = None, source: str | None = None, **config: Any
+) -> Variant:
+    """A variant for a family's table; `config` is what differs from the family's defaults, or is worth stating."""
     return Variant(name=name, family=family, task=task, config=config, max_tokens=max_tokens, source=source)
 
 

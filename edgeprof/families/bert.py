@@ -37,8 +37,8 @@ def _row(name: str, layers: int, width: int, source: str) -> Variant:
         "bert",
         "base",
         name,
-        512,
-        source,
+        max_tokens=512,
+        source=source,
         num_hidden_layers=layers,
         hidden_size=width,
         num_attention_heads=width // 64,
@@ -66,7 +66,7 @@ class BERT(TransformersFamily):
             outputs=("start_logits", "end_logits"),
         ),
     )
-    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+    defaults = {
         "num_hidden_layers": 12,
         "hidden_size": 768,
         "num_attention_heads": 12,
@@ -77,7 +77,7 @@ class BERT(TransformersFamily):
         "hidden_act": "gelu",
         "tie_word_embeddings": True,
     }
-    settings = {  # noqa: RUF012
+    settings = {
         **SHARED,
         "num_hidden_layers": size(most=MOST_LAYERS),
         "hidden_size": size(),

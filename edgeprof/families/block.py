@@ -1,6 +1,6 @@
-"""The block that GPT-2, BERT and ViT repeat: attention and an MLP, each with a norm. Its costs are the same in all.
+"""The block that GPT-2, BERT and ViT repeat: attention and an MLP, each with a norm. It costs the same in all three.
 
-With width d, inner width i (4 d where nothing else is said), b sequences of n tokens that look at m keys each:
+With width d, inner width i (4 d by default), and b sequences of n tokens that attend to m keys each:
 
     Q, K, V        3 d^2 weights     3 b n d^2 MACs
     scores         -                 b n m d          all heads together, each d / heads wide
@@ -11,14 +11,14 @@ With width d, inner width i (4 d where nothing else is said), b sequences of n t
 
 With biases and i = 4 d that is 12 d^2 + 13 d parameters: Vaswani et al. 2017, "Attention is all you need", section 3;
 the count also in Kaplan et al. 2020, "Scaling laws for neural language models", table 1. The MACs are those of full
-matrices: a causal mask does not make onnxruntime's kernels compute less.
+matrices: onnxruntime's kernels compute no less under a causal mask.
 """
 
 import msgspec
 
 from edgeprof.families.base import Component
 
-TIED = "The LM head is the token embedding once more: its parameters are counted there, its MACs here."
+TIED = "The LM head shares the matrix of the token embedding: its parameters are counted there, its MACs here."
 
 
 def block(
@@ -33,7 +33,7 @@ def block(
     qkv_bias: bool = True,
     cached: bool = False,
 ) -> tuple[Component, ...]:
-    """The parts of `layers` equal blocks, for `batch` sequences of `queries` tokens that look at `keys` tokens."""
+    """The parts of `layers` equal blocks, for `batch` sequences of `queries` tokens that attend to `keys` tokens."""
     rows = batch * queries
     stream = rows * width
 
@@ -48,11 +48,11 @@ def block(
             batch=batch,
             queries=queries,
             keys=keys,
-            made=queries,
+            projected=queries,
             bias=qkv_bias,
             cached=cached,
-            kept=stream,  # the residual stream
-            read=stream,  # its norm
+            kept=stream,
+            normed=stream,
             in_block=True,
         ),
         layer("output projection", width, width, 3 * stream),
@@ -70,23 +70,23 @@ def attention(
     batch: int,
     queries: int,
     keys: int,
-    made: int,
+    projected: int,
     kept: int,
-    read: int = 0,
+    normed: int = 0,
     bias: bool = True,
     cached: bool = False,
     in_block: bool = False,
 ) -> tuple[Component, ...]:
-    """Queries, keys and values, and what is done with them.
+    """Projections to queries, keys and values, and attention over them.
 
     Args:
-        keys: tokens that a query looks at; `made` of them get their keys and values in this run.
-        kept: elements that stay alive all the while: the residual stream, or inputs.
-        read: elements besides, alive until queries, keys and values are made of them.
+        keys: tokens that a query attends to; `projected` of them get their keys and values in this run.
+        kept: elements that are alive throughout: the residual stream, or inputs.
+        normed: elements that are alive until queries, keys and values are computed: the norm of the residual stream.
     """
     rows, square = batch * queries, width * width
     stream, scored = rows * width, batch * heads * queries * keys
-    held = 0 if cached else 2 * batch * keys * width  # in a KV cache they are not activations
+    held = 0 if cached else 2 * batch * keys * width  # those in a KV cache are not activations
 
     def part(name: str, **costs: int) -> Component:
         return Component(name=name, count=layers, in_block=in_block, **costs)
@@ -97,9 +97,9 @@ def attention(
             params=3 * square + (3 * width if bias else 0),
             matrices=3 * square,
             channels=3 * width,
-            macs=(rows + 2 * batch * made) * square,
-            activations=stream + 2 * batch * made * width,
-            live=kept + read + stream + 2 * batch * made * width,
+            macs=(rows + 2 * batch * projected) * square,
+            activations=stream + 2 * batch * projected * width,
+            live=kept + normed + stream + 2 * batch * projected * width,
             cached=2 * batch * keys * width if cached else 0,
         ),
         part(
@@ -112,7 +112,7 @@ def attention(
             "weighted sum of values",
             macs=rows * keys * width,
             activations=stream,
-            live=kept + 2 * stream + held + scored,  # one operator makes both: queries and keys are still there
+            live=kept + 2 * stream + held + scored,  # one operator computes both: queries and keys are alive
         ),
     )
 
@@ -130,14 +130,14 @@ def norms(count: int, width: int, rows: int, *, in_block: bool = False) -> Compo
 
 
 def table(name: str, entries: int, width: int, rows: int, *, added: bool = False) -> Component:
-    """A table that is looked up (or `added` as a whole) for `rows` tokens: no multiplication."""
-    size, taken = entries * width, rows * width
-    part = Component(name=name, params=size, activations=taken, live=2 * taken)
+    """A table that is looked up (or `added` as a whole) for `rows` tokens, without multiplication."""
+    size, read = entries * width, rows * width
+    part = Component(name=name, params=size, activations=read, live=2 * read)
     return part if added else msgspec.structs.replace(part, looked_up=size, rows=entries)
 
 
 def token_embedding(vocabulary: int, width: int, rows: int, *, tied: bool) -> Component:
-    """Where the LM head is the same matrix, the table is stored as the head is: quantized with it."""
+    """The token embedding; one that is `tied` to the LM head is stored and quantized as the head is."""
     looked_up = table("token embedding", vocabulary, width, rows)
     if not tied:
         return looked_up

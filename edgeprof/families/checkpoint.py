@@ -1,4 +1,4 @@
-"""A checkpoint folder in the `transformers` layout, read without torch and without running any of its code."""
+"""Read a checkpoint folder in the `transformers` layout, without torch and without running any of its code."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,11 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def read(folder: Path, name: str) -> tuple[Variant, Path]:
-    """The variant that a folder holds, and the folder its encoder lies in.
+    """The variant in a folder, and the folder of its encoder.
 
     Raises:
-        CheckpointError: no readable config.json, a setting out of its range, an architecture that edgeprof does not
-            know, no safetensors weights, or a file that leads out of the folder.
+        CheckpointError: no readable config.json, a setting out of its range, an unknown architecture, no safetensors
+            weights, or a path that leads out of the folder.
     """
     folder = _encoder_folder(folder)
     written = _config(folder)
@@ -40,7 +40,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint.
 
     Raises:
-        CheckpointError: there are none; a pickle file is named and refused.
+        CheckpointError: there are none; pickle files are refused.
     """
     single, index = (folder / name for name in WEIGHT_FILES)
     if single.is_file():
@@ -89,7 +89,7 @@ def tensor_names(folder: Path) -> list[str]:
 
 
 def _encoder_folder(folder: Path) -> Path:
-    """A sentence-transformers folder says in modules.json where its encoder lies: here, or one folder down."""
+    """The folder of the encoder; in a sentence-transformers folder, modules.json names it."""
     modules = folder / "modules.json"
     if not modules.is_file():
         return folder
@@ -97,7 +97,7 @@ def _encoder_folder(folder: Path) -> Path:
         case [{"path": str(path)}, *_]:
             return within(folder, path, modules, CheckpointError)
         case _:
-            raise CheckpointError(f"{modules} does not say where the encoder lies.", "Give the encoder's own folder.")
+            raise CheckpointError(f"{modules} does not name the folder of the encoder.", "Use that folder itself.")
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _json(path: Path) -> Any:
 
 
 def _labelled(config: dict[str, Any]) -> dict[str, Any]:
-    """With the number of classes as `transformers` reads it: of the label table where there is one."""
+    """With the number of classes as `transformers` reads it: from the label table where there is one."""
     table = config.get("id2label")
     return {**config, "num_labels": len(table)} if isinstance(table, dict) and table else config
 

@@ -1,4 +1,4 @@
-"""Components that are told together, in figures and in sentences: the parts that grow alike with token length."""
+"""Groups of components in figures and captions: parts that grow alike with token length."""
 
 from edgeprof.schema import Cost, Ledger
 
@@ -8,9 +8,9 @@ TOGETHER = {**dict.fromkeys(ATTENTION, "attention"), **dict.fromkeys(MLP, "MLP")
 
 
 def multiplied(ledger: Ledger) -> dict[str, int]:
-    """MACs of each part that has any: projections, attention, MLP; what belongs to none keeps its own name.
+    """MACs of each group that has any: projections, attention, MLP; other components keep their names.
 
-    A graph's ledger has the roles of its nodes for components ("weight matmuls"), and keeps those.
+    Components of a graph are the roles of its nodes ("weight matmuls"), and also keep their names.
     """
     parts: dict[str, int] = {}
     for cost in ledger.costs:

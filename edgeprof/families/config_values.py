@@ -1,7 +1,7 @@
-"""What a config.json may say: for each key that is taken from one, the values it can have.
+"""The keys that are read from a config.json, and the values that each can have.
 
 A config.json comes from anywhere, and `transformers` loads code and files that it names (attention kernels,
-quantizers, adapters). So nothing is handed on but what a family lists, of the type and in the range it lists.
+quantizers, adapters). Only the keys that a family lists are passed on, with values of the listed type and range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgeprof.errors import CheckpointError
 from edgeprof.schema import Record
 
 LARGEST = 2**31 - 1
-"""Of any size: ONNX files and kernels index with as many bits."""
+"""The largest size: ONNX files and kernels use 32-bit indices."""
 
 MOST_LAYERS = 10_000
 
@@ -39,20 +39,20 @@ ACTIVATIONS = (
     "swish",
     "tanh",
 )
-"""`transformers`' names of functions that have no weights of their own."""
+"""Names in `transformers` of functions without weights."""
 
 
 class Setting(Record, frozen=True, kw_only=True):
-    """The values that a key can have. `taken` is off where the one allowed value needs no mention in a variant."""
+    """The values that a key can have."""
 
     allowed: str
     fits: Callable[[Any], bool]
-    optional: bool = False  # null means what leaving it out means
-    taken: bool = True
+    optional: bool = False  # null is the same as no value
+    kept: bool = True  # in the variant; False where only one value is allowed
 
 
 def size(least: int = 1, most: int = LARGEST, *, optional: bool = False) -> Setting:
-    """A whole number; true and 12.0 are none."""
+    """A whole number; not true, and not 12.0."""
     return Setting(
         allowed=f"a whole number from {least:,} to {most:,}",
         fits=lambda value: type(value) is int and least <= value <= most,
@@ -77,8 +77,8 @@ def activation() -> Setting:
 
 
 def only(allowed: str, *values: Any) -> Setting:
-    """Of what would make it another model than the family computes."""
-    return Setting(allowed=allowed, fits=lambda value: value in values, optional=True, taken=False)
+    """For keys whose other values would make it a different model from the one that the family computes."""
+    return Setting(allowed=allowed, fits=lambda value: value in values, optional=True, kept=False)
 
 
 NEVER = only("false", False)
@@ -92,20 +92,20 @@ SHARED: Mapping[str, Setting] = {
     "pruned_heads": only("empty", {}),
     "per_layer_config": only("empty", {}),
 }
-"""Of every family."""
+"""Settings of every family."""
 
 
 def read(config: Mapping[str, Any], known: Mapping[str, Setting], aliases: Mapping[str, str], file: Path) -> Any:
-    """What `config` sets of the known keys, each under its own name; anything else is left out.
+    """The values that `config` has for the known keys; all others are left out.
 
     Args:
         aliases: other names of keys -> keys.
-        file: where it was read, for messages.
+        file: the source of `config`, for messages.
 
     Raises:
-        CheckpointError: a value is not of its type, or out of range; names file, key, value and what is allowed.
+        CheckpointError: a value has the wrong type or is out of range; names file, key, value and allowed values.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in config.items():
         key = aliases.get(name, name)
         setting = known.get(key)
@@ -113,15 +113,15 @@ def read(config: Mapping[str, Any], known: Mapping[str, Setting], aliases: Mappi
             continue
         if not setting.fits(value):
             raise refusal(file, name, value, f"Allowed is {setting.allowed}.")
-        if key in found and found[key] != value:
-            raise refusal(file, name, value, f"The same file sets it to {found[key]} under another name.")
-        if setting.taken:
-            found[key] = value
-    return found
+        if key in values and values[key] != value:
+            raise refusal(file, name, value, f"The same file sets it to {values[key]} under another name.")
+        if setting.kept:
+            values[key] = value
+    return values
 
 
 def refusal(file: Path, key: str, value: Any, allowed: str) -> CheckpointError:
-    """One sentence on a value, of which no more than a line is shown, and one on what it may be."""
+    """The error for a value: one sentence shows it, shortened to a line, and one states what is allowed."""
     text = repr(value) if isinstance(value, float) and not math.isfinite(value) else _json(value)
     shown = text if len(text) <= 60 else text[:59] + "…"
     return CheckpointError(f"{file} sets {key} to {shown}.", allowed)

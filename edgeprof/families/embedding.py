@@ -1,4 +1,4 @@
-"""A lookup table: its parameters are read, one row a token, and never multiplied."""
+"""A lookup table: each token reads one row, and nothing is multiplied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from edgeprof.families.base import (
     integer,
     real,
     row,
-    traceable_module,
 )
 from edgeprof.families.block import table
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
 class Embedding(Family):
     """Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality".
 
-    The vectors that were published with it (GoogleNews) are of 3 million words and phrases, 300 numbers each.
+    The published vectors (GoogleNews) are those of 3 million words and phrases, with 300 numbers each.
     """
 
     name = "embedding"
     sample_kind = "text"
     single_layer = True
-    defaults = {"vocabulary": 3_000_000, "width": 300}  # noqa: RUF012  (a ClassVar; the base says so)
-    variants = (row("embedding", "lookup", "embedding-word2vec", None, None, vocabulary=3_000_000, width=300),)
+    defaults = {"vocabulary": 3_000_000, "width": 300}
+    variants = (row("embedding", "lookup", "embedding-word2vec", vocabulary=3_000_000, width=300),)
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
 
     def options(self, variant: Variant) -> Mapping[str, str]:
@@ -61,9 +60,6 @@ class Embedding(Family):
 
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
         return {"input_ids": generator.integers(0, self.value(variant, "vocabulary"), (case.batch, case.tokens))}
-
-    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        return traceable_module(model, lambda *tensors: (model(*tensors),))
 
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         return [model(*feeds.values())]

@@ -1,6 +1,6 @@
-"""Operators that onnxruntime runs as one where it could be many: how many of them the parts of a model make.
+"""Fused operators that onnxruntime is expected to run for a model, and how many of each.
 
-A name may offer alternatives, "Gelu or BiasGelu": the runtime joins an operator with its neighbours where it can.
+A name may have alternatives, "Gelu or BiasGelu": the runtime fuses an operator with its neighbours where it can.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ ATTENTION = "Attention"
 NORM = "LayerNormalization or SkipLayerNormalization"
 GELU = "Gelu or BiasGelu or FastGelu"
 
-ATTENTION_SINCE = 23  # the operator set that has it; torch writes its parts before
+ATTENTION_SINCE = 23  # the first operator set that has it; before, torch writes its parts
 GELU_SINCE = 20
 
 SPREAD = {ATTENTION: "attention is spread over about 15 nodes a layer", GELU: "GELU is spread over 5 nodes"}
-"""What becomes of an operator where the operator set has none, and the runtime does not put the parts together."""
+"""The remark where an operator set lacks an operator and the runtime does not fuse its parts."""
 
 ACTIVATIONS: dict[str, tuple[str, int]] = {
     "gelu": (GELU, GELU_SINCE),
     "gelu_python": (GELU, GELU_SINCE),
     "gelu_pytorch_tanh": (GELU, GELU_SINCE),
-    "gelu_new": (GELU, 1),  # written in parts, which the runtime knows
+    "gelu_new": (GELU, 1),  # written in parts, which the runtime fuses
     "gelu_fast": (GELU, 1),
     "quick_gelu": ("QuickGelu", 1),
     "silu": ("QuickGelu", 1),
 }
-"""`transformers`' word for an activation function -> operator, and the first operator set from which it is found.
+"""Name of an activation function in `transformers` -> operator, and the first operator set in which it is fused.
 
-Seen with onnxruntime 1.32 at operator sets 18, 20 and 24; what is not listed is one operator anyway, or unseen."""
+Observed with onnxruntime 1.32 at operator sets 18, 20 and 24; others are a single operator anyway, or not tested."""
 
 
 def fusions(parts: Sequence[Component], activation: str, opset: int) -> dict[str, int]:
-    """Operator -> how many: one attention a layer, every norm, one activation function where an MLP grows wide."""
+    """Operator -> count: an attention per layer, every norm, an activation function per MLP."""
     function, since = ACTIVATIONS.get(activation, ("", 0))
     expected = {
         ATTENTION: _count(parts, "attention scores") if opset >= ATTENTION_SINCE else 0,

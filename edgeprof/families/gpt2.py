@@ -37,23 +37,22 @@ if TYPE_CHECKING:
 
 def _row(name: str, layers: int, width: int, heads: int) -> Variant:
     source = f"openai-community/{name}"
-    return row("gpt2", "causal-lm", name, 1024, source, n_layer=layers, n_embd=width, n_head=heads)
+    return row("gpt2", "causal-lm", name, max_tokens=1024, source=source, n_layer=layers, n_embd=width, n_head=heads)
 
 
 def _gpt3(name: str, layers: int, width: int, heads: int) -> Variant:
     """No weights are published."""
-    sizes = {"n_layer": layers, "n_embd": width, "n_head": heads, "n_positions": 2048}
-    return row("gpt2", "causal-lm", name, 2048, None, **sizes)
+    return row("gpt2", "causal-lm", name, max_tokens=2048, n_layer=layers, n_embd=width, n_head=heads, n_positions=2048)
 
 
 GPT3 = (
     _gpt3("gpt3-small", 12, 768, 12),
     _gpt3("gpt3-medium", 24, 1024, 16),
     _gpt3("gpt3-large", 24, 1536, 16),
-    _gpt3("gpt3-xl", 24, 2048, 16),  # the table has 24 heads of 128, which do not make 2048
+    _gpt3("gpt3-xl", 24, 2048, 16),  # the table has 24 heads of 128, which is not 2048
     _gpt3("gpt3-2.7b", 32, 2560, 32),
     _gpt3("gpt3-6.7b", 32, 4096, 32),
-    _gpt3("gpt3-13b", 40, 5120, 40),  # the table has a width of 5140, which 40 heads of 128 do not make
+    _gpt3("gpt3-13b", 40, 5120, 40),  # the table has a width of 5140, which is not 40 heads of 128
     _gpt3("gpt3", 96, 12288, 96),
 )
 
@@ -75,7 +74,7 @@ class GPT2(TransformersFamily):
             outputs=("start_logits", "end_logits"),
         ),
     )
-    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+    defaults = {
         "n_layer": 12,
         "n_embd": 768,
         "n_head": 12,
@@ -84,7 +83,7 @@ class GPT2(TransformersFamily):
         "activation_function": "gelu_new",
         "tie_word_embeddings": True,
     }
-    settings = {  # noqa: RUF012
+    settings = {
         **SHARED,
         "n_layer": size(most=MOST_LAYERS),
         "n_embd": size(),
@@ -98,7 +97,7 @@ class GPT2(TransformersFamily):
         "scale_attn_by_inverse_layer_idx": flag(),
         "tie_word_embeddings": flag(),
     }
-    aliases = {  # noqa: RUF012
+    aliases = {
         "num_hidden_layers": "n_layer",
         "hidden_size": "n_embd",
         "num_attention_heads": "n_head",
@@ -237,7 +236,7 @@ class GPT2(TransformersFamily):
         return arrays
 
     def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        """The mask is made here, from comparisons that every exporter and runtime knows, once for all layers."""
+        """Computes the mask once for all layers, from comparisons that every exporter and runtime supports."""
         caches, outputs = self.caches(variant), self.task(variant).outputs
 
         def forward(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -280,7 +279,7 @@ def _run_cached(
 
 
 def causal_mask(attended: torch.Tensor, tokens: int) -> torch.Tensor:
-    """[batch, past + tokens] of 0 and 1 -> [batch, 1, tokens, past + tokens], true where a query may look."""
+    """[batch, past + tokens] of 0 and 1 -> [batch, 1, tokens, past + tokens], true where a query may attend."""
     import torch
 
     total = attended.shape[1]

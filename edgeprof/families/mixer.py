@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Family, Summary, real, row, traceable_module
+from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Family, Summary, real, row
 from edgeprof.families.block import attention, block, dense
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 CONTEXT = "context_length"
-HEAD_WIDTH = 64  # of a block, where nothing else is said: that of GPT-2, BERT and ViT
+HEAD_WIDTH = 64  # of a block by default, as in GPT-2, BERT and ViT
 
 
 class Mixer(Family):
@@ -33,13 +33,13 @@ class Mixer(Family):
 
     name = "mixer"
     single_layer = True
-    defaults = {"width": 768, "tokens": 512, "heads": 1, "cross": None}  # noqa: RUF012  (a ClassVar; the base says so)
+    defaults = {"width": 768, "tokens": 512, "heads": 1, "cross": None}
     variants = (
-        row("mixer", "dense", "mixer-dense", 512, None, width=768, tokens=512),
-        row("mixer", "pointwise", "mixer-pointwise", None, None, width=768),
-        row("mixer", "gram", "mixer-gram", None, None, width=768),
-        row("mixer", "attention", "mixer-attention", None, None, width=768),
-        row("mixer", "block", "mixer-block", None, None, width=768),
+        row("mixer", "dense", "mixer-dense", max_tokens=512, width=768, tokens=512),
+        row("mixer", "pointwise", "mixer-pointwise", width=768),
+        row("mixer", "gram", "mixer-gram", width=768),
+        row("mixer", "attention", "mixer-attention", width=768),
+        row("mixer", "block", "mixer-block", width=768),
     )
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=64))
 
@@ -67,7 +67,7 @@ class Mixer(Family):
     # --- counted ---
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """As in the table above; a dense layer is taken to be made for the tokens of `case`."""
+        """As in the table above; a dense layer is counted as one for the token length of `case`."""
         width, heads, tokens = self.value(variant, "width"), self.value(variant, "heads"), case.tokens
         elements = case.batch * tokens * width
         match variant.task:
@@ -86,7 +86,7 @@ class Mixer(Family):
                     batch=case.batch,
                     queries=tokens,
                     keys=keys,
-                    made=keys,
+                    projected=keys,
                     kept=elements + context,
                     bias=False,
                 )
@@ -144,7 +144,7 @@ class Mixer(Family):
                 return _block(width, heads)
 
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
-        """A context is as long as no other dimension, and another length in every case: any length has to do."""
+        """Random states; the context differs in length from all other dimensions, and from case to case."""
         import numpy as np
 
         sizes = {BATCH: case.batch, TOKENS: case.tokens, CONTEXT: 2 * case.tokens - 1}
@@ -155,15 +155,12 @@ class Mixer(Family):
             for spec in self.inputs(variant)
         }
 
-    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        return traceable_module(model, lambda *tensors: (model(*tensors),))
-
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         return [model(*feeds.values())]
 
 
 def _gram_costs(case: Case, width: int) -> Component:
-    """X X^T and its product with X: n x n and n x d numbers, of which each takes d and n MACs."""
+    """X X^T and its product with X: n x n and n x d numbers, with d and n MACs each."""
     scored, elements = case.batch * case.tokens**2, case.batch * case.tokens * width
     return Component(
         name="Gram matrix and product",
@@ -176,7 +173,7 @@ def _gram_costs(case: Case, width: int) -> Component:
 def gram_rank(tokens: int, width: int, seed: int = 0) -> int:
     """The numerical rank of X X^T X, which has the shape of X, for a random X of `tokens` x `width`.
 
-    It is that of X, and so at most min(tokens, width): the singular values of X X^T X are the cubes of those of X.
+    It equals the rank of X, at most min(tokens, width): the singular values of X X^T X are the cubes of those of X.
     """
     import numpy as np
 
@@ -226,8 +223,8 @@ def _attention(width: int, heads: int, *, bias: bool) -> torch.nn.Module:
 
         def forward(self, states: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
             source = states if context is None else context
-            made = ((self.query, states), (self.key, source), (self.value, source))
-            query, key, value = (self.in_heads(layer(read)) for layer, read in made)
+            projections = ((self.query, states), (self.key, source), (self.value, source))
+            query, key, value = (self.in_heads(layer(vectors)) for layer, vectors in projections)
             mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
             return mixed.transpose(1, 2).reshape(states.shape)
 
@@ -239,7 +236,7 @@ def _attention(width: int, heads: int, *, bias: bool) -> torch.nn.Module:
 
 
 def _block(width: int, heads: int) -> torch.nn.Module:
-    """Each half behind its norm, as in GPT-2 and ViT: Xiong et al. 2020, "On Layer Normalization in Transformers"."""
+    """A pre-norm block, as in GPT-2 and ViT: Xiong et al. 2020, "On Layer Normalization in Transformers"."""
     import torch
 
     class Block(torch.nn.Module):

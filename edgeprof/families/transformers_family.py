@@ -1,4 +1,4 @@
-"""Families whose models are classes of `transformers`: what a config.json says of them, and how it becomes a model."""
+"""Families whose models are classes of `transformers`: how a config.json is read and becomes a model."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class TransformersFamily(Family):
 
     trained = True
 
-    model_type: ClassVar[str]  # `transformers`' word for it in config.json
+    model_type: ClassVar[str]  # as in config.json
     tasks: ClassVar[tuple[Task, ...]]
-    settings: ClassVar[Mapping[str, Setting]]  # all that is taken from a config.json
-    aliases: ClassVar[Mapping[str, str]] = {}  # other names that `transformers` knows for them
+    settings: ClassVar[Mapping[str, Setting]]  # the keys that are read from a config.json
+    aliases: ClassVar[Mapping[str, str]] = {}  # other names for them in `transformers`
     heads_key: ClassVar[str] = "num_attention_heads"
-    activation_key: ClassVar[str] = "hidden_act"  # where config.json tells the activation function of the MLP
+    activation_key: ClassVar[str] = "hidden_act"  # of the activation function in the MLP
 
     def build(self, variant: Variant) -> torch.nn.Module:
         model: torch.nn.Module = self.model_class(variant)(self.model_config(variant), **self.model_options(variant))
@@ -87,17 +87,17 @@ class TransformersFamily(Family):
         return getattr(transformers, self.task(variant).architecture)
 
     def model_options(self, variant: Variant) -> dict[str, Any]:
-        """What that class takes besides a configuration."""
+        """Arguments of that class besides the configuration."""
         return {"add_pooling_layer": False} if variant.task == "encoder" else {}
 
     def activation(self, variant: Variant) -> str:
         return str(self.value(variant, self.activation_key))
 
     def require_consistent(self, variant: Variant, file: Path) -> None:
-        """Refuse settings that are each possible and not possible together; `file` is where they were read.
+        """Refuse settings that are valid each, but not together; `file` is named in messages.
 
         Raises:
-            CheckpointError: names the keys and what they have to be.
+            CheckpointError: names the keys and their valid values.
         """
         summary = self.summary(variant)
         if summary.heads and summary.width % summary.heads:
@@ -107,7 +107,8 @@ class TransformersFamily(Family):
             )
 
     def task(self, variant: Variant) -> Task:
-        """
+        """The task of a variant.
+
         Raises:
             RunError: there is none; a record is damaged, or of another version.
         """
@@ -117,15 +118,16 @@ class TransformersFamily(Family):
         raise RunError(f"The record of {variant.name} names an unknown task, '{variant.task}'.", "Export it again.")
 
     def value(self, variant: Variant, key: str) -> Any:
-        """
+        """As in every family.
+
         Raises:
-            RunError: it cannot have this value; a record is damaged.
+            RunError: the value is not allowed; a record is damaged.
         """
-        found = super().value(variant, key)
+        value = super().value(variant, key)
         setting = self.settings.get(key)
-        if setting is not None and not setting.fits(found):
-            raise RunError(f"The record of {variant.name} sets {key} to {found!r}.", f"Allowed is {setting.allowed}.")
-        return found
+        if setting is not None and not setting.fits(value):
+            raise RunError(f"The record of {variant.name} sets {key} to {value!r}.", f"Allowed is {setting.allowed}.")
+        return value
 
     def labels(self, variant: Variant) -> int:
         """Number of classes, as `transformers` reads it: from the label table, else the number, else 2."""

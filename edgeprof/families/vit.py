@@ -31,8 +31,7 @@ def _row(name: str, layers: int, width: int, heads: int, source: str | None, pat
         "vit",
         "image-classification",
         name,
-        None,
-        source,
+        source=source,
         num_hidden_layers=layers,
         hidden_size=width,
         num_attention_heads=heads,
@@ -51,7 +50,7 @@ class ViT(TransformersFamily):
         Task(name="base", architecture="ViTModel", outputs=("last_hidden_state", "pooler_output")),
         Task(name="encoder", architecture="ViTModel", outputs=("last_hidden_state",)),  # a checkpoint without pooler
     )
-    defaults = {  # noqa: RUF012  (a ClassVar; the base says so)
+    defaults = {
         "num_hidden_layers": 12,
         "hidden_size": 768,
         "num_attention_heads": 12,
@@ -62,7 +61,7 @@ class ViT(TransformersFamily):
         "hidden_act": "gelu",
         "qkv_bias": True,
     }
-    settings = {  # noqa: RUF012
+    settings = {
         **SHARED,
         "num_hidden_layers": size(most=MOST_LAYERS),
         "hidden_size": size(),
@@ -113,7 +112,7 @@ class ViT(TransformersFamily):
         """Sizes and layout as in Dosovitskiy et al. 2021; the block as in `edgeprof.families.block`.
 
         The patch embedding multiplies every patch (patch^2 x channels values) by a matrix to the width; the class
-        token is not a patch. It is a convolution: weight quantization makes its kernel smaller, and not its work.
+        token is not a patch. It is a convolution: weight quantization shrinks its kernel, but not its work.
         """
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
         patch, patches = self.value(variant, "patch_size"), case.batch * (case.tokens - 1)
@@ -175,7 +174,7 @@ class ViT(TransformersFamily):
         return int(side * side + 1)
 
     def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
-        """Height and width of the image that makes so many tokens, as square as the number of patches allows."""
+        """Height and width of the image with this many tokens, as square as the number of patches allows."""
         patch, patches = self.value(variant, "patch_size"), case.tokens - 1
         rows = next(side for side in range(isqrt(patches), 0, -1) if patches % side == 0)
         return {
@@ -206,7 +205,7 @@ class ViT(TransformersFamily):
         return [result[key] for key in result if result[key] is not None]
 
     def torch_dims(self, variant: Variant) -> dict[str, Any]:
-        """An image is whole patches in either direction."""
+        """An image has whole patches in both directions."""
         from torch.export import Dim
 
         patch = self.value(variant, "patch_size")

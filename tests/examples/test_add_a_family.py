@@ -21,7 +21,6 @@ from edgeprof.families.base import (
     integer,
     real,
     row,
-    traceable_module,
 )
 from edgeprof.families.block import dense, table
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 class BagOfWords(Family):
     name = "bag-of-words"
     sample_kind = "text"
-    defaults = {"words": 1000, "width": 32, "classes": 4}  # noqa: RUF012  (a ClassVar; the base says so)
-    variants = (row("bag-of-words", "classifier", "bag-of-words", None, None, words=1000, width=32, classes=4),)
+    defaults = {"words": 1000, "width": 32, "classes": 4}
+    variants = (row("bag-of-words", "classifier", "bag-of-words", words=1000, width=32, classes=4),)
     shapes = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7))
 
     def summary(self, variant: Variant) -> Summary:
@@ -66,9 +65,6 @@ class BagOfWords(Family):
 
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
         return {"input_ids": generator.integers(0, self.value(variant, "words"), (case.batch, case.tokens))}
-
-    def traceable(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> torch.nn.Module:
-        return traceable_module(model, lambda *tensors: tuple(self.reference(model, {"input_ids": tensors[0]}, logits)))
 
     def reference(self, model: torch.nn.Module, feeds: dict[str, torch.Tensor], logits: Logits) -> list[torch.Tensor]:
         return [model["classifier"](model["embedding"](feeds["input_ids"]).mean(dim=1))]
