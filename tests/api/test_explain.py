@@ -64,7 +64,7 @@ def test_several_lengths_come_with_captions_and_the_longest_that_fits_is_explain
     assert "gpt2 takes at most 1,024 tokens: beyond that the formulas still hold, and export and profile refuse." in (
         found.notes
     )
-    assert any("LM head is the token embedding" in note for note in found.notes)
+    assert any("LM head shares the matrix of the token embedding" in note for note in found.notes)
 
 
 def test_decode_has_one_new_token_and_a_cache() -> None:
