@@ -15,7 +15,7 @@ import typer
 import edgeprof
 from edgeprof import store
 from edgeprof.cli.app import app
-from edgeprof.stages.quantize.recipes import RECIPES
+from edgeprof.recipe_table import QUANTIZATION_RECIPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -93,7 +93,7 @@ def test_every_command_has_an_example(command: str) -> None:
 
 def test_every_recipe_is_described() -> None:
     described = [name.strip("`") for name, _ in rows(section(page("quantization.md"), "Recipes"))]
-    assert described == [recipe.name for recipe in RECIPES]
+    assert described == [recipe.name for recipe in QUANTIZATION_RECIPES]
 
 
 def test_every_column_is_described(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgeprof.families import family_of
-from edgeprof.families.base import ACTIVATION_BYTES, Component
+from edgeprof.families.base import Component
 from edgeprof.families.component_groups import ATTENTION, MLP
+from edgeprof.recipe_table import Recipe, recipe
 from edgeprof.schema import FP32, Case, Cost, Crossover, Ledger, Load, Logits, Phase, Precision, Variant
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def ledger(
     """What a variant costs in one run at a shape, from its family's closed forms.
 
     Args:
-        precision: of the weights, a name in `families.base.WEIGHT_BYTES`.
+        precision: of the weights, the name of a recipe.
         logits: "last" runs the LM head on the last position only.
     """
-    family = family_of(variant)
+    family, row = family_of(variant), recipe(precision)
     components = family.components(variant, case, logits)
     peak = max(components, key=lambda part: part.live)
     blocks = [part for part in components if part.in_block]
@@ -42,21 +43,21 @@ def ledger(
         precision=Precision(recipe=precision),
         load=Load(phase=phase, batch=case.batch, tokens=case.tokens, past_tokens=case.past_tokens),
         layers=family.summary(variant).layers if blocks else None,
-        costs=tuple(_cost(part, precision) for part in components),
-        live_bytes=peak.live * ACTIVATION_BYTES[precision],
+        costs=tuple(_cost(part, row) for part in components),
+        live_bytes=peak.live * row.activation_bytes,
         live_at=peak.name,
     )
 
 
-def _cost(part: Component, precision: str) -> Cost:
-    per_element = ACTIVATION_BYTES[precision]
+def _cost(part: Component, row: Recipe) -> Cost:
+    per_element = row.activation_bytes
     return Cost(
         name=part.name,
         count=part.count,
         in_block=part.in_block,
         params=part.count * part.params,
         macs=part.count * part.macs,
-        weights_bytes=part.count * part.weight_bytes(precision),
+        weights_bytes=part.count * part.weight_bytes(row.stored),
         cache_bytes=part.count * part.cached * per_element,
         activation_bytes=part.count * part.activations * per_element,
     )

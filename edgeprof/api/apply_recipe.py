@@ -1,8 +1,8 @@
-"""From an fp32 artifact to a quantized one that is verified, counted and judged: what `export` and `quantize` share."""
+"""From an fp32 artifact to a quantized one, verified and evaluated: what `export` and `quantize` share."""
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,10 +10,11 @@ import msgspec
 from edgeprof.api.artifact_cache import make
 from edgeprof.errors import QuantizationError, RunError, UsageError, VerificationError
 from edgeprof.process import Progress
-from edgeprof.schema import FP32, Artifact, Calibration, Precision, Record, Settings
+from edgeprof.recipe_table import recipe
+from edgeprof.schema import Artifact, Calibration, Precision, Record, Settings, WeightsSource
 from edgeprof.stages import accuracy, reference, samples
 from edgeprof.stages.optimize import optimize
-from edgeprof.stages.quantize import Recipe, quantize, recipe
+from edgeprof.stages.quantize import quantize
 from edgeprof.stages.verify import verify
 from edgeprof.store import MODEL_FILE, REFERENCE_FILE, content_key, record_beside, sha256_of
 
@@ -22,62 +23,43 @@ RANDOM = "random"
 TEXT = "text"
 
 
-class Judging(Record, frozen=True, kw_only=True):
-    """By what data recipes are calibrated and judged, and what follows from it."""
+class Evaluation(Record, frozen=True, kw_only=True):
+    """The data that recipes are calibrated with and evaluated on, and what follows from the result."""
 
     data: str | None = None  # what `samples.gather` takes; None: the shipped text, where a tokenizer reads it
     count: int = samples.COUNT
-    strict: bool = False  # a recipe that costs more accuracy than it may is a failure
+    strict: bool = False  # a recipe that loses more accuracy than its limits is a failure
 
     @property
-    def given(self) -> bool:
-        """Whether a user gave data."""
+    def users_own(self) -> bool:
+        """Whether the data is a user's."""
         return self.data not in (None, TEXT, RANDOM)
 
 
-class Order(Record, frozen=True, kw_only=True):
-    """A recipe with its settings."""
-
-    name: str  # of the recipe
-    settings: Settings
-
-    @property
-    def recipe(self) -> Recipe:
-        return recipe(self.name)
-
-    @property
-    def precision(self) -> Precision:
-        return self.recipe.precision(self.settings)
-
-
-def ordered(names: Sequence[str], wanted: Settings | None = None) -> tuple[Order, ...]:
-    """Recipes by name, in order, with a user's settings in place of their own.
+def require_data(precision: Precision, evaluation: Evaluation, name: str, weights: WeightsSource) -> None:
+    """Refuse to calibrate a model of random weights, unless with random values that are requested by name.
 
     Raises:
-        UnknownName: no such recipe.
-        UsageError: a setting that one of them does not have.
+        UsageError: the recipe needs calibration data, and no data means anything for these weights.
     """
-    rows = [recipe(name) for name in dict.fromkeys(names) if name != FP32]
-    return tuple(Order(name=row.name, settings=row.with_settings(wanted or Settings())) for row in rows)
-
-
-def require_data(order: Order, judging: Judging, name: str, random_weights: bool) -> None:
-    """Random values are calibrated with only if somebody asks for them by name.
-
-    Raises:
-        UsageError: the recipe needs calibration data and none is given that means something for these weights.
-    """
-    if order.recipe.calibrated and judging.data is None and random_weights:
+    calibrated = recipe(precision.recipe).calibrated
+    if calibrated and evaluation.data is None and weights.kind == "random":
         raise UsageError(
-            f"Recipe {order.name} scales activations by calibration data, which mean nothing for random weights: "
-            f"those of {name} are.",
-            f"Ask for made-up values by name: --calibration {RANDOM}.",
+            f"Recipe {precision.recipe} scales activations by calibration data, which mean nothing for the random "
+            f"weights of {name}.",
+            f"Request random values by name: --calibration {RANDOM}.",
         )
 
 
-def key_of(base_key: str, order: Order, judging: Judging) -> str:
+def key_of(base_key: str, precision: Precision, evaluation: Evaluation) -> str:
     """Equal exactly when a result would come out the same."""
-    return content_key(base_key, order.name, order.settings, _digest(judging.data), judging.count)
+    settings = _settings(precision)
+    return content_key(base_key, precision.recipe, settings, _digest(evaluation.data), evaluation.count)
+
+
+def _settings(precision: Precision) -> Settings:
+    """All settings of a precision, also those that are usual for its recipe."""
+    return recipe(precision.recipe).with_settings(precision.settings)
 
 
 def _digest(source: str | None) -> object:
@@ -92,131 +74,121 @@ def _digest(source: str | None) -> object:
 def quantized(
     base: Artifact,
     expected: Path,
-    order: Order,
-    judging: Judging,
+    precision: Precision,
+    evaluation: Evaluation,
     home: Path,
     key: str,
     force: bool,
     progress: Progress,
 ) -> tuple[Artifact, bool]:
-    """The artifact below `home`, and whether it stood there already.
+    """The artifact below `home`, and whether it was up to date already.
 
     Args:
         expected: the reference file that it is verified by.
-        force: make it again, and replace what was made of another model.
+        force: make it again, and replace one that was made from another model.
 
     Raises:
-        QuantizationError, VerificationError: the recipe does not fit the model, or broke it; with `judging.strict`
-            also if it costs more accuracy than it may; or what stands there was made of another model. That is
-            untouched then.
+        QuantizationError, VerificationError: the recipe does not apply to the model, or breaks it; with
+            `evaluation.strict` also if it loses more accuracy than its limits; or the folder holds an artifact that was
+            made from another model, which is untouched then.
     """
+    target = home / str(precision)
     if not force:
-        _require_own(base, home / str(order.precision), key)
+        _require_replaceable(base, target, key)
 
     def build(folder: Path) -> Artifact:
         reference.copy(expected, folder / REFERENCE_FILE)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as scratch:
-            made = _quantize(base, order, judging, folder, Path(scratch), progress)
+            made = _quantize(base, precision, evaluation, folder, Path(scratch), progress)
             made = optimize(verify(made, progress), progress)
-            made = _judge(base, made, order, judging, Path(scratch), progress)
-        _require_accuracy(made, judging)
+            made = _evaluated(base, made, evaluation, Path(scratch), progress)
+        _require_accuracy(made, evaluation)
         return made
 
-    artifact, stood = make(home / str(order.precision), key, force, build, progress)
-    _require_accuracy(artifact, judging)
-    return artifact, stood
+    artifact, up_to_date = make(target, key, force, build, progress)
+    _require_accuracy(artifact, evaluation)
+    return artifact, up_to_date
 
 
 @contextlib.contextmanager
-def leaving_nothing(home: Path) -> Iterator[None]:
-    """Folders that are made on the way to a result go again if there is none."""
-    fresh = [folder for folder in (home, *home.parents) if not folder.exists()]
+def removing_empty(home: Path) -> Iterator[None]:
+    """Remove the folders that were created on the way to a result, where there is none."""
+    created = [folder for folder in (home, *home.parents) if not folder.exists()]
     try:
         yield
     finally:
-        for folder in fresh:
+        for folder in created:
             with contextlib.suppress(OSError):  # it holds a result
                 folder.rmdir()
 
 
-def _require_own(base: Artifact, folder: Path, key: str) -> None:
-    """Refuse to replace what was made of another model.
+def _require_replaceable(base: Artifact, folder: Path, key: str) -> None:
+    """Refuse to replace an artifact that was made from another model.
 
     Raises:
-        QuantizationError: it was, and stands there.
+        QuantizationError: the folder holds one.
     """
     try:
-        found = record_beside(folder / MODEL_FILE)
+        old = record_beside(folder / MODEL_FILE)
     except RunError:  # damaged: it is of no use to anybody
         return
-    own = found is None or (bool(found.variant), found.source) == (bool(base.variant), base.source)
-    if found is None or own or found.key == key:
+    if old is None or old.key == key or (bool(old.variant), old.source) == (bool(base.variant), base.source):
         return
-    other = found.source or f"the exported model {found.name}"
+    other = old.source or f"the exported model {old.name}"
     raise QuantizationError(
-        f"{folder} holds what was made of {other}.", "Choose another folder with --out, or replace it with --force."
+        f"{folder} holds a model that was made from {other}.",
+        "Choose another folder with --out, or replace it with --force.",
     )
 
 
 def _quantize(
-    base: Artifact, order: Order, judging: Judging, folder: Path, scratch: Path, progress: Progress
+    base: Artifact, precision: Precision, evaluation: Evaluation, folder: Path, scratch: Path, progress: Progress
 ) -> Artifact:
-    if not order.recipe.calibrated:
-        return quantize(base, order.name, folder, progress, settings=order.settings)
-    require_data(order, judging, base.name, base.weights.kind == "random")
+    if not recipe(precision.recipe).calibrated:
+        return quantize(base, precision, folder, progress)
+    require_data(precision, evaluation, base.name, base.weights)
     progress("gathering calibration data", None)
-    source = judging.data or TEXT
     gathered = samples.gather(
         base,
-        source,
+        evaluation.data or TEXT,
         scratch / "calibration.npz",
         part="calibration",
-        count=judging.count,
+        count=evaluation.count,
         like=folder / REFERENCE_FILE,
     )
     calibration = Calibration(
         data=gathered.data,
         samples=gathered.samples,
         lengths=gathered.lengths,
-        method=order.settings.method or "",
+        method=_settings(precision).method or "",
         random=gathered.random,
     )
-    return quantize(
-        base,
-        order.name,
-        folder,
-        progress,
-        settings=order.settings,
-        samples=Path(gathered.path),
-        calibration=calibration,
-    )
+    return quantize(base, precision, folder, progress, samples=Path(gathered.path), calibration=calibration)
 
 
-def _judge(
-    base: Artifact, made: Artifact, order: Order, judging: Judging, scratch: Path, progress: Progress
-) -> Artifact:
-    """With what it costs in accuracy, or why that cannot be told."""
-    given = judging.given and base.weights.kind != "random"
-    note = "" if given else accuracy.why_not_evaluated(base)
+def _evaluated(base: Artifact, made: Artifact, evaluation: Evaluation, scratch: Path, progress: Progress) -> Artifact:
+    """The artifact with its loss of accuracy, or the reason why there is no statement about it."""
+    users_own = evaluation.users_own and base.weights.kind != "random"
+    note = "" if users_own else accuracy.why_not_evaluated(base)
     if note:
         return msgspec.structs.replace(made, accuracy_note=note)
     progress("gathering evaluation data", None)
-    source = judging.data if given and judging.data else TEXT
-    gathered = samples.gather(base, source, scratch / "evaluation.npz", part="evaluation", count=judging.count)
-    found = accuracy.compare(base, Path(made.path), gathered, order.recipe.limits, progress)
-    return msgspec.structs.replace(made, accuracy=found)
+    source = evaluation.data if users_own and evaluation.data else TEXT
+    gathered = samples.gather(base, source, scratch / "evaluation.npz", part="evaluation", count=evaluation.count)
+    limits = recipe(made.precision.recipe).limits
+    return msgspec.structs.replace(made, accuracy=accuracy.compare(base, Path(made.path), gathered, limits, progress))
 
 
-def _require_accuracy(artifact: Artifact, judging: Judging) -> None:
-    if judging.strict and artifact.accuracy and artifact.accuracy.beyond:
+def _require_accuracy(artifact: Artifact, evaluation: Evaluation) -> None:
+    if evaluation.strict and artifact.accuracy and artifact.accuracy.beyond:
         raise VerificationError(
-            f"{artifact.name} in {artifact.precision} costs too much accuracy: {' '.join(artifact.accuracy.beyond)}",
+            f"{artifact.name} in {artifact.precision} loses too much accuracy: {' '.join(artifact.accuracy.beyond)}",
             "Try a different recipe, or leave --strict-accuracy out.",
         )
 
 
 def save_optimized(artifact: Artifact, progress: Progress) -> Path:
-    """Write the graph that onnxruntime runs beside the model, unless it lies there."""
+    """Write the graph that onnxruntime runs beside the model, unless it exists."""
     target = Path(artifact.path).with_name(OPTIMIZED_FILE)
     if not target.exists():
         optimize(artifact, progress, save_to=target)

@@ -8,12 +8,11 @@ from edgeprof import units
 from edgeprof.errors import TooLarge
 from edgeprof.families import family_of
 from edgeprof.measure.machine import memory_limit
+from edgeprof.recipe_table import recipe
 from edgeprof.schema import FP32, Variant
-from edgeprof.stages.quantize import recipe
 
 BYTES = 4  # of a parameter in fp32
 IMPORTS_BYTES = 0.5e9  # torch and what goes with it
-COPIES = 1.15  # of all weights, alive at once: in torch, on their way to the disk
 
 
 def too_large(variant: Variant, precisions: Collection[str], out: Path, instead: str) -> TooLarge | None:
@@ -24,7 +23,7 @@ def too_large(variant: Variant, precisions: Collection[str], out: Path, instead:
         instead: a command that can be given in place of the export.
     """
     weights, quantized = BYTES * family_of(variant).params(variant), set(precisions) - {FP32}
-    needed = IMPORTS_BYTES + weights * max([COPIES, *(recipe(name).copies for name in quantized)])
+    needed = IMPORTS_BYTES + weights * max(recipe(name).copies for name in {FP32, *precisions})
     disk = weights * ((FP32 in precisions) + bool(quantized))  # to be quantized, weights are written once more
     available, free = available_memory(), free_disk(out)
     if not precisions or (needed <= available and disk <= free):

@@ -12,17 +12,16 @@ from edgeprof.api.sizing import Sizing, require_no_sizing
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, variants
-from edgeprof.families.base import WEIGHT_BYTES
 from edgeprof.inputs import LoadRequest, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Artifact, Explanation, Ledger, Phase, Precision, Record, Variant
+from edgeprof.recipe_table import recipe
+from edgeprof.schema import FP32, Artifact, Explanation, Ledger, Phase, Precision, Record, Variant
 from edgeprof.symbols import names_in
 from edgeprof.text import shortened, visible
 
 TOKENS = 512
-FP32 = "fp32"
 
 
 def explain(
@@ -123,8 +122,7 @@ def _variant(target: str, models: Path) -> Variant:
 
 def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: Phase, precision: str) -> Explanation:
     family = family_of(variant)
-    if precision not in WEIGHT_BYTES:
-        raise UnknownName("precision", precision, WEIGHT_BYTES)
+    recipe(precision)  # raises where there is none
     if phase == "decode" and not family.caches(variant):
         raise UsageError(f"{variant.name} has no KV cache, so it cannot decode.", "Ask for --phase prefill.")
 

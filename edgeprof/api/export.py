@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeprof.api.apply_recipe import Judging, Order, key_of, ordered, quantized, require_data, save_optimized
+from edgeprof.api.apply_recipe import Evaluation, key_of, quantized, require_data, save_optimized
 from edgeprof.api.artifact_cache import make, standing
 from edgeprof.api.capacity import too_large
 from edgeprof.api.sizing import PhaseChoice
@@ -15,7 +15,8 @@ from edgeprof.api.static_export import Shapes, fix, shapes_asked
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized
 from edgeprof.process import Progress, part, silent
-from edgeprof.schema import FP32, Artifact, Logits, Record, Variant
+from edgeprof.recipe_table import precisions_of
+from edgeprof.schema import FP32, Artifact, Logits, Precision, Record, Variant
 from edgeprof.stages import export as export_stage
 from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
@@ -50,8 +51,8 @@ class _Source(Record, frozen=True, kw_only=True):
 class _Wish(Record, frozen=True, kw_only=True):
     """What is the same for all targets of one call."""
 
-    recipes: tuple[Order, ...]
-    judging: Judging
+    quantized: tuple[Precision, ...]  # beside fp32
+    evaluation: Evaluation
     sizes: dict[str, int]  # of `resized`
     weights: Mode
     logits: Logits
@@ -92,7 +93,7 @@ def export(
 
     Args:
         targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
-        precision: "fp32" and names of `edgeprof.stages.quantize.RECIPES`.
+        precision: "fp32" and names of `edgeprof recipes`.
         weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
@@ -123,13 +124,13 @@ def export(
         raise UsageError("Nothing to export.", "Name a variant, for example: edgeprof export gpt2")
     if name and len(targets) > 1:
         raise UsageError("--name goes with one target.", "Export them one by one.")
-    recipes = ordered(precision)
+    precisions = precisions_of(precision)
     require(calibration)
     export_stage.require_opset(opset)
     export_stage.require_extra()
     wish = _Wish(
-        recipes=recipes,
-        judging=Judging(data=calibration, count=samples, strict=strict_accuracy),
+        quantized=precisions,
+        evaluation=Evaluation(data=calibration, count=samples, strict=strict_accuracy),
         sizes=chosen_sizes(sizes),
         weights=weights,
         logits=logits,
@@ -170,8 +171,8 @@ def _sources(
     _require_different_names(list(sources.values()))
     for target, source in sources.items():
         if isinstance(source, _Source) and source.weights is not None:
-            for order in wish.recipes:
-                require_data(order, wish.judging, source.name, source.weights.folder is None)
+            for precision in wish.quantized:
+                require_data(precision, wish.evaluation, source.name, source.weights.source)
         if isinstance(source, _Source) and wish.shapes:
             wish.shapes.cases(source.name, source.variant)
         refusal = _refusal(source, wish) if isinstance(source, _Source) else None
@@ -266,15 +267,15 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Ex
     base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32, progress)
     yield _outcome(source, _completed(base, wish, progress), stood, weights.note)
     expected = Path(base.path).with_name(REFERENCE_FILE)
-    for order in wish.recipes:
-        key = key_of(base.key, order, wish.judging)
+    for precision in wish.quantized:
+        key = key_of(base.key, precision, wish.evaluation)
         try:
-            made, stood = quantized(base, expected, order, wish.judging, home, key, wish.force, progress)
+            made, stood = quantized(base, expected, precision, wish.evaluation, home, key, wish.force, progress)
             yield _outcome(source, _completed(made, wish, progress), stood)
         except EdgeprofError as problem:
             if not wish.keep_going:
                 raise
-            yield Export(target=source.target, precision=str(order.precision), error=str(problem))
+            yield Export(target=source.target, precision=str(precision), error=str(problem))
 
 
 def _completed(artifact: Artifact, wish: _Wish, progress: Progress) -> Artifact:
@@ -302,12 +303,12 @@ def _missing(source: _Source, wish: _Wish) -> list[str]:
     if weights is None or wish.force:
         return [FP32, *_names(wish)]
     key = _key(source, weights, wish)
-    keys = {FP32: key, **{order.name: key_of(key, order, wish.judging) for order in wish.recipes}}
+    keys = {FP32: key, **{str(one): key_of(key, one, wish.evaluation) for one in wish.quantized}}
     return [name for name, key in keys.items() if not standing(wish.out / source.name / name, key)]
 
 
 def _names(wish: _Wish) -> list[str]:
-    return [order.name for order in wish.recipes]
+    return [one.recipe for one in wish.quantized]
 
 
 def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeprof.api.apply_recipe import Judging, key_of, leaving_nothing, ordered, quantized
+from edgeprof.api.apply_recipe import Evaluation, key_of, quantized, removing_empty
 from edgeprof.api.apply_recipe import save_optimized as write_optimized
 from edgeprof.api.export import Export
 from edgeprof.api.sizing import Sizing
@@ -18,6 +18,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, of_file, signature_of_artifact
 from edgeprof.process import Progress, part, silent
+from edgeprof.recipe_table import precisions_of
 from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
 from edgeprof.stages import graph, onnx_reference, samples
 from edgeprof.stages.quantize.prepare import require_plain, require_weights
@@ -67,7 +68,7 @@ def quantize(
 
     Args:
         targets: exported names or folders (their fp32 is taken), or .onnx files.
-        recipe: names of `edgeprof.stages.quantize.RECIPES`.
+        recipe: names of `edgeprof recipes`.
         block_size: weights that share one scale; a power of two, 16 or more.
         symmetric: quantize weights without zero points.
         accuracy_level: weight-only recipes multiply in 1 fp32, 2 fp16, 3 bf16, 4 int8.
@@ -92,22 +93,24 @@ def quantize(
         VerificationError: a result does not compute what its source does.
     """
     settings = Settings(block_size=block_size, symmetric=symmetric, accuracy_level=accuracy_level, method=method)
-    orders, judging = ordered(recipe, settings), Judging(data=calibration, count=samples, strict=strict_accuracy)
-    if not targets or not orders:
+    precisions = precisions_of(recipe, settings)
+    evaluation = Evaluation(data=calibration, count=samples, strict=strict_accuracy)
+    if not targets or not precisions:
         raise UsageError("Nothing to quantize.", "Name a model, for example: edgeprof quantize gpt2 --recipe int8")
     require(calibration)
     sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dim or {}), files=dict(input or {}))
-    bases = _told_apart([_base(target, models) for target in dict.fromkeys(targets)])
+    bases = _renamed([_base(target, models) for target in dict.fromkeys(targets)])
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
         home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
-        with leaving_nothing(home), _referenced(base, judging, sizing, step) as (reference, fills):
-            for order in orders:
-                key = key_of(base.key or content_key(base.sha256, base.data_sha256, *sizing.key), order, judging)
-                filled = replace(base, fills=fills)
-                made, stood = quantized(filled, reference, order, judging, home, key, force, step)
-                done.append(Export(target=target, precision=str(order.precision), artifact=made, up_to_date=stood))
+        base_key = base.key or content_key(base.sha256, base.data_sha256, *sizing.key)
+        with removing_empty(home), _referenced(base, evaluation, sizing, step) as (reference, fills):
+            filled = replace(base, fills=fills)
+            for precision in precisions:
+                key = key_of(base_key, precision, evaluation)
+                made, up_to_date = quantized(filled, reference, precision, evaluation, home, key, force, step)
+                done.append(Export(target=target, precision=str(precision), artifact=made, up_to_date=up_to_date))
                 if save_optimized:
                     write_optimized(made, step)
     return done
@@ -131,7 +134,7 @@ def _base(target: str, models: Path) -> Artifact:
     return plain[0]
 
 
-def _told_apart(bases: list[Artifact]) -> list[Artifact]:
+def _renamed(bases: list[Artifact]) -> list[Artifact]:
     """Files from elsewhere under names that differ: each gets a folder of its own."""
     names = iter(renamed([base for base in bases if not base.variant]))
     return [base if base.variant else next(names) for base in bases]
@@ -139,7 +142,7 @@ def _told_apart(bases: list[Artifact]) -> list[Artifact]:
 
 @contextlib.contextmanager
 def _referenced(
-    base: Artifact, judging: Judging, sizing: Sizing, progress: Progress
+    base: Artifact, evaluation: Evaluation, sizing: Sizing, progress: Progress
 ) -> Iterator[tuple[Path, dict[str, str]]]:
     """The reference values of a model: PyTorch's, or of a file from elsewhere what it computes itself.
 
@@ -151,17 +154,18 @@ def _referenced(
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
-        if judging.given:
-            candidates, enough = _of_samples(base, judging, Path(scratch)), COMPARED
+        if evaluation.users_own:
+            candidates, enough = _of_samples(base, evaluation, Path(scratch)), COMPARED
         else:
             candidates, enough = _made_up(base, sizing)
         kept = onnx_reference.record(base, candidates, reference, progress, enough=enough)
         yield reference, dict(kept[0].fills)
 
 
-def _of_samples(base: Artifact, judging: Judging, scratch: Path) -> list[onnx_reference.Candidate]:
+def _of_samples(base: Artifact, evaluation: Evaluation, scratch: Path) -> list[onnx_reference.Candidate]:
     """A user's samples, one of every shape."""
-    gathered = samples.gather(base, judging.data or "", scratch / "given.npz", part="evaluation", count=judging.count)
+    file, count = scratch / "samples.npz", evaluation.count
+    gathered = samples.gather(base, evaluation.data or "", file, part="evaluation", count=count)
     found: dict[Case, onnx_reference.Candidate] = {}
     taken = signature_of_artifact(base)
     for feeds in samples.read(gathered.path):

@@ -1,7 +1,7 @@
 """`recipes`: the quantization recipes that `export` and `quantize` apply."""
 
+from edgeprof.recipe_table import QUANTIZATION_RECIPES
 from edgeprof.schema import RecipeSummary
-from edgeprof.stages.quantize import RECIPES
 
 
 def recipes() -> list[RecipeSummary]:
@@ -18,5 +18,5 @@ def recipes() -> list[RecipeSummary]:
             settings=row.settings,
             limits=row.limits,
         )
-        for row in RECIPES
+        for row in QUANTIZATION_RECIPES
     ]

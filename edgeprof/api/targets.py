@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from edgeprof import counting
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import variants
-from edgeprof.families.base import WEIGHT_BYTES
+from edgeprof.recipe_table import NAMES
 from edgeprof.schema import Artifact, Precision, WeightsSource
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of, sha256_of_all
@@ -140,8 +140,8 @@ def _in_precision(artifacts: list[Artifact], precision: Sequence[str]) -> list[A
 
 def _missing(name: str, wanted: str, there: Sequence[str]) -> UsageError:
     """What would make it; a precision that there is not at all is offered the nearest ones."""
-    if wanted not in WEIGHT_BYTES:
-        return UnknownName("precision", wanted, [*there, *WEIGHT_BYTES])
+    if wanted not in NAMES:
+        return UnknownName("precision", wanted, [*there, *NAMES])
     return UsageError(f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}")
 
 
@@ -170,7 +170,7 @@ def _place(file: Path) -> list[str]:
 
 
 def _says_nothing(folder: str) -> bool:
-    return folder in WEIGHT_BYTES or folder in CONTAINERS
+    return folder in NAMES or folder in CONTAINERS
 
 
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgeprof.errors import CheckpointError
 from edgeprof.families.expected_fusions import fusions
+from edgeprof.recipe_table import StoredBytes
 from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
 
 if TYPE_CHECKING:
@@ -65,9 +66,8 @@ class Component(Record, frozen=True, kw_only=True):
     live: int = 0
     cached: int = 0  # elements in the KV cache after the run, of all tokens so far
 
-    def weight_bytes(self, precision: str) -> int:
-        """Bytes of its parameters in a precision of WEIGHT_BYTES."""
-        stored = WEIGHT_BYTES[precision]
+    def weight_bytes(self, stored: StoredBytes) -> int:
+        """Bytes of its parameters, as a recipe stores them."""
         others = self.params - self.matrices - self.looked_up - self.kernels  # biases, norms
         return round(
             stored.matrices * self.matrices
@@ -78,55 +78,6 @@ class Component(Record, frozen=True, kw_only=True):
             + stored.filters * self.filters
             + stored.others * others
         )
-
-
-class Stored(Record, frozen=True, kw_only=True):
-    """Bytes for each one of what a `Component` counts under the same name, and for each other parameter."""
-
-    matrices: float
-    channels: float = 0
-    looked_up: float
-    rows: float = 0
-    kernels: float = 1
-    filters: float = 2  # a scale (fp16)
-    others: float = 4
-
-
-def _all(size: int) -> Stored:
-    return Stored(matrices=size, looked_up=size, kernels=size, filters=0, others=size)
-
-
-BLOCK_OF_8 = 1 + 4 / 32  # a scale (fp32) per 32 weights
-SCALE, SCALE_AND_ZERO = 2, 5  # in fp16; in fp32, and a zero point of 8 bits
-
-WEIGHT_BYTES: dict[str, Stored] = {
-    "fp32": _all(4),
-    "fp16": _all(2),
-    "bf16": _all(2),
-    "int8": Stored(matrices=1, channels=SCALE, looked_up=1, rows=SCALE),
-    "int8-static": Stored(matrices=1, channels=SCALE, looked_up=1, rows=SCALE),
-    "a8w8": Stored(matrices=1, channels=SCALE_AND_ZERO, looked_up=1, filters=SCALE_AND_ZERO, others=1),
-    "a16w8": Stored(matrices=1, channels=SCALE_AND_ZERO, looked_up=2, filters=SCALE_AND_ZERO, others=2),
-    "int8-weights": Stored(matrices=BLOCK_OF_8, looked_up=BLOCK_OF_8),
-    "int4": Stored(matrices=0.5 + 4 / 32, looked_up=BLOCK_OF_8),
-    "int4-hqq": Stored(matrices=0.5 + 8 / 32, looked_up=BLOCK_OF_8),  # and a zero point in fp32
-    "int4-gptq": Stored(matrices=0.5 + 4.5 / 32, looked_up=BLOCK_OF_8),  # and a zero point of 4 bits
-}
-
-ACTIVATION_BYTES = {
-    "fp32": 4,
-    "fp16": 2,
-    "bf16": 4,  # weights are stored in it, and computed with in fp32
-    "int8": 4,  # products of integers are scaled to fp32
-    "int8-static": 4,
-    "a8w8": 4,  # norms, attention and GELU are computed in fp32
-    "a16w8": 4,  # onnxruntime's CPU provider computes in fp32 between its 16-bit values
-    "int8-weights": 4,
-    "int4": 4,
-    "int4-hqq": 4,
-    "int4-gptq": 4,
-}
-"""Bytes per element between operators."""
 
 
 class Family(ABC):

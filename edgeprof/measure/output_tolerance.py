@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from edgeprof.recipe_table import recipe_of
 from edgeprof.schema import Agreement, Kind, Precision, Target
 from edgeprof.similarity import cosine, flat_doubles
 
@@ -30,17 +31,6 @@ if TYPE_CHECKING:
 COMPUTED_IN: dict[Kind, float] = {"CPU": 1e-3, "GPU": 1e-2, "NPU": 5e-2}
 """By device. GPUs multiply fp32 in formats of 10 bits where that is faster (TF32), NPUs in fp16."""
 
-ROUNDED_TO: dict[str, float] = {
-    "fp16": 5e-2,
-    "bf16": 0.15,  # 8 bits, as a8w8
-    "a16w8": 0.1,
-    "a8w8": 0.15,
-    "int8": 0.15,
-    "int8-static": 0.15,
-    **dict.fromkeys(("int8-weights", "int4", "int4-gptq", "int4-hqq"), 5e-2),  # the CPU rounds activations to 8 bits
-}
-"""By the precision of the file."""
-
 NO_NUMBER = sys.float_info.max
 """The difference where one side has no number: JSON knows no infinity."""
 
@@ -49,7 +39,8 @@ IDENTICAL = (0.0, 0.0, 1.0)
 
 
 def tolerance(target: Target, precision: Precision) -> float:
-    return max(COMPUTED_IN[target.kind], ROUNDED_TO.get(precision.recipe, 0.0))
+    recipe = recipe_of(precision)
+    return max(COMPUTED_IN[target.kind], recipe.provider_tolerance if recipe else 0.0)
 
 
 def agreement(

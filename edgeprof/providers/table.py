@@ -12,10 +12,8 @@ from pathlib import Path
 from edgeprof.errors import UnknownName
 from edgeprof.providers import known_options
 from edgeprof.providers.known_options import Known
+from edgeprof.recipe_table import NAMES, WEIGHT_ONLY
 from edgeprof.schema import CPU, Kind, Record, Target
-
-WEIGHT_ONLY = ("int8-weights", "int4", "int4-gptq", "int4-hqq")
-EVERY_PRECISION = ("fp32", "fp16", "bf16", "int8", "int8-static", "a8w8", "a16w8", *WEIGHT_ONLY)
 
 _DOCS = "https://onnxruntime.ai/docs/execution-providers/"
 _DESKTOP = ("linux-x86_64", "linux-aarch64", "windows-x86_64", "windows-aarch64", "macos-aarch64")
@@ -40,7 +38,7 @@ class Provider(Record, frozen=True, kw_only=True):
     known: Known = {}  # options it documents
     static: bool = False  # accepts only graphs without dynamic dimensions
     lacks: tuple[str, ...] = ()  # operators that it accepts only when they are decomposed into smaller ones
-    precisions: tuple[str, ...] = EVERY_PRECISION  # recipes whose graphs it accepts
+    precisions: tuple[str, ...] = NAMES  # recipes whose graphs it accepts
     runtime: str = ""  # range of onnxruntime versions it needs
     asynchronous: bool = False  # a run returns before the device is done
     platforms: tuple[str, ...] = _DESKTOP  # that it is built for

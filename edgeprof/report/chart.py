@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from edgeprof import units
-from edgeprof.report import style
+from edgeprof.recipe_table import Stroke
 
 EMULATED = "emulated: the path is proven, the time means nothing"
 """What stands beside a hatched swatch."""
@@ -54,7 +54,7 @@ class Mark:
 class Line:
     label: str
     colour: str
-    stroke: style.Stroke
+    stroke: Stroke
     marks: tuple[Mark, ...]  # along x
     joined: bool = True  # else the marks stand for themselves
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from edgeprof.recipe_table import Stroke
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Event, Line, Mark, Panel, Reading
 from edgeprof.report.figures import CACHED_TOKENS, TOKENS, Explained, View
 from edgeprof.schema import Crossover, Ledger
 
-UNMARKED = style.Stroke((), "", False)  # a formula holds between the lengths too
+UNMARKED = Stroke((), "", False)  # a formula holds between the lengths too
 
 
 def arrange(

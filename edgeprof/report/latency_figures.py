@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from edgeprof import units
+from edgeprof.recipe_table import Stroke
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
 from edgeprof.report.figures import Figure
@@ -135,7 +136,7 @@ class _Looks:
         model, family = point.subject.model, point.facts.family
         return style.colour(self._variants[model] if self._by_variant else self._families[family])
 
-    def stroke(self, point: Point) -> style.Stroke:
+    def stroke(self, point: Point) -> Stroke:
         precision = str(point.subject.precision)
         return style.stroke(precision, self._precisions[precision])
 

@@ -2,7 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from edgeprof.recipe_table import RECIPES, Stroke
 
 # Okabe & Ito (2008), told apart with any colour vision; without yellow, which no thin line can bear on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -14,28 +16,13 @@ TITLE_PT = 14.0
 DPI = 160
 HATCH = "////"
 
-
-class Stroke(NamedTuple):
-    """How a precision looks, in any colour. A hollow marker is filled with the background."""
-
-    dashes: tuple[float, ...]
-    marker: str
-    hollow: bool
-
-
-STROKES = {
-    "fp32": Stroke((), "o", False),
-    "int8": Stroke((4, 2), "s", True),
-    "fp16": Stroke((1, 1.5), "D", False),
-    "bf16": Stroke((6, 2, 1, 2), "v", False),
-    "int4": Stroke((2, 2), "^", True),
-}
 OTHER_STROKES = (Stroke((6, 1.5, 1, 1.5), "P", True), Stroke((3, 1, 1, 1, 1, 1), "X", True))
 
 
 def stroke(precision: str, rank: int = 0) -> Stroke:
-    """The look of a precision; `rank` tells recipes apart that have no row of their own."""
-    return STROKES.get(precision) or OTHER_STROKES[rank % len(OTHER_STROKES)]
+    """The look of a precision in any colour; `rank` tells those apart that have none in the table of recipes."""
+    own = (row.stroke for row in RECIPES if row.name == precision)
+    return next(own, None) or OTHER_STROKES[rank % len(OTHER_STROKES)]
 
 
 def colour(rank: int) -> str:

@@ -30,6 +30,7 @@ from edgeprof.families.expected_fusions import ATTENTION, SPREAD
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import not_loaded, ort_errors
 from edgeprof.providers.session import create_session, session_options
+from edgeprof.recipe_table import recipe_of
 from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Record
 from edgeprof.stages.export import OPSET
 from edgeprof.stages.graph import INLINE_BYTES
@@ -40,17 +41,6 @@ if TYPE_CHECKING:
 
 QUANTIZED_MATMUL = "MatMulNBits or MatMulIntegerToFloat or DynamicQuantizeMatMul or QLinearMatMul or QGemm"
 """Operators that a product with a quantized weight is fused to. Otherwise the weight is unpacked in every run."""
-
-OF_FLOATS = ("fp16", "bf16")
-"""Precisions that quantize nothing: their matmuls stay what they are."""
-
-WRITTEN_OUT = ("a8w8", "a16w8")
-"""Precisions whose recipes decompose attention, to quantize its two products and the operators between them."""
-
-REWRITTEN = (*OF_FLOATS, *WRITTEN_OUT)
-"""Precisions whose recipes change every operator and insert nodes between the parts of a pattern: fusions that are then
-missing are reported, not refused. (onnxruntime has no fp16 kernel for Gelu and decomposes it; 16-bit QDQ is for
-NPUs.)"""
 
 HOLDS_WEIGHTS_BYTES = 2**25
 """A file beyond this size contains weights: a graph alone has a few megabytes."""
@@ -87,7 +77,9 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
         for operator, fusion in zip(expected, fusions, strict=True)
         if fusion.found < fusion.expected
     ]
-    if missing and artifact.precision.recipe not in REWRITTEN:
+    row = recipe_of(artifact.precision)
+    judged = row is None or not row.whole_graph  # such a recipe inserts nodes between the parts of a pattern
+    if missing and judged:
         raise VerificationError(
             f"In {artifact.name} in {artifact.precision}, {optimized.runtime} fuses only {' and '.join(missing)}; "
             "the others run as separate operators.",
@@ -104,9 +96,10 @@ def _expected(artifact: Artifact) -> dict[str, int]:
     if artifact.variant is None:
         return {}
     expected = family_of(artifact.variant).fusions(artifact.variant, artifact.opset)
-    if artifact.quantization is not None and artifact.precision.recipe not in OF_FLOATS:
-        written_out = expected.pop(ATTENTION, 0) if artifact.precision.recipe in WRITTEN_OUT else 0
-        expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized + 2 * written_out
+    row = recipe_of(artifact.precision)
+    if row and row.quantized and artifact.quantization:
+        split = expected.pop(ATTENTION, 0) if row.splits_attention else 0
+        expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized + 2 * split
     return expected
 
 

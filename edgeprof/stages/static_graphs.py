@@ -15,15 +15,13 @@ from edgeprof.errors import ModelFileError
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
-from edgeprof.schema import FP32, Artifact, Case, StaticGraph, Target, TensorSpec
+from edgeprof.recipe_table import recipe
+from edgeprof.schema import Artifact, Case, StaticGraph, Target, TensorSpec
 from edgeprof.stages import attention, graph, onnx_reference, provider_graph, reference
-from edgeprof.stages.verify import TOLERANCE, Verified, VerifyRequest
+from edgeprof.stages.verify import Verified, VerifyRequest
 
 PLAIN = Target(provider="static", static=True, lacks=(attention.ATTENTION,))
 """What any provider takes: no dynamic dimension, and attention in small operators."""
-
-TOLERANCE_QUANTIZED = 0.05
-"""As `verify.TOLERANCE`, where numbers are rounded: one that is rounded the other way is a step of its scale off."""
 
 
 def file_name(case: Case) -> str:
@@ -107,7 +105,7 @@ def _verified(
         model=str(candidate),
         reference=str(values),
         inputs=inputs,
-        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else TOLERANCE_QUANTIZED,
+        tolerance=recipe(artifact.precision.recipe).static_tolerance,
         against=f"that of {Path(artifact.path).name}",
     )
     return process.call("edgeprof.stages.verify", request, Verified, progress=progress)

@@ -17,16 +17,14 @@ from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
-from edgeprof.schema import FP32, Artifact, Case, Check, Record, TensorSpec
+from edgeprof.recipe_table import recipe_of
+from edgeprof.schema import Artifact, Case, Check, Precision, Record, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import reference
 from edgeprof.store import REFERENCE_FILE
 
 if TYPE_CHECKING:
     import onnxruntime
-
-TOLERANCE = 1e-4
-"""Largest difference to PyTorch allowed in fp32, relative to the largest value of an output (or 1, if that is more)."""
 
 
 class VerifyRequest(Record, frozen=True, kw_only=True):
@@ -43,23 +41,33 @@ class Verified(Record, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
 
 
+def tolerance(precision: Precision) -> float | None:
+    """The largest difference to PyTorch's outputs, relative to the largest value of an output (or 1, if that is more).
+
+    None: differences are recorded, and only nonsense fails.
+    """
+    row = recipe_of(precision)
+    return row.torch_tolerance if row else None
+
+
 def verify(artifact: Artifact, progress: Progress, model: Path | None = None) -> Artifact:
     """Add a check per reference shape to an artifact. `model`, if given, is checked in its place.
 
-    fp32 has to agree within TOLERANCE. Quantized files are compared with the same values and the differences recorded;
-    they fail when an output has a different shape, or is not finite where the reference is.
+    fp32 has to agree within its tolerance. Quantized files are compared with the same values and the differences
+    recorded; they fail when an output has a different shape, or is not finite where the reference is.
 
     Raises:
         VerificationError: an output differs, naming shape and difference; or a dynamic dimension became fixed.
         ModelFileError: onnxruntime cannot load the file.
     """
+    allowed = tolerance(artifact.precision)
     request = VerifyRequest(
         model=str(model or artifact.path),
         reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
         inputs=artifact.inputs,
-        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else None,
-        holes=artifact.precision.recipe != FP32,
-        advice="Export it with another --opset." if artifact.precision.recipe == FP32 else "Try a different recipe.",
+        tolerance=allowed,
+        holes=allowed is None,
+        advice="Try a different recipe." if allowed is None else "Export it with another --opset.",
     )
     verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
     return msgspec.structs.replace(artifact, checks=verified.checks)
@@ -78,7 +86,7 @@ def compare_with(
         model=artifact.path,
         reference=str(reference_file),
         inputs=artifact.inputs,
-        tolerance=TOLERANCE if artifact.precision.recipe == FP32 else None,
+        tolerance=tolerance(artifact.precision),
         against=against,
         holes=True,
         advice=advice,

@@ -332,7 +332,14 @@ def test_a_library_that_is_none_costs_its_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("provider", "precision", "recipe"),
-    [("qnn", "int8", "a16w8"), ("webgpu", "a8w8", "fp16"), ("xnnpack", "fp16", "fp32"), ("cpu", "a8w8", None)],
+    [
+        ("qnn", "int8", "a16w8"),
+        ("webgpu", "a8w8", "fp16"),
+        ("xnnpack", "fp16", "fp32"),
+        ("cpu", "a8w8", None),
+        ("webgpu", "int4-block128-asymmetric", None),
+        ("qnn", "int4-block128-asymmetric", "a16w8"),
+    ],
 )
 def test_a_precision_that_is_not_taken_names_the_recipe_that_is(
     provider: str, precision: str, recipe: str | None, tmp_path: Path

@@ -185,7 +185,8 @@ def test_what_was_made_of_another_file_is_not_replaced_unasked(tmp_path: Path) -
     )
     out = tmp_path / "out"
     quantize([str(one)], recipe=["int8"], out=out)
-    with pytest.raises(QuantizationError, match=f"int8 holds what was made of {one}. Choose another folder with --out"):
+    refusal = f"int8 holds a model that was made from {one}. Choose another folder with --out"
+    with pytest.raises(QuantizationError, match=refusal):
         quantize([str(other)], recipe=["int8"], out=out)
     assert load_artifact(out / "net" / "int8").source == str(one)
     quantize([str(other)], recipe=["int8"], out=out, force=True)
@@ -196,7 +197,7 @@ def test_what_was_made_of_another_file_is_not_replaced_unasked(tmp_path: Path) -
 
 def test_an_exported_model_is_not_replaced_by_a_file(models: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "bert-tiny.onnx", f"{TOKENS} {{ y = MatMul(x, w) }}", w=normal(8, 8))
-    with pytest.raises(QuantizationError, match="int8 holds what was made of the exported model bert-tiny"):
+    with pytest.raises(QuantizationError, match="int8 holds a model that was made from the exported model bert-tiny"):
         quantize([str(source)], recipe=["int8"], models=models)
 
 

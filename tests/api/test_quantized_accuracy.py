@@ -8,9 +8,9 @@ import pytest
 import trained_decoder
 
 from edgeprof import export, quantize
+from edgeprof.recipe_table import QUANTIZATION_RECIPES, Recipe
 from edgeprof.schema import Accuracy, Artifact, Limits
 from edgeprof.stages import samples
-from edgeprof.stages.quantize import RECIPES, Recipe
 
 BOUNDS = {
     "fp16": Limits(cosine=0.99999, top1=0.99, kl=1e-5, perplexity=1.001),
@@ -43,7 +43,7 @@ def quantized(decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Artifacts by precision: fp32 and every recipe, calibrated by the text where there is something to calibrate."""
     models = tmp_path_factory.mktemp("quantized") / "models"
     made = export([str(decoder)], out=models)
-    made += quantize(["decoder"], recipe=[row.name for row in RECIPES], models=models)
+    made += quantize(["decoder"], recipe=[row.name for row in QUANTIZATION_RECIPES], models=models)
     return {result.precision: result.artifact for result in made if result.artifact is not None}
 
 
@@ -82,7 +82,7 @@ def test_the_perplexity_of_fp32_is_that_of_pytorch(
     assert recorded.samples == gathered.samples
 
 
-@pytest.mark.parametrize("row", RECIPES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", QUANTIZATION_RECIPES, ids=lambda row: row.name)
 def test_what_a_recipe_costs_is_recorded_and_little(row: Recipe, quantized: dict[str, Artifact]) -> None:
     accuracy, bounds = accuracy_of(quantized[row.name]), BOUNDS[row.name]
     assert accuracy.task == "next token"
@@ -98,7 +98,7 @@ def test_what_a_recipe_costs_is_recorded_and_little(row: Recipe, quantized: dict
     assert accuracy.beyond == ()
 
 
-@pytest.mark.parametrize("row", RECIPES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", QUANTIZATION_RECIPES, ids=lambda row: row.name)
 def test_every_weight_is_reached(row: Recipe, quantized: dict[str, Artifact]) -> None:
     """Three blocks of four matrices, and the tied LM head: 3 x 12 x 128^2 + 512 x 128 weights."""
     receipt = quantized[row.name].quantization
@@ -107,7 +107,7 @@ def test_every_weight_is_reached(row: Recipe, quantized: dict[str, Artifact]) ->
     assert receipt.weight_bytes == receipt.weight_bytes_quantized == 4 * (3 * 12 * 128**2 + 512 * 128)
 
 
-@pytest.mark.parametrize("row", [row for row in RECIPES if row.calibrated], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in QUANTIZATION_RECIPES if row.calibrated], ids=lambda row: row.name)
 def test_calibration_is_by_text_that_accuracy_is_not_told_of(row: Recipe, quantized: dict[str, Artifact]) -> None:
     receipt = quantized[row.name].quantization
     assert receipt is not None

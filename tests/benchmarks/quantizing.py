@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from edgeprof.recipe_table import QUANTIZATION_RECIPES
 from edgeprof.schema import Artifact
-from edgeprof.stages.quantize import RECIPES
 from edgeprof.store import load_artifact
 from tests.benchmarks.harness import Cost, edgeprof
 
@@ -12,12 +12,12 @@ VARIED = {"int4-block128-asymmetric": ("int4", "--block-size", "128", "--asymmet
 
 
 def recipes() -> list[str]:
-    return [row.name for row in RECIPES]
+    return [row.name for row in QUANTIZATION_RECIPES]
 
 
 def calibration(recipe: str) -> tuple[str, ...]:
     """Weights are random here, so what their activations are calibrated on may be random as well."""
-    calibrated = any(row.name == recipe and row.calibrated for row in RECIPES)
+    calibrated = any(row.name == recipe and row.calibrated for row in QUANTIZATION_RECIPES)
     return ("--calibration", "random") if calibrated else ()
 
 

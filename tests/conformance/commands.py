@@ -23,9 +23,8 @@ from edgeprof.process import silent
 from edgeprof.providers import ort_messages
 from edgeprof.providers.ort_errors import not_run
 from edgeprof.providers.session import open_session
-from edgeprof.schema import CPU, InputValue, Target
+from edgeprof.schema import CPU, InputValue, Precision, Target
 from edgeprof.stages.provider_graph import prepare_for_provider
-from edgeprof.stages.quantize import recipe
 from edgeprof.stages.quantize.stage import QuantizeRequest
 from edgeprof.stages.quantize.stage import run as quantized
 
@@ -76,8 +75,7 @@ def _quantize(file: Path, example: Example) -> None:
     expected = _run(file, weighted)
     folder = file.parent / "int8"
     folder.mkdir()
-    settings = recipe("int8").settings
-    quantized(QuantizeRequest(model=str(file), recipe="int8", settings=settings, folder=str(folder)), silent)
+    quantized(QuantizeRequest(model=str(file), precision=Precision(recipe="int8"), folder=str(folder)), silent)
     found = _run(folder / "model.onnx", weighted)
     assert _shapes(found) == _shapes(expected)
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from edgeprof.families.base import ACTIVATION_BYTES, WEIGHT_BYTES
 from edgeprof.families.block import dense, table
+from edgeprof.recipe_table import recipe
 
 LAYER, TABLE = dense("layer", 64, 96, rows=1), table("table", 10, 64, rows=1)
 MATRIX, CHANNELS, BLOCKS = 64 * 96, 96, 64 * 96 // 32
@@ -27,8 +27,8 @@ MATRIX, CHANNELS, BLOCKS = 64 * 96, 96, 64 * 96 // 32
     ],
 )
 def test_by_hand(precision: str, layer: int, beside: int) -> None:
-    assert LAYER.weight_bytes(precision) == layer
-    assert TABLE.weight_bytes(precision) == beside
+    assert LAYER.weight_bytes(recipe(precision).stored) == layer
+    assert TABLE.weight_bytes(recipe(precision).stored) == beside
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,4 @@ def test_by_hand(precision: str, layer: int, beside: int) -> None:
 )
 def test_kernels_of_convolutions_take_a_byte_and_a_scale_per_filter(precision: str, expected: int) -> None:
     convolution = msgspec.structs.replace(LAYER, matrices=0, channels=0, kernels=MATRIX, filters=96)
-    assert convolution.weight_bytes(precision) == expected
-
-
-def test_every_recipe_can_be_told_beforehand() -> None:
-    from edgeprof.stages.quantize import RECIPES
-
-    assert {recipe.name for recipe in RECIPES} | {"fp32"} == set(WEIGHT_BYTES) == set(ACTIVATION_BYTES)
+    assert convolution.weight_bytes(recipe(precision).stored) == expected

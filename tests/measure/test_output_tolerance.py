@@ -6,9 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from edgeprof.measure.output_tolerance import ROUNDED_TO, agreement, tolerance
+from edgeprof.measure.output_tolerance import agreement, tolerance
 from edgeprof.schema import Agreement, Kind, Precision, Target, decode, encode
-from edgeprof.stages.quantize import RECIPES
 
 
 def on(kind: Kind) -> Target:
@@ -62,8 +61,9 @@ def test_what_is_allowed(kind: Kind, precision: str, limit: float) -> None:
     assert tolerance(on(kind), Precision(recipe=precision)) == limit
 
 
-def test_every_recipe_has_a_tolerance() -> None:
-    assert {recipe.name for recipe in RECIPES} <= set(ROUNDED_TO)
+def test_settings_and_words_of_foreign_files() -> None:
+    assert tolerance(on("GPU"), Precision.parse("int4-block128-asymmetric")) == 5e-2
+    assert tolerance(on("GPU"), Precision(recipe="fp8")) == 1e-2
 
 
 def test_a_sequence_agrees_element_by_element() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgeprof.errors import UnknownName
-from edgeprof.providers.table import EVERY_PRECISION, PROVIDERS, Provider, find, here, target
+from edgeprof.providers.table import PROVIDERS, Provider, find, here, target
+from edgeprof.recipe_table import NAMES
 from edgeprof.schema import CPU
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
@@ -22,7 +23,7 @@ def test_every_row_says_what_it_is_and_how_to_get_it(row: Provider) -> None:
     assert row.docs.startswith("https://")
     assert (f"pip install {row.package}" in row.install.replace("'", "")) == bool(row.package)
     assert bool(row.plugin) == bool(row.library)
-    assert set(row.precisions) <= set(EVERY_PRECISION)
+    assert set(row.precisions) <= set(NAMES)
     assert row.precisions
     assert row.platforms
     assert set(row.device) | set(row.options) | set(row.emulator) <= set(row.known)

@@ -4,9 +4,9 @@ import hostile_files
 import legible
 import pytest
 
+from edgeprof.recipe_table import Stroke
 from edgeprof.report import bars, drawing
 from edgeprof.report.chart import Bar, Chart, Event, Group, Line, Mark, Panel, Reading, Scale, Stack, Stacks
-from edgeprof.report.style import Stroke
 from edgeprof.report.text_fit import fitted
 
 

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from onnx_files import run
 
 from edgeprof.process import silent
+from edgeprof.recipe_table import recipe
 from edgeprof.schema import Settings
-from edgeprof.stages.quantize import recipe
 from edgeprof.stages.quantize.stage import Quantized, QuantizeRequest
 from edgeprof.stages.quantize.stage import run as quantize_here
 
@@ -45,12 +45,10 @@ def samples(folder: Path, *feeds: Arrays) -> Path:
 def quantized(source: Path | str, name: str, folder: Path, data: Path | None = None, **settings: Any) -> Quantized:
     """Apply a recipe; `folder` gets model.onnx."""
     row = recipe(name)
-    chosen = row.with_settings(Settings(**settings))
     folder.mkdir(exist_ok=True)
     request = QuantizeRequest(
         model=str(source),
-        recipe=name,
-        settings=chosen,
+        precision=row.precision(Settings(**settings)),
         folder=str(folder),
         samples=str(data) if data and row.calibrated else "",
     )

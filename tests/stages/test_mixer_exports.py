@@ -16,9 +16,8 @@ from onnx_files import run
 from edgeprof.errors import QuantizationError
 from edgeprof.families import family_of
 from edgeprof.process import silent
-from edgeprof.schema import Variant
+from edgeprof.schema import Precision, Variant
 from edgeprof.stages import export, verify
-from edgeprof.stages.quantize import recipe
 from edgeprof.stages.quantize import stage as quantize
 from edgeprof.stages.weights import Weights
 
@@ -117,9 +116,7 @@ def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(make: Make
 
 
 def in_int8(made: Made, folder: Path) -> quantize.Quantized:
-    request = quantize.QuantizeRequest(
-        model=str(made.model), recipe="int8", settings=recipe("int8").settings, folder=str(folder)
-    )
+    request = quantize.QuantizeRequest(model=str(made.model), precision=Precision(recipe="int8"), folder=str(folder))
     return quantize.run(request, silent)
 
 

@@ -10,8 +10,8 @@ from onnx import TensorProto
 from onnx_files import cache_of, decoder_feeds, empty_cache, run
 
 from edgeprof.errors import QuantizationError, UnknownName
+from edgeprof.recipe_table import recipe
 from edgeprof.schema import Artifact
-from edgeprof.stages.quantize import recipe
 
 Artifacts = dict[tuple[str, str], Artifact]
 

@@ -15,9 +15,10 @@ from foreign import agreement, normal, quantized, samples, write
 
 from edgeprof.errors import EdgeprofError, QuantizationError, UsageError
 from edgeprof.process import silent
+from edgeprof.recipe_table import QUANTIZATION_RECIPES, RECIPES, recipe
 from edgeprof.schema import Artifact, Settings
 from edgeprof.stages import export, reference
-from edgeprof.stages.quantize import RECIPES, recipe
+from edgeprof.stages.quantize.algorithms import ALGORITHMS
 from edgeprof.stages.samples import gather
 from edgeprof.stages.weights import Weights
 
@@ -39,7 +40,7 @@ NEAR = {
 }
 """Cosine of every output to that of fp32, at least, with random weights."""
 
-NAMES = [row.name for row in RECIPES]
+NAMES = [row.name for row in QUANTIZATION_RECIPES]
 FAST = ["fp16", "bf16", "int8", "int8-weights", "int4"]
 MODELS = [
     *(("gpt2", name) for name in NAMES if name != "int4-hqq"),
@@ -86,7 +87,7 @@ def test_a_recipe_reaches_all_matrices_and_stays_near_fp32(
     matmuls = {"gpt2": 2 * 4 + 1, "bert": 2 * 6 + 1, "vit": 12 * 6 + 1}[family]
     assert (made.receipt.matmuls, made.receipt.matmuls_quantized, made.receipt.left) == (matmuls, matmuls, ())
     assert made.receipt.weight_bytes == made.receipt.weight_bytes_quantized
-    assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).weights_only else 0)
+    assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).quantized else 0)
     written_out = name in ("a8w8", "a16w8")  # to be quantized inside
     assert made.count.nodes.get("Attention", 0) == (0 if written_out else source.count.nodes["Attention"])
     assert "Gemm" not in made.count.nodes or name == "int8-static"
@@ -199,6 +200,11 @@ def test_settings_are_told_to_the_runtime(name: str, plain: tuple[Path, Path], t
     } | ({"weight_prepacked": 0} if "weight_prepacked" in found else {})
 
 
+def test_every_algorithm_is_of_a_recipe_and_every_recipe_has_one() -> None:
+    assert {row.algorithm for row in RECIPES} == {None, *ALGORITHMS}
+    assert [row.name for row in RECIPES if row.algorithm is None] == ["fp32"]
+
+
 @pytest.mark.parametrize(
     ("name", "wanted", "precision"),
     [
@@ -213,7 +219,7 @@ def test_settings_are_told_to_the_runtime(name: str, plain: tuple[Path, Path], t
 )
 def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Settings, precision: str) -> None:
     row = recipe(name)
-    assert str(row.precision(row.with_settings(wanted))) == precision
+    assert str(row.precision(wanted)) == precision
 
 
 @pytest.mark.parametrize(

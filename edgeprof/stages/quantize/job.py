@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgeprof.recipe_table import Recipe
     from edgeprof.schema import Settings
 
 
@@ -17,6 +18,7 @@ class Job:
     """A model that a recipe changes in place."""
 
     model: ir.Model
-    settings: Settings
+    recipe: Recipe
+    settings: Settings  # all of them, also the recipe's usual ones
     scratch: Path  # a folder for temporary files
     samples: Path | None  # calibration data, where the recipe needs some

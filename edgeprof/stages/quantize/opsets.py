@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from edgeprof.counting.file_errors import onnx_errors
 from edgeprof.errors import QuantizationError, said
+from edgeprof.recipe_table import Recipe
 from edgeprof.stages import graph
-from edgeprof.stages.quantize.recipes import Recipe
 
 if TYPE_CHECKING:
     import onnx

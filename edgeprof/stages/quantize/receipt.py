@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import QuantizationError
+from edgeprof.recipe_table import Recipe
 from edgeprof.schema import Calibration, Left, QuantReceipt, Record
 from edgeprof.stages.quantize.floats import kept_fp32
 from edgeprof.stages.quantize.matmuls import Weight, convolutions, weight_matmuls
-from edgeprof.stages.quantize.recipes import Recipe
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -25,7 +25,7 @@ class QuantizableWeights(Record, frozen=True, kw_only=True):
 def weights(model: ir.Model, row: Recipe) -> QuantizableWeights:
     """The weights that a recipe is meant to quantize."""
     return QuantizableWeights(
-        matmuls=weight_matmuls(model), convolutions={} if row.stores_others else convolutions(model)
+        matmuls=weight_matmuls(model), convolutions=convolutions(model) if row.whole_graph else {}
     )
 
 
@@ -52,7 +52,7 @@ def of(
     convolved = _left(before.convolutions, remaining.convolutions)
     left = [*matmuls, *convolved]
     nothing = len(left) == len(before.matmuls) + len(before.convolutions) and not tables and not kernels
-    if nothing and (left or row.weights_only):  # other recipes convert all numbers
+    if nothing and (left or row.quantized):  # other recipes convert all numbers
         raise QuantizationError(_nothing(before, left, row), "This recipe does not apply to this model.")
     total = sum(weight.bytes for weight in before.matmuls.values())
     return QuantReceipt(
@@ -63,7 +63,7 @@ def of(
         convolutions=len(before.convolutions),
         convolutions_quantized=len(before.convolutions) - len(convolved),
         left=tuple(sorted(left, key=lambda one: one.weight)),
-        kept_fp32={} if row.weights_only else kept_fp32(after),
+        kept_fp32={} if row.quantized else kept_fp32(after),
         shared=shared,
         tables=tables,
         kernels=kernels,

@@ -11,14 +11,15 @@ import msgspec
 
 from edgeprof import process
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Calibration, GraphCount, QuantReceipt, Record, Settings, StageReceipt, TensorSpec
+from edgeprof.recipe_table import recipe
+from edgeprof.schema import Artifact, Calibration, GraphCount, Precision, QuantReceipt, Record, StageReceipt, TensorSpec
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
+from edgeprof.stages.quantize.algorithms import ALGORITHMS
 from edgeprof.stages.quantize.conv_kernels import quantize_kernels
 from edgeprof.stages.quantize.job import Job
 from edgeprof.stages.quantize.opsets import raise_opset
 from edgeprof.stages.quantize.prepare import prepare, require_fp32, require_plain
-from edgeprof.stages.quantize.recipes import recipe
 from edgeprof.stages.quantize.scales import store_in_16_bits
 from edgeprof.stages.quantize.tables import quantize_tables
 from edgeprof.stages.quantize.tied import share_tied_embedding
@@ -27,11 +28,10 @@ from edgeprof.store import MODEL_FILE, writing
 
 class QuantizeRequest(Record, frozen=True, kw_only=True):
     model: str
-    recipe: str
-    settings: Settings
-    folder: str
+    precision: Precision
+    folder: str  # that receives the model
     samples: str = ""  # a file of calibration data
-    calibration: Calibration | None = None  # what is in it
+    calibration: Calibration | None = None  # its description
 
 
 class Quantized(Record, frozen=True, kw_only=True):
@@ -43,35 +43,31 @@ class Quantized(Record, frozen=True, kw_only=True):
 
 def quantize(
     artifact: Artifact,
-    recipe_name: str,
+    precision: Precision,
     folder: Path,
     progress: Progress,
     *,
-    settings: Settings | None = None,
     samples: Path | None = None,
     calibration: Calibration | None = None,
 ) -> Artifact:
     """Write a quantized copy of an fp32 artifact into `folder`. Not verified yet.
 
     Args:
-        settings: None for the recipe's own.
+        precision: a recipe with settings.
         samples: a file that `edgeprof.stages.samples` wrote, for recipes that calibrate; `calibration` describes it.
 
     Raises:
         QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not fit it.
     """
-    started, row = time.monotonic(), recipe(recipe_name)
-    chosen = row.settings if settings is None else settings
+    started = time.monotonic()
     request = QuantizeRequest(
         model=artifact.path,
-        recipe=recipe_name,
-        settings=chosen,
+        precision=precision,
         folder=str(folder),
         samples=str(samples or ""),
         calibration=calibration,
     )
     made = process.call("edgeprof.stages.quantize", request, Quantized, progress=progress)
-    precision = row.precision(chosen)
     stage = StageReceipt(
         stage=f"quantize {precision}",
         kept=True,
@@ -96,24 +92,26 @@ def quantize(
 
 
 def run(request: QuantizeRequest, progress: Progress) -> Quantized:
-    logging.disable(logging.WARNING)  # onnxruntime's quantizers tell every step
-    row, folder = recipe(request.recipe), Path(request.folder)
+    logging.disable(logging.WARNING)  # onnxruntime's quantizers log every step
+    row, folder = recipe(request.precision.recipe), Path(request.folder)
+    settings = row.with_settings(request.precision.settings)
     progress("preparing matmuls", 0.0)
     model = graph.load(Path(request.model))
     require_plain(model)
-    prepare(model, materialize_tied=row.weights_only, keep_gemm=row.keeps_gemm)
+    prepare(model, materialize_tied=row.quantized, keep_gemm=row.keeps_gemm)
     require_fp32(model)
     raise_opset(model, row, Path(request.model).parent)
     before = receipt.weights(model, row)
     with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
         samples = Path(request.samples) if request.samples else None
-        job = Job(model=model, settings=request.settings, scratch=Path(scratch), samples=samples)
-        row.apply(job, progress)
+        job = Job(model=model, recipe=row, settings=settings, scratch=Path(scratch), samples=samples)
+        if row.algorithm is not None:
+            ALGORITHMS[row.algorithm](job, progress)
         model.graph.sort()  # quantizers leave nodes before what they read
-        shared = share_tied_embedding(model) if row.weights_only else 0
+        shared = share_tied_embedding(model) if row.quantized else 0
         tables = kernels = 0
-        if row.stores_others:
-            tables, kernels = quantize_tables(model, request.settings.block_size), quantize_kernels(model)
+        if not row.whole_graph:
+            tables, kernels = quantize_tables(model, settings.block_size), quantize_kernels(model)
             store_in_16_bits(model)
         reached = receipt.of(
             before, model, row, shared=shared, tables=tables, kernels=kernels, calibration=request.calibration

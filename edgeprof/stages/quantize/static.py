@@ -97,8 +97,8 @@ def _quantize(matmul: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
 # --- everything --------------------------------------------------------------------------------------------
 
 
-def everything(job: Job, progress: Progress, *, bits: int) -> None:
-    """Quantize activations to `bits` bits in every operator that onnxruntime supports; for NPUs, which run no other.
+def everything(job: Job, progress: Progress) -> None:
+    """Quantize activations to 8 or 16 bits in every operator that onnxruntime supports; for NPUs, which run no other.
 
     Attention is decomposed first, so that its products and its softmax are quantized too. A tied embedding is left
     out: it reads the integers of its LM head.
@@ -109,7 +109,7 @@ def everything(job: Job, progress: Progress, *, bits: int) -> None:
     graph.save(job.model, source)
     progress("calibrating and quantizing the whole graph", None)
     with ort_errors(_not_quantized):
-        _quantize_graph(job, source, target, bits)
+        _quantize_graph(job, source, target)
     quantized = graph.load(target)
     job.model.graph = quantized.graph
     job.model.opset_imports.update(quantized.opset_imports)
@@ -121,7 +121,7 @@ def _not_quantized(reason: str) -> QuantizationError:
     return QuantizationError(f"onnxruntime cannot quantize this model: {reason}.", advice)
 
 
-def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
+def _quantize_graph(job: Job, source: Path, target: Path) -> None:
     """As onnxruntime's `quantize_static`, but without changing the operator set: onnx cannot convert every operator."""
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -141,14 +141,14 @@ def _quantize_graph(job: Job, source: Path, target: Path, bits: int) -> None:
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
+        activation_qType=QuantType.QUInt8 if job.recipe.activation_bits == 8 else QuantType.QUInt16,
         tensors_range=calibrator.compute_data(),
         nodes_to_quantize=[],
         nodes_to_exclude=tied_embeddings(job.model),
         op_types_to_quantize=operators,
         extra_options={
             "TensorQuantOverrides": {**_cache_ranges(job, source), **_norm_weights(job)},
-            **_qdq_domain(graph.opset(job.model), bits),
+            **_qdq_domain(graph.opset(job.model), job.recipe.activation_bits),
         },
     )
     quantizer.quantize_model()

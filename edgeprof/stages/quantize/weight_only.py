@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import onnx
 
 
-def nearest(job: Job, progress: Progress, *, bits: int) -> None:
+def nearest(job: Job, progress: Progress) -> None:
     """Round to nearest, with onnxruntime's kernels."""
-    quantizer = _nearest(job.settings, bits)
+    quantizer = _nearest(job.settings, job.recipe.weight_bits)
     quantize_each(job.model, lambda _node: quantizer, progress, inner=True)
 
 
-def hqq(job: Job, progress: Progress, *, bits: int) -> None:
+def hqq(job: Job, progress: Progress) -> None:
     """HQQ (Badri and Shaji 2023): floating-point zero points, found by optimization; needs torch.
 
     A tied LM head is rounded to nearest: GatherBlockQuantized cannot look up rows with such zero points.
@@ -37,7 +37,7 @@ def hqq(job: Job, progress: Progress, *, bits: int) -> None:
 
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("HQQ", "torch", "export")
-    size = job.settings.block_size
+    size, bits = job.settings.block_size, job.recipe.weight_bits
     chosen = partial(_quantize, config=HQQWeightOnlyQuantConfig(block_size=size, bits=bits), settings=job.settings)
     rounded = _nearest(Settings(block_size=size, symmetric=False, accuracy_level=4), bits)
     quantize_each(job.model, lambda node: rounded if is_tied(node) else chosen, progress, inner=True)
