@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
     from edgeprof.counting.known_values import Array
-    from edgeprof.counting.weights import Weights
+    from edgeprof.counting.weights import StoredWeights
 
 __all__ = [
     "GraphCosts",
@@ -118,8 +118,8 @@ def precision(model: onnx.ModelProto) -> str:
     return of_products(inlined(model))
 
 
-def _weights(model: onnx.ModelProto) -> Weights:
+def _weights(model: onnx.ModelProto) -> StoredWeights:
     from edgeprof.counting.flatten import everything
-    from edgeprof.counting.weights import Weights
+    from edgeprof.counting.weights import StoredWeights
 
-    return Weights(everything(inlined(model).graph))
+    return StoredWeights(everything(inlined(model).graph))

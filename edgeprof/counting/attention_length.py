@@ -11,7 +11,7 @@ from edgeprof.counting.macs import ATTENTION, PRODUCTS, NotCountable
 if TYPE_CHECKING:
     from edgeprof.counting.flatten import Flat, Node
     from edgeprof.counting.tensors import Tensor
-    from edgeprof.counting.weights import Weights
+    from edgeprof.counting.weights import StoredWeights
 
 SOFTMAX = {"Softmax", MS + "BiasSoftmax", MS + "QLinearSoftmax"}
 BETWEEN = {
@@ -21,7 +21,7 @@ BETWEEN = {
 """Operators between the product of queries and keys and its Softmax: a scale, a mask, a bias, a cap."""
 
 
-def queries(graph: Flat, tensors: Mapping[str, Tensor], weights: Weights) -> int | None:
+def queries(graph: Flat, tensors: Mapping[str, Tensor], weights: StoredWeights) -> int | None:
     """Query positions of the attention with most MACs; None where there is no attention or its size is not known."""
     producers: dict[str, Node] = {}
     attentions: list[tuple[int, int]] = []  # MACs and queries of each
@@ -43,7 +43,7 @@ def _fused(node: Node, tensors: Mapping[str, Tensor]) -> list[tuple[int, int]]:
 
 
 def _decomposed(
-    node: Node, producers: Mapping[str, Node], tensors: Mapping[str, Tensor], weights: Weights
+    node: Node, producers: Mapping[str, Node], tensors: Mapping[str, Tensor], weights: StoredWeights
 ) -> list[tuple[int, int]]:
     """Rows of scores, where a Softmax runs along the last axis of a product of two activations."""
     scores = tensors.get(node.input[0])
@@ -57,7 +57,7 @@ def _decomposed(
     return [(2 * scores.size * size, scores.shape[-2])]
 
 
-def _product(name: str, producers: Mapping[str, Node], weights: Weights) -> Node | None:
+def _product(name: str, producers: Mapping[str, Node], weights: StoredWeights) -> Node | None:
     """The product of two activations from which a tensor is computed element by element."""
     waiting, seen = [name], set[str]()
     while waiting:

@@ -13,7 +13,7 @@ from edgeprof.counting.qdq_fusion import absorbed, unpacked
 from edgeprof.counting.records import GraphCosts, NodeCost
 from edgeprof.counting.shapes import Inference
 from edgeprof.counting.tensors import Tensor
-from edgeprof.counting.weights import FirstUses, Weights
+from edgeprof.counting.weights import FirstUses, StoredWeights
 from edgeprof.counting.workspace import WORKSPACES, workspace
 from edgeprof.errors import ModelFileError
 from edgeprof.process import Progress, silent
@@ -38,7 +38,7 @@ class Counter:
         progress: Progress = silent,
     ) -> None:
         progress("reading the graph", 0.0)
-        self.weights = Weights(flatten.everything(model.graph))
+        self.weights = StoredWeights(flatten.everything(model.graph))
         inference = Inference(model, shapes, values, progress=progress)
         self.graph, self.tensors, self.problems = inference.flat, inference.tensors, tuple(inference.problems)
         self.values = inference.values
@@ -104,7 +104,7 @@ class Counter:
         )
 
     def _unused(self) -> list[NodeCost]:
-        """Weights that no node uses in this run: those of another branch, and those that nothing reads."""
+        """StoredWeights that no node uses in this run: those of another branch, and those that nothing reads."""
         params, weight_bytes = self.first_uses.unused()
         if not params:
             return []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.counting import flatten, macs
 from edgeprof.counting.contrib_shapes import MS
-from edgeprof.counting.weights import Weights
+from edgeprof.counting.weights import StoredWeights
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +66,7 @@ def precision(model: onnx.ModelProto) -> str:
 class _ProductTypes:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.flat = flatten.everything(model.graph)
-        self.weights = Weights(self.flat)
+        self.weights = StoredWeights(self.flat)
         self.producers = {name: node for node in self.flat.node for name in node.output}
         self.input_types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
 

@@ -22,7 +22,7 @@ NO_NUMBERS = {6, 7, 8, 9, 12, 13}  # TensorProto: INT32, INT64, STRING, BOOL, UI
 INT64, FLOAT, STRING = 7, 1, 8
 
 
-class Weights:
+class StoredWeights:
     """Stored tensors, the tensors computed from nothing else, and the parameters in each."""
 
     def __init__(self, flat: Flat) -> None:
@@ -150,7 +150,7 @@ class Weights:
 class FirstUses:
     """Assigns weights to the first node that uses them."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: StoredWeights) -> None:
         self.weights = weights
         self._assigned: set[str] = set()
 

@@ -16,6 +16,6 @@ claims     claims.md
 templates  how pages are rendered
 """
 
-from edgeprof.report.page import write, write_explanation, write_mixers
+from edgeprof.report.page import write, write_explanation
 
-__all__ = ["write", "write_explanation", "write_mixers"]
+__all__ = ["write", "write_explanation"]

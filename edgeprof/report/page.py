@@ -118,16 +118,6 @@ def write_explanation(folder: Path, explanation: Explanation, *, progress: Progr
     return [folder / EXPLANATION_FILE, *pictures.files(folder, drawn)]
 
 
-def write_mixers(folder: Path, ledgers: Mapping[str, Sequence[Ledger]], *, progress: Progress = silent) -> list[Path]:
-    """Write figures/mixers.png and .svg beside whatever else is there: ways to mix tokens, over token lengths.
-
-    Returns:
-        The paths; none when there is nothing to draw.
-    """
-    drawn = pictures.save(folder / pictures.FOLDER, [pictures.of_mixers(ledgers)], progress)
-    return pictures.files(folder, drawn)
-
-
 def _providers(points: Sequence[Point], placed: Sequence[Point], drawn: Sequence[Picture]) -> dict[str, Any] | None:
     """What stands in the section on providers; None where all ran on the CPU's."""
     if all(point.place.provider == table.CPU for point in points):

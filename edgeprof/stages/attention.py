@@ -113,7 +113,7 @@ def _is_used(output: ir.Value) -> bool:
 def _replace(model: ir.Model, node: ir.Node, masks: _Masks) -> None:
     import onnx_ir as ir
 
-    steps = _Steps(model, node)
+    steps = _AttentionNodes(model, node)
     query, key, value, mask, *past = (*node.inputs, *[None] * 6)[:6]
     assert query is not None
     assert key is not None
@@ -183,7 +183,9 @@ class _Masks:
         self.added: dict[ir.Value, ir.Value] = {}
         self.rows: dict[tuple[ir.Value, bool], ir.Value] = {}
 
-    def apply(self, steps: _Steps, scores: ir.Value, causal: ir.Value | None, mask: ir.Value | None) -> ir.Value:
+    def apply(
+        self, steps: _AttentionNodes, scores: ir.Value, causal: ir.Value | None, mask: ir.Value | None
+    ) -> ir.Value:
         import onnx_ir as ir
 
         dtype = scores.dtype or ir.DataType.FLOAT
@@ -203,7 +205,7 @@ class _Masks:
         return scores
 
     def zero_empty_rows(
-        self, steps: _Steps, result: ir.Value, causal: ir.Value | None, mask: ir.Value | None
+        self, steps: _AttentionNodes, result: ir.Value, causal: ir.Value | None, mask: ir.Value | None
     ) -> ir.Value:
         """Give zeros to queries that may attend to no key; with a causal mask alone there are none."""
         import onnx_ir as ir
@@ -227,7 +229,7 @@ class _Masks:
         return steps.add("Where", "y_rows", [self.rows[key], result, steps.number(0.0, dtype, "nothing")])
 
 
-class _Steps(Replacement):
+class _AttentionNodes(Replacement):
     """Nodes that compute one Attention."""
 
     def number(self, value: float, dtype: ir.DataType, name: str) -> ir.Value:

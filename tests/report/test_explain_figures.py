@@ -223,17 +223,6 @@ def test_one_length_is_a_page_without_pictures(tmp_path: Path) -> None:
     assert "twice the tokens" not in (tmp_path / "explanation.md").read_text()
 
 
-def test_mixers_are_written_beside_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "other.png").write_bytes(b"")
-    assert report.write_mixers(tmp_path, ledgers.mixers()) == [
-        tmp_path / "figures" / "mixers.png",
-        tmp_path / "figures" / "mixers.svg",
-    ]
-    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"mixers.png", "mixers.svg", "other.png"}
-    assert report.write_mixers(tmp_path, {}) == []
-
-
 def test_several_explanations_have_names_of_their_own() -> None:
     several = [
         ledgers.explanation(),

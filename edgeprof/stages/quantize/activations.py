@@ -19,7 +19,7 @@ from edgeprof.process import Progress, part
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
 from edgeprof.stages import graph, samples
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.matmuls import reachable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Reader:
 
 
 @contextlib.contextmanager
-def recorded(job: Job, progress: Progress) -> Iterator[Activations]:
+def recorded(job: QuantizationJob, progress: Progress) -> Iterator[Activations]:
     """Run the model on every calibration sample; the files are removed when the block ends.
 
     Raises:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from edgeprof.process import Progress
 from edgeprof.recipe_table import Algorithm
 from edgeprof.stages.quantize import dynamic, floats, static, weight_only
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 
-ALGORITHMS: Mapping[Algorithm, Callable[[Job, Progress], None]] = {
+ALGORITHMS: Mapping[Algorithm, Callable[[QuantizationJob, Progress], None]] = {
     "float16": floats.fp16,
     "bfloat16": floats.bf16,
     "dynamic": dynamic.int8,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeprof.process import Progress
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.per_matmul import quantize_each, without_zero_points
 
 if TYPE_CHECKING:
     import onnx
 
 
-def int8(job: Job, progress: Progress) -> None:
+def int8(job: QuantizationJob, progress: Progress) -> None:
     quantize_each(job.model, lambda _node: _quantize, progress, inner=True)
 
 

@@ -69,7 +69,7 @@ def _rewrite(model: ir.Model, node: ir.Node) -> None:
     sizes = dict(zip(axes.w, w.const_value.shape.numpy(), strict=True))
     kept, new = [0] * len(axes.kept), [sizes[letter] for letter in axes.new]  # 0: the size stays
     width = math.prod(sizes[letter] for letter in axes.summed)
-    steps = _Steps(model, node)
+    steps = _EinsumNodes(model, node)
     rows = steps.transposed(x, "x_transposed", axes.x, axes.kept + axes.summed)
     if len(axes.summed) > 1:
         rows = steps.reshaped(rows, "x_rows", [*kept, width])
@@ -98,7 +98,7 @@ def _projection(equation: str, x: ir.Value, *, swapped: bool) -> Projection | No
     return Projection(one, other, y)
 
 
-class _Steps(Replacement):
+class _EinsumNodes(Replacement):
     """Nodes that compute one Einsum."""
 
     def transposed(self, value: ir.Value, name: str, axes: str, order: str) -> ir.Value:

@@ -13,7 +13,7 @@ from edgeprof.errors import QuantizationError
 from edgeprof.kv_cache import is_past, is_present
 from edgeprof.process import Progress
 from edgeprof.stages import graph
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 
 if TYPE_CHECKING:
     import onnx
@@ -46,14 +46,14 @@ FIRST_INPUT_TYPE = (
 LARGEST = {"FLOAT16": 65504.0, "BFLOAT16": 3.3895314e38}
 
 
-def fp16(job: Job, _progress: Progress) -> None:
+def fp16(job: QuantizationJob, _progress: Progress) -> None:
     import onnx_ir as ir
 
     cached = [value for value in (*job.model.graph.inputs, *job.model.graph.outputs) if _is_cache(value)]
     _Conversion(job.model, ir.DataType.FLOAT16, lambda operator: operator not in OVERFLOWING, cached).run()
 
 
-def bf16(job: Job, _progress: Progress) -> None:
+def bf16(job: QuantizationJob, _progress: Progress) -> None:
     """Store weights in bf16 and compute in fp32: onnxruntime's CPU provider has no bf16 arithmetic."""
     import onnx_ir as ir
 

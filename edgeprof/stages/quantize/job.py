@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
+class QuantizationJob:
     """A model that a recipe changes in place."""
 
     model: ir.Model

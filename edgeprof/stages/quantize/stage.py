@@ -17,7 +17,7 @@ from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.algorithms import ALGORITHMS
 from edgeprof.stages.quantize.conv_kernels import quantize_kernels
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.opsets import raise_opset
 from edgeprof.stages.quantize.prepare import prepare, require_fp32, require_plain
 from edgeprof.stages.quantize.scales import store_in_16_bits
@@ -104,7 +104,7 @@ def run(request: QuantizeRequest, progress: Progress) -> Quantized:
     before = receipt.weights(model, row)
     with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".quantize-") as scratch:
         samples = Path(request.samples) if request.samples else None
-        job = Job(model=model, recipe=row, settings=settings, scratch=Path(scratch), samples=samples)
+        job = QuantizationJob(model=model, recipe=row, settings=settings, scratch=Path(scratch), samples=samples)
         if row.algorithm is not None:
             ALGORITHMS[row.algorithm](job, progress)
         model.graph.sort()  # quantizers leave nodes before what they read

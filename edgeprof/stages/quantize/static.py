@@ -15,7 +15,7 @@ from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import open_session
 from edgeprof.stages import attention, graph, samples
 from edgeprof.stages.quantize import activations
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.per_matmul import Quantizer, quantize_each, without_zero_points
 from edgeprof.stages.quantize.tied import tied_embeddings
 
@@ -33,7 +33,7 @@ ONLY_INPUTS = {"OpTypesToExcludeOutputQuantization": MULTIPLYING}
 # --- matmuls, one by one -----------------------------------------------------------------------------------
 
 
-def matmuls(job: Job, progress: Progress) -> None:
+def matmuls(job: QuantizationJob, progress: Progress) -> None:
     """Quantize the inputs and weights of matmuls to 8 bits; all else stays fp32. For CPUs."""
     with activations.recorded(job, progress) as inputs_of:
         ranges: dict[str, Any] = {}
@@ -47,7 +47,7 @@ def matmuls(job: Job, progress: Progress) -> None:
         quantize_each(job.model, quantizer, progress)
 
 
-def _range(reader: activations.Reader, job: Job) -> Any:
+def _range(reader: activations.Reader, job: QuantizationJob) -> Any:
     """Calibrated range of one tensor (onnxruntime's TensorsData), from a model that only passes it through."""
     import onnx
     from onnx import TensorProto, helper
@@ -97,7 +97,7 @@ def _quantize(matmul: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
 # --- everything --------------------------------------------------------------------------------------------
 
 
-def everything(job: Job, progress: Progress) -> None:
+def everything(job: QuantizationJob, progress: Progress) -> None:
     """Quantize activations to 8 or 16 bits in every operator that onnxruntime supports; for NPUs, which run no other.
 
     Attention is decomposed first, so that its products and its softmax are quantized too. A tied embedding is left
@@ -121,7 +121,7 @@ def _not_quantized(reason: str) -> QuantizationError:
     return QuantizationError(f"onnxruntime cannot quantize this model: {reason}.", advice)
 
 
-def _quantize_graph(job: Job, source: Path, target: Path) -> None:
+def _quantize_graph(job: QuantizationJob, source: Path, target: Path) -> None:
     """As onnxruntime's `quantize_static`, but without changing the operator set: onnx cannot convert every operator."""
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -155,7 +155,7 @@ def _quantize_graph(job: Job, source: Path, target: Path) -> None:
     quantizer.model.save_model_to_file(target, use_external_data_format=True)
 
 
-def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
+def _cache_ranges(job: QuantizationJob, source: Path) -> dict[str, Any]:
     """Ranges of KV caches, taken from the keys and values that the model adds: calibration data have empty caches."""
     outputs = {value.name or "" for value in job.model.graph.outputs}
     caches = {name: present_of(name) for value in job.model.graph.inputs if is_past(name := value.name or "")}
@@ -170,7 +170,7 @@ def _cache_ranges(job: Job, source: Path) -> dict[str, Any]:
     return {past: [{"rmin": low[index], "rmax": high[index]}] for index, past in enumerate(caches)}
 
 
-def _norm_weights(job: Job) -> dict[str, Any]:
+def _norm_weights(job: QuantizationJob) -> dict[str, Any]:
     """LayerNormalization weights in unsigned 8 bits with one scale, the only form that QNN accepts."""
     from onnxruntime.quantization import QuantType
 
@@ -194,7 +194,7 @@ class _FeedReader:
         return next(self.feeds, None)
 
 
-def _method(job: Job) -> Any:
+def _method(job: QuantizationJob) -> Any:
     from onnxruntime.quantization import CalibrationMethod
 
     methods = {

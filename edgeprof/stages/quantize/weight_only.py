@@ -11,7 +11,7 @@ from edgeprof.process import Progress
 from edgeprof.schema import Settings
 from edgeprof.stages.quantize import activations
 from edgeprof.stages.quantize.gptq import quantize as correct
-from edgeprof.stages.quantize.job import Job
+from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.per_matmul import Quantizer, quantize_each
 from edgeprof.stages.quantize.tied import is_tied
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import onnx
 
 
-def nearest(job: Job, progress: Progress) -> None:
+def nearest(job: QuantizationJob, progress: Progress) -> None:
     """Round to nearest, with onnxruntime's kernels."""
     quantizer = _nearest(job.settings, job.recipe.weight_bits)
     quantize_each(job.model, lambda _node: quantizer, progress, inner=True)
 
 
-def hqq(job: Job, progress: Progress) -> None:
+def hqq(job: QuantizationJob, progress: Progress) -> None:
     """HQQ (Badri and Shaji 2023): floating-point zero points, found by optimization; needs torch.
 
     A tied LM head is rounded to nearest: GatherBlockQuantized cannot look up rows with such zero points.
@@ -43,7 +43,7 @@ def hqq(job: Job, progress: Progress) -> None:
     quantize_each(job.model, lambda node: rounded if is_tied(node) else chosen, progress, inner=True)
 
 
-def gptq(job: Job, progress: Progress) -> None:
+def gptq(job: QuantizationJob, progress: Progress) -> None:
     """GPTQ in 4 bits: round so that errors on the calibration data are smallest.
 
     A tied LM head is rounded to nearest: the embedding reads the same integers, and they have to suit both.
