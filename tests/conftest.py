@@ -127,4 +127,4 @@ def artifacts(exports: list[Any]) -> dict[tuple[str, str], Any]:
 @pytest.fixture(scope="session")
 def models(artifacts: dict[tuple[str, str], Any]) -> Path:
     """The folder that holds them."""
-    return Path(artifacts["gpt2", "fp32"].path).parents[2]
+    return Path(artifacts["gpt2", "fp32"].location).parents[2]

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +23,7 @@ from edgeprof.schema import (
     Case,
     Check,
     Facts,
+    Graph,
     GraphCount,
     KernelTime,
     Left,
@@ -90,14 +90,9 @@ KERNEL = KernelTime(
     machine_id="m1",
     started_at="2026-01-01T00:00:00+00:00",
 )
-ARTIFACT = Artifact(
-    name="gpt2",
+GRAPH = Graph(
     path="model.onnx",
-    precision=Precision(recipe="int8"),
     sha256="b" * 64,
-    variant=Variant(name="gpt2", family="gpt2", task="causal-lm", config={"n_layer": 12}, max_tokens=1024),
-    params=124_439_808,
-    weights=WeightsSource(kind="file"),
     opset=24,
     inputs=(TensorSpec(name="input_ids", dtype="int64", dims=("batch_size", 4)),),
     outputs=(),
@@ -120,6 +115,19 @@ ARTIFACT = Artifact(
         left=(Left(weight="w", bytes=3, reason="it has 3 dimensions"),),
     ),
 )
+ARTIFACT = Artifact(
+    name="gpt2",
+    precision=Precision(recipe="int8"),
+    weights=WeightsSource(kind="file"),
+    graphs=(GRAPH,),
+    variant=Variant(name="gpt2", family="gpt2", task="causal-lm", config={"n_layer": 12}, max_tokens=1024),
+    params=124_439_808,
+)
+
+
+def at(path: str) -> Artifact:
+    """The artifact with its graph elsewhere."""
+    return ARTIFACT.with_graphs([msgspec.structs.replace(GRAPH, path=path)])
 
 
 def failed(**changes: object) -> Measurement:
@@ -404,15 +412,15 @@ def test_artifacts_are_found_below_a_folder_but_not_unfinished_ones(tmp_path: Pa
 
 def test_an_artifact_may_be_moved(tmp_path: Path) -> None:
     folder = tmp_path / "gpt2" / "int8"
-    store.save_artifact(folder, msgspec.structs.replace(ARTIFACT, path=str(tmp_path / "elsewhere" / "model.onnx")))
+    store.save_artifact(folder, at(str(tmp_path / "elsewhere" / "model.onnx")))
     (folder / "model.onnx").touch()
     moved = folder.rename(tmp_path / "moved")
-    assert store.load_artifact(moved).path == str(moved / "model.onnx")
+    assert store.load_artifact(moved).location == str(moved / "model.onnx")
 
 
-@pytest.mark.parametrize(("data", "message"), [(None, "has lost its model files"), (b"12", "is not of the size")])
+@pytest.mark.parametrize(("data", "message"), [(None, "has lost its model files"), (b"12", "differ in size")])
 def test_an_artifact_whose_weights_are_not_there_is_refused(data: bytes | None, message: str, tmp_path: Path) -> None:
-    store.save_artifact(tmp_path, msgspec.structs.replace(ARTIFACT, data_bytes=3))
+    store.save_artifact(tmp_path, msgspec.structs.replace(ARTIFACT, data_files=("model.onnx.data",), data_bytes=3))
     (tmp_path / "model.onnx").touch()
     if data is not None:
         (tmp_path / "model.onnx.data").write_bytes(data)
@@ -425,8 +433,8 @@ def test_an_artifact_whose_weights_are_not_there_is_refused(data: bytes | None, 
 def test_a_record_names_no_file_outside_of_its_folder(name: str, static: bool, tmp_path: Path) -> None:
     folder = tmp_path / "fp32"
     graph = StaticGraph(file=name, case=Case(batch=1, tokens=4), max_abs_error=0, sha256="", key="")
-    changes: dict[str, Any] = {"static": (graph,), "path": "model.onnx"} if static else {"path": name}
-    store.write_atomic(folder / "artifact.json", encode_pretty(msgspec.structs.replace(ARTIFACT, **changes)))
+    artifact = msgspec.structs.replace(ARTIFACT, static=(graph,)) if static else at(name)
+    store.write_atomic(folder / "artifact.json", encode_pretty(artifact))
     for file in (tmp_path / "model.onnx", folder / "model.onnx"):
         file.touch()
     (folder / "linked.onnx").symlink_to("../model.onnx")
@@ -437,7 +445,7 @@ def test_a_record_names_no_file_outside_of_its_folder(name: str, static: bool, t
 def test_keys_are_equal_exactly_when_the_parts_are() -> None:
     assert store.content_key({"a": 1, "b": 2}) == store.content_key({"b": 2, "a": 1})
     assert store.content_key("ab", "c") != store.content_key("a", "bc")
-    assert store.content_key(ARTIFACT) != store.content_key(msgspec.structs.replace(ARTIFACT, opset=18))
+    assert store.content_key(ARTIFACT) != store.content_key(msgspec.structs.replace(ARTIFACT, params=18))
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

@@ -35,8 +35,10 @@ def test_an_artifact_of_version_1(folder: str, precision: Precision, weights: We
     assert (read.precision, read.weights, read.schema_version) == (precision, weights, SCHEMA_VERSION)
     assert (str(read.precision), str(read.weights)) == (before["precision"], before["weights"])
     after = json.loads(encode(read))
+    (graph,) = after["graphs"]
+    assert (graph["role"], after["data_files"]) == ("model", ["model.onnx.data"])
     changed = {"schema_version", "precision", "weights"}
-    assert {name: after[name] for name in before if name not in changed} == {
+    assert {name: {**after, **graph}[name] for name in before if name not in changed} == {
         name: value for name, value in before.items() if name not in changed
     }
 

@@ -13,7 +13,7 @@ from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
 from edgeprof.schema import Artifact, Calibration, Precision, Record, Settings, WeightsSource
 from edgeprof.stages import accuracy, reference, samples
-from edgeprof.stages.optimize import optimize
+from edgeprof.stages.optimize import optimize, receipt_of
 from edgeprof.stages.quantize import quantize
 from edgeprof.stages.verify import verify
 from edgeprof.store import MODEL_FILE, REFERENCE_FILE, content_key, record_beside, sha256_of
@@ -176,7 +176,9 @@ def _evaluated(base: Artifact, made: Artifact, evaluation: Evaluation, scratch: 
     source = evaluation.data if users_own and evaluation.data else TEXT
     gathered = samples.gather(base, source, scratch / "evaluation.npz", part="evaluation", count=evaluation.count)
     limits = recipe(made.precision.recipe).limits
-    return msgspec.structs.replace(made, accuracy=accuracy.compare(base, Path(made.path), gathered, limits, progress))
+    return msgspec.structs.replace(
+        made, accuracy=accuracy.compare(base, Path(made.graph().path), gathered, limits, progress)
+    )
 
 
 def _require_accuracy(artifact: Artifact, evaluation: Evaluation) -> None:
@@ -187,9 +189,10 @@ def _require_accuracy(artifact: Artifact, evaluation: Evaluation) -> None:
         )
 
 
-def save_optimized(artifact: Artifact, progress: Progress) -> Path:
-    """Write the graph that onnxruntime runs beside the model, unless it exists."""
-    target = Path(artifact.path).with_name(OPTIMIZED_FILE)
-    if not target.exists():
-        optimize(artifact, progress, save_to=target)
-    return target
+def save_optimized(artifact: Artifact, progress: Progress) -> None:
+    """Write the graphs that onnxruntime runs beside those of the artifact, unless they exist."""
+    for graph in artifact.graphs:
+        name = OPTIMIZED_FILE if graph.role == "model" else f"{graph.role}.{OPTIMIZED_FILE}"
+        target = artifact.folder / name
+        if not target.exists():
+            receipt_of(artifact, graph, progress, save_to=target)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof.errors import RunError
 from edgeprof.process import Progress
@@ -73,14 +73,15 @@ def standing(folder: Path, key: str) -> Artifact | None:
 
 
 def _sealed(artifact: Artifact, key: str) -> Artifact:
-    """With the digests of its files, by which `verify` knows them again."""
-    path = Path(artifact.path)
-    weights = path.with_name(WEIGHTS_FILE)
-    return msgspec.structs.replace(
+    """With the digests of its files, by which `verify` recognizes them."""
+    weights = artifact.folder / WEIGHTS_FILE
+    size = weights.stat().st_size if weights.exists() else 0
+    return replace(
         artifact,
         key=key,
         static=(),  # of another folder
-        sha256=sha256_of(path),
+        graphs=tuple(replace(graph, sha256=sha256_of(Path(graph.path))) for graph in artifact.graphs),
+        data_files=(str(weights),) if size else (),  # it is empty where graphs hold all weights themselves
         data_sha256=sha256_of(weights) if weights.exists() else "",
-        data_bytes=weights.stat().st_size if weights.exists() else 0,
+        data_bytes=size,
     )

@@ -96,7 +96,7 @@ def choose_buckets(
 
 
 def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int) -> None:
-    taken = signature_of_artifact(artifact)
+    taken = signature_of_artifact(artifact, artifact.graph_for(phase))
     if not taken.sized_by_length:
         raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
     if phase == "decode" and taken.no_decode:
@@ -220,7 +220,7 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
             length: float(family.macs(variant, case_of(phase, batch, length), artifact.logits)) for length in lengths
         }
     else:
-        model = counting.read(Path(artifact.path))
+        model = counting.read(Path(artifact.graph_for(phase).path))
         taken = signature_of_graph(model)
         steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
         macs = {}

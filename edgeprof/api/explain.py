@@ -17,7 +17,7 @@ from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, sig
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import FP32, Artifact, Explanation, Ledger, Phase, Precision, Record, Variant
+from edgeprof.schema import FP32, Artifact, Explanation, Graph, Ledger, Phase, Precision, Record, Variant
 from edgeprof.symbols import names_in
 from edgeprof.text import shortened, visible
 
@@ -62,7 +62,7 @@ def explain(
         ModelFileError: not a readable ONNX file, or one without shapes.
     """
     options = chosen_sizes(sizes)
-    file = _file(target, models)
+    file = _file(target, models, phase)
     if file is None:
         variant = resized(_variant(target, models), **options)
         require_no_sizing(variant.name, dim or {}, input or {})
@@ -86,7 +86,7 @@ class _Counted(Record, frozen=True, kw_only=True):
 # --- what is meant -------------------------------------------------------------------------------------
 
 
-def _file(target: str, models: Path) -> Path | None:
+def _file(target: str, models: Path, phase: Phase | None) -> Path | None:
     """The graph that a target means; None where it means a variant or a checkpoint."""
     path = Path(target)
     if target.endswith(".onnx") or path.is_file():
@@ -99,7 +99,7 @@ def _file(target: str, models: Path) -> Path | None:
     names = sorted({artifact.name for artifact in found})
     if len(names) > 1:
         raise UsageError(f"{target} holds several models.", f"Name one of them: {', '.join(names)}.")
-    return Path(found[0].path) if found else None
+    return Path(found[0].graph_for(phase or "prefill").path) if found else None
 
 
 def _variant(target: str, models: Path) -> Variant:
@@ -192,10 +192,11 @@ class _File:
     def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: Sizing, progress: Progress) -> None:
         self.path, self.batch, self.ask, self.progress = path, batch, ask, progress
         self.model = counting.read(path)
-        self.artifact = _artifact(path)
+        recorded = _recorded(path)
+        self.artifact = recorded[0] if recorded else None
         self.variant = self.artifact.variant if self.artifact else None
         self.precision = self.artifact.precision if self.artifact else Precision(recipe=counting.precision(self.model))
-        self.taken = signature(self.artifact.inputs) if self.artifact else signature_of_graph(self.model)
+        self.taken = signature(recorded[1].inputs) if recorded else signature_of_graph(self.model)
         no_prefill = self.taken.no_prefill
         if phase == "prefill" and no_prefill:
             raise UsageError(f"{path.name} {no_prefill}.", "Ask for --phase decode.")
@@ -294,13 +295,13 @@ def _unfit(counted: Sequence[_Counted]) -> list[str]:
     return list(dict.fromkeys(unfit))
 
 
-def _artifact(path: Path) -> Artifact | None:
-    """What is known of a file that was exported here."""
+def _recorded(path: Path) -> tuple[Artifact, Graph] | None:
+    """The artifact that a file belongs to, and its graph; None for a file from elsewhere."""
     folder = path.parent
     if not (folder / store.ARTIFACT_FILE).is_file():
         return None
     artifact = store.load_artifact(folder)
-    return artifact if Path(artifact.path) == path.absolute() else None
+    return next(((artifact, one) for one in artifact.graphs if Path(one.path) == path.absolute()), None)
 
 
 # --- pictures ------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from edgeprof.stages.optimize import optimize
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
-from edgeprof.store import MODELS, REFERENCE_FILE, content_key, require_name
+from edgeprof.store import MODELS, content_key, reference_file, require_name
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -266,7 +266,7 @@ def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Ex
 
     base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32, progress)
     yield _outcome(source, _completed(base, wish, progress), stood, weights.note)
-    expected = Path(base.path).with_name(REFERENCE_FILE)
+    expected = reference_file(base.graph())
     for precision in wish.quantized:
         key = key_of(base.key, precision, wish.evaluation)
         try:

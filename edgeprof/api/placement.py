@@ -89,7 +89,7 @@ def _for_provider(job: Job) -> tuple[Job, dict[str, int]]:
     switches = {
         value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
     }
-    made = prepare_for_provider(artifact, job.target, shapes, store.cache_folder() / FOLDER, switches)
+    made = prepare_for_provider(artifact, job.graph, job.target, shapes, store.cache_folder() / FOLDER, switches)
     dims = {spec.name: spec.dims for spec in made.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(
@@ -154,5 +154,5 @@ def _compiled(job: Job, executor: Executor) -> Job:
 
 
 def _refused(job: Job, status: Status, problem: Exception) -> Job:
-    given = job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    given = job.prepared or Prepared(model=job.graph.path, inputs=job.inputs)
     return replace(job, prepared=replace(given, status=status, error=" ".join(str(problem).split())))

@@ -34,6 +34,7 @@ from edgeprof.schema import (
     Case,
     Facts,
     FileState,
+    Graph,
     Load,
     Measurement,
     Phase,
@@ -43,7 +44,6 @@ from edgeprof.schema import (
     Subject,
     Target,
 )
-from edgeprof.stages.graph import data_files, load
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -251,11 +251,29 @@ def _require_seconds(option: str, value: float, least: float) -> None:
 
 
 def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
-    """The points of one model; what it cannot be asked for, if others can, is a note."""
-    graph = counting.read(Path(artifact.path))
+    """The points of one model; a phase that it cannot run, if it can run others, becomes a note."""
+    jobs = [
+        job
+        for graph, phase in _by_graph(artifact, ask.phase)
+        for job in _jobs_of_graph(artifact, graph, replace(ask, phase=phase), notes)
+    ]
+    files = _files(artifact, ask)
+    return [replace(job, files=files) for job in jobs]
+
+
+def _by_graph(artifact: Artifact, phase: PhaseChoice) -> list[tuple[Graph, PhaseChoice]]:
+    """The graphs that run in the requested phases, each with its phases."""
+    if phase != "both":
+        return [(artifact.graph_for(phase), phase)]
+    prefill, decode = artifact.graph_for("prefill"), artifact.graph_for("decode")
+    return [(prefill, "both")] if prefill is decode else [(prefill, "prefill"), (decode, "decode")]
+
+
+def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]) -> list[Job]:
+    graph = counting.read(Path(source.path))
     if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
-        require_no_library(graph, artifact.path)
-    taken = signature(artifact.inputs) if artifact.variant else signature_of_graph(graph)
+        require_no_library(graph, source.path)
+    taken = signature(source.inputs) if artifact.variant else signature_of_graph(graph)
     phases, note = _phases(artifact, taken, ask.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
@@ -263,7 +281,7 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
     for phase, length, batch in product(phases, ask.seq or (None,), ask.batch or (None,)):
         inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
         if artifact.variant is None:
-            trial = trial or found_fills(artifact.name, artifact.path, taken, inputs, ask.timeout_s)
+            trial = trial or found_fills(artifact.name, source.path, taken, inputs, ask.timeout_s)
             inputs = inputs.refilled(taken, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
         if artifact.variant is None:
@@ -271,8 +289,7 @@ def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
         for target in ask.targets:  # two lengths may mean the same image
             jobs.setdefault((target.provider, load), _job(artifact, load, facts, inputs, target, ask))
     notes += [trial.note] if trial and trial.note else []
-    files = _files(artifact, ask)
-    return [replace(job, files=files) for job in jobs.values()]
+    return list(jobs.values())
 
 
 def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[list[Phase], str]:
@@ -308,15 +325,12 @@ def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
     Raises:
         RunError: the model is not the one that its record describes, so that its measurements would not be of it.
     """
-    path = Path(artifact.path)
-    data = data_files(load(path))
-    files = tuple(map(store.state_of, (path, *data, *ask.files.values())))
-    for kind, digest, found in (
-        ("graph", artifact.sha256, store.sha256_of(path)),
-        ("weights", artifact.data_sha256, store.sha256_of_all(data)),
-    ):
-        if found != digest and (kind == "graph" or data):  # of no weights there is an empty file
-            what = f"{path} was changed after it was made: its {kind} have another digest than its record says."
+    files = tuple(map(store.state_of, (*artifact.files, *ask.files.values())))
+    data = list(map(Path, artifact.data_files))
+    digests = [("graph", [Path(graph.path)], graph.sha256) for graph in artifact.graphs]
+    for kind, paths, digest in (*digests, ("weights", data, artifact.data_sha256)):
+        if paths and store.sha256_of_all(paths) != digest:
+            what = f"{artifact.location} was changed after it was made: its {kind} have another digest than its record."
             raise RunError(what, "Make it again with --force.")
     store.require_unchanged(files)
     return files

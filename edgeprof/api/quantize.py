@@ -23,7 +23,7 @@ from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
 from edgeprof.stages import graph, onnx_reference, samples
 from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
-from edgeprof.store import MODELS, REFERENCE_FILE, content_key
+from edgeprof.store import MODELS, REFERENCE_FILE, content_key, reference_file
 
 LOADS = (
     LoadRequest(batch=1, length=16),
@@ -62,7 +62,7 @@ def quantize(
 ) -> list[Export]:
     """Quantize fp32 models by recipes: verified, counted and judged like what `export` makes.
 
-    >>> receipt = quantize(["bert-tiny"], recipe=["int8"])[0].artifact.quantization
+    >>> receipt = quantize(["bert-tiny"], recipe=["int8"])[0].artifact.graph().quantization
     >>> receipt.matmuls_quantized, receipt.matmuls
     (13, 13)
 
@@ -103,10 +103,10 @@ def quantize(
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
-        home = (out or models) / base.name if out or not base.variant else Path(base.path).parents[1]
+        home = (out or models) / base.name if out or not base.variant else base.folder.parent
         base_key = base.key or content_key(base.sha256, base.data_sha256, *sizing.key)
         with removing_empty(home), _referenced(base, evaluation, sizing, step) as (reference, fills):
-            filled = replace(base, fills=fills)
+            filled = base.with_graphs([replace(base.graph(), fills=fills)])
             for precision in precisions:
                 key = key_of(base_key, precision, evaluation)
                 made, up_to_date = quantized(filled, reference, precision, evaluation, home, key, force, step)
@@ -123,7 +123,7 @@ def _base(target: str, models: Path) -> Artifact:
         require_plain(model)
         require_weights(model, Path(target))
         made = foreign(Path(target))
-        return replace(made, source=made.path)
+        return replace(made, source=made.location)
     found = exported([target], models)
     plain = [artifact for artifact in found if artifact.precision.recipe == FP32]
     if not plain:
@@ -150,7 +150,7 @@ def _referenced(
     """
     if base.variant:
         sizing.refuse(base.name)
-        yield Path(base.path).with_name(REFERENCE_FILE), {}
+        yield reference_file(base.graph()), {}
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
@@ -158,7 +158,7 @@ def _referenced(
             candidates, enough = _of_samples(base, evaluation, Path(scratch)), COMPARED
         else:
             candidates, enough = _made_up(base, sizing)
-        kept = onnx_reference.record(base, candidates, reference, progress, enough=enough)
+        kept = onnx_reference.record(base.graph(), candidates, reference, progress, enough=enough)
         yield reference, dict(kept[0].fills)
 
 
@@ -167,7 +167,7 @@ def _of_samples(base: Artifact, evaluation: Evaluation, scratch: Path) -> list[o
     file, count = scratch / "samples.npz", evaluation.count
     gathered = samples.gather(base, evaluation.data or "", file, part="evaluation", count=count)
     found: dict[Case, onnx_reference.Candidate] = {}
-    taken = signature_of_artifact(base)
+    taken = signature_of_artifact(base, base.graph())
     for feeds in samples.read(gathered.path):
         case = _case(taken, feeds)
         found.setdefault(case, onnx_reference.Candidate(case, feeds))
@@ -184,7 +184,7 @@ def _case(taken: Signature, feeds: Arrays) -> Case:
 
 def _candidates(base: Artifact, loads: Sequence[LoadRequest], sizing: Sizing) -> list[onnx_reference.Candidate]:
     """Made-up inputs at every load that the file takes by what it declares; several where a meaning is not known."""
-    taken = signature_of_artifact(base)
+    taken = signature_of_artifact(base, base.graph())
     known = any(one.known for one in taken.inputs)
     found: list[onnx_reference.Candidate] = []
     for load in loads:
@@ -210,7 +210,7 @@ def _made_up(base: Artifact, sizing: Sizing) -> tuple[list[onnx_reference.Candid
     Raises:
         UsageError: the file takes none of them.
     """
-    taken = signature_of_artifact(base)
+    taken = signature_of_artifact(base, base.graph())
     phase: Phase = "decode" if taken.step_only else "prefill"
     as_it_is = LoadRequest(phase=phase)
     if sizing:

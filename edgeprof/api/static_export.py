@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -67,7 +66,7 @@ def fix(artifact: Artifact, cases: Sequence[Case], force: bool, progress: Progre
     """
     if not force and all(static_graphs.standing(artifact, case) for case in cases):
         return artifact
-    folder = Path(artifact.path).parent
+    folder = artifact.folder
     with alone(folder, progress):
         artifact = msgspec.structs.replace(artifact, static=store.load_artifact(folder).static)
         for case in cases:

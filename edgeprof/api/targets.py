@@ -13,7 +13,7 @@ from edgeprof import counting
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.recipe_table import NAMES
-from edgeprof.schema import Artifact, Precision, WeightsSource
+from edgeprof.schema import Artifact, Graph, Precision, WeightsSource
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of, sha256_of_all
 
@@ -40,7 +40,7 @@ def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()
     chosen: list[Artifact] = []
     for target in dict.fromkeys(targets):
         chosen += _in_precision(_of_one(target, models), precision)
-    return list({artifact.path: artifact for artifact in chosen}.values())
+    return list({artifact.location: artifact for artifact in chosen}.values())
 
 
 def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
@@ -98,18 +98,24 @@ def foreign(path: Path) -> Artifact:
     inputs, outputs = counting.inputs(counted), counting.outputs(counted)
     model = graph.of_proto(proto, path)
     graph.require_external_data(model, path)
+    data = graph.data_files(model)
     return Artifact(
         name=name_of(path),
-        path=str(path.absolute()),
         precision=Precision(recipe=precision),
-        sha256=sha256_of(path),
-        data_sha256=sha256_of_all(graph.data_files(model)),
-        params=params,
         weights=WeightsSource(kind="file"),
-        opset=graph.opset(model),
-        inputs=inputs,
-        outputs=outputs,
-        count=graph.count(model),
+        graphs=(
+            Graph(
+                path=str(path.absolute()),
+                sha256=sha256_of(path),
+                opset=graph.opset(model),
+                inputs=inputs,
+                outputs=outputs,
+                count=graph.count(model),
+            ),
+        ),
+        data_files=tuple(str(file.absolute()) for file in data),
+        data_sha256=sha256_of_all(data),
+        params=params,
     )
 
 
@@ -180,7 +186,7 @@ def renamed(artifacts: list[Artifact]) -> list[Artifact]:
         groups.setdefault((artifact.name, artifact.precision), []).append(artifact)
     names: dict[int, str] = {}
     for (name, _), group in groups.items():
-        prefixes = _distinguishing([_place(Path(artifact.path)) for artifact in group])
+        prefixes = _distinguishing([_place(Path(artifact.location)) for artifact in group])
         names.update({id(one): "-".join((*prefix, name)) for one, prefix in zip(group, prefixes, strict=True)})
     return _numbered([replace(artifact, name=names[id(artifact)]) for artifact in artifacts])
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof.api.sizing import Sizing, case_for, require_no_sizing
 from edgeprof.api.targets import any_model
@@ -17,10 +17,10 @@ from edgeprof.errors import VerificationError
 from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_artifact
 from edgeprof.process import Progress, part, silent
-from edgeprof.schema import Artifact, InputValue, Phase
+from edgeprof.schema import Artifact, Graph, InputValue, Phase
 from edgeprof.stages import onnx_reference
 from edgeprof.stages import verify as verify_stage
-from edgeprof.store import MODELS, REFERENCE_FILE, sha256_of
+from edgeprof.store import MODELS, REFERENCE_FILE, sha256_of_all
 
 LENGTH = 16
 """Tokens at which a file is run where none are asked for."""
@@ -74,14 +74,25 @@ def verify(
 
 
 def _require_unchanged(artifact: Artifact) -> None:
-    path = Path(artifact.path)
-    for file, digest in ((path, artifact.sha256), (path.with_name(path.name + ".data"), artifact.data_sha256)):
-        if digest and sha256_of(file) != digest:
-            raise VerificationError(f"{file} is not the file that was exported.", "Export it again with --force.")
+    """Check that files are those that were exported.
+
+    Raises:
+        VerificationError: one has another digest.
+    """
+    data = tuple(map(Path, artifact.data_files))
+    digests = [((Path(one.path),), one.sha256) for one in artifact.graphs] + [(data, artifact.data_sha256)]
+    for files, digest in digests:
+        if files and digest and sha256_of_all(files) != digest:
+            names = ", ".join(map(str, files))
+            raise VerificationError(f"{names} is not the file that was exported.", "Export it again with --force.")
 
 
 def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Artifact:
-    taken = signature_of_artifact(artifact)
+    return artifact.with_graphs([_graph_with_itself(artifact, graph, sizing, progress) for graph in artifact.graphs])
+
+
+def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progress: Progress) -> Graph:
+    taken = signature_of_artifact(artifact, graph)
     phase: Phase = "decode" if taken.step_only else "prefill"
     told = sizing.dims or sizing.files or not taken.sized_by_length
     runs = [
@@ -97,9 +108,9 @@ def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Arti
     advice = "Run it without optimizations, and report it to onnxruntime."
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
-        onnx_reference.record(artifact, candidates, reference, progress, optimized=False)
-        checks = verify_stage.compare_with(artifact, reference, ITSELF, advice, progress)
-    return msgspec.structs.replace(artifact, checks=checks)
+        onnx_reference.record(graph, candidates, reference, progress, optimized=False)
+        checks = verify_stage.compare_with(graph, artifact.precision, reference, ITSELF, advice, progress)
+    return replace(graph, checks=checks)
 
 
 def _refilled(taken: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:

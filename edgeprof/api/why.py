@@ -113,14 +113,14 @@ def _require_two(first: object, second: object) -> None:
 def _two(a: str, b: str, models: Path) -> list[Artifact]:
     """What is meant by A and B, under the names that they get in one run."""
     meant = [one_model(target, models) for target in (a, b)]
-    _require_two(*(artifact.path for artifact in meant))
-    named = {artifact.path: artifact for artifact in renamed(any_model(list(map(_where, meant)), models))}
-    return [named[artifact.path] for artifact in meant]
+    _require_two(*(artifact.location for artifact in meant))
+    named = {artifact.location: artifact for artifact in renamed(any_model(list(map(_where, meant)), models))}
+    return [named[artifact.location] for artifact in meant]
 
 
 def _where(artifact: Artifact) -> str:
     """A target that means this one file and no other precision of it."""
-    file = Path(artifact.path)
+    file = Path(artifact.location)
     return str(file if artifact.weights.kind == "file" and not artifact.key else file.parent)
 
 
@@ -138,7 +138,7 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
         only = family_of(variant).fixed_tokens(variant)
         if only is not None:
             return (only,)
-    taken = [signature_of_artifact(artifact) for artifact in artifacts]
+    taken = [signature_of_artifact(artifact, artifact.graph_for("prefill")) for artifact in artifacts]
     if not variants and not all(one.sized_by_length for one in taken):
         return ()
     decoding = phase != "prefill" and not all(one.no_decode for one in taken)

@@ -1,6 +1,6 @@
 """How artifacts are shown: what was made, with its receipts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from edgeprof.cli.console import show_line
 
 if TYPE_CHECKING:
     from edgeprof.api.export import Export
-    from edgeprof.schema import Accuracy, Artifact, Case, FusionReceipt, QuantReceipt, StageReceipt, StaticGraph
+    from edgeprof.schema import Accuracy, Artifact, Case, FusionReceipt, Graph, QuantReceipt, StageReceipt, StaticGraph
 
 
 def show_exports(exports: "Sequence[Export]", json: bool) -> None:
@@ -33,21 +33,14 @@ def _show(result: "Export") -> None:
         show_line((result.target, "bold"), ": ", ("failed", "red"), f". {result.error}")
         return
     artifact = result.artifact
-    made = "exported" if artifact.quantization is None else "quantized"
-    state = "up to date" if result.up_to_date else made
-    show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.path}")
+    done = "quantized" if any(graph.quantization for graph in artifact.graphs) else "exported"
+    state = "up to date" if result.up_to_date else done
+    show_line((artifact.name, "bold"), f" {artifact.precision}: {state}, {artifact.location}")
     show_line(f"  {units.counted(artifact.params, 'parameter')}, {artifact.weights} weights, {_size(artifact)}")
-    if artifact.quantization is None:
-        for receipt in artifact.stages:
-            show_line(f"  {_receipt(receipt)}")
-    else:
-        for line in _reached(artifact.quantization):
-            show_line(f"  {line}")
-    if artifact.fusion:
-        show_line(f"  {_fused(artifact.fusion)}")
-    show_line(f"  {_checks(artifact)}")
-    if artifact.fills:
-        show_line(f"  inputs: {', '.join(f'{name}: {how}' for name, how in artifact.fills.items())}")
+    for graph in artifact.graphs:
+        role = f"{graph.role}: " if len(artifact.graphs) > 1 else ""
+        for line in _of_graph(graph):
+            show_line(f"  {role}{line}")
     if artifact.static:
         show_line(f"  {_static(artifact.static)}")
     if artifact.accuracy:
@@ -58,8 +51,21 @@ def _show(result: "Export") -> None:
         show_line(f"  {artifact.accuracy_note}")
 
 
+def _of_graph(graph: "Graph") -> "Iterator[str]":
+    """What was done to a graph, and how it was checked."""
+    if graph.quantization is None:
+        yield from map(_receipt, graph.stages)
+    else:
+        yield from _reached(graph.quantization)
+    if graph.fusion:
+        yield _fused(graph.fusion)
+    yield _checks(graph)
+    if graph.fills:
+        yield f"inputs: {', '.join(f'{name}: {how}' for name, how in graph.fills.items())}"
+
+
 def _size(artifact: "Artifact") -> str:
-    size = artifact.data_bytes + Path(artifact.path).stat().st_size
+    size = artifact.data_bytes + sum(Path(graph.path).stat().st_size for graph in artifact.graphs)
     per = f", {size / artifact.params:.2f} bytes per parameter" if artifact.params else ""
     return f"{size / 1e6:.1f} MB on disk{per}"
 
@@ -149,13 +155,11 @@ def _shape(case: "Case") -> str:
     return f"{case.batch}x{case.tokens}" + (f" after {case.past_tokens}" if case.past_tokens else "")
 
 
-def _checks(artifact: "Artifact") -> str:
-    worst = max(check.max_abs_error for check in artifact.checks)
-    shapes = ", ".join(_shape(check.case) for check in artifact.checks)
-    if artifact.quantization:
-        cosine = min(check.cosine for check in artifact.checks)
-        notes = "".join(
-            f"; {note}" for note in dict.fromkeys(note for check in artifact.checks for note in check.notes)
-        )
+def _checks(graph: "Graph") -> str:
+    worst = max(check.max_abs_error for check in graph.checks)
+    shapes = ", ".join(_shape(check.case) for check in graph.checks)
+    if graph.quantization:
+        cosine = min(check.cosine for check in graph.checks)
+        notes = "".join(f"; {note}" for note in dict.fromkeys(note for check in graph.checks for note in check.notes))
         return f"compared with fp32 at {shapes}: max difference {worst:.2g}, cosine at least {cosine:.5f}{notes}"
     return f"verified against PyTorch at {shapes}: max difference {worst:.1e}"

@@ -10,7 +10,7 @@ from edgeprof import counting
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
-from edgeprof.schema import Artifact, Case, Fill, InputValue, Load, Record, Variant
+from edgeprof.schema import Artifact, Case, Fill, Graph, InputValue, Load, Record, Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,11 +77,11 @@ def signature_of_graph(model: ModelProto) -> Signature:
     return signature(counting.inputs(model), model, counting.outputs(model))
 
 
-def signature_of_artifact(artifact: Artifact) -> Signature:
-    """The inputs of an artifact, and their meaning; for a file from elsewhere its graph is read."""
+def signature_of_artifact(artifact: Artifact, graph: Graph) -> Signature:
+    """The inputs of a graph of an artifact, and their meaning; a file from elsewhere is read."""
     if artifact.variant is not None:
-        return signature(artifact.inputs)
-    return signature_of_graph(counting.read(Path(artifact.path)))
+        return signature(graph.inputs)
+    return signature_of_graph(counting.read(Path(graph.path)))
 
 
 def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:

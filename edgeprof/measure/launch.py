@@ -10,7 +10,16 @@ from edgeprof.inputs import signature
 from edgeprof.measure import operator_worker
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import LOCAL, ChildTimeout, Executor, call
-from edgeprof.schema import Artifact, Measurement, OperatorPass, OperatorReading, Outcome, Reading, Request, Status
+from edgeprof.schema import (
+    Graph,
+    Measurement,
+    OperatorPass,
+    OperatorReading,
+    Outcome,
+    Reading,
+    Request,
+    Status,
+)
 
 LATENCY_WORKER = "edgeprof.measure.latency_worker"
 OPERATOR_WORKER = "edgeprof.measure.operator_worker"
@@ -38,8 +47,8 @@ def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:
     job = operator_job(job)
     return OperatorPass(
         key=job.key,
-        vocabulary=_vocabulary(job.artifact),
-        quantization=job.artifact.quantization,
+        vocabulary=_vocabulary(job.graph),
+        quantization=job.graph.quantization,
         dispatch_only=job.target.asynchronous,
         settings_key=job.settings_key,
         outcome=_outcome(OPERATOR_WORKER, job, OperatorReading, executor),
@@ -77,7 +86,7 @@ def _outcome(module: str, job: Job, reading: type[R], executor: Executor) -> Out
 
 
 def _prepared(job: Job) -> Prepared:
-    return job.prepared or Prepared(model=job.artifact.path, inputs=job.inputs)
+    return job.prepared or Prepared(model=job.graph.path, inputs=job.inputs)
 
 
 def request_of(job: Job) -> Request:
@@ -93,7 +102,7 @@ def request_of(job: Job) -> Request:
         files=job.files,
         stopping=job.stopping,
         nodes=given.nodes,
-        in_place=pinned or _in_place(job.artifact),
+        in_place=pinned or _in_place(job.graph),
     )
 
 
@@ -101,13 +110,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _in_place(artifact: Artifact) -> bool:
-    """Whether its KV cache has a fixed size."""
-    taken = signature(artifact.inputs, outputs=artifact.outputs)
-    return bool(taken.slots) or taken.room is not None
+def _in_place(graph: Graph) -> bool:
+    """Whether the KV cache of a graph has a fixed size."""
+    return signature(graph.inputs, outputs=graph.outputs).cache_kind != "growing"
 
 
-def _vocabulary(artifact: Artifact) -> int | None:
+def _vocabulary(graph: Graph) -> int | None:
     """Columns of logits that there are for every token."""
-    found = [spec.dims[-1] for spec in artifact.outputs if spec.name == "logits" and len(spec.dims) == 3]
+    found = [spec.dims[-1] for spec in graph.outputs if spec.name == "logits" and len(spec.dims) == 3]
     return found[0] if found and isinstance(found[0], int) else None

@@ -12,6 +12,7 @@ from edgeprof.schema import (
     Artifact,
     Facts,
     FileState,
+    Graph,
     InputValue,
     Measurement,
     OperatorPass,
@@ -63,6 +64,11 @@ class Job(Record, frozen=True, kw_only=True):
     timeout_s: float | None = None
     compile: bool = False  # load what the provider compiled beforehand
     prepared: Prepared | None = None  # None: the artifact's own file, on the CPU provider
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the artifact that runs."""
+        return self.artifact.graph_for(self.key.load.phase)
 
     @property
     def settings_key(self) -> str:

@@ -1,9 +1,15 @@
 """What a model is, and what was made of it."""
 
-from typing import Any, Literal
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import msgspec
+
+from edgeprof.errors import RunError
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
-from edgeprof.schema.identity import Precision, Settings, WeightsSource
+from edgeprof.schema.identity import Phase, Precision, Settings, WeightsSource
 
 Logits = Literal["all", "last"]
 
@@ -181,22 +187,22 @@ class StaticGraph(Record, frozen=True, kw_only=True):
     key: str  # content key of what went into it
 
 
-class Artifact(Record, frozen=True, kw_only=True):
-    """An ONNX file and all that is known of it; `artifact.json` beside the file."""
+Role = Literal["model", "encoder", "decoder", "prefill", "decode", "vision", "text"]
+"""What a graph of an artifact does; "model" where it does everything."""
 
-    schema_version: int = SCHEMA_VERSION
-    name: str  # the folder below models/
-    path: str  # of the .onnx file: a bare file name on disk, absolute once loaded
-    precision: Precision
-    sha256: str  # of the graph file; `data_sha256` of the weights beside it
-    data_sha256: str = ""
-    data_bytes: Count = 0
-    key: str = ""  # content key of everything that went into it
-    variant: Variant | None = None  # None: a file nobody here exported
-    source: str = ""  # that file, of what was made of one
-    logits: Logits = "all"
-    params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
-    weights: WeightsSource
+OF_PHASE: dict[Phase, tuple[Role, ...]] = {
+    "prefill": ("model", "prefill", "decoder", "encoder"),
+    "decode": ("model", "decode", "decoder"),
+}
+"""Roles of the graph that runs in a phase; the first one that an artifact has."""
+
+
+class Graph(Record, frozen=True, kw_only=True):
+    """One ONNX file of an artifact, and the receipts of the stages that made it."""
+
+    role: Role = "model"
+    path: str  # a bare file name on disk, absolute once loaded
+    sha256: str = ""  # of this file; the weights have their own digest
     opset: Count
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -205,8 +211,92 @@ class Artifact(Record, frozen=True, kw_only=True):
     stages: tuple[StageReceipt, ...] = ()
     quantization: QuantReceipt | None = None
     fusion: FusionReceipt | None = None
+    fills: dict[str, str] = {}  # of a file from elsewhere: the values of its inputs in the comparison, as text
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """A model as ONNX files: one graph, or several with roles, and the weights that they share.
+
+    `artifact.json` beside the files.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str  # the folder below models/
+    precision: Precision
+    weights: WeightsSource
+    graphs: Annotated[tuple[Graph, ...], msgspec.Meta(min_length=1)]
+    data_files: tuple[str, ...] = ()  # that hold weights, each once for all graphs; names as `Graph.path`
+    data_sha256: str = ""  # of those files
+    data_bytes: Count = 0
+    key: str = ""  # content key of everything the artifact was made from
+    variant: Variant | None = None  # None: a file that edgeprof did not export
+    source: str = ""  # such a file, of what was made from one
+    logits: Logits = "all"
+    params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
     accuracy: Accuracy | None = None
     accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
-    fills: dict[str, str] = {}  # of a file from elsewhere: what its inputs were filled with to compare it
     static: tuple[StaticGraph, ...] = ()
     versions: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if len({graph.role for graph in self.graphs}) < len(self.graphs):
+            raise ValueError("two graphs have the same role")
+
+    def graph(self, role: Role = "model") -> Graph:
+        """The graph of a role.
+
+        Raises:
+            RunError: the artifact has none.
+        """
+        for graph in self.graphs:
+            if graph.role == role:
+                return graph
+        raise self._lacks(f"graph '{role}'")
+
+    def graph_for(self, phase: Phase) -> Graph:
+        """The graph that runs in a phase.
+
+        Raises:
+            RunError: the artifact has none.
+        """
+        roles = [graph.role for graph in self.graphs]
+        for role in OF_PHASE[phase]:
+            if role in roles:
+                return self.graph(role)
+        raise self._lacks(f"graph for {phase}")
+
+    def with_graphs(self, graphs: Iterable[Graph]) -> "Artifact":
+        """The artifact with other versions of some of its graphs, each in place of the one of its role."""
+        changed = {graph.role: graph for graph in graphs}
+        return msgspec.structs.replace(self, graphs=tuple(changed.get(graph.role, graph) for graph in self.graphs))
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the graph file; of several files, one of their roles and digests."""
+        if len(self.graphs) == 1:
+            return self.graphs[0].sha256
+        return hashlib.sha256(" ".join(f"{one.role}:{one.sha256}" for one in self.graphs).encode()).hexdigest()
+
+    @property
+    def location(self) -> str:
+        """The path of the graph file; of several, of their folder."""
+        first = self.graphs[0].path
+        return first if len(self.graphs) == 1 else str(Path(first).parent)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.graphs[0].path).parent
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that a run reads: graphs, then weights."""
+        return tuple(map(Path, (*(graph.path for graph in self.graphs), *self.data_files)))
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Those of all graphs."""
+        return tuple(check for graph in self.graphs for check in graph.checks)
+
+    def _lacks(self, what: str) -> RunError:
+        roles = ", ".join(graph.role for graph in self.graphs)
+        return RunError(f"{self.name} has no {what}; its graphs are: {roles}.", "Choose a model that has one.")

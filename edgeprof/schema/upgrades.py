@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from edgeprof.schema.identity import Precision, WeightsSource
-from edgeprof.schema.models import Artifact
+from edgeprof.schema.models import Artifact, Graph
 from edgeprof.schema.runs import Measurement, OperatorPass
 
 Fields = dict[str, Any]
@@ -34,8 +34,16 @@ def weights_source(text: str) -> WeightsSource:
 
 
 def _artifact(fields: Fields) -> Fields:
-    precision, weights = Precision.parse(fields["precision"]), weights_source(fields["weights"])
-    return {**fields, "precision": msgspec.to_builtins(precision), "weights": msgspec.to_builtins(weights)}
+    """Precision and weights as fields, and the only graph that there was with what belongs to it."""
+    of_graph = {name: fields[name] for name in Graph.__struct_fields__ if name in fields}
+    others = {name: value for name, value in fields.items() if name not in of_graph}
+    return {
+        **others,
+        "precision": msgspec.to_builtins(Precision.parse(fields["precision"])),
+        "weights": msgspec.to_builtins(weights_source(fields["weights"])),
+        "graphs": [of_graph],
+        "data_files": [f"{fields['path']}.data"] if fields.get("data_bytes") else [],
+    }
 
 
 def _key(fields: Fields) -> Fields:

@@ -52,7 +52,7 @@ def compare(
         StorageError: the disk refused.
     """
     request = CompareRequest(
-        reference=reference.path,
+        reference=reference.graph().path,
         model=str(model),
         samples=samples,
         task=task_of(reference),

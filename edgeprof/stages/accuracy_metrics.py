@@ -31,8 +31,8 @@ CHUNK = 1 << 21
 
 def task_of(artifact: Artifact) -> Task:
     """The task of a model, from the names of its inputs and outputs."""
-    logits = any(spec.name.endswith("logits") for spec in artifact.outputs)
-    decodes = any(is_past(spec.name) for spec in artifact.inputs)
+    logits = any(spec.name.endswith("logits") for spec in artifact.graph().outputs)
+    decodes = any(is_past(spec.name) for spec in artifact.graph().inputs)
     if not logits:
         return "embedding"
     return "next token" if decodes else "classification"
@@ -40,7 +40,7 @@ def task_of(artifact: Artifact) -> Task:
 
 def compared(artifact: Artifact) -> list[TensorSpec]:
     """The outputs to compare: logits, else hidden states, else the pooler's output, else all but the KV cache."""
-    outputs = [spec for spec in artifact.outputs if not is_present(spec.name) and "float" in spec.dtype]
+    outputs = [spec for spec in artifact.graph().outputs if not is_present(spec.name) and "float" in spec.dtype]
     for last in ("logits", "last_hidden_state", "pooler_output"):
         chosen = [spec for spec in outputs if spec.name.endswith(last)]
         if chosen:

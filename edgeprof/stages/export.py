@@ -16,7 +16,7 @@ from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, said
 from edgeprof.families import checkpoint, family_of
 from edgeprof.process import Progress
-from edgeprof.schema import FP32, Artifact, GraphCount, Logits, Precision, Record, TensorSpec, Variant
+from edgeprof.schema import FP32, Artifact, Graph, GraphCount, Logits, Precision, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
 from edgeprof.stages.weights import Weights
 from edgeprof.store import MODEL_FILE, REFERENCE_FILE
@@ -60,17 +60,20 @@ def export(
     made = process.call("edgeprof.stages.export", request, Exported, progress=progress)
     return Artifact(
         name=name,
-        path=str(folder / MODEL_FILE),
         precision=Precision(recipe=FP32),
-        sha256="",
         variant=variant,
         logits=logits,
         params=made.params,
         weights=weights.source,
-        opset=opset,
-        inputs=made.inputs,
-        outputs=made.outputs,
-        count=made.count,
+        graphs=(
+            Graph(
+                path=str(folder / MODEL_FILE),
+                opset=opset,
+                inputs=made.inputs,
+                outputs=made.outputs,
+                count=made.count,
+            ),
+        ),
         versions=versions(),
     )
 

@@ -23,7 +23,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
-from edgeprof.schema import Artifact, Case, Record, TensorSpec
+from edgeprof.schema import Case, Graph, Record, TensorSpec
 from edgeprof.stages import reference, samples
 from edgeprof.stages.samples.feeds import expected_size, sizes
 from edgeprof.store import writing
@@ -54,7 +54,7 @@ class Recorded(Record, frozen=True, kw_only=True):
 
 
 def record(
-    artifact: Artifact,
+    graph: Graph,
     candidates: Sequence[Candidate],
     target: Path,
     progress: Progress,
@@ -74,17 +74,17 @@ def record(
         ModelFileError: onnxruntime cannot load the model, or run it on any of them.
         StorageError: the disk refused.
     """
-    if not artifact.inputs:
+    if not graph.inputs:
         raise ModelFileError(
-            f"{artifact.path} has no inputs: there is nothing to compare its outputs with.", "Explain or profile it."
+            f"{graph.path} has no inputs, so there is nothing to compare its outputs with.", "Explain or profile it."
         )
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         feeds = Path(scratch) / "feeds.npz"
         samples.write(feeds, (candidate.feeds for candidate in candidates))
         request = BaselineRequest(
-            model=artifact.path,
-            inputs=artifact.inputs,
-            outputs=artifact.outputs,
+            model=graph.path,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
             cases=tuple(candidate.case for candidate in candidates),
             feeds=str(feeds),
             enough=len(candidates) if enough is None else enough,

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof import counting, process
 from edgeprof.counting.reading import subgraphs
@@ -31,7 +31,7 @@ from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import not_loaded, ort_errors
 from edgeprof.providers.session import create_session, session_options
 from edgeprof.recipe_table import recipe_of
-from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Record
+from edgeprof.schema import CPU, Artifact, Fusion, FusionReceipt, Graph, Record
 from edgeprof.stages.export import OPSET
 from edgeprof.stages.graph import INLINE_BYTES
 from edgeprof.store import writing
@@ -56,8 +56,19 @@ class Optimized(Record, frozen=True, kw_only=True):
     nodes: dict[str, int]
 
 
-def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None) -> Artifact:
-    """Add the receipt of onnxruntime's fusions to an artifact.
+def optimize(artifact: Artifact, progress: Progress) -> Artifact:
+    """Add receipts of onnxruntime's fusions to the graphs of an artifact.
+
+    Raises:
+        VerificationError, ModelFileError, StorageError: as `receipt_of`.
+    """
+    return artifact.with_graphs(
+        [replace(graph, fusion=receipt_of(artifact, graph, progress)) for graph in artifact.graphs]
+    )
+
+
+def receipt_of(artifact: Artifact, graph: Graph, progress: Progress, save_to: Path | None = None) -> FusionReceipt:
+    """The receipt of onnxruntime's fusions in a graph.
 
     Args:
         save_to: where to write the optimized graph, with its weights in `save_to` + ".data". It suits this onnxruntime
@@ -68,9 +79,9 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
         ModelFileError: onnxruntime cannot load the file.
         StorageError: the disk refused.
     """
-    request = OptimizeRequest(model=artifact.path, save_to=str(save_to) if save_to else None)
+    request = OptimizeRequest(model=graph.path, save_to=str(save_to) if save_to else None)
     optimized = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress)
-    expected = _expected(artifact)
+    expected = _expected(artifact, graph)
     fusions = tuple(_fusion(operator, count, optimized.nodes) for operator, count in expected.items())
     missing = [
         f"{fusion.found} of {fusion.expected} {operator}"
@@ -86,20 +97,19 @@ def optimize(artifact: Artifact, progress: Progress, save_to: Path | None = None
             f"Export it with --opset {OPSET}, or try another precision or version of onnxruntime.",
         )
     in_parts = f"In {artifact.precision} the others run in parts." if missing else ""
-    note = " ".join(filter(None, (_older_opset(artifact), in_parts)))
-    receipt = FusionReceipt(runtime=optimized.runtime, nodes=optimized.nodes, fusions=fusions, note=note)
-    return msgspec.structs.replace(artifact, fusion=receipt)
+    note = " ".join(filter(None, (_older_opset(artifact, graph), in_parts)))
+    return FusionReceipt(runtime=optimized.runtime, nodes=optimized.nodes, fusions=fusions, note=note)
 
 
-def _expected(artifact: Artifact) -> dict[str, int]:
-    """Expected operators, or alternatives, with their number; none for a file that edgeprof did not export."""
-    if artifact.variant is None:
+def _expected(artifact: Artifact, graph: Graph) -> dict[str, int]:
+    """Expected operators, or alternatives, with their number; none where no family knows the graph."""
+    if artifact.variant is None or graph.role != "model":
         return {}
-    expected = family_of(artifact.variant).fusions(artifact.variant, artifact.opset)
+    expected = family_of(artifact.variant).fusions(artifact.variant, graph.opset)
     row = recipe_of(artifact.precision)
-    if row and row.quantized and artifact.quantization:
+    if row and row.quantized and graph.quantization:
         split = expected.pop(ATTENTION, 0) if row.splits_attention else 0
-        expected[QUANTIZED_MATMUL] = artifact.quantization.matmuls_quantized + 2 * split
+        expected[QUANTIZED_MATMUL] = graph.quantization.matmuls_quantized + 2 * split
     return expected
 
 
@@ -112,16 +122,16 @@ def _fusion(operator: str, expected: int, nodes: dict[str, int]) -> Fusion:
     )
 
 
-def _older_opset(artifact: Artifact) -> str:
+def _older_opset(artifact: Artifact, graph: Graph) -> str:
     """A note on operators that an older operator set spreads over many nodes."""
-    if artifact.variant is None:
+    if artifact.variant is None or graph.role != "model":
         return ""
     family = family_of(artifact.variant)
-    here, newest = (family.fusions(artifact.variant, opset) for opset in (artifact.opset, OPSET))
+    here, newest = (family.fusions(artifact.variant, opset) for opset in (graph.opset, OPSET))
     spread = [words for operator, words in SPREAD.items() if operator in newest and operator not in here]
     if not spread:
         return ""
-    return f"In operator set {artifact.opset} {' and '.join(spread)}; --opset {OPSET} has one operator for it."
+    return f"In operator set {graph.opset} {' and '.join(spread)}; --opset {OPSET} has one operator for it."
 
 
 # --- in the child ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeprof import counting, store
 from edgeprof.counting.file_errors import onnx_errors, opening
 from edgeprof.errors import ModelFileError, UsageError, said
-from edgeprof.schema import Artifact, Record, Target, TensorSpec
+from edgeprof.schema import Artifact, Graph, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, static_shapes
 
 if TYPE_CHECKING:
@@ -35,14 +35,16 @@ class ProviderGraph(Record, frozen=True, kw_only=True):
 
 def prepare_for_provider(
     artifact: Artifact,
+    source: Graph,
     target: Target,
     shapes: Mapping[str, tuple[int, ...]],
     folder: Path,
     switches: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> ProviderGraph:
-    """Adapt the graph of an artifact to a provider; a copy that exists already is reused.
+    """Adapt a graph of an artifact to a provider; a copy that exists already is reused.
 
     Args:
+        source: the graph.
         shapes: of all inputs, in a run with a growing cache; used where the target requires static shapes.
         folder: receives the copy, named by a digest of everything that determines it.
         switches: values of inputs that choose between branches ("use_cache_branch"); used with static shapes only.
@@ -51,19 +53,19 @@ def prepare_for_provider(
         UsageError: the graph cannot be made static at this shape.
         EdgeprofError: an operator that the provider lacks cannot be decomposed.
     """
-    model = _read(artifact)
+    model, beside = _read(source), Path(source.path).parent
     lacking = _lacking(model, target)
     if not target.static and not lacking:
-        return ProviderGraph(path=artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
+        return ProviderGraph(path=source.path, inputs=source.inputs, outputs=source.outputs)
     sizes = sorted(shapes.items()) if target.static else []
     chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
-    key = store.content_key(artifact.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
-    file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, Path(artifact.path).parent)
+    key = store.content_key(source.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
+    file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, beside)
     if file.is_file():
         model = graph.load(file)
     else:
         _adapt(model, target, shapes, switches)
-        _refer_to(model, Path(artifact.path).parent, weights)
+        _refer_to(model, beside, weights)
         store.write_atomic(file, graph.serialized(model))
     return ProviderGraph(
         path=str(file),
@@ -105,9 +107,9 @@ def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:
         )
 
 
-def load_for_provider(artifact: Artifact, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+def load_for_provider(source: Graph, target: Target, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
     """As `prepare_for_provider`, without writing: the weights are references into the artifact's folder."""
-    model = _read(artifact)
+    model = _read(source)
     _adapt(model, target, shapes)
     return model
 
@@ -137,9 +139,9 @@ def _adapt(
             static_shapes.pin(model, shapes, switches)
 
 
-def _read(artifact: Artifact) -> ir.Model:
+def _read(source: Graph) -> ir.Model:
     """The graph, local functions inlined; weights in data files are references and are not opened."""
-    file = Path(artifact.path)
+    file = Path(source.path)
     with opening(file):
         return graph.from_proto(counting.read(file))
 

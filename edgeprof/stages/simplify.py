@@ -18,9 +18,9 @@ import msgspec
 from edgeprof import process
 from edgeprof.errors import EdgeprofError, VerificationError, said
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, GraphCount, Record, StageReceipt
+from edgeprof.schema import Artifact, Graph, GraphCount, Precision, Record, StageReceipt
 from edgeprof.stages import graph
-from edgeprof.stages.verify import verify
+from edgeprof.stages.verify import checks_of
 
 if TYPE_CHECKING:
     import onnx
@@ -39,39 +39,43 @@ class Simplified(Record, frozen=True, kw_only=True):
 
 
 def simplify(artifact: Artifact, progress: Progress) -> Artifact:
-    """The artifact, simplified if that helped, and verified either way. The receipt tells which, and why.
+    """The artifact with graphs simplified where that helped, and verified either way; receipts say which, and why.
 
     Raises:
-        VerificationError: the graph was wrong before simplification.
+        VerificationError: a graph was wrong before simplification.
     """
-    started, path = time.monotonic(), Path(artifact.path)
+    return artifact.with_graphs([_simplified(graph, artifact.precision, progress) for graph in artifact.graphs])
+
+
+def _simplified(before: Graph, precision: Precision, progress: Progress) -> Graph:
+    started, path = time.monotonic(), Path(before.path)
     candidate = path.with_name(CANDIDATE_FILE)
     request = SimplifyRequest(model=str(path), candidate=str(candidate))
-    count, reason = artifact.count, ""
+    count, reason = before.count, ""
     try:
         count = process.call("edgeprof.stages.simplify", request, Simplified, progress=progress).count
-        if count.weights_bytes > artifact.count.weights_bytes + graph.INLINE_BYTES:
-            grown = (count.weights_bytes - artifact.count.weights_bytes) / 1e6
+        if count.weights_bytes > before.count.weights_bytes + graph.INLINE_BYTES:
+            grown = (count.weights_bytes - before.count.weights_bytes) / 1e6
             raise VerificationError(f"Simplification grew the weights by {grown:.1f} MB.")
-        checks = verify(artifact, progress, model=candidate).checks
+        checks = checks_of(before, precision, progress, model=candidate)
         candidate.replace(path)
     except EdgeprofError as problem:
         candidate.unlink(missing_ok=True)
         reason = str(problem)
-        checks = verify(artifact, progress).checks
+        checks = checks_of(before, precision, progress)
     receipt = StageReceipt(
         stage="simplify",
         kept=not reason,
-        before=artifact.count,
+        before=before.count,
         after=count,
         reason=reason,
         seconds=time.monotonic() - started,
     )
     return msgspec.structs.replace(
-        artifact,
-        count=artifact.count if reason else count,
+        before,
+        count=before.count if reason else count,
         checks=checks,
-        stages=(*artifact.stages, receipt),
+        stages=(*before.stages, receipt),
     )
 
 

@@ -16,7 +16,7 @@ from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import Artifact, Case, StaticGraph, Target, TensorSpec
+from edgeprof.schema import Artifact, Case, Graph, StaticGraph, Target, TensorSpec
 from edgeprof.stages import attention, graph, onnx_reference, provider_graph, reference
 from edgeprof.stages.verify import Verified, VerifyRequest
 
@@ -31,11 +31,11 @@ def file_name(case: Case) -> str:
 
 
 def standing(artifact: Artifact, case: Case) -> StaticGraph | None:
-    """The graph that lies there already, if it is of this artifact."""
+    """The graph of a shape that is there already and up to date; None where there is none."""
     found = next((one for one in artifact.static if one.case == case), None)
     if found is None or found.key != _key(artifact, case):
         return None
-    file = Path(artifact.path).with_name(found.file)
+    file = artifact.folder / found.file
     return found if file.is_file() and store.sha256_of(file) == found.sha256 else None
 
 
@@ -47,20 +47,20 @@ def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
         VerificationError: its outputs differ from the artifact's.
         StorageError: the disk refused.
     """
-    file = Path(artifact.path).with_name(file_name(case))
-    feeds = _feeds(artifact, case)
+    source, file = _source(artifact, case), artifact.folder / file_name(case)
+    feeds = _feeds(artifact, source, case)
     progress(f"fixing shapes: {file.stem}", None)
-    model = provider_graph.load_for_provider(artifact, PLAIN, {name: array.shape for name, array in feeds.items()})
+    model = provider_graph.load_for_provider(source, PLAIN, {name: array.shape for name, array in feeds.items()})
     inputs = graph.specs([value for value in model.graph.inputs if value.name not in model.graph.initializers])
     with store.writing(file), tempfile.TemporaryDirectory(dir=file.parent, prefix=".static-") as scratch:
         values = Path(scratch) / "reference.npz"
         candidate = file.with_name(f".{Path(scratch).name}.onnx")  # beside its weights
-        onnx_reference.record(artifact, [onnx_reference.Candidate(case, feeds)], values, progress)
+        onnx_reference.record(source, [onnx_reference.Candidate(case, feeds)], values, progress)
         ((_, _, outputs),) = reference.read(values)
         reference.save(values, [(case, _held(feeds, inputs), outputs)])
         try:
             store.write_atomic(candidate, graph.serialized(model))
-            (check,) = _verified(artifact, candidate, values, inputs, progress).checks
+            (check,) = _verified(artifact, source, candidate, values, inputs, progress).checks
             candidate.replace(file)
         finally:
             candidate.unlink(missing_ok=True)
@@ -73,19 +73,23 @@ def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
     )
 
 
+def _source(artifact: Artifact, case: Case) -> Graph:
+    return artifact.graph_for("decode" if case.past_tokens else "prefill")
+
+
 def _key(artifact: Artifact, case: Case) -> str:
-    return store.content_key(artifact.sha256, artifact.data_sha256, case, provider_graph.VERSION)
+    return store.content_key(_source(artifact, case).sha256, artifact.data_sha256, case, provider_graph.VERSION)
 
 
-def _feeds(artifact: Artifact, case: Case) -> Arrays:
+def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
     """Inputs of a run with a cache that grows, in the types that the artifact takes."""
     if artifact.variant is None:
         raise ModelFileError(
-            f"{artifact.path} was not exported by edgeprof, which does not know what its inputs mean.",
+            f"{source.path} was not exported by edgeprof, which does not know what its inputs mean.",
             "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
         )
     made = family_of(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
-    return {spec.name: made[spec.name].astype(spec.dtype, copy=False) for spec in artifact.inputs}
+    return {spec.name: made[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
 
 
 def _held(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> Arrays:
@@ -99,13 +103,13 @@ def _held(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> Arrays:
 
 
 def _verified(
-    artifact: Artifact, candidate: Path, values: Path, inputs: tuple[TensorSpec, ...], progress: Progress
+    artifact: Artifact, source: Graph, candidate: Path, values: Path, inputs: tuple[TensorSpec, ...], progress: Progress
 ) -> Verified:
     request = VerifyRequest(
         model=str(candidate),
         reference=str(values),
         inputs=inputs,
         tolerance=recipe(artifact.precision.recipe).static_tolerance,
-        against=f"that of {Path(artifact.path).name}",
+        against=f"that of {Path(source.path).name}",
     )
     return process.call("edgeprof.stages.verify", request, Verified, progress=progress)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgeprof import process
 from edgeprof.errors import VerificationError
@@ -18,10 +18,10 @@ from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
 from edgeprof.recipe_table import recipe_of
-from edgeprof.schema import Artifact, Case, Check, Precision, Record, TensorSpec
+from edgeprof.schema import Artifact, Case, Check, Graph, Precision, Record, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import reference
-from edgeprof.store import REFERENCE_FILE
+from edgeprof.store import reference_file
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -50,43 +50,59 @@ def tolerance(precision: Precision) -> float | None:
     return row.torch_tolerance if row else None
 
 
-def verify(artifact: Artifact, progress: Progress, model: Path | None = None) -> Artifact:
-    """Add a check per reference shape to an artifact. `model`, if given, is checked in its place.
+def verify(artifact: Artifact, progress: Progress) -> Artifact:
+    """Add a check per reference shape to the graphs of an artifact.
+
+    Raises:
+        VerificationError, ModelFileError: as `checks_of`.
+    """
+    return artifact.with_graphs(
+        [replace(graph, checks=checks_of(graph, artifact.precision, progress)) for graph in artifact.graphs]
+    )
+
+
+def checks_of(
+    graph: Graph, precision: Precision, progress: Progress, *, model: Path | None = None
+) -> tuple[Check, ...]:
+    """Compare the outputs of a graph with its reference values, at each of their shapes.
 
     fp32 has to agree within its tolerance. Quantized files are compared with the same values and the differences
     recorded; they fail when an output has a different shape, or is not finite where the reference is.
+
+    Args:
+        model: a file to compare in place of the graph's own.
 
     Raises:
         VerificationError: an output differs, naming shape and difference; or a dynamic dimension became fixed.
         ModelFileError: onnxruntime cannot load the file.
     """
-    allowed = tolerance(artifact.precision)
+    allowed = tolerance(precision)
     request = VerifyRequest(
-        model=str(model or artifact.path),
-        reference=str(Path(artifact.path).with_name(REFERENCE_FILE)),
-        inputs=artifact.inputs,
+        model=str(model or graph.path),
+        reference=str(reference_file(graph)),
+        inputs=graph.inputs,
         tolerance=allowed,
         holes=allowed is None,
         advice="Try a different recipe." if allowed is None else "Export it with another --opset.",
     )
-    verified = process.call("edgeprof.stages.verify", request, Verified, progress=progress)
-    return msgspec.structs.replace(artifact, checks=verified.checks)
+    return process.call("edgeprof.stages.verify", request, Verified, progress=progress).checks
 
 
 def compare_with(
-    artifact: Artifact, reference_file: Path, against: str, advice: str, progress: Progress
+    graph: Graph, precision: Precision, values: Path, against: str, advice: str, progress: Progress
 ) -> tuple[Check, ...]:
-    """Check a file against any reference values, as `verify` does.
+    """Compare the outputs of a graph with any reference values; as `checks_of`.
 
     Args:
+        values: a reference file.
         against: the source of the values, for messages.
         advice: what to do on failure, for messages.
     """
     request = VerifyRequest(
-        model=artifact.path,
-        reference=str(reference_file),
-        inputs=artifact.inputs,
-        tolerance=tolerance(artifact.precision),
+        model=graph.path,
+        reference=str(values),
+        inputs=graph.inputs,
+        tolerance=tolerance(precision),
         against=against,
         holes=True,
         advice=advice,

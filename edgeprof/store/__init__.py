@@ -18,6 +18,7 @@ from edgeprof.store.artifacts import (
     artifact_folders,
     load_artifact,
     record_beside,
+    reference_file,
     save_artifact,
 )
 from edgeprof.store.digests import content_key, require_unchanged, sha256_of, sha256_of_all, state_of
@@ -86,6 +87,7 @@ __all__ = [
     "reading_arrays",
     "record_beside",
     "recover",
+    "reference_file",
     "require_name",
     "require_regular",
     "require_unchanged",

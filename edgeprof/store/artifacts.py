@@ -1,11 +1,16 @@
-"""Artifact folders: models/<name>/<precision>/ with model.onnx, model.onnx.data, reference.npz and artifact.json."""
+"""Artifact folders: models/<name>/<precision>/ with ONNX files, the weights they share, and artifact.json.
 
+Of one graph the files are model.onnx, model.onnx.data and reference.npz; of several encoder.onnx, decoder.onnx, ...,
+model.onnx.data, and encoder.reference.npz, decoder.reference.npz, ...
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from edgeprof.errors import RunError
-from edgeprof.schema import Artifact, decode, encode_pretty
+from edgeprof.schema import Artifact, Graph, decode, encode_pretty
 from edgeprof.store.files import read_bytes, within, write_atomic
 from edgeprof.store.folders import recover_below
 
@@ -23,24 +28,37 @@ def save_artifact(folder: Path, artifact: Artifact) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    record = msgspec.structs.replace(artifact, path=Path(artifact.path).name)
-    write_atomic(folder / ARTIFACT_FILE, encode_pretty(record))
+    write_atomic(folder / ARTIFACT_FILE, encode_pretty(_located(artifact, lambda path: Path(path).name)))
 
 
 def load_artifact(folder: Path) -> Artifact:
-    """Read the artifact of a folder; its `path` comes back absolute.
+    """Read the artifact of a folder; the paths of its files come back absolute.
 
     Raises:
         RunError: the record is damaged, or a file it names is missing or has another size.
     """
-    artifact = _record(folder)
-    model = (folder / artifact.path).absolute()
-    weights = model.with_name(model.name + ".data")
-    if not model.is_file() or (artifact.data_bytes and not weights.is_file()):
+    artifact = _located(_record(folder), lambda name: str((folder / name).absolute()))
+    graphs, weights = [Path(graph.path) for graph in artifact.graphs], list(map(Path, artifact.data_files))
+    if not all(file.is_file() for file in (*graphs, *weights)):
         raise RunError(f"{folder} has lost its model files.", "Export it again with --force.")
-    if artifact.data_bytes and weights.stat().st_size != artifact.data_bytes:
-        raise RunError(f"{weights} is not of the size that was exported.", "Export it again with --force.")
-    return msgspec.structs.replace(artifact, path=str(model))
+    if sum(file.stat().st_size for file in weights) != artifact.data_bytes:
+        raise RunError(f"The weights in {folder} differ in size from those exported.", "Export it again with --force.")
+    return artifact
+
+
+def _located(artifact: Artifact, place: Callable[[str], str]) -> Artifact:
+    """The artifact with other paths of its files."""
+    return msgspec.structs.replace(
+        artifact,
+        graphs=tuple(msgspec.structs.replace(graph, path=place(graph.path)) for graph in artifact.graphs),
+        data_files=tuple(map(place, artifact.data_files)),
+    )
+
+
+def reference_file(graph: Graph) -> Path:
+    """Where the reference values of a graph are: what PyTorch computed for its inputs."""
+    name = REFERENCE_FILE if graph.role == "model" else f"{graph.role}.{REFERENCE_FILE}"
+    return Path(graph.path).with_name(name)
 
 
 def record_beside(file: Path) -> Artifact | None:
@@ -56,7 +74,8 @@ def record_beside(file: Path) -> Artifact | None:
 def _record(folder: Path) -> Artifact:
     file = folder / ARTIFACT_FILE
     artifact = decode(read_bytes(file, RunError), Artifact, str(file))
-    for name in (artifact.path, *(graph.file for graph in artifact.static)):
+    static = (one.file for one in artifact.static)
+    for name in (*(graph.path for graph in artifact.graphs), *artifact.data_files, *static):
         within(folder, name, file, RunError)
     return artifact
 

@@ -120,7 +120,7 @@ def test_a_file_and_the_formulas_say_the_same(
     family: str, tokens: int, precision: str, artifacts: dict[tuple[str, str], Any]
 ) -> None:
     artifact = artifacts[family, precision]
-    counted = explain(artifact.path, seq=[tokens]).ledger
+    counted = explain(artifact.location, seq=[tokens]).ledger
     formulas = ledger(artifact.variant, case_of("prefill", 1, tokens), precision)
     assert (counted.source, counted.name, counted.precision) == ("graph", artifact.name, precision)
     for quantity in ("params", "macs", "cache_bytes"):
@@ -133,7 +133,7 @@ def test_a_file_and_the_formulas_say_the_same(
 
 def test_decoding_from_a_file(artifacts: dict[tuple[str, str], Any]) -> None:
     artifact = artifacts["gpt2", "fp32"]
-    counted = explain(artifact.path, seq=[40], phase="decode", batch=3).ledger
+    counted = explain(artifact.location, seq=[40], phase="decode", batch=3).ledger
     formulas = ledger(artifact.variant, case_of("decode", 3, 40), phase="decode")
     assert counted.total("macs") == formulas.total("macs")
     assert counted.total("cache_bytes") == formulas.total("cache_bytes") == 3 * 41 * 2 * 2 * 128 * 4
@@ -142,7 +142,7 @@ def test_decoding_from_a_file(artifacts: dict[tuple[str, str], Any]) -> None:
 def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     """It takes no length but its own, and costs what the model costs there; its cache is as large as it will be."""
     artifact = artifacts["gpt2", "fp32"]
-    folder = Path(shutil.copytree(Path(artifact.path).parent, tmp_path / "fp32"))
+    folder = Path(shutil.copytree(artifact.folder, tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
     found = explain(str(folder / "decode-1x40.onnx"))
     formulas = ledger(artifact.variant, case_of("decode", 1, 40), phase="decode")
@@ -164,7 +164,7 @@ def test_names_and_folders_of_exports_mean_their_graph(models: Path, artifacts: 
 def test_a_graph_is_counted_without_its_weights(artifacts: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     """The bare file, from elsewhere: nothing but its own symbols to go by, and no data file beside it."""
     artifact = artifacts["bert", "fp32"]
-    alone = shutil.copy(artifact.path, tmp_path / "alone.onnx")
+    alone = shutil.copy(artifact.location, tmp_path / "alone.onnx")
     found = explain(str(alone), seq=[60])
     assert (found.ledger.name, found.ledger.precision) == ("alone", "fp32")
     assert found.ledger.total("params") == artifact.params
@@ -193,7 +193,7 @@ def test_what_cannot_be_counted_is_named(tmp_path: Path) -> None:
 
 def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tuple[str, str], Any]) -> None:
     """bert-tiny has 512 positions, as a tensor of that many: at 1,024 tokens nothing fits."""
-    path = artifacts["bert", "fp32"].path
+    path = artifacts["bert", "fp32"].location
     found = explain(path, seq=[64, 512, 1024])
     assert [one.load.tokens for one in found.lengths] == [64, 512]
     assert (found.ledger.load.tokens, found.doubled) == (512, None)
@@ -236,7 +236,7 @@ def test_wrong_requests_say_what_is_wrong(
 
 
 def test_options_of_variants_are_not_for_files(artifacts: dict[tuple[str, str], Any]) -> None:
-    path = artifacts["bert", "fp32"].path
+    path = artifacts["bert", "fp32"].location
     with pytest.raises(UsageError, match=r"--precision is for variants"):
         explain(path, precision="int8")
     with pytest.raises(UsageError, match="takes no KV cache"):

@@ -137,9 +137,9 @@ def test_options_are_recorded_and_every_step_is_told(gpt2_checkpoint: Path, tmp_
     )
     artifact = made.artifact
     assert artifact is not None
-    assert (artifact.name, artifact.logits, artifact.opset) == ("gpt2-small-last", "last", 18)
-    assert artifact.outputs[0].dims == ("batch_size", 1, 4000)
-    assert "Attention" not in artifact.count.nodes
+    assert (artifact.name, artifact.logits, artifact.graph().opset) == ("gpt2-small-last", "last", 18)
+    assert artifact.graph().outputs[0].dims == ("batch_size", 1, 4000)
+    assert "Attention" not in artifact.graph().count.nodes
     told = ("importing torch", "building gpt2-small", "tracing", "translating to ONNX", "writing", "simplifying")
     assert [step for step in steps if step in told] == list(told)
     assert "comparing at batch 3, tokens 7, past 0" in steps
@@ -155,9 +155,9 @@ def break_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def broken(*arguments: Any) -> Artifact:
         artifact = real(*arguments)
-        model = onnx.load(artifact.path, load_external_data=False)
+        model = onnx.load(artifact.location, load_external_data=False)
         next(node for node in model.graph.node if node.op_type == "Add").op_type = "Sub"
-        onnx.save(model, artifact.path)
+        onnx.save(model, artifact.location)
         return artifact
 
     monkeypatch.setattr(export_stage, "export", broken)

@@ -25,6 +25,7 @@ from edgeprof.schema import (
     CPU,
     Artifact,
     Facts,
+    Graph,
     GraphCount,
     InputValue,
     LeftOperator,
@@ -75,15 +76,19 @@ def chain(file: Path, *operators: str, dims: Sequence[int | str] = (ROWS, WIDTH)
 def job(model: Path, on: Target, precision: str = "fp32", rows: int = ROWS, **changes: Any) -> Job:
     artifact = Artifact(
         name="toy",
-        path=str(model),
         precision=Precision.parse(precision),
-        sha256=sha256_of(model),
         params=WIDTH**2,
         weights=WeightsSource(kind="file"),
-        opset=21,
-        inputs=(TensorSpec(name="x", dtype="float32", dims=("n", WIDTH)),),
-        outputs=(),
-        count=GraphCount(nodes={}, weights_bytes=0),
+        graphs=(
+            Graph(
+                path=str(model),
+                sha256=sha256_of(model),
+                opset=21,
+                inputs=(TensorSpec(name="x", dtype="float32", dims=("n", WIDTH)),),
+                outputs=(),
+                count=GraphCount(nodes={}, weights_bytes=0),
+            ),
+        ),
     )
     subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
     plain = Job(

@@ -32,7 +32,7 @@ def artifact(made: list[Export]) -> Artifact:
 
 def test_a_result_lies_beside_what_it_was_made_of(mine: Path) -> None:
     made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
-    assert Path(made.path) == mine / "bert-tiny" / "int4" / "model.onnx"
+    assert Path(made.location) == mine / "bert-tiny" / "int4" / "model.onnx"
     assert (made.name, str(made.precision)) == ("bert-tiny", "int4")
     assert load_artifact(mine / "bert-tiny" / "int4") == made
     assert [str(one.precision) for one in verify(["bert-tiny"], models=mine)] == ["fp32", "int4", "int8"]
@@ -41,7 +41,7 @@ def test_a_result_lies_beside_what_it_was_made_of(mine: Path) -> None:
 def test_receipts_say_what_was_reached_fused_and_not_told(mine: Path) -> None:
     """2 layers of 6 matmuls, and the pooler: 12 d^2 a layer and d^2, d = 128."""
     made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
-    reached, fusion = made.quantization, made.fusion
+    reached, fusion = made.graph().quantization, made.graph().fusion
     assert reached is not None
     assert (reached.matmuls, reached.matmuls_quantized, reached.left) == (13, 13, ())
     assert reached.weight_bytes_quantized == reached.weight_bytes == 4 * (2 * 12 * 128**2 + 128**2)
@@ -56,7 +56,7 @@ def test_settings_are_part_of_the_name_and_of_the_file(mine: Path) -> None:
         quantize(["bert-tiny"], recipe=["int4"], block_size=64, symmetric=False, accuracy_level=1, models=mine)
     )
     assert str(made.precision) == "int4-block64-asymmetric-level1"
-    model = onnx.load(made.path, load_external_data=False)
+    model = onnx.load(made.location, load_external_data=False)
     node = next(node for node in model.graph.node if node.op_type == "MatMulNBits")
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     assert attributes == {"K": 128, "N": 128, "bits": 4, "block_size": 64, "accuracy_level": 1}
@@ -81,8 +81,8 @@ def test_random_calibration_is_for_those_who_ask_for_it(mine: Path) -> None:
     with pytest.raises(UsageError, match=r"mean nothing for the random weights of .*--calibration random"):
         quantize(["bert-tiny"], recipe=["int8-static"], models=mine)
     made = artifact(quantize(["bert-tiny"], recipe=["int8-static"], calibration=RANDOM, samples=3, models=mine))
-    assert made.quantization is not None
-    calibration = made.quantization.calibration
+    assert made.graph().quantization is not None
+    calibration = made.graph().quantization.calibration
     assert calibration is not None
     assert (calibration.random, calibration.samples, calibration.method) == (True, 3, "min-max")
 
@@ -91,8 +91,8 @@ def test_a_users_samples_calibrate(mine: Path, tmp_path: Path) -> None:
     """Odd samples are kept for evaluation, which random weights do not get."""
     np.savez(tmp_path / "ids.npz", input_ids=np.arange(60).reshape(6, 10))
     made = artifact(quantize(["bert-tiny"], recipe=["int8-static"], calibration=str(tmp_path / "ids.npz"), models=mine))
-    assert made.quantization is not None
-    calibration = made.quantization.calibration
+    assert made.graph().quantization is not None
+    calibration = made.graph().quantization.calibration
     assert calibration is not None
     assert (calibration.samples, calibration.lengths, calibration.random) == (3, (10,), False)
     assert "ids.npz" in calibration.data
@@ -188,11 +188,11 @@ def foreign(folder: Path, *, opset: int = 18, second: str = "MatMul") -> Path:
 @pytest.mark.parametrize("recipe", ["fp16", "int8", "int8-weights"])
 def test_a_file_from_elsewhere_is_compared_with_itself(recipe: str, tmp_path: Path) -> None:
     made = artifact(quantize([str(foreign(tmp_path))], recipe=[recipe], models=tmp_path / "models"))
-    assert Path(made.path) == tmp_path / "models" / "mlp" / recipe / "model.onnx"
+    assert Path(made.location) == tmp_path / "models" / "mlp" / recipe / "model.onnx"
     assert [(check.case.batch, check.case.tokens) for check in made.checks] == [(1, 16), (2, 5)]
     assert all(check.cosine > 0.999 for check in made.checks)
-    assert made.quantization is not None
-    assert made.quantization.weight_bytes_quantized == 2 * 4 * 32 * 64
+    assert made.graph().quantization is not None
+    assert made.graph().quantization.weight_bytes_quantized == 2 * 4 * 32 * 64
     assert "a file that it did not export" in made.accuracy_note
 
 
@@ -212,8 +212,8 @@ def test_16_bits_in_an_operator_set_that_has_none_of_them(tmp_path: Path) -> Non
     """QuantizeLinear takes them from operator set 21 on; onnxruntime's own does in any."""
     source = foreign(tmp_path, opset=18)
     made = artifact(quantize([str(source)], recipe=["a16w8"], calibration=RANDOM, models=tmp_path / "models"))
-    domains = {node.domain for node in onnx.load(made.path).graph.node if node.op_type == "QuantizeLinear"}
-    assert (made.opset, domains) == (18, {"com.microsoft"})
+    domains = {node.domain for node in onnx.load(made.location).graph.node if node.op_type == "QuantizeLinear"}
+    assert (made.graph().opset, domains) == (18, {"com.microsoft"})
     assert all(check.cosine > 0.999 for check in made.checks)
 
 

@@ -151,9 +151,9 @@ def test_sequences_and_maps_are_compared(tmp_path: Path) -> None:
     )
     onnx.save(model, source)
     artifact = made(source)
-    assert artifact.quantization is not None
-    assert artifact.quantization.matmuls_quantized == 1
-    assert [value.type for value in onnx.load(artifact.path).graph.output] == [
+    assert artifact.graph().quantization is not None
+    assert artifact.graph().quantization.matmuls_quantized == 1
+    assert [value.type for value in onnx.load(artifact.location).graph.output] == [
         value.type for value in onnx.load(source).graph.output
     ]
     assert all(check.cosine > 0.999 for check in artifact.checks)
@@ -171,7 +171,7 @@ def test_files_of_one_name_get_folders_of_their_own(tmp_path: Path) -> None:
     )
     out = tmp_path / "out"
     results = quantize([str(one), str(other)], recipe=["int8"], out=out)
-    paths = [result.artifact.path for result in results if result.artifact]
+    paths = [result.artifact.location for result in results if result.artifact]
     assert len(set(paths)) == 2
     assert sorted(path.name for path in out.iterdir()) == ["a", "b"]
     assert [load_artifact(out / name / "int8").params for name in "ab"] == [64, 128]

@@ -101,7 +101,7 @@ def test_what_a_recipe_costs_is_recorded_and_little(row: Recipe, quantized: dict
 @pytest.mark.parametrize("row", QUANTIZATION_RECIPES, ids=lambda row: row.name)
 def test_every_weight_is_reached(row: Recipe, quantized: dict[str, Artifact]) -> None:
     """Three blocks of four matrices, and the tied LM head: 3 x 12 x 128^2 + 512 x 128 weights."""
-    receipt = quantized[row.name].quantization
+    receipt = quantized[row.name].graph().quantization
     assert receipt is not None
     assert (receipt.matmuls, receipt.matmuls_quantized, receipt.left) == (13, 13, ())
     assert receipt.weight_bytes == receipt.weight_bytes_quantized == 4 * (3 * 12 * 128**2 + 512 * 128)
@@ -109,7 +109,7 @@ def test_every_weight_is_reached(row: Recipe, quantized: dict[str, Artifact]) ->
 
 @pytest.mark.parametrize("row", [row for row in QUANTIZATION_RECIPES if row.calibrated], ids=lambda row: row.name)
 def test_calibration_is_by_text_that_accuracy_is_not_told_of(row: Recipe, quantized: dict[str, Artifact]) -> None:
-    receipt = quantized[row.name].quantization
+    receipt = quantized[row.name].graph().quantization
     assert receipt is not None
     assert receipt.calibration is not None
     assert receipt.calibration.data == "text that edgeprof ships, tokenized by decoder"
@@ -129,11 +129,11 @@ def test_fewer_bits_cost_more(quantized: dict[str, Artifact]) -> None:
 
 def test_recipes_for_npus_quantize_attention_inside(quantized: dict[str, Artifact]) -> None:
     """3 layers with 4 weight matmuls, a head, and two products in each attention: 3 x 4 + 1 + 3 x 2 = 19."""
-    assert "Attention" in quantized["int8-static"].count.nodes
+    assert "Attention" in quantized["int8-static"].graph().count.nodes
     for name in ("a8w8", "a16w8"):
         artifact = quantized[name]
-        assert artifact.fusion is not None
-        assert "Attention" not in artifact.count.nodes
-        (products,) = (one for one in artifact.fusion.fusions if "MatMul" in one.operator)
+        assert artifact.graph().fusion is not None
+        assert "Attention" not in artifact.graph().count.nodes
+        (products,) = (one for one in artifact.graph().fusion.fusions if "MatMul" in one.operator)
         assert products.expected == 19
         assert products.found == 19 or name == "a16w8"  # of 16 bits times 16 bits the CPU has no product

@@ -85,7 +85,7 @@ def embedded(hidden: Any, mask: Any) -> Any:
 def by_onnx(artifact: Artifact, feeds: dict[str, Any]) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(artifact.location, providers=["CPUExecutionProvider"])
     return embedded(session.run(["last_hidden_state"], feeds)[0], feeds["attention_mask"])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgeprof.api.targets import name_of, renamed
-from edgeprof.schema import Artifact, GraphCount, Precision, WeightsSource
+from edgeprof.schema import Artifact, Graph, GraphCount, Precision, WeightsSource
 
 HASH = "c0ffee" * 6 + "c0ff"
 
@@ -45,15 +45,10 @@ def test_links_of_a_hub_cache_are_not_followed(tmp_path: Path) -> None:
 def artifact(path: str, precision: str = "fp32") -> Artifact:
     return Artifact(
         name=name_of(Path(path)),
-        path=path,
         precision=Precision.parse(precision),
-        sha256="",
         params=1,
         weights=WeightsSource(kind="file"),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        count=GraphCount(nodes={}, weights_bytes=4),
+        graphs=(Graph(path=path, opset=17, inputs=(), outputs=(), count=GraphCount(nodes={}, weights_bytes=4)),),
     )
 
 

@@ -40,14 +40,14 @@ class Prepared:
 
 def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) -> Prepared:
     """Quantize an exported model in every way there is; what comes out of the others has to run at `case`."""
-    ours, told = [Candidate(FP32, Path(source.path))], [_told(source, Candidate(FP32, Path(source.path)), "")]
+    ours, told = [Candidate(FP32, Path(source.location))], [_told(source, Candidate(FP32, Path(source.location)), "")]
     for recipe in recipes:
         try:
             artifact, _ = quantizing.quantize(work, source.name, recipe)
         except Failed as problem:
             told.append(f"| {source.name} | edgeprof {recipe} | | | fails: {problem.last_line} |")
             continue
-        ours.append(Candidate(f"edgeprof {recipe}", Path(artifact.path)))
+        ours.append(Candidate(f"edgeprof {recipe}", Path(artifact.location)))
         told.append(_told(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
     by_name = {candidate.name: candidate for candidate in ours}
     theirs: list[Candidate] = []

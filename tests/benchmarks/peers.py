@@ -68,15 +68,15 @@ def _reason(problem: Failed) -> str:
 
 def _dynamic(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     how = "dynamic-no-attention" if plain else "dynamic"
-    return python(HERE / "peer_onnxruntime.py", how, source.path, target, cwd=work)
+    return python(HERE / "peer_onnxruntime.py", how, source.location, target, cwd=work)
 
 
 def _matmul_nbits(source: Artifact, target: Path, _plain: bool, work: Path) -> Cost:
-    return python(HERE / "peer_onnxruntime.py", "matmul-nbits", source.path, target, cwd=work)
+    return python(HERE / "peer_onnxruntime.py", "matmul-nbits", source.location, target, cwd=work)
 
 
 def _matmul_nbits_as_int4(source: Artifact, target: Path, _plain: bool, work: Path) -> Cost:
-    return python(HERE / "peer_onnxruntime.py", "matmul-nbits-as-int4", source.path, target, cwd=work)
+    return python(HERE / "peer_onnxruntime.py", "matmul-nbits-as-int4", source.location, target, cwd=work)
 
 
 def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
@@ -86,7 +86,7 @@ def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     if interpreter is None:
         raise Failed(told)
     assert source.variant is not None
-    folder = Path(source.path).parent
+    folder = source.folder
     (folder / "config.json").write_text(json.dumps({"model_type": source.variant.family}))
     features = machine.describe().cpu_features
     cpu = "avx512_vnni" if "avx512_vnni" in features else "avx512" if "avx512f" in features else "avx2"

@@ -62,8 +62,8 @@ def _receipts(work: Path) -> list[str]:
 def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
     case = Case(batch=1, tokens=TOKENS[name])
-    inputs = of_variant(signature(artifact.inputs), artifact.variant, case)
-    made = prepare_for_provider(artifact, target, inputs.sizes.shapes, work / "cache" / "graphs")
+    inputs = of_variant(signature(artifact.graph().inputs), artifact.variant, case)
+    made = prepare_for_provider(artifact, artifact.graph(), target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
         model=made.path,
         weights_folder=made.weights_folder,

@@ -35,7 +35,7 @@ def run() -> list[str]:
 
 
 def _row(artifact: Artifact, cost: Cost | None) -> str:
-    size, receipt = size_bytes(Path(artifact.path)), artifact.quantization
+    size, receipt = size_bytes(Path(artifact.location)), artifact.graph().quantization
     precision = str(artifact.precision)
     label = precision + (" (random calibration)" if calibration(precision) else "")
     share = f"{receipt.weight_bytes_quantized / receipt.weight_bytes:.1%}" if receipt else ""

@@ -19,7 +19,8 @@ MIN_TIME_S = 0.25
 
 def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple[Shape, ...]:
     """The same values for every file made of one model, in the types that this file takes."""
-    taken = signature_of_artifact(foreign(model))
+    artifact = foreign(model)
+    taken = signature_of_artifact(artifact, artifact.graph())
     if variant is not None:
         return tuple(of_variant(taken, variant, case).values for case in cases)
     phases: list[Phase] = ["decode" if case.past_tokens else "prefill" for case in cases]

@@ -117,8 +117,8 @@ def test_quantized_where_the_source_runs(
 ) -> None:
     (made,) = quantize([str(more / f"{name}.onnx")], recipe=["int8"], models=tmp_path)
     assert made.artifact is not None
-    assert made.artifact.quantization is not None
-    assert made.artifact.quantization.matmuls_quantized == made.artifact.quantization.matmuls
+    assert made.artifact.graph().quantization is not None
+    assert made.artifact.graph().quantization.matmuls_quantized == made.artifact.graph().quantization.matmuls
     assert [(one.case.batch, one.case.tokens, one.case.past_tokens) for one in made.artifact.checks] == shapes
     assert all(one.cosine > 0.99 for one in made.artifact.checks)
 
@@ -138,8 +138,8 @@ def test_a_graph_without_inputs_is_held_against_nothing(more: Path, tmp_path: Pa
 def test_samples_with_an_empty_cache_of_any_name(more: Path, tmp_path: Path) -> None:
     (made,) = quantize([str(more / "xlnet.onnx")], recipe=["a16w8"], calibration="random", samples=3, models=tmp_path)
     assert made.artifact is not None
-    assert made.artifact.quantization is not None
-    assert made.artifact.quantization.matmuls_quantized == 4
+    assert made.artifact.graph().quantization is not None
+    assert made.artifact.graph().quantization.matmuls_quantized == 4
 
 
 def test_a_sequence_is_no_sample(more: Path, tmp_path: Path) -> None:

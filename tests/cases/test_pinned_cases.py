@@ -41,12 +41,12 @@ DIMS = {"enc_unk": {"unk__12": 1, "unk__13": 32}, "tf_op11": {"unk__1": 1}}
 def test_it_gives_what_the_file_gives(name: str, load: LoadRequest, cases: Path, tmp_path: Path) -> None:
     artifact = foreign(cases / f"{name}.onnx")
     load = LoadRequest(phase=load.phase) if name in DIMS else load
-    inputs = of_file(signature_of_artifact(artifact), load, dims=DIMS.get(name))
+    inputs = of_file(signature_of_artifact(artifact, artifact.graph()), load, dims=DIMS.get(name))
     shapes = {value.name: value.shape for value in inputs.values}
-    made = prepare_for_provider(artifact, NPU, shapes, tmp_path, inputs.flags)
+    made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path, inputs.flags)
     sizes = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
     fixed = [replace(value, shape=sizes[value.name]) for value in inputs.values if value.name in sizes]
-    found, expected = run(made.path, fixed, held(fixed, inputs.values)), run(artifact.path, inputs.values)
+    found, expected = run(made.path, fixed, held(fixed, inputs.values)), run(artifact.location, inputs.values)
     assert list(found) == list(expected)
     for output, values in expected.items():
         _, relative, _ = difference(found[output], values)

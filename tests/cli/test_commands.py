@@ -67,7 +67,7 @@ def test_every_command_speaks_json(models: Path, edgeprof: Command) -> None:
     exported = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", models, "--json").json
     assert [(made["precision"], made["up_to_date"]) for made in exported] == [("fp32", True), ("int8", True)]
     verified = edgeprof("verify", "bert-tiny", "--models", models, "--json").json
-    assert [len(artifact["checks"]) for artifact in verified] == [3, 3]
+    assert [len(graph["checks"]) for artifact in verified for graph in artifact["graphs"]] == [3, 3]
     run = edgeprof("profile", models / "bert-tiny", "--seq", 4, *QUICK, "--name", "one", "--json").json
     assert [(point["precision"], point["status"]) for point in run["points"]] == [("fp32", "ok"), ("int8", "ok")]
     report = edgeprof("report", "one", "--json").json

@@ -23,7 +23,7 @@ def test_formulas_import_nothing_heavy(edgeprof: Command) -> None:
 def test_a_graph_is_counted_without_torch_or_a_runtime(
     edgeprof: Command, artifacts: dict[tuple[str, str], Any]
 ) -> None:
-    ran = edgeprof("explain", artifacts["bert", "fp32"].path, PYTHONPROFILEIMPORTTIME="1")
+    ran = edgeprof("explain", artifacts["bert", "fp32"].location, PYTHONPROFILEIMPORTTIME="1")
     assert ran.code == 0
     heavy = imported(ran.sentences).intersection({*HEAVY, "onnx_ir", "onnxscript"})
     assert heavy == {"onnx", "numpy"}
@@ -56,7 +56,7 @@ def test_a_table_by_component(edgeprof: Command) -> None:
 
 
 def test_a_file_tells_what_a_runtime_will_hold(edgeprof: Command, artifacts: dict[tuple[str, str], Any]) -> None:
-    out = edgeprof("explain", artifacts["gpt2", "int8"].path, "--seq", 60).out
+    out = edgeprof("explain", artifacts["gpt2", "int8"].location, "--seq", 60).out
     assert "prefill of 60 tokens, batch 1, int8" in out
     assert cells(out, "attention")[0] == "2"
     assert "the KV cache (123 kB) among them" in out  # 60 x 2 x 2 x 128 x 4

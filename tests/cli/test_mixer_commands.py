@@ -51,7 +51,7 @@ def test_heads_and_a_second_sequence(edgeprof: Command) -> None:
     (export,) = edgeprof(*words, "--json").json
     artifact = export["artifact"]
     assert artifact["name"] == "mixer-attention-w16-h4-cross5"
-    assert [spec["dims"][1] for spec in artifact["inputs"]] == ["sequence_length", "context_length"]
+    assert [spec["dims"][1] for spec in artifact["graphs"][0]["inputs"]] == ["sequence_length", "context_length"]
     (point,) = edgeprof("profile", artifact["name"], "--seq", 9, *QUICK, "--json").json["points"]
     assert (point["status"], point["macs"]) == ("ok", (9 + 2 * 5) * 16**2 + 2 * 9 * 5 * 16)
 

@@ -221,7 +221,7 @@ def test_a_real_run_holds_about_what_is_predicted(
     """
     from edgeprof import profile
 
-    folder = str(Path(artifacts[family, "fp32"].path).parent)
+    folder = str(artifacts[family, "fp32"].folder)
     run = profile(
         [folder], seq=[tokens], batch=[batch], phase="prefill", rounds=1, runs=2, min_time_s=0.0, out=tmp_path
     )

@@ -88,10 +88,10 @@ def test_add_a_family(checkout: Checkout, added: str) -> None:
     exported = checkout.edgeprof("export", "bag-of-words", "--precision", "fp32,int8")
     fp32, int8 = (one["artifact"] for one in exported)
     assert fp32["params"] == explained["params"]  # as PyTorch counts them
-    assert [check["max_abs_error"] < 1e-5 for check in fp32["checks"]] == [True, True]
-    assert int8["quantization"]["matmuls_quantized"] == 1
+    assert [check["max_abs_error"] < 1e-5 for check in fp32["graphs"][0]["checks"]] == [True, True]
+    assert int8["graphs"][0]["quantization"]["matmuls_quantized"] == 1
 
-    counted = checkout.edgeprof("explain", fp32["path"], "--seq", 64)["ledger"]["totals"]
+    counted = checkout.edgeprof("explain", fp32["graphs"][0]["path"], "--seq", 64)["ledger"]["totals"]
     assert counted["params"] == explained["params"]
     assert counted["macs"] == explained["macs"]
 

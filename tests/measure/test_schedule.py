@@ -82,7 +82,8 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
         REPLACE(job, inputs=(x(1, 1, 4),)),
     ]
     assert [visit.job for visit in plan(others, 1, done)] == [visit.job for visit in plan(others, 1)]
-    same = [REPLACE(job, artifact=REPLACE(artifact, path="elsewhere.onnx")), REPLACE(job, timeout_s=9.0)]
+    moved = artifact.with_graphs([REPLACE(artifact.graph(), path="elsewhere.onnx")])
+    same = [REPLACE(job, artifact=moved), REPLACE(job, timeout_s=9.0)]
     assert plan(same, 1, done) == []
 
 

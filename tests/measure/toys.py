@@ -12,6 +12,7 @@ from edgeprof.measure.schedule import Job
 from edgeprof.schema import (
     Artifact,
     Facts,
+    Graph,
     GraphCount,
     InputValue,
     Load,
@@ -62,15 +63,19 @@ def x(*shape: int) -> InputValue:
 def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule = QUICK, **changes: object) -> Job:
     artifact = Artifact(
         name="toy",
-        path=str(model),
         precision=Precision(recipe="fp32"),
-        sha256="a" * 64,
         params=7,
         weights=WeightsSource(kind="file"),
-        opset=18,
-        inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
-        outputs=(),
-        count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
+        graphs=(
+            Graph(
+                path=str(model),
+                sha256="a" * 64,
+                opset=18,
+                inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
+                outputs=(),
+                count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
+            ),
+        ),
     )
     subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
     place = Place(machine_id="here", provider="cpu", threads=1)

@@ -17,15 +17,20 @@ Arrays = dict[str, Any]
 def copy_of(artifact: Artifact, folder: Path) -> Artifact:
     """The artifact, in a folder that a test may change."""
     target = folder / "artifact"
-    shutil.copytree(Path(artifact.path).parent, target)
-    return msgspec.structs.replace(artifact, path=str(target / "model.onnx"))
+    shutil.copytree(artifact.folder, target)
+    return at(artifact, target / "model.onnx")
+
+
+def at(artifact: Artifact, model: Path) -> Artifact:
+    """The artifact, with its graph in another file."""
+    return artifact.with_graphs([msgspec.structs.replace(artifact.graph(), path=str(model))])
 
 
 def edit(artifact: Artifact, change: Callable[[onnx.ModelProto], None]) -> None:
     """Change the graph in place; its weights stay where they are."""
-    model = onnx.load(artifact.path, load_external_data=False)
+    model = onnx.load(artifact.location, load_external_data=False)
     change(model)
-    onnx.save(model, artifact.path)
+    onnx.save(model, artifact.location)
 
 
 def run(path: str | Path, feeds: Arrays) -> Arrays:
@@ -43,7 +48,7 @@ def empty_cache(artifact: Artifact, batch: int = 1) -> Arrays:
     """A KV cache of no tokens."""
     return {
         spec.name: np.zeros((batch, spec.dims[1], 0, spec.dims[3]), np.float32)
-        for spec in artifact.inputs
+        for spec in artifact.graph().inputs
         if spec.name.startswith("past_key_values")
     }
 

@@ -196,7 +196,7 @@ def test_a_decoder_is_compared_by_what_it_predicts(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[5, 5], [5, 5]], "logits", cached=True)
     other = table_file(tmp_path / "other.onnx", [[LN3, 0], [LN3, 0]], "logits", cached=True, kind=TensorProto.FLOAT16)
     samples = samples_of(fp32, tmp_path, [1, 0, 1, 0], [1, 0])
-    found = compare(fp32, Path(other.path), samples, Limits(cosine=0, top1=1, kl=0.1, perplexity=0.8))
+    found = compare(fp32, Path(other.location), samples, Limits(cosine=0, top1=1, kl=0.1, perplexity=0.8))
     assert (found.task, found.data, found.samples, found.predictions) == ("next token", "ids.npz", 2, 4)
     assert found.kl == pytest.approx(math.log(4 / 3) / 2)
     assert found.top1 == 1
@@ -214,7 +214,7 @@ def test_a_decoder_is_compared_by_what_it_predicts(tmp_path: Path) -> None:
 def test_logits_of_a_foreign_encoder_are_a_classification(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[0, LN3], [9, 9]], "logits")
     other = table_file(tmp_path / "other.onnx", [[LN3, 0], [9, 9]], "logits")
-    found = compare(fp32, Path(other.path), samples_of(fp32, tmp_path, [0, 1, 1, 1]), ANYTHING)
+    found = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1, 1, 1]), ANYTHING)
     assert (found.task, found.predictions, found.top1) == ("classification", 4, 0.75)
     assert found.kl == pytest.approx(LN3 / 2 / 4)
     assert (found.perplexity, found.perplexity_fp32) == (None, None)
@@ -223,7 +223,7 @@ def test_logits_of_a_foreign_encoder_are_a_classification(tmp_path: Path) -> Non
 def test_vectors_of_a_foreign_file_are_compared_one_by_one(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[3, 4], [2, 0]], "vectors")
     other = table_file(tmp_path / "other.onnx", [[4, 3], [2, 0]], "vectors")
-    found = compare(fp32, Path(other.path), samples_of(fp32, tmp_path, [0, 1], [1]), ANYTHING)
+    found = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1], [1]), ANYTHING)
     assert (found.task, found.predictions, found.cosine_min) == ("embedding", 3, pytest.approx(0.96))
     assert (found.cosine_mean, found.max_rel_error) == (pytest.approx(2.96 / 3), 0.25)
     assert (found.kl, found.top1) == (None, None)
@@ -234,16 +234,16 @@ def test_a_file_that_gives_no_numbers_fails(tmp_path: Path) -> None:
     other = table_file(tmp_path / "other.onnx", [[3, math.nan], [2, 0]], "vectors")
     samples = samples_of(fp32, tmp_path, [1], [0])
     with pytest.raises(VerificationError, match=r"other\.onnx gives NaN or infinity on sample 1 of ids\.npz"):
-        compare(fp32, Path(other.path), samples, ANYTHING)
+        compare(fp32, Path(other.location), samples, ANYTHING)
     with pytest.raises(UsageError, match="gives NaN or infinity on sample 1"):
-        compare(other, Path(fp32.path), samples, ANYTHING)
+        compare(other, Path(fp32.location), samples, ANYTHING)
 
 
 def test_a_file_of_another_shape_fails(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[3, 4], [2, 0]], "vectors")
     other = table_file(tmp_path / "other.onnx", [[3], [2]], "vectors")
     with pytest.raises(VerificationError, match="gives output vectors another shape than fp32"):
-        compare(fp32, Path(other.path), samples_of(fp32, tmp_path, [1]), ANYTHING)
+        compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [1]), ANYTHING)
 
 
 def test_samples_that_only_one_file_takes(tmp_path: Path) -> None:
@@ -251,9 +251,9 @@ def test_samples_that_only_one_file_takes(tmp_path: Path) -> None:
     shorter = table_file(tmp_path / "shorter.onnx", [[3, 4]], "vectors")
     samples = samples_of(fp32, tmp_path, [1])
     with pytest.raises(VerificationError, match=r"shorter\.onnx cannot be run on sample 0 \(.*out of"):
-        compare(fp32, Path(shorter.path), samples, ANYTHING)
+        compare(fp32, Path(shorter.location), samples, ANYTHING)
     with pytest.raises(UsageError, match=r"shorter\.onnx cannot be run on sample 0"):
-        compare(shorter, Path(fp32.path), samples, ANYTHING)
+        compare(shorter, Path(fp32.location), samples, ANYTHING)
 
 
 def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
 def test_a_file_agrees_with_itself(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     decoder = artifacts["gpt2", "fp32"]
     samples = gather(decoder, "random", tmp_path / "samples.npz", part="evaluation", count=2)
-    found = compare(decoder, Path(decoder.path), samples, Limits(cosine=1 - 1e-9, top1=1, kl=0, perplexity=1))
+    found = compare(decoder, Path(decoder.location), samples, Limits(cosine=1 - 1e-9, top1=1, kl=0, perplexity=1))
     assert (found.cosine_mean, found.max_rel_error, found.kl, found.top1) == (pytest.approx(1), 0, 0, 1)
     assert found.perplexity == found.perplexity_fp32
     assert found.predictions == 15 + 63  # of 16 and of 64 tokens, the first has nothing before it
@@ -279,7 +279,7 @@ def test_a_file_agrees_with_itself(artifacts: dict[tuple[str, str], Artifact], t
 def test_int8_encoders_point_the_same_way(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     encoder = artifacts["bert", "fp32"]
     samples = gather(encoder, "random", tmp_path / "samples.npz", part="evaluation", count=6)
-    found = compare(encoder, Path(artifacts["bert", "int8"].path), samples, ANYTHING)
+    found = compare(encoder, Path(artifacts["bert", "int8"].location), samples, ANYTHING)
     assert (found.task, found.samples, found.predictions) == ("embedding", 6, 6)
     assert 0.99 < found.cosine_min <= found.cosine_mean < 1
     assert 0 < found.max_rel_error < 0.1
@@ -291,7 +291,7 @@ def test_int8_classifiers_see_the_same_in_images(artifacts: dict[tuple[str, str]
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
     classifier = artifacts["vit", "fp32"]
     samples = gather(classifier, str(tmp_path), tmp_path / "samples.npz", part="evaluation")
-    found = compare(classifier, Path(artifacts["vit", "int8"].path), samples, ANYTHING)
+    found = compare(classifier, Path(artifacts["vit", "int8"].location), samples, ANYTHING)
     assert (found.task, found.samples, found.predictions) == ("classification", 3, 3)
     assert found.data == f"images in {tmp_path.name}, in 224 x 224"
     assert found.kl is not None

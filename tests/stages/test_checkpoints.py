@@ -49,8 +49,8 @@ def test_half_precision_weights_are_exported_in_fp32(tmp_path: Path) -> None:
     file = folder / "model.safetensors"
     save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
     made = exported(folder, tmp_path, dtype="float16")
-    assert {spec.dtype for spec in made.outputs} == {"float32"}
-    assert made.count.weights_bytes >= 4 * made.params
+    assert {spec.dtype for spec in made.graph().outputs} == {"float32"}
+    assert made.graph().count.weights_bytes >= 4 * made.params
 
 
 def test_random_weights_of_a_checkpoint_need_its_config_only(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_config_that_disagrees_with_its_weights_names_the_tensor(
 def test_the_head_of_another_task_may_be_left_out(tmp_path: Path) -> None:
     folder = tiny_models.checkpoint(tmp_path / "made", "bert", "masked-lm")
     made = exported(folder, tmp_path, architectures=["BertModel"])
-    assert [spec.name for spec in made.outputs] == ["last_hidden_state"]
+    assert [spec.name for spec in made.graph().outputs] == ["last_hidden_state"]
 
 
 def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:

@@ -72,17 +72,17 @@ def test_an_operator_set_that_torch_cannot_write_is_refused(tmp_path: Path) -> N
 
 
 def dims(artifact: Artifact, name: str) -> tuple[int | str, ...]:
-    return next(spec.dims for spec in (*artifact.inputs, *artifact.outputs) if spec.name == name)
+    return next(spec.dims for spec in (*artifact.graph().inputs, *artifact.graph().outputs) if spec.name == name)
 
 
 def test_a_decoder_has_the_ecosystems_names_for_its_cache(artifacts: dict[tuple[str, str], Artifact]) -> None:
     decoder = artifacts["gpt2", "fp32"]
     parts = [f"{layer}.{part}" for layer in (0, 1) for part in ("key", "value")]
-    assert [spec.name for spec in decoder.inputs] == [
+    assert [spec.name for spec in decoder.graph().inputs] == [
         *("input_ids", "attention_mask", "position_ids"),
         *(f"past_key_values.{part}" for part in parts),
     ]
-    assert [spec.name for spec in decoder.outputs] == ["logits", *(f"present.{part}" for part in parts)]
+    assert [spec.name for spec in decoder.graph().outputs] == ["logits", *(f"present.{part}" for part in parts)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -107,26 +107,28 @@ def test_the_record_says_what_is_in_the_file(
     family: str, precision: str, artifacts: dict[tuple[str, str], Artifact]
 ) -> None:
     artifact = artifacts[family, precision]
-    model = onnx.load(artifact.path, load_external_data=False)
+    model = onnx.load(artifact.location, load_external_data=False)
 
     def found(values: Any) -> list[tuple[str, tuple[int | str, ...]]]:
         return [(v.name, tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim)) for v in values]
 
-    assert found(model.graph.input) == [(spec.name, spec.dims) for spec in artifact.inputs]
-    assert found(model.graph.output) == [(spec.name, spec.dims) for spec in artifact.outputs]
-    assert artifact.count.node_total == len(model.graph.node)
-    assert sum(1 for node in model.graph.node if node.op_type == "Attention") == artifact.count.nodes["Attention"]
+    assert found(model.graph.input) == [(spec.name, spec.dims) for spec in artifact.graph().inputs]
+    assert found(model.graph.output) == [(spec.name, spec.dims) for spec in artifact.graph().outputs]
+    assert artifact.graph().count.node_total == len(model.graph.node)
+    assert (
+        sum(1 for node in model.graph.node if node.op_type == "Attention") == artifact.graph().count.nodes["Attention"]
+    )
 
 
 def test_nothing_of_this_machine_is_in_the_file(artifacts: dict[tuple[str, str], Artifact]) -> None:
     for artifact in artifacts.values():
-        assert b"site-packages" not in Path(artifact.path).read_bytes()
+        assert b"site-packages" not in Path(artifact.location).read_bytes()
 
 
 def test_weights_lie_beside_the_graph(artifacts: dict[tuple[str, str], Artifact]) -> None:
     for artifact in artifacts.values():
-        assert Path(artifact.path).stat().st_size < 400_000
-        assert artifact.data_bytes == Path(artifact.path + ".data").stat().st_size > 900_000
+        assert Path(artifact.location).stat().st_size < 400_000
+        assert artifact.data_bytes == Path(artifact.location + ".data").stat().st_size > 900_000
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -151,9 +153,9 @@ def test_every_family_agrees_with_pytorch_at_every_shape(
 def test_prefill_and_one_decode_step_equal_one_longer_prefill(artifacts: dict[tuple[str, str], Artifact]) -> None:
     decoder = artifacts["gpt2", "fp32"]
     ids = np.random.default_rng(0).integers(0, 4000, (2, 12))
-    whole = run(decoder.path, decoder_feeds(ids, empty_cache(decoder, batch=2), 0))
-    first = run(decoder.path, decoder_feeds(ids[:, :11], empty_cache(decoder, batch=2), 0))
-    step = run(decoder.path, decoder_feeds(ids[:, 11:], cache_of(first), 11))
+    whole = run(decoder.location, decoder_feeds(ids, empty_cache(decoder, batch=2), 0))
+    first = run(decoder.location, decoder_feeds(ids[:, :11], empty_cache(decoder, batch=2), 0))
+    step = run(decoder.location, decoder_feeds(ids[:, 11:], cache_of(first), 11))
     np.testing.assert_allclose(step["logits"][:, -1], whole["logits"][:, -1], atol=1e-5)
     for name in cache_of(step):
         np.testing.assert_allclose(cache_of(step)[name], cache_of(whole)[name], atol=1e-5)
@@ -163,21 +165,21 @@ def test_a_token_does_not_see_those_after_it(artifacts: dict[tuple[str, str], Ar
     decoder = artifacts["gpt2", "fp32"]
     ids = np.arange(8)[None]
     changed = np.where(ids < 5, ids, ids + 100)
-    one, other = (run(decoder.path, decoder_feeds(x, empty_cache(decoder), 0))["logits"] for x in (ids, changed))
+    one, other = (run(decoder.location, decoder_feeds(x, empty_cache(decoder), 0))["logits"] for x in (ids, changed))
     np.testing.assert_allclose(one[:, :5], other[:, :5], atol=1e-5)
     assert np.abs(one[:, 5:] - other[:, 5:]).max() > 0.01
 
 
 def test_a_row_padded_on_the_left_equals_the_row_alone(artifacts: dict[tuple[str, str], Artifact]) -> None:
     decoder = artifacts["gpt2", "fp32"]
-    alone = run(decoder.path, decoder_feeds(np.array([[5, 6, 7]]), empty_cache(decoder), 0))
+    alone = run(decoder.location, decoder_feeds(np.array([[5, 6, 7]]), empty_cache(decoder), 0))
     padded = {
         "input_ids": np.array([[0, 0, 5, 6, 7]]),
         "attention_mask": np.array([[0, 0, 1, 1, 1]]),
         "position_ids": np.array([[0, 0, 0, 1, 2]]),
         **empty_cache(decoder),
     }
-    result = run(decoder.path, padded)["logits"]
+    result = run(decoder.location, padded)["logits"]
     assert np.isfinite(result).all()
     np.testing.assert_allclose(result[:, 2:], alone["logits"], atol=1e-5)
 
@@ -213,4 +215,4 @@ def test_vit_takes_images_of_any_whole_number_of_patches(
     image = np.random.default_rng(0).standard_normal((2, 3, height, width), dtype=np.float32)
     with torch.no_grad():
         expected = model(pixel_values=torch.from_numpy(image), interpolate_pos_encoding=True).logits.numpy()
-    np.testing.assert_allclose(run(vit.path, {"pixel_values": image})["logits"], expected, atol=1e-4)
+    np.testing.assert_allclose(run(vit.location, {"pixel_values": image})["logits"], expected, atol=1e-4)

@@ -23,7 +23,7 @@ ONE_ROW = {"w": normal(8, 8), "s": np.array([1, -1, 8])}
 def recorded(source: Path, folder: Path, *feeds: Any, enough: int | None = None) -> list[Case]:
     """The shapes in the reference file; each of `feeds` is of batch and tokens as its first two axes tell."""
     candidates = [Candidate(Case(batch=array.shape[0], tokens=array.shape[1]), {"x": array}) for array in feeds]
-    recorded = record(foreign(source), candidates, folder / "reference.npz", silent, enough=enough)
+    recorded = record(foreign(source).graph(), candidates, folder / "reference.npz", silent, enough=enough)
     kept = [candidate.case for candidate in recorded]
     assert [case for case, _, _ in reference.read(folder / "reference.npz")] == kept
     return kept

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import tiny_models
-from onnx_files import copy_of, edit, run
+from onnx_files import at, copy_of, edit, run
 
 from edgeprof import counting
 from edgeprof.errors import ModelFileError, StorageError, VerificationError
@@ -16,16 +16,14 @@ from edgeprof.families import family_of
 from edgeprof.process import silent
 from edgeprof.schema import Artifact, FusionReceipt, Precision
 from edgeprof.stages.export import export
-from edgeprof.stages.optimize import optimize
+from edgeprof.stages.optimize import optimize, receipt_of
 from edgeprof.stages.weights import Weights
 
 Artifacts = dict[tuple[str, str], Artifact]
 
 
 def receipt(artifact: Artifact) -> FusionReceipt:
-    found = optimize(artifact, silent).fusion
-    assert found is not None
-    return found
+    return receipt_of(artifact, artifact.graph(), silent)
 
 
 def fused(artifact: Artifact) -> dict[str, tuple[int, int]]:
@@ -124,8 +122,7 @@ def test_saved_graph_stands_alone_and_computes_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     saved = tmp_path / "optimized.onnx"
-    found = optimize(artifact, silent, save_to=saved).fusion
-    assert found is not None
+    found = receipt_of(artifact, artifact.graph(), silent, save_to=saved)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optimized.onnx", "optimized.onnx.data"]
     assert sum(found.nodes.values()) == len(counting.read(saved).graph.node)
     assert artifact.variant is not None
@@ -133,25 +130,26 @@ def test_saved_graph_stands_alone_and_computes_the_same(
     for case in made_by.cases(artifact.variant):
         feeds = made_by.feeds(artifact.variant, case, np.random.default_rng(0))
         again = run(saved, feeds)
-        for name, array in run(artifact.path, feeds).items():
+        for name, array in run(artifact.location, feeds).items():
             np.testing.assert_allclose(again[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_saving_again_replaces(artifacts: Artifacts, tmp_path: Path) -> None:
     saved = tmp_path / "optimized.onnx"
     saved.write_text("something else")
-    optimize(artifacts["bert", "fp32"], silent, save_to=saved)
+    artifact = artifacts["bert", "fp32"]
+    receipt_of(artifact, artifact.graph(), silent, save_to=saved)
     assert counting.read(saved).graph.node
 
 
 def one_file(artifact: Artifact, folder: Path) -> Artifact:
     """With its weights in the graph file, and so many that they are noticed."""
-    model = onnx.load(artifact.path)
+    model = onnx.load(artifact.location)
     table: Any = np.ones((9, 2**20), np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(table, "unused"))
     model.graph.node.append(onnx.helper.make_node("Shape", ["unused"], ["its_shape"]))
     onnx.save(model, folder / "model.onnx")
-    return msgspec.structs.replace(artifact, path=str(folder / "model.onnx"))
+    return at(artifact, folder / "model.onnx")
 
 
 def test_a_file_that_holds_its_weights(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -167,5 +165,6 @@ def test_a_file_that_onnxruntime_refuses(artifacts: Artifacts, tmp_path: Path) -
 
 
 def test_a_place_that_cannot_be_written(artifacts: Artifacts, tmp_path: Path) -> None:
+    artifact = artifacts["bert", "fp32"]
     with pytest.raises(StorageError):
-        optimize(artifacts["bert", "fp32"], silent, save_to=tmp_path / "missing" / "optimized.onnx")
+        receipt_of(artifact, artifact.graph(), silent, save_to=tmp_path / "missing" / "optimized.onnx")

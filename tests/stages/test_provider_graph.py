@@ -57,7 +57,7 @@ def test_prefill_is_static_and_computes_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     feeds = feeds_of(artifact, case)
-    made = prepare_for_provider(artifact, NPU, shapes_of(feeds), tmp_path)
+    made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes_of(feeds), tmp_path)
     model = onnx.load(made.path, load_external_data=False)
     operators = {node.op_type for node in model.graph.node}
     assert made.static and made.written_out == {"Attention": 2 if family != "vit" else 12}
@@ -65,7 +65,7 @@ def test_prefill_is_static_and_computes_the_same(
     assert all(isinstance(dim, int) for spec in (*made.inputs, *made.outputs) for dim in spec.dims)
     assert not [spec.name for spec in made.inputs if spec.name.startswith("past")]  # a past of no tokens is no input
     assert Path(made.path).stat().st_size < 500_000  # the graph alone
-    found, expected = run_tailored(made, feeds), run(artifact.path, feeds)
+    found, expected = run_tailored(made, feeds), run(artifact.location, feeds)
     assert list(found) == list(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=2e-5 if precision == "fp32" else 2e-2, err_msg=name)
@@ -84,7 +84,11 @@ def static_feeds(made: ProviderGraph, token: Any, position: int, cache: Arrays) 
 
 def decode_graph(artifact: Artifact, past: int, folder: Path, batch: int = 1) -> ProviderGraph:
     return prepare_for_provider(
-        artifact, NPU, shapes_of(feeds_of(artifact, Case(batch=batch, tokens=1, past_tokens=past))), folder
+        artifact,
+        artifact.graph(),
+        NPU,
+        shapes_of(feeds_of(artifact, Case(batch=batch, tokens=1, past_tokens=past))),
+        folder,
     )
 
 
@@ -108,7 +112,7 @@ def test_steps_from_an_empty_cache_equal_those_of_a_growing_one(
     growing = empty_cache(artifact, batch=2)
     held = {name: np.full((2, 4, 8, 32), 50, np.float32) for name in growing}
     for step, token in enumerate(tokens):
-        expected = run(artifact.path, decoder_feeds(token, growing, step))
+        expected = run(artifact.location, decoder_feeds(token, growing, step))
         found = run_tailored(made, static_feeds(made, token, step, held))
         np.testing.assert_allclose(found["logits"], expected["logits"], atol=2e-5)
         growing, held = cache_of(expected), cache_of(found)
@@ -123,7 +127,7 @@ def test_the_cache_of_a_prefill_is_copied_into_slots(
     artifact = artifacts["gpt2", "fp32"]
     made = decode_graph(artifact, 11, tmp_path)
     tokens = np.random.default_rng(1).integers(0, 4000, (1, 8))
-    prefill = run(artifact.path, decoder_feeds(tokens[:, :5], empty_cache(artifact), 0))
+    prefill = run(artifact.location, decoder_feeds(tokens[:, :5], empty_cache(artifact), 0))
     held = {name: np.zeros((1, 4, 12, 32), np.float32) for name in cache_of(prefill)}
     for name, values in cache_of(prefill).items():
         held[name][:, :, :5] = values
@@ -141,7 +145,7 @@ def test_the_cache_of_a_prefill_is_copied_into_slots(
         binding.bind_output("logits")
         session.run_with_iobinding(binding)
         (logits,) = (value.numpy() for value in binding.get_outputs() if value.shape()[-1] == 4000)
-        upto = run(artifact.path, decoder_feeds(tokens[:, : step + 1], empty_cache(artifact), 0))
+        upto = run(artifact.location, decoder_feeds(tokens[:, : step + 1], empty_cache(artifact), 0))
         np.testing.assert_allclose(logits[:, 0], upto["logits"][:, -1], atol=2e-5)
 
 
@@ -162,7 +166,7 @@ def test_several_new_tokens_after_a_past_are_refused(
     artifact = artifacts["gpt2", "fp32"]
     shapes = shapes_of(feeds_of(artifact, Case(batch=1, tokens=3, past_tokens=4)))
     with pytest.raises(UsageError, match="takes one new token a step"):
-        prepare_for_provider(artifact, NPU, shapes, tmp_path)
+        prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path)
 
 
 # --- counted, chosen, kept -----------------------------------------------------------------------------------
@@ -184,9 +188,9 @@ def test_multiplications_stay_the_same(
     artifact = artifacts[family, "fp32"]
     assert artifact.variant is not None
     shapes = shapes_of(feeds_of(artifact, case))
-    made = prepare_for_provider(artifact, NPU, shapes, tmp_path)
+    made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path)
     fixed = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
-    static, dynamic = counting.read(Path(made.path)), counting.read(Path(artifact.path))
+    static, dynamic = counting.read(Path(made.path)), counting.read(Path(artifact.location))
     macs = counting.count(static, fixed).macs
     assert macs == counting.count(dynamic, shapes).macs == family_of(artifact.variant).macs(artifact.variant, case)
 
@@ -194,15 +198,15 @@ def test_multiplications_stay_the_same(
 def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     artifact = artifacts["bert", "fp32"]
     shapes = shapes_of(feeds_of(artifact, Case(batch=1, tokens=8)))
-    same = prepare_for_provider(artifact, CPU, shapes, tmp_path)
-    assert (same.path, same.inputs, same.static) == (artifact.path, artifact.inputs, False)
+    same = prepare_for_provider(artifact, artifact.graph(), CPU, shapes, tmp_path)
+    assert (same.path, same.inputs, same.static) == (artifact.location, artifact.graph().inputs, False)
     assert not list(tmp_path.iterdir())
-    made = prepare_for_provider(artifact, GPU, shapes, tmp_path)
+    made = prepare_for_provider(artifact, artifact.graph(), GPU, shapes, tmp_path)
     assert made.written_out == {"Attention": 2} and not made.static
-    assert made.inputs == artifact.inputs  # its dimensions stay dynamic
+    assert made.inputs == artifact.graph().inputs  # its dimensions stay dynamic
     for case in (Case(batch=1, tokens=8), Case(batch=2, tokens=5)):
         feeds = feeds_of(artifact, case)
-        found, expected = run_tailored(made, feeds), run(artifact.path, feeds)
+        found, expected = run_tailored(made, feeds), run(artifact.location, feeds)
         for name, values in expected.items():
             np.testing.assert_allclose(found[name], values, atol=2e-5)
 
@@ -210,11 +214,11 @@ def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Art
 def test_it_is_made_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     artifact = artifacts["bert", "fp32"]
     shapes = [shapes_of(feeds_of(artifact, Case(batch=1, tokens=tokens))) for tokens in (8, 9)]
-    first = prepare_for_provider(artifact, NPU, shapes[0], tmp_path)
+    first = prepare_for_provider(artifact, artifact.graph(), NPU, shapes[0], tmp_path)
     written = Path(first.path).stat().st_mtime_ns
-    assert prepare_for_provider(artifact, NPU, shapes[0], tmp_path) == first
+    assert prepare_for_provider(artifact, artifact.graph(), NPU, shapes[0], tmp_path) == first
     assert Path(first.path).stat().st_mtime_ns == written
-    assert prepare_for_provider(artifact, NPU, shapes[1], tmp_path).path != first.path
+    assert prepare_for_provider(artifact, artifact.graph(), NPU, shapes[1], tmp_path).path != first.path
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -17,7 +17,7 @@ Artifacts = dict[tuple[str, str], Artifact]
 
 
 def operators(artifact: Artifact) -> dict[str, int]:
-    return artifact.count.nodes
+    return artifact.graph().count.nodes
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def operators(artifact: Artifact) -> dict[str, int]:
 def test_every_weight_matmul_is_quantized_and_counted(
     family: str, matmuls: int, weight_bytes: int, artifacts: Artifacts
 ) -> None:
-    receipt = artifacts[family, "int8"].quantization
+    receipt = artifacts[family, "int8"].graph().quantization
     assert receipt is not None
     assert (receipt.matmuls, receipt.matmuls_quantized) == (matmuls, matmuls)
     assert (receipt.weight_bytes, receipt.weight_bytes_quantized) == (weight_bytes, weight_bytes)
@@ -44,17 +44,17 @@ def test_every_weight_matmul_is_quantized_and_counted(
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
 def test_the_file_holds_what_the_receipt_says(family: str, artifacts: Artifacts) -> None:
     artifact = artifacts[family, "int8"]
-    model = onnx.load(artifact.path, load_external_data=False)
+    model = onnx.load(artifact.location, load_external_data=False)
     integers = [weights for weights in model.graph.initializer if weights.data_type == TensorProto.INT8]
-    assert artifact.quantization is not None
+    assert artifact.graph().quantization is not None
     looked_up = {name for node in model.graph.node if node.op_type == "Gather" for name in node.input}
     multiplied = {name for node in model.graph.node if node.op_type == "MatMulInteger" for name in node.input}
     held = sum(int(np.prod(weights.dims)) for weights in integers if weights.name in multiplied)
-    assert 4 * held == artifact.quantization.weight_bytes
+    assert 4 * held == artifact.graph().quantization.weight_bytes
     tables = [weights for weights in integers if weights.name in looked_up - multiplied]
-    assert len(tables) == artifact.quantization.tables == {"gpt2": 1, "bert": 3, "vit": 0}[family]
+    assert len(tables) == artifact.graph().quantization.tables == {"gpt2": 1, "bert": 3, "vit": 0}[family]
     kernels = [weights for weights in integers if len(weights.dims) == 4]
-    assert len(kernels) == artifact.quantization.kernels == {"gpt2": 0, "bert": 0, "vit": 1}[family]
+    assert len(kernels) == artifact.graph().quantization.kernels == {"gpt2": 0, "bert": 0, "vit": 1}[family]
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
@@ -66,7 +66,7 @@ def test_attention_is_left_alone_and_no_gemm_remains(family: str, artifacts: Art
 
 def test_a_tied_embedding_and_its_head_share_one_int8_matrix(artifacts: Artifacts) -> None:
     artifact = artifacts["gpt2", "int8"]
-    assert artifact.count.weights_bytes / artifact.params < 1.1
+    assert artifact.graph().count.weights_bytes / artifact.params < 1.1
     assert artifact.data_bytes / artifact.params < 1.1
 
 
@@ -83,9 +83,9 @@ def test_an_int8_decoder_decodes_as_it_prefills(artifacts: Artifacts) -> None:
     """Activations are scaled anew in every run, so the two are close and not equal."""
     decoder = artifacts["gpt2", "int8"]
     ids = np.random.default_rng(0).integers(0, 4000, (1, 12))
-    whole = run(decoder.path, decoder_feeds(ids, empty_cache(decoder), 0))["logits"][0, -1]
-    first = run(decoder.path, decoder_feeds(ids[:, :11], empty_cache(decoder), 0))
-    step = run(decoder.path, decoder_feeds(ids[:, 11:], cache_of(first), 11))["logits"][0, -1]
+    whole = run(decoder.location, decoder_feeds(ids, empty_cache(decoder), 0))["logits"][0, -1]
+    first = run(decoder.location, decoder_feeds(ids[:, :11], empty_cache(decoder), 0))
+    step = run(decoder.location, decoder_feeds(ids[:, 11:], cache_of(first), 11))["logits"][0, -1]
     assert whole @ step / np.linalg.norm(whole) / np.linalg.norm(step) > 0.99
 
 

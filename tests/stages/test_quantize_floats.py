@@ -24,8 +24,8 @@ HALVES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 @pytest.mark.parametrize("name", HALVES)
 def test_a_decoder_is_fed_as_before_but_for_a_cache_in_fp16(name: str, artifacts: Artifacts, tmp_path: Path) -> None:
     source = artifacts["gpt2", "fp32"]
-    made = quantized(source.path, name, tmp_path)
-    for before, after in ((source.inputs, made.inputs), (source.outputs, made.outputs)):
+    made = quantized(source.location, name, tmp_path)
+    for before, after in ((source.graph().inputs, made.inputs), (source.graph().outputs, made.outputs)):
         assert [(value.name, value.dims) for value in before] == [(value.name, value.dims) for value in after]
         for value in after:
             cached = value.name.startswith(("past_key_values", "present"))

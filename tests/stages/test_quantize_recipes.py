@@ -83,16 +83,16 @@ def test_a_recipe_reaches_all_matrices_and_stays_near_fp32(
     family: str, name: str, artifacts: Artifacts, data: dict[str, Path], tmp_path: Path
 ) -> None:
     source = artifacts[family, "fp32"]
-    made = quantized(source.path, name, tmp_path, data.get(family))
+    made = quantized(source.location, name, tmp_path, data.get(family))
     matmuls = {"gpt2": 2 * 4 + 1, "bert": 2 * 6 + 1, "vit": 12 * 6 + 1}[family]
     assert (made.receipt.matmuls, made.receipt.matmuls_quantized, made.receipt.left) == (matmuls, matmuls, ())
     assert made.receipt.weight_bytes == made.receipt.weight_bytes_quantized
     assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).quantized else 0)
     written_out = name in ("a8w8", "a16w8")  # to be quantized inside
-    assert made.count.nodes.get("Attention", 0) == (0 if written_out else source.count.nodes["Attention"])
+    assert made.count.nodes.get("Attention", 0) == (0 if written_out else source.graph().count.nodes["Attention"])
     assert "Gemm" not in made.count.nodes or name == "int8-static"
-    for feeds in cases(Path(source.path).parent):
-        assert agreement(source.path, tmp_path / "model.onnx", feeds) > NEAR[name]
+    for feeds in cases(source.folder):
+        assert agreement(source.location, tmp_path / "model.onnx", feeds) > NEAR[name]
     if family == "gpt2" and name in BYTES:
         assert 0 <= made.count.weights_bytes - BYTES[name] < CONSTANTS_BYTES
     onnx.checker.check_model(str(tmp_path / "model.onnx"))

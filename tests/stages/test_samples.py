@@ -17,7 +17,7 @@ from PIL import Image
 from edgeprof.api.targets import foreign
 from edgeprof.errors import CheckpointError, EdgeprofError, UsageError
 from edgeprof.families import checkpoint, family_of
-from edgeprof.schema import Artifact, GraphCount, Precision, Variant, WeightsSource
+from edgeprof.schema import Artifact, Graph, GraphCount, Precision, Variant, WeightsSource
 from edgeprof.stages import samples, weights
 from edgeprof.stages.samples import SHIPPED_TEXT, Part, Samples, gather, read, tokenizer_file
 from edgeprof.stages.samples.splits import chosen, halves
@@ -31,16 +31,19 @@ def artifact_of(variant: Variant) -> Artifact:
     family = family_of(variant)
     return Artifact(
         name=variant.name,
-        path="",
         precision=Precision(recipe="fp32"),
-        sha256="",
         variant=variant,
         params=0,
         weights=WeightsSource(kind="pretrained", origin="here"),
-        opset=24,
-        inputs=family.inputs(variant),
-        outputs=family.outputs(variant),
-        count=GraphCount(nodes={}, weights_bytes=0),
+        graphs=(
+            Graph(
+                path="",
+                opset=24,
+                inputs=family.inputs(variant),
+                outputs=family.outputs(variant),
+                count=GraphCount(nodes={}, weights_bytes=0),
+            ),
+        ),
     )
 
 

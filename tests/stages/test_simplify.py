@@ -56,7 +56,7 @@ def onnxsim_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
 
 
 def receipt(artifact: Artifact) -> StageReceipt:
-    return next(stage for stage in artifact.stages if stage.stage == "simplify")
+    return next(stage for stage in artifact.graph().stages if stage.stage == "simplify")
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
@@ -68,13 +68,13 @@ def test_it_makes_graphs_smaller_and_keeps_their_weights(
     assert (done.kept, done.reason) == (True, "")
     assert done.after.node_total < done.before.node_total
     assert done.after.weights_bytes <= done.before.weights_bytes
-    assert artifact.count == done.after
+    assert artifact.graph().count == done.after
 
 
 def test_weights_that_are_zero_stay(artifacts: dict[tuple[str, str], Artifact]) -> None:
     """The biases of an untrained model could all be simplified away; a trained model would have them."""
     artifact = artifacts["bert", "fp32"]
-    model = onnx.load(artifact.path, load_external_data=False)
+    model = onnx.load(artifact.location, load_external_data=False)
     stored = sum(weights.dims[0] if len(weights.dims) == 1 else 0 for weights in model.graph.initializer)
     # norms and biases: (4 + 4 + 1) d and the inner 4 d a layer, embedding norm 2 d, pooler d; d = 128, 2 layers
     assert stored >= 2 * 13 * 128 + 3 * 128
@@ -107,12 +107,12 @@ def test_what_makes_it_worse_is_not_kept_and_the_reason_is(
     before = copy_of(artifacts["bert", "fp32"], tmp_path)
     onnxsim_that(body)
     after = simplify(before, silent)
-    done = after.stages[-1]
+    done = after.graph().stages[-1]
     assert not done.kept
     assert re.search(reason, done.reason)
-    assert (after.count, after.checks) == (before.count, before.checks)
-    assert sha256_of(Path(after.path)) == before.sha256
-    assert sorted(path.name for path in Path(after.path).parent.iterdir()) == [
+    assert (after.graph().count, after.checks) == (before.graph().count, before.checks)
+    assert sha256_of(Path(after.location)) == before.sha256
+    assert sorted(path.name for path in after.folder.iterdir()) == [
         "artifact.json",
         "model.onnx",
         "model.onnx.data",

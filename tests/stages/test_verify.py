@@ -120,7 +120,7 @@ def test_a_quantized_file_is_compared_and_the_difference_kept(artifacts: dict[tu
 
 def test_a_file_that_is_no_onnx_is_one_sentence(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     broken = copy_of(artifacts["bert", "fp32"], tmp_path)
-    Path(broken.path).write_bytes(b"not a graph")
+    Path(broken.location).write_bytes(b"not a graph")
     with pytest.raises(ModelFileError, match="onnxruntime cannot load"):
         verify(broken, silent)
 
@@ -130,7 +130,7 @@ def test_reference_values_that_cannot_be_read_are_one_sentence(
     content: bytes | None, artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
     broken = copy_of(artifacts["bert", "fp32"], tmp_path)
-    file = Path(broken.path).with_name("reference.npz")
+    file = Path(broken.location).with_name("reference.npz")
     file.unlink()
     if content is not None:
         file.write_bytes(content)
@@ -141,7 +141,7 @@ def test_reference_values_that_cannot_be_read_are_one_sentence(
 
 def test_reference_values_of_nothing_prove_nothing(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     empty = copy_of(artifacts["bert", "fp32"], tmp_path)
-    np.savez(Path(empty.path).with_name("reference.npz"))
+    np.savez(Path(empty.location).with_name("reference.npz"))
     with pytest.raises(VerificationError, match="holds no cases"):
         verify(empty, silent)
 
@@ -151,7 +151,7 @@ def test_the_tolerance_follows_the_size_of_the_output(
 ) -> None:
     """1e-4 of the largest value: logits of 1,000 may differ by 0.1, and do not have to agree to the last digit."""
     artifact = copy_of(artifacts["bert", "fp32"], tmp_path)
-    file = Path(artifact.path).with_name("reference.npz")
+    file = Path(artifact.location).with_name("reference.npz")
     with np.load(file) as archive:
         arrays = dict(archive)
     for name, value in arrays.items():

@@ -96,7 +96,7 @@ def faults_of(artifact: Path) -> list[str]:
     if artifact not in folders:
         return []
     record = store.load_artifact(artifact)
-    model = Path(record.path)
+    model = Path(record.location)
     digests = (store.sha256_of(model), store.sha256_of_all([model.with_name(store.WEIGHTS_FILE)]))
     return [] if digests == (record.sha256, record.data_sha256) else [f"{artifact} is not what its record says"]
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeprof import process
 from edgeprof.process import Progress
@@ -59,9 +59,9 @@ def quantize(
     Raises:
         QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not fit it.
     """
-    started = time.monotonic()
+    started, source = time.monotonic(), artifact.graph()
     request = QuantizeRequest(
-        model=artifact.path,
+        model=source.path,
         precision=precision,
         folder=str(folder),
         samples=str(samples or ""),
@@ -71,21 +71,21 @@ def quantize(
     stage = StageReceipt(
         stage=f"quantize {precision}",
         kept=True,
-        before=artifact.count,
+        before=source.count,
         after=made.count,
         seconds=time.monotonic() - started,
     )
-    return msgspec.structs.replace(
-        artifact,
+    quantized = replace(
+        source,
         path=str(folder / MODEL_FILE),
-        precision=precision,
         inputs=made.inputs,
         outputs=made.outputs,
         count=made.count,
         quantization=made.receipt,
         checks=(),
-        stages=(*artifact.stages, stage),
+        stages=(*source.stages, stage),
     )
+    return replace(artifact, precision=precision, graphs=(quantized,))
 
 
 # --- in the child ------------------------------------------------------------------------------------------

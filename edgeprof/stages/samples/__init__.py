@@ -75,7 +75,7 @@ def gather(
         MissingExtra: `source` is text, and `tokenizers` is not installed.
         StorageError: the file cannot be written.
     """
-    taken = signature_of_artifact(artifact)
+    taken = signature_of_artifact(artifact, artifact.graph())
     data, given = _open(artifact, taken, source, part, count, checkpoint, like)
     lengths = set[int]()
     completed = []
