@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 import typer
 
@@ -16,6 +17,7 @@ import edgeprof
 from edgeprof import store
 from edgeprof.cli.app import app
 from edgeprof.recipe_table import QUANTIZATION_RECIPES
+from edgeprof.schema import Machine, Measurement
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -65,6 +67,17 @@ def options(command: str) -> dict[str, object]:
     }
 
 
+def fields(record: type[msgspec.Struct], *inlined: str, prefix: str = "") -> list[str]:
+    """Names of the fields of a record, those of the records that are `inlined` in their place: "key.load.phase"."""
+    names = []
+    for field in msgspec.inspect.type_info(record).fields:
+        name = f"{prefix}{field.encode_name}"
+        kinds = getattr(field.type, "types", (field.type,))
+        inner = next((kind.cls for kind in kinds if isinstance(kind, msgspec.inspect.StructType)), None)
+        names += fields(inner, *inlined, prefix=f"{name}.") if name in inlined and inner else [name]
+    return names
+
+
 # --- complete ------------------------------------------------------------------------------------------
 
 
@@ -99,6 +112,21 @@ def test_every_recipe_is_described() -> None:
 def test_every_column_is_described(tmp_path: Path) -> None:
     header = store.save_table(tmp_path, []).read_text().strip().split(",")
     assert [row[0].strip("`") for row in rows(section(page("records.md"), "measurements.csv"))] == header
+
+
+INLINED = ("key", "key.subject", "key.load", "key.place", "facts", "receipt", "outcome", "outcome.reading")
+
+
+@pytest.mark.parametrize(
+    ("file", "described"),
+    [
+        ("measurements.jsonl", fields(Measurement, *INLINED)),
+        ("machine.json", fields(Machine)),
+    ],
+)
+def test_every_field_is_described(file: str, described: list[str]) -> None:
+    names = [row[0].strip("`") for row in rows(section(page("records.md"), file))]
+    assert sorted(names) == sorted(described)
 
 
 def test_every_make_target_is_named() -> None:
@@ -138,7 +166,7 @@ def test_the_files_that_are_named_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("what", ["family", "provider"])
+@pytest.mark.parametrize("what", ["family", "recipe", "provider"])
 def test_the_worked_examples_are_quoted(what: str) -> None:
     (quoted,) = blocks(page("architecture.md").partition(f"\n### Add a {what}\n")[2].partition("\n### ")[0], "python")
     assert f"\n{quoted}\n" in f"\n{(ROOT / 'tests' / 'examples' / f'test_add_a_{what}.py').read_text()}"

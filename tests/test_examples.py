@@ -1,7 +1,8 @@
-"""Examples in docstrings run."""
+"""Examples in docstrings run, and every public function has one."""
 
 import doctest
 import importlib
+import inspect
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,9 @@ PACKAGE = Path(edgeprof.__file__).parent
 WITH_EXAMPLES = sorted(file for file in PACKAGE.rglob("*.py") if ">>> " in file.read_text())
 
 
+PUBLIC = sorted(name for name in edgeprof.__all__ if inspect.isfunction(getattr(edgeprof, name)))
+
+
 @pytest.mark.parametrize("file", WITH_EXAMPLES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_examples(file: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if file.parent.name == "api":  # examples of the library work on exported models and a run
@@ -24,3 +28,8 @@ def test_examples(file: Path, request: pytest.FixtureRequest, tmp_path: Path, mo
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried > 0
     assert failed == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_function_has_an_example(name: str) -> None:
+    assert ">>> " in (getattr(edgeprof, name).__doc__ or "")

@@ -55,6 +55,10 @@ def choose_buckets(
 ) -> Buckets:
     """Choose the static lengths at which requests of many lengths cost least, and write the graphs of those.
 
+    >>> chosen = choose_buckets("bert-tiny:int8", [12, 48, 48, 60], count=2, export=False)
+    >>> [(bucket.length, bucket.requests) for bucket in chosen.buckets]
+    [(12, 1), (60, 3)]
+
     Args:
         target: "gpt2:int8", the folder of one precision, or an .onnx file.
         lengths: of the requests, in tokens, one for each request. In decode: tokens in the cache.

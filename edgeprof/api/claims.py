@@ -27,6 +27,9 @@ def check_claims(
 ) -> list[CheckedClaim]:
     """Check each claim of the background article, and write claims.md into the folder of the run that was used.
 
+    >>> [claim.number for claim in check_claims("showcase") if claim.verdict == "wrong"]
+    [11]
+
     Args:
         run: its name below `out`, or its folder; None means the latest with bert-base and gpt2 over enough lengths.
             Without any, measured claims are not checked, and no page is written.

@@ -96,6 +96,10 @@ def profile(
 ) -> Run:
     """Measure latency and memory of exported models over token lengths; resume the run of that name if there is one.
 
+    >>> run = profile(["bert-tiny"], seq=[16, 64], precision=["fp32"], rounds=1, runs=2, min_time_s=0, name="quick")
+    >>> [(point.status, point.key.load.tokens) for point in run.points]
+    [('ok', 16), ('ok', 64)]
+
     Args:
         targets: exported names, artifact folders, or .onnx files; none means everything in `models`.
         seq: token lengths: processed at once in prefill, already in the KV cache in decode.

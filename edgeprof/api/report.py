@@ -21,6 +21,9 @@ MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
 def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, progress: Progress = silent) -> Path:
     """Draw the figures of a run and write index.html, report.md and measurements.csv beside its records.
 
+    >>> write_report("showcase").name
+    'index.html'
+
     Args:
         run: its name below `out`, or its folder; None means the latest.
         out: the folder that `profile` wrote into.

@@ -30,6 +30,9 @@ class Run(Record, frozen=True, kw_only=True):
 def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run:
     """Read a run by its name below `out`, or by its folder; None means the latest.
 
+    >>> load_run("showcase").machine.cpu
+    'AMD EPYC'
+
     Raises:
         UnknownName: there is no such run.
         RunError: its records are damaged or do not belong together.

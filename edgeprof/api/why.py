@@ -45,6 +45,10 @@ def why(
 ) -> list[Why]:
     """Tell why B is faster than A, or is not; both are visited in turn, each in its own process.
 
+    >>> comparisons = why("bert-tiny:fp32", "bert-tiny:int8", seq=[16], rounds=1, runs=2, min_time_s=0)
+    >>> [str(one.b) for one in comparisons], [len(one.verdicts) for one in comparisons]
+    (['bert-tiny int8'], [1])
+
     Args:
         a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
         seq: token lengths; none means a few, as far as both models take them.

@@ -29,8 +29,11 @@ class Checkout:
         (self.folder / path).write_text(text.replace(old, new))
 
     def add_row(self, path: str, table: str, row: str) -> None:
-        """Put a row first in a table, which begins with the line `table`."""
-        self.replace(path, table, f"{table}{textwrap.indent(row.rstrip(), '    ')},\n")
+        """Append a row to the table that begins with these words."""
+        text = (self.folder / path).read_text()
+        start = text.index(table)
+        end = text.index("\n)\n", start)
+        (self.folder / path).write_text(f"{text[:end]}\n{textwrap.indent(row.rstrip(), '    ')},{text[end:]}")
 
     def edgeprof(self, *words: object, code: int = 0) -> Any:
         """What `edgeprof WORDS... --json` prints: the copy, run in its folder."""

@@ -33,7 +33,7 @@ from checkouts import Checkout
 
 @pytest.mark.usefixtures("swiftshader")
 def test_add_a_provider(checkout: Checkout, added: str) -> None:
-    checkout.add_row("edgeprof/providers/table.py", "PROVIDERS: tuple[Provider, ...] = (\n", added)
+    checkout.add_row("edgeprof/providers/table.py", "PROVIDERS: ", added)
 
     checkout.edgeprof("export", "mixer-block", "--width", 64, "--heads", 2, "--precision", "fp32,int8")
     points = checkout.profile("--seq", 16, "--ep", "cpu,acme", "--ep-option", "acme.powerPreference=low-power", code=1)
