@@ -1,16 +1,16 @@
 """Every error a user can meet. Each says what happened and what to do next.
 
-EdgeprofError            something asked for could not be done (exit code 1)
+EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── UsageError           the request itself is wrong (exit code 2)
 │   ├── UnknownName      a name that is not in a table; offers the nearest ones
-│   └── UnknownSizes     axes of a file that nothing sizes; tells the options that do
+│   └── UnknownSizes     axes of a file without a size; lists the options that set them
 ├── TooLarge             a model that does not fit into this machine's memory or disk
 ├── MissingExtra         a part of edgeprof that is not installed here
 ├── CheckpointError      a checkpoint that cannot be read or does not fit its config
 ├── ModelFileError       an ONNX file that cannot be used
 ├── VerificationError    an ONNX file that does not compute what PyTorch computes
-├── QuantizationError    a recipe that does nothing for, or breaks, a model
-├── StorageError         the disk refused
+├── QuantizationError    a recipe that does not apply to a model, or breaks it
+├── StorageError         a read or write that failed
 ├── RunError             records that are missing, broken or do not belong together
 └── ChildError           a child process crashed, was killed or ran out of time
 """
@@ -31,7 +31,7 @@ class EdgeprofError(Exception):
         super().__init__(f"{what} {next_step}".strip())
 
     def about(self, subject: str) -> Self:
-        """The same error, saying of what it speaks: for requests of several things."""
+        """The same error, with its subject in front: for requests that name several."""
         if not self.what.startswith(subject):
             self.what = f"{subject}: {self.what}"
             self.args = (f"{self.what} {self.next_step}".strip(),)
@@ -54,7 +54,7 @@ class UnknownName(UsageError):
 
 
 class UnknownSizes(UsageError):
-    """Axes whose size nothing tells. `options` are those to add to the command, with sizes that a run may have."""
+    """Axes whose size is not known. `options` are those to add to the command, with example sizes."""
 
     def __init__(self, what: str, options: tuple[tuple[str, str], ...]) -> None:
         self.options = options
@@ -107,7 +107,11 @@ def by_name(name: str) -> type[EdgeprofError]:
     return found if isinstance(found, type) and issubclass(found, EdgeprofError) else EdgeprofError
 
 
-def said(problem: BaseException) -> str:
-    """The first line of what a library's error says, fit to be quoted within a sentence."""
+def first_line(problem: BaseException) -> str:
+    """The first line of a library's error, to be quoted within a sentence.
+
+    >>> first_line(ValueError("unknown type: 99.\\nSee the documentation.")), first_line(KeyError())
+    ('unknown type: 99', 'KeyError')
+    """
     lines = str(problem).strip().splitlines()
     return lines[0].rstrip(" .:") if lines else type(problem).__name__

@@ -57,8 +57,8 @@ def test_a_missing_extra_is_one_command() -> None:
         (OSError(" "), "OSError"),
     ],
 )
-def test_what_a_library_says_fits_into_a_sentence(problem: Exception, words: str) -> None:
-    assert errors.said(problem) == words
+def test_the_first_line_of_a_library_error_fits_into_a_sentence(problem: Exception, words: str) -> None:
+    assert errors.first_line(problem) == words
 
 
 def test_where_nothing_is_known_nothing_is_offered() -> None:

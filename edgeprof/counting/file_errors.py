@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edgeprof.errors import EdgeprofError, ModelFileError, said
+from edgeprof.errors import EdgeprofError, ModelFileError, first_line
 from edgeprof.store import require_regular
 
 POINTER = b"version https://git-lfs"
@@ -69,5 +69,5 @@ def well_formed() -> Iterator[None]:
 
 
 def _malformed(problem: Exception) -> ModelFileError:
-    what = f"The graph is malformed ({type(problem).__name__}: {said(problem)})."
+    what = f"The graph is malformed ({type(problem).__name__}: {first_line(problem)})."
     return ModelFileError(what, "Run onnx.checker.check_model on it, and export it again.")

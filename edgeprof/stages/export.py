@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof import process
-from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, said
+from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint, family_of
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Artifact, Graph, GraphCount, Logits, Precision, Record, TensorSpec, Variant
@@ -161,7 +161,7 @@ def _load(variant: Variant, folder: Path) -> torch.nn.Module:
     try:
         return family_of(variant).load(variant, _tensors(folder), folder)
     except (SafetensorError, OSError, ValueError) as problem:
-        raise CheckpointError(f"{folder} cannot be loaded: {said(problem)}.", "Download it again.") from problem
+        raise CheckpointError(f"{folder} cannot be loaded: {first_line(problem)}.", "Download it again.") from problem
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -213,7 +213,7 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
         return to_onnx(traced, [spec.name for spec in inputs], [spec.name for spec in outputs], opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
         raise EdgeprofError(
-            f"torch could not export {variant.name}: {said(problem)}.", "Try another --opset."
+            f"torch could not export {variant.name}: {first_line(problem)}.", "Try another --opset."
         ) from problem
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgeprof.counting.file_errors import opening, require_content
 from edgeprof.counting.reading import open_model
-from edgeprof.errors import ModelFileError, said
+from edgeprof.errors import ModelFileError, first_line
 from edgeprof.schema import GraphCount, TensorSpec
 from edgeprof.store import WEIGHTS_FILE, within, writing
 
@@ -90,7 +90,7 @@ def _fill_up(graph: onnx.GraphProto) -> None:
             dense[np.unravel_index(at, shape) if at.ndim == 1 else tuple(at.T)] = values
         except (ValueError, IndexError) as problem:
             raise ModelFileError(
-                f"The sparse weight {name} is malformed: {said(problem)}.", "Export it again."
+                f"The sparse weight {name} is malformed: {first_line(problem)}.", "Export it again."
             ) from problem
         graph.initializer.append(numpy_helper.from_array(dense, name))
     graph.ClearField("sparse_initializer")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof import counting, store
 from edgeprof.counting.file_errors import onnx_errors, opening
-from edgeprof.errors import ModelFileError, UsageError, said
+from edgeprof.errors import ModelFileError, UsageError, first_line
 from edgeprof.schema import Artifact, Graph, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, static_shapes
 
@@ -129,7 +129,7 @@ def _adapt(
         raise UsageError(f"{target.provider} lacks {', '.join(sorted(unknown))}, which edgeprof cannot decompose.")
 
     def refusal(problem: Exception) -> ModelFileError:
-        what = f"The graph cannot be adapted to {target.provider}: {said(problem)}."
+        what = f"The graph cannot be adapted to {target.provider}: {first_line(problem)}."
         return ModelFileError(what, "Profile it on the CPU provider.")
 
     with onnx_errors(refusal):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgeprof import process
-from edgeprof.errors import EdgeprofError, VerificationError, said
+from edgeprof.errors import EdgeprofError, VerificationError, first_line
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, Graph, GraphCount, Precision, Record, StageReceipt
 from edgeprof.stages import graph
@@ -98,7 +98,7 @@ def _onnxsim(model: ir.Model) -> onnx.ModelProto:
     try:
         simplified, _ = onnxsim.simplify(ir.to_proto(model))
     except (RuntimeError, ValueError, TypeError) as problem:
-        raise EdgeprofError(f"onnxsim failed: {said(problem)}.", "The graph is kept as it was.") from problem
+        raise EdgeprofError(f"onnxsim failed: {first_line(problem)}.", "The graph is kept as it was.") from problem
     return simplified  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Literal
 
-from edgeprof.errors import CheckpointError, MissingExtra, UsageError, said
+from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint
 from edgeprof.process import Progress
 from edgeprof.schema import Record, WeightsSource
@@ -89,7 +89,7 @@ def fetch(repository: str, progress: Progress) -> Path:
         return Path(hub.snapshot_download(repository, allow_patterns=FILES))
     except (OSError, ValueError) as problem:  # the hub client's errors are all of these kinds
         raise CheckpointError(
-            f"{repository} could not be downloaded: {said(problem)}.", "Try again, or give a local folder."
+            f"{repository} could not be downloaded: {first_line(problem)}.", "Try again, or give a local folder."
         ) from problem
 
 

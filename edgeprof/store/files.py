@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeprof.errors import EdgeprofError, StorageError, UsageError, said
+from edgeprof.errors import EdgeprofError, StorageError, UsageError, first_line
 
 PARTIAL = ".partial-"
 LONGEST_NAME = 100
@@ -82,7 +82,7 @@ def reading_arrays(path: Path, error: type[EdgeprofError], next_step: str) -> It
         except (EdgeprofError, OSError, EOFError):
             raise
         except Exception as problem:
-            raise error(f"{path} cannot be read: {said(problem)}.", next_step) from problem
+            raise error(f"{path} cannot be read: {first_line(problem)}.", next_step) from problem
 
 
 def exists(path: Path) -> bool:

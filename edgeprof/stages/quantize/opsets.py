@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.counting.file_errors import onnx_errors
-from edgeprof.errors import QuantizationError, said
+from edgeprof.errors import QuantizationError, first_line
 from edgeprof.recipe_table import Recipe
 from edgeprof.stages import graph
 
@@ -37,7 +37,7 @@ def raise_opset(model: ir.Model, row: Recipe, folder: Path) -> None:
 
     def refusal(problem: Exception) -> QuantizationError:
         need = f"Recipe {row.name} needs operator set {row.opset}, the model has {opset}"
-        what = f"{need}, and onnx cannot convert it: {said(problem)}."
+        what = f"{need}, and onnx cannot convert it: {first_line(problem)}."
         return QuantizationError(what, "Export it in a newer operator set, or try int4.")
 
     with onnx_errors(refusal):

@@ -7,10 +7,12 @@ model that can be loaded can be quantized.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.errors import QuantizationError, said
+from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress
+from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.stages.quantize.matmuls import reachable
 
 if TYPE_CHECKING:
@@ -39,17 +41,18 @@ def quantize_each(
 
     nodes = reachable(model, inner=inner)
     for index, node in enumerate(nodes):
-        name = node.inputs[1].name  # type: ignore[union-attr]
+        name = str(node.inputs[1].name)  # type: ignore[union-attr]
         progress(f"quantizing {name}", index / len(nodes))
-        try:
+        with ort_errors(partial(_not_quantized, name)):
             quantized = quantizer(node)(_single(node, model.graph.opset_imports[""]))
-        except (ValueError, RuntimeError, AssertionError) as problem:
-            raise QuantizationError(
-                f"onnxruntime cannot quantize {name}: {said(problem)}.", "Check its values, or try a different recipe."
-            ) from problem
         _replace(model, node, quantized)
     passes.RemoveUnusedNodesPass()(model)
     passes.CommonSubexpressionEliminationPass()(model)  # activations that several matmuls read are quantized once
+
+
+def _not_quantized(name: str, reason: str) -> QuantizationError:
+    advice = "Check its values, or try a different recipe."
+    return QuantizationError(f"onnxruntime cannot quantize {name}: {reason}.", advice)
 
 
 def without_zero_points(matmul: onnx.ModelProto, optional: Callable[[onnx.NodeProto], bool]) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.counting.file_errors import onnx_errors
-from edgeprof.errors import QuantizationError, said
+from edgeprof.errors import QuantizationError, first_line
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import einsum
 from edgeprof.stages.quantize.constants import QUANTIZED, fold_weights, origin
@@ -135,7 +135,7 @@ def _inline(model: ir.Model) -> None:
 
 
 def _not_inlined(problem: Exception) -> QuantizationError:
-    what = f"The model's local functions cannot be inlined: {said(problem)}."
+    what = f"The model's local functions cannot be inlined: {first_line(problem)}."
     return QuantizationError(what, "Inline them with onnx.inliner.")
 
 

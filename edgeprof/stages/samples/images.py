@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof import units
-from edgeprof.errors import CheckpointError, UsageError, said
+from edgeprof.errors import CheckpointError, UsageError, first_line
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import Signature
@@ -100,7 +100,7 @@ def processor(folder: Path | None, channels: int) -> Processor:
             resample=Image.Resampling(int(config.get("resample", BILINEAR))),
         )
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
-        raise CheckpointError(f"{file} cannot be used: {said(problem)}.", "Download it again.") from problem
+        raise CheckpointError(f"{file} cannot be used: {first_line(problem)}.", "Download it again.") from problem
 
 
 def _of_channels(value: Any, channels: int, least: float = -math.inf) -> tuple[float, ...]:
@@ -131,7 +131,7 @@ def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) ->
             colours = image.convert("RGB" if channels == 3 else "L")
             fitted = colours.resize((size[1], size[0]), Image.Resampling(how.resample))
     except Exception as problem:  # Pillow's decoders raise anything at a damaged file
-        raise UsageError(f"{file} cannot be read as an image: {said(problem)}.", "Remove it.") from problem
+        raise UsageError(f"{file} cannot be read as an image: {first_line(problem)}.", "Remove it.") from problem
     values = np.asarray(fitted, np.float64).reshape(*size, channels) * how.scale
     normal = (values - np.array(how.mean)) / np.array(how.std)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32)

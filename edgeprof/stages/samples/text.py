@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeprof import units
-from edgeprof.errors import MissingExtra, UsageError, said
+from edgeprof.errors import MissingExtra, UsageError, first_line
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import Signature
 from edgeprof.schema import Artifact
@@ -170,7 +170,7 @@ def _using(path: Path) -> Iterator[None]:
         except (KeyboardInterrupt, SystemExit, OSError):
             raise
         except BaseException as problem:
-            what = f"{path} is not a working tokenizer: {said(problem)}."
+            what = f"{path} is not a working tokenizer: {first_line(problem)}."
             raise UsageError(what, "Download it again.") from problem
 
 
