@@ -1,7 +1,7 @@
-"""The recipes: one row each, with all that edgeprof knows of a precision.
+"""The recipes: one row each, with all facts about the precision that it makes.
 
-What a recipe does to a model is its `algorithm`, a function of `edgeprof.stages.quantize`. A recipe that is another
-setting of a known algorithm is one row; fp32, which changes nothing, is a row too.
+The `algorithm` of a recipe is a function in `edgeprof.stages.quantize.algorithms` that changes a model. A recipe with a
+known algorithm is one row; fp32, which changes nothing, is a row too.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ LABELS = {
     "accuracy_level": "accuracy level",
     "method": "calibration method",
 }
-"""Of settings, in messages."""
+"""The settings as messages name them."""
 
 
 class StoredBytes(Record, frozen=True, kw_only=True):
-    """Bytes for each one of what a component of a family counts under the same name, and for each other parameter."""
+    """Bytes per unit of each count of a `families.base.Component`, and per parameter that is in none of them."""
 
     matrices: float
     channels: float = 0
@@ -48,14 +48,14 @@ class Recipe(Record, frozen=True, kw_only=True):
     title: str
     algorithm: Algorithm | None  # None: weights stay as they were exported
     weight_bits: int
-    activation_bits: int = 32  # that products multiply the weights by; weight-only recipes leave them
+    activation_bits: int = 32  # of the numbers that weights are multiplied by
     settings: Settings = Settings()  # the usual ones
     limits: Limits
     calibrated: bool = False  # scales activations by data
-    whole_graph: bool = False  # changes all operators, and not only matrices that are multiplied and tables
-    splits_attention: bool = False  # into its products, which no operator can fuse afterwards
-    keeps_gemm: bool = False
-    opset: int = 7  # the oldest operator set that can say it: older graphs are converted first
+    whole_graph: bool = False  # changes all operators, not only those with weights
+    splits_attention: bool = False  # into its products, which onnxruntime does not fuse again
+    keeps_gemm: bool = False  # others replace Gemm by MatMul and Add first
+    opset: int = 7  # the oldest operator set that has its operators; older graphs are converted first
     copies: float = 1.3  # of all weights, in memory at once
     stored: StoredBytes
     activation_bytes: int = 4  # per element between operators
@@ -66,12 +66,12 @@ class Recipe(Record, frozen=True, kw_only=True):
 
     @property
     def quantized(self) -> bool:
-        """Whether weights become integers: products of them are then expected to be fused with their scales."""
+        """Whether weights become integers, whose scales onnxruntime is expected to fuse into the products."""
         return self.weight_bits < 16
 
     @property
     def weight_only(self) -> bool:
-        """Whether weights become integers, and what they are multiplied by does not."""
+        """Whether weights become integers and activations do not."""
         return self.quantized and self.activation_bits == 32
 
     def with_settings(self, requested: Settings) -> Settings:
@@ -155,7 +155,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="bf16",
-        title="weights stored in bfloat16, computed with in fp32",
+        title="weights stored in bfloat16, computation in fp32",
         algorithm="bfloat16",
         weight_bits=16,
         limits=EIGHT_BITS,
@@ -256,7 +256,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="int4-gptq",
-        title="weight-only 4 bits, rounding errors made good by GPTQ",
+        title="weight-only 4 bits, rounding errors compensated by GPTQ",
         algorithm="gptq",
         weight_bits=4,
         settings=ASYMMETRIC,
@@ -285,12 +285,12 @@ def recipe(name: str) -> Recipe:
 
 
 def recipe_of(precision: Precision) -> Recipe | None:
-    """The recipe of a precision, whatever its settings; None for what a foreign file multiplies in other numbers."""
+    """The recipe of a precision, whatever its settings; None where a foreign file computes in another type."""
     return next((row for row in RECIPES if row.name == precision.recipe), None)
 
 
 def precisions_of(names: Iterable[str], settings: Settings | None = None) -> tuple[Precision, ...]:
-    """The precisions that recipes make with a user's settings, in order; fp32 needs none and is left out.
+    """The precisions that recipes make with a user's settings, in order; fp32 is left out.
 
     Raises:
         UnknownName: there is no such recipe.

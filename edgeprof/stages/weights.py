@@ -28,7 +28,10 @@ FILES = [
 
 
 class Weights(Record, frozen=True, kw_only=True):
-    """`folder` is None for random weights. `note` tells a user why it was not what they might expect."""
+    """Where to load weights from; `folder` is None for random ones.
+
+    `note` says why they are not the ones that a user might expect.
+    """
 
     folder: str | None = None
     origin: str = ""  # what a user calls the place: a repository, or a folder's name

@@ -12,7 +12,6 @@ import tiny_models
 
 from edgeprof import EdgeprofError, Export, export
 from edgeprof.api import export as exporting
-from edgeprof.api.apply_recipe import Order
 from edgeprof.errors import (
     CheckpointError,
     MissingExtra,
@@ -21,7 +20,7 @@ from edgeprof.errors import (
     UsageError,
     VerificationError,
 )
-from edgeprof.schema import Artifact
+from edgeprof.schema import Artifact, Precision
 from edgeprof.stages import export as export_stage
 from edgeprof.store import artifact_folders
 
@@ -187,10 +186,10 @@ def test_with_keep_going_a_recipe_that_fails_costs_its_precision_alone(
 ) -> None:
     real = exporting.quantized
 
-    def but_one(base: Artifact, expected: Path, order: Order, *others: Any) -> tuple[Artifact, bool]:
-        if order.name == "int8":
+    def but_one(base: Artifact, expected: Path, precision: Precision, *others: Any) -> tuple[Artifact, bool]:
+        if precision.recipe == "int8":
             raise QuantizationError("int8 is broken.")
-        return real(base, expected, order, *others)
+        return real(base, expected, precision, *others)
 
     monkeypatch.setattr(exporting, "quantized", but_one)
     asked: dict[str, Any] = {"precision": ["fp32", "int8", "int4"], "out": tmp_path}

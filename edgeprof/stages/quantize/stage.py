@@ -1,4 +1,4 @@
-"""The stage: from an fp32 artifact to a quantized one, in a process of its own."""
+"""Quantize an fp32 artifact, in a child process."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def quantize(
     samples: Path | None = None,
     calibration: Calibration | None = None,
 ) -> Artifact:
-    """Write a quantized copy of an fp32 artifact into `folder`. Not verified yet.
+    """Write a quantized copy of an fp32 artifact into `folder`, without verifying it.
 
     Args:
         precision: a recipe with settings.
         samples: a file that `edgeprof.stages.samples` wrote, for recipes that calibrate; `calibration` describes it.
 
     Raises:
-        QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not fit it.
+        QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not apply to it.
     """
     started, source = time.monotonic(), artifact.graph()
     request = QuantizeRequest(
