@@ -1,4 +1,4 @@
-"""PyTorch -> ONNX, in a process of its own: torch's memory is gone when the stage is done.
+"""Export from PyTorch to ONNX, in its own process: torch's memory is released when the stage is done.
 
 Run as a module, this file is that process.
 """
@@ -48,10 +48,10 @@ class Exported(Record, frozen=True, kw_only=True):
 def export(
     variant: Variant, weights: Weights, logits: Logits, opset: int, folder: Path, name: str, progress: Progress
 ) -> Artifact:
-    """Export into `folder`: the graph, its weights, and reference values to verify it by. Not verified yet.
+    """Export into `folder`: the graph, its weights, and reference values to verify it by. Does not verify it yet.
 
     Raises:
-        MissingExtra: torch and what goes with it are not installed.
+        MissingExtra: torch, or a package that it needs here, is not installed.
         CheckpointError: the weights do not fit the configuration.
         EdgeprofError: torch could not export the model.
     """
@@ -85,24 +85,24 @@ def require_extra() -> None:
 
 
 def require_opset(opset: int) -> None:
-    """Refuse what torch would trace, and then not translate.
+    """Require an operator set that torch can translate to, before it traces a model.
 
     Raises:
-        UsageError: there is no such operator set, or torch does not know it.
+        UsageError: torch does not support it.
     """
     if opset not in OPSETS:
         raise UsageError(
-            f"torch translates to the operator sets {OPSETS[0]} to {OPSETS[-1]}, and not to {opset}.",
+            f"torch translates to operator sets {OPSETS[0]} to {OPSETS[-1]}, not to {opset}.",
             f"Example: --opset {OPSET}",
         )
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that shapes an artifact, without importing any of it."""
+    """Versions of all tools that determine an artifact, without importing them."""
     return {tool: importlib.metadata.version(tool) for tool in TOOLS}
 
 
-# --- in the child ------------------------------------------------------------------------------------------
+# --- in the child process ------------------------------------------------------------------------------------------
 
 
 def run(request: ExportRequest, progress: Progress) -> Exported:
@@ -117,7 +117,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
         reference.write(folder / REFERENCE_FILE, model, family, variant, request.logits)
         progress("tracing", 0.45)
         onnx_model = translate(model, variant, request.logits, request.opset, progress)
-    if (got := graph.opset(onnx_model)) != request.opset:  # torch only warns
+    if (got := graph.opset(onnx_model)) != request.opset:  # torch gives only a warning
         raise EdgeprofError(
             f"torch could not export {variant.name} in operator set {request.opset}, only in {got}.",
             f"Choose another --opset; {OPSET} is the default.",
@@ -136,10 +136,10 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     """The model of a variant, in float32 and evaluation mode.
 
-    The class is looked up by the family's own table: code that a checkpoint brings is never run.
+    The class comes from the family's table: code in a checkpoint is never run.
 
     Raises:
-        CheckpointError: a tensor is missing from the checkpoint, has another shape than its config says, or no place.
+        CheckpointError: a tensor of the checkpoint is missing, unexpected, or of another shape than in config.json.
     """
     import torch
 
@@ -151,7 +151,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
         model = _load(variant, Path(weights.folder))
     config = getattr(model, "config", None)
     if config is not None and getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = -1  # no token pads: classifiers then take the last token of every row
+        config.pad_token_id = -1  # no padding token: classifiers then use the last token of every row
     return model.eval()
 
 
@@ -165,10 +165,10 @@ def _load(variant: Variant, folder: Path) -> torch.nn.Module:
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint, mapped from its files.
+    """All tensors of a checkpoint, memory-mapped from its files.
 
     Raises:
-        CheckpointError: weights are stored as integers, which mean nothing without the tool that quantized them.
+        CheckpointError: weights are stored as integers, which only the tool that quantized them can interpret.
     """
     from safetensors import safe_open
 
@@ -181,13 +181,13 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"Tensor {name} of {folder} is stored as {kind}: the checkpoint is quantized.",
-                "Export the unquantized checkpoint, with --precision for a smaller file.",
+                "Export the unquantized checkpoint; --precision makes the file smaller.",
             )
     return tensors
 
 
 def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: int, progress: Progress) -> ir.Model:
-    """Trace a model at its family's example shape and translate it, weights shared with torch."""
+    """Trace a model at its family's example shape and translate it; the weights are shared with torch."""
     import numpy as np
     import torch
     from torch.export import Dim
@@ -218,11 +218,11 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
 
 
 def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
-    """Remove what translation leaves behind, store weights as they are multiplied, and name the dimensions."""
+    """Remove leftovers of the translation, store weights as they are multiplied, and name the dimensions."""
     import onnx_ir.passes.common as passes
     from onnxscript import optimizer
 
-    graph.fold_weight_transposes(model, shared=False)  # first: constant folding would do it too, with a copy each
+    graph.fold_weight_transposes(model, shared=False)  # before constant folding, which would copy each
     optimizer.fold_constants(model, input_size_limit=graph.INLINE_BYTES, output_size_limit=4 * graph.INLINE_BYTES)
     for tidying in (passes.IdentityEliminationPass(), passes.CommonSubexpressionEliminationPass()):
         tidying(model)
@@ -238,9 +238,9 @@ def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[T
     names: dict[str, str] = {}
     for spec, value in zip(inputs, model.graph.inputs, strict=True):
         assert value.shape is not None
-        for wanted, found in zip(spec.dims, value.shape, strict=True):
-            if isinstance(wanted, str) and not isinstance(found, int):
-                names[str(found.value)] = wanted
+        for dim, traced in zip(spec.dims, value.shape, strict=True):
+            if isinstance(dim, str) and not isinstance(traced, int):
+                names[str(traced.value)] = dim
     symbol = re.compile(r"\bs\d+\b")
     for value in _values(model):
         if value.shape is not None and not value.shape.is_static():
@@ -254,10 +254,7 @@ def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[T
     for spec, value in zip(inputs + outputs, [*model.graph.inputs, *model.graph.outputs], strict=True):
         assert value.shape is not None
         value.shape = ir.Shape(
-            [
-                wanted if not isinstance(found, int) else found
-                for wanted, found in zip(spec.dims, value.shape, strict=True)
-            ]
+            [traced if isinstance(traced, int) else dim for dim, traced in zip(spec.dims, value.shape, strict=True)]
         )
 
 
@@ -266,5 +263,5 @@ def _values(model: ir.Model) -> list[ir.Value]:
 
 
 if __name__ == "__main__":
-    gc.disable()  # a fifth of a small model's time, and less than 1 % of a large one's memory: the process ends soon
+    gc.disable()  # saves a fifth of a small model's time, for less than 1 % more memory of a large one
     process.serve(run, ExportRequest)

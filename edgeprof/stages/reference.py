@@ -1,4 +1,4 @@
-"""What PyTorch computed, on disk: a device without torch can hold an ONNX file against it.
+"""Reference values: results of PyTorch on disk, so that a device without torch can verify an ONNX file.
 
 A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>", and "schema_version".
 """
@@ -30,7 +30,7 @@ VERSION = "schema_version"
 
 
 def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
-    """Run the untouched model at every case of its family; save inputs and outputs."""
+    """Run the unmodified model at every case of its family, and save inputs and outputs."""
     import torch
 
     names = [spec.name for spec in family.outputs(variant, logits)]
@@ -46,7 +46,7 @@ def save(path: Path, cases: Iterable[tuple[Case, Arrays, Arrays]]) -> None:
     """Write cases with their inputs and outputs.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the file cannot be written.
     """
     arrays: Arrays = {VERSION: np.array(SCHEMA_VERSION)}
     for case, feeds, outputs in cases:
@@ -60,7 +60,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
     """Cases with their inputs and expected outputs.
 
     Raises:
-        VerificationError: the file is missing, damaged, or something else.
+        VerificationError: the file is missing, damaged, or not a reference file.
     """
     _require(path)
     with reading_arrays(path, VerificationError, AGAIN), np.load(path) as archive:
@@ -78,7 +78,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
 
 
 def named(names: Iterable[str], outputs: Iterable[Any]) -> Arrays:
-    """The arrays of outputs by name: those of a sequence are numbered, of a map there are its keys and its values.
+    """The arrays of outputs by name; a sequence has numbered arrays, a map has one of keys and one of values.
 
     >>> named(["a", "b"], [np.zeros(2), [{7: 0.5}]])
     {'a': array([0., 0.]), 'b[0].keys': array([7]), 'b[0].values': array([0.5])}
@@ -89,13 +89,13 @@ def named(names: Iterable[str], outputs: Iterable[Any]) -> Arrays:
             arrays |= {f"{name}.keys": _array(list(output)), f"{name}.values": _array(list(output.values()))}
         elif isinstance(output, list):
             arrays |= named((f"{name}[{index}]" for index in range(len(output))), output)
-        elif output is not None:  # an optional that holds nothing
+        elif output is not None:  # an empty optional
             arrays[name] = _array(output)
     return arrays
 
 
 def _array(value: Any) -> NDArray[Any]:
-    """As it can be written without pickle: strings of a fixed length, and fp32 for what numpy does not know."""
+    """As an array that needs no pickle: strings of fixed length, and fp32 for types that numpy lacks."""
     array = np.asarray(value)
     if array.dtype.kind == "O":
         return array.astype(np.str_)
@@ -103,11 +103,11 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Take the reference values along to another artifact.
+    """Copy the reference values to another artifact.
 
     Raises:
         VerificationError: there are none.
-        StorageError: the disk refused.
+        StorageError: the file cannot be written.
     """
     _require(source)
     with writing(target):

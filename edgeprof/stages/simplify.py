@@ -1,9 +1,9 @@
-"""onnxsim, on the graph without its weights, kept only if it made nothing worse.
+"""Simplify a graph with onnxsim, without its weights; the result is kept only if it is correct and no larger.
 
-Weights become inputs for the while: onnxsim then takes a fraction of a second at any size, and can neither copy nor
-fold them (folding the transpose of a tied embedding grows GPT-2 by 154 MB).
+During simplification weights are inputs: onnxsim then takes a fraction of a second at any size, and can neither copy
+nor fold them (folding the transpose of a tied embedding makes GPT-2 154 MB larger).
 
-Run as a module, this file is the process that does it.
+Run as a module, this file is the child process.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Simplified(Record, frozen=True, kw_only=True):
 
 
 def simplify(artifact: Artifact, progress: Progress) -> Artifact:
-    """The artifact with graphs simplified where that helped, and verified either way; receipts say which, and why.
+    """The artifact with graphs simplified where that is an improvement, and verified either way; receipts have reasons.
 
     Raises:
-        VerificationError: a graph was wrong before simplification.
+        VerificationError: a graph was already incorrect before simplification.
     """
     return artifact.with_graphs([_simplified(graph, artifact.precision, progress) for graph in artifact.graphs])
 
@@ -56,7 +56,7 @@ def _simplified(before: Graph, precision: Precision, progress: Progress) -> Grap
         count = process.call("edgeprof.stages.simplify", request, Simplified, progress=progress).count
         if count.weights_bytes > before.count.weights_bytes + graph.INLINE_BYTES:
             grown = (count.weights_bytes - before.count.weights_bytes) / 1e6
-            raise VerificationError(f"Simplification grew the weights by {grown:.1f} MB.")
+            raise VerificationError(f"Simplification made the weights {grown:.1f} MB larger.")
         checks = checks_of(before, precision, progress, model=candidate)
         candidate.replace(path)
     except EdgeprofError as problem:
@@ -79,7 +79,7 @@ def _simplified(before: Graph, precision: Precision, progress: Progress) -> Grap
     )
 
 
-# --- in the child ------------------------------------------------------------------------------------------
+# --- in the child process ------------------------------------------------------------------------------------------
 
 
 def run(request: SimplifyRequest, progress: Progress) -> Simplified:
@@ -98,14 +98,14 @@ def _onnxsim(model: ir.Model) -> onnx.ModelProto:
     try:
         simplified, _ = onnxsim.simplify(ir.to_proto(model))
     except (RuntimeError, ValueError, TypeError) as problem:
-        raise EdgeprofError(f"onnxsim failed: {first_line(problem)}.", "The graph is kept as it was.") from problem
+        raise EdgeprofError(f"onnxsim failed: {first_line(problem)}.", "The graph is kept as it is.") from problem
     return simplified  # type: ignore[no-any-return]
 
 
 def _take_weights(model: ir.Model) -> dict[str, ir.Value]:
-    """Turn weights into inputs of the same name, type and shape; they are what comes back.
+    """Turn weights into inputs of the same name, type and shape, and return them.
 
-    Small ones too: an untrained bias is all zero, and adding it would be simplified away, which a trained one is not.
+    Small ones, too: an untrained bias is all zeros, so its addition would be removed, unlike that of a trained one.
     """
     weights = {
         name: value
@@ -120,7 +120,7 @@ def _take_weights(model: ir.Model) -> dict[str, ir.Value]:
 
 
 def _put_weights(proto: onnx.ModelProto, weights: dict[str, ir.Value]) -> ir.Model:
-    """The reverse: inputs that stand for weights become initializers again, where the graph still reads them."""
+    """Turn those inputs back into initializers, where the graph still reads them."""
     import onnx_ir as ir
 
     model = ir.from_proto(proto)
@@ -135,5 +135,5 @@ def _put_weights(proto: onnx.ModelProto, weights: dict[str, ir.Value]) -> ir.Mod
 
 
 if __name__ == "__main__":
-    sys.modules["torch"] = None  # type: ignore[assignment]  # onnxsim would import it, for a part that is not used
+    sys.modules["torch"] = None  # type: ignore[assignment]  # onnxsim would import it, for a feature that is not used
     process.serve(run, SimplifyRequest)

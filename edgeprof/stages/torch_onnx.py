@@ -1,9 +1,9 @@
-"""torch's own ONNX exporter, without the part of it that takes two thirds of its time.
+"""Torch's own ONNX exporter, without the step that takes two thirds of its time.
 
 `torch.onnx.export` first decomposes the traced program into core operators, which means tracing it a second time. For
-these models that changes a handful of nodes; rewriting those directly is enough. The step is skipped by replacing one
-private function of torch for the duration of the call. If that function is not where it is expected, or an operator
-turns out to have no translation, the ordinary path is taken; verification judges the result of either.
+these models that changes a handful of nodes, and rewriting those directly is enough. The step is skipped by replacing a
+private function of torch for the duration of the call. Where torch has no such function, or an operator has no
+translation, the step is not skipped. Either result is verified.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: list[str], opset: int) -> ir.Model:
-    """Translate a traced program; names are given to its inputs and outputs in order.
+    """Translate a traced program, and name its inputs and outputs in order.
 
     Raises:
         torch.onnx.OnnxExporterError: the program has an operator that ONNX cannot express.
@@ -28,7 +28,7 @@ def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: li
 
     def translate() -> ir.Model:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about torchvision, which is not needed
+            warnings.simplefilter("ignore")  # about torchvision, which is not used
             program = torch.onnx.export(
                 traced,
                 (),
@@ -50,7 +50,7 @@ def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: li
 
 @contextlib.contextmanager
 def _without_decompositions() -> Iterator[bool]:
-    """Whether the step could be skipped: not if this version of torch keeps it elsewhere."""
+    """Skip the step, and yield whether that is possible in this version of torch."""
     try:
         from torch.onnx._internal.exporter import _fx_passes
     except ImportError:
@@ -69,7 +69,7 @@ def _without_decompositions() -> Iterator[bool]:
 
 
 def _rewritten(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Drop operators that do nothing at inference, and spell a change of dtype the one way that translates."""
+    """Remove operators that do nothing at inference, and write changes of dtype in the one form that translates."""
     import torch
 
     aten = torch.ops.aten

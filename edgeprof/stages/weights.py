@@ -1,4 +1,4 @@
-"""Where weights come from: a folder, the local hub cache, the hub, or a seed."""
+"""Find weights: in a folder, in the local hub cache, on the hub, or by a seed."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from edgeprof.store import content_key, sha256_of
 
 Mode = Literal["auto", "pretrained", "random"]
 
-HUB_PATIENCE_S = 5.0
+HUB_TIMEOUT_S = 5.0
 SEED = 0
 FILES = [
     "config.json",
@@ -63,13 +63,13 @@ def cached(repository: str) -> Path | None:
     """The folder of a repository in the local hub cache, if config and weights are there.
 
     Raises:
-        UsageError: no repository can be called so.
+        UsageError: the name is not valid for a repository.
     """
     hub = _hub("Reading the hub cache")
     try:
         config = hub.try_to_load_from_cache(repository, checkpoint.CONFIG_FILE)
     except ValueError as problem:
-        raise UsageError(f"No repository of the hub can be called {repository}.", "Check owner and name.") from problem
+        raise UsageError(f"{repository} is not a valid name of a hub repository.", "Check owner and name.") from problem
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
@@ -77,48 +77,48 @@ def cached(repository: str) -> Path | None:
 
 
 def fetch(repository: str, progress: Progress) -> Path:
-    """Download a repository's config and safetensors files to the local hub cache, as whom the user has logged in.
+    """Download a repository's config and safetensors files to the local hub cache, with the user's own login.
 
     Raises:
-        CheckpointError: the hub does not answer within five seconds, or has no such repository for this user.
+        CheckpointError: the hub does not answer within five seconds, or has no such repository that this user may read.
     """
     hub = _hub("Downloading weights")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise CheckpointError("The hub is switched off (HF_HUB_OFFLINE).", "Give a local folder, or --weights random.")
-    progress(f"asking the hub for {repository}", None)
+        raise CheckpointError("The hub is switched off (HF_HUB_OFFLINE).", "Use a local folder, or --weights random.")
+    progress(f"looking up {repository} on the hub", None)
     _require_answer(repository, hub.get_token())
     progress(f"downloading {repository}", None)
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=FILES))
-    except (OSError, ValueError) as problem:  # the hub client's errors are all of these kinds
+    except (OSError, ValueError) as problem:  # all errors of the hub client are of these kinds
         raise CheckpointError(
-            f"{repository} could not be downloaded: {first_line(problem)}.", "Try again, or give a local folder."
+            f"{repository} could not be downloaded: {first_line(problem)}.", "Try again, or use a local folder."
         ) from problem
 
 
 def _require_answer(repository: str, token: str | None) -> None:
-    """Ask the hub once. A thread holds the whole exchange to the limit: name look-up and slow answers too."""
+    """Send the hub one request. A thread limits the time of all of it: name resolution and slow answers, too."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     hidden = f"has no {repository} that your token may read" if token else f"has no public {repository}"
     outcome: list[str] = []
 
-    def ask() -> None:
+    def request_model() -> None:
         try:
             request = urllib.request.Request(f"{endpoint}/api/models/{repository}", headers=headers)
-            urllib.request.urlopen(request, timeout=HUB_PATIENCE_S).close()
+            urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S).close()
             outcome.append("")
         except urllib.error.HTTPError as answer:
             outcome.append(hidden if answer.code in (401, 403, 404) else "")
         except (OSError, ValueError):
             outcome.append("cannot be reached")
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(HUB_PATIENCE_S)
-    problem = outcome[0] if outcome else f"did not answer within {HUB_PATIENCE_S:g} s"
+    exchange = threading.Thread(target=request_model, daemon=True)
+    exchange.start()
+    exchange.join(HUB_TIMEOUT_S)
+    problem = outcome[0] if outcome else f"did not answer within {HUB_TIMEOUT_S:g} s"
     if problem:
-        raise CheckpointError(f"The hub ({endpoint}) {problem}.", "Give a local folder, or --weights random.")
+        raise CheckpointError(f"The hub ({endpoint}) {problem}.", "Use a local folder, or --weights random.")
 
 
 def _hub(doing: str):  # type: ignore[no-untyped-def]

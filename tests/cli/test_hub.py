@@ -53,7 +53,7 @@ def test_weights_that_the_hub_does_not_have_are_named(edgeprof: Command, tmp_pat
         ran = edgeprof("export", "bert-tiny", "--weights", "pretrained", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
     (said,) = ran.sentences
     assert (ran.code, ran.out) == (1, "")
-    assert f"The hub ({address}) has no public google/bert_uncased_L-2_H-128_A-2. Give a local folder" in said
+    assert f"The hub ({address}) has no public google/bert_uncased_L-2_H-128_A-2. Use a local folder" in said
 
 
 @pytest.mark.parametrize("target", ["bert-tiny", "owner/name"])
@@ -61,4 +61,4 @@ def test_a_hub_that_is_not_there_is_an_error_where_its_weights_are_wanted(target
     ran = edgeprof("export", target, "--weights", "pretrained", HF_ENDPOINT=local_hub.nobody(), HF_HUB_OFFLINE="0")
     assert (ran.code, ran.out) == (1, "")
     (said,) = ran.sentences
-    assert "cannot be reached. Give a local folder, or --weights random." in said
+    assert "cannot be reached. Use a local folder, or --weights random." in said

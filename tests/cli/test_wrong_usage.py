@@ -20,7 +20,7 @@ USAGE = [
     ("export bert-tiny --weights trained", "--weights cannot be 'trained'. Choose one of auto, pretrained, random."),
     ("export bert-tiny --logits last", "--logits last is for decoders"),
     ("export bert-tiny --logits some", "Choose one of all, last."),
-    ("export bert-tiny --opset 17", "operator sets 18 to 25, and not to 17. Example: --opset 24"),
+    ("export bert-tiny --opset 17", "operator sets 18 to 25, not to 17. Example: --opset 24"),
     ("export bert-tiny --opset 99", "operator sets 18 to 25, and not to 99. Example: --opset 24"),
     ("export bert-tiny --name a/b", "'a/b' cannot name an artifact. Give --name"),
     ("export bert-tiny --name ''", "'' cannot name an artifact. Give --name"),

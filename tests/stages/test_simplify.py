@@ -88,11 +88,11 @@ def test_the_tied_embedding_is_stored_once(artifacts: dict[tuple[str, str], Arti
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (GROWING, r"Simplification grew the weights by 1\.0 MB"),
+        (GROWING, r"Simplification made the weights 1\.0 MB larger"),
         (FREEZING, r"Dimension 'sequence_length' of input_ids became fixed at 7"),
         (WRONG, r"Output \S+ differs from PyTorch by \S+ at batch 1, tokens 1, past 0"),
         (EMPTYING, r"onnxruntime cannot load"),
-        (CRASHING, r"onnxsim failed: I cannot do this\. The graph is kept as it was"),
+        (CRASHING, r"onnxsim failed: I cannot do this\. The graph is kept as it is"),
         (DYING, r"The child process ended with exit code 9"),
     ],
     ids=["growing", "freezing", "wrong", "emptying", "crashing", "dying"],
