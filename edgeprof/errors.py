@@ -1,10 +1,10 @@
-"""Every error a user can meet. Each says what happened and what to do next.
+"""Every error that a user can get. Each says what happened and what to do next.
 
 EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── UsageError           the request itself is wrong (exit code 2)
 │   ├── UnknownName      a name that is not in a table; offers the nearest ones
 │   └── UnknownSizes     axes of a file without a size; lists the options that set them
-├── TooLarge             a model that does not fit into this machine's memory or disk
+├── TooLarge             a model that does not fit in this machine's memory or on its disk
 ├── MissingExtra         a part of edgeprof that is not installed here
 ├── CheckpointError      a checkpoint that cannot be read or does not fit its config
 ├── ModelFileError       an ONNX file that cannot be used
@@ -43,7 +43,7 @@ class UsageError(EdgeprofError):
 
 
 class UnknownName(UsageError):
-    """A misspelt name: the message offers the nearest names there are."""
+    """A misspelt name; the message suggests the nearest known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         folded = {one.casefold(): one for one in known}
