@@ -17,7 +17,7 @@ import edgeprof
 from edgeprof import store
 from edgeprof.cli.app import app
 from edgeprof.recipe_table import QUANTIZATION_RECIPES
-from edgeprof.schema import Machine, Measurement
+from edgeprof.schema import Artifact, Graph, Machine, Measurement
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -122,6 +122,7 @@ INLINED = ("key", "key.subject", "key.load", "key.place", "facts", "receipt", "o
     [
         ("measurements.jsonl", fields(Measurement, *INLINED)),
         ("machine.json", fields(Machine)),
+        ("artifact.json", [*fields(Artifact), *fields(Graph)]),
     ],
 )
 def test_every_field_is_described(file: str, described: list[str]) -> None:

@@ -33,10 +33,10 @@ def test_add_a_recipe(checkout: Checkout, added: str) -> None:
 
     checkout.edgeprof("export", "mixer-block", "--width", 64)
     (quantized,) = checkout.edgeprof("quantize", "mixer-block-w64", "--recipe", "int2", "--block-size", 64)
-    artifact = quantized["artifact"]
-    assert artifact["quantization"]["matmuls_quantized"] == 6
-    assert artifact["count"]["nodes"]["MatMulNBits"] == 6
-    assert artifact["count"]["weights_bytes"] == MATRICES * (1 / 4 + 4 / 64) + OTHERS * 4 + SHAPES
+    (graph,) = quantized["artifact"]["graphs"]
+    assert graph["quantization"]["matmuls_quantized"] == 6
+    assert graph["count"]["nodes"]["MatMulNBits"] == 6
+    assert graph["count"]["weights_bytes"] == MATRICES * (1 / 4 + 4 / 64) + OTHERS * 4 + SHAPES
 
     points = checkout.profile("--seq", 16)
     assert {key: point["status"] for key, point in points.items()} == {
