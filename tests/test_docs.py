@@ -161,10 +161,13 @@ def test_every_package_and_module_has_a_row() -> None:
     assert set(names) == {entry for entry in there if entry.endswith(("/", ".py"))}
 
 
-def test_the_files_that_are_named_exist() -> None:
-    pages = "".join(page(file.name) for file in (ROOT / "docs").glob("*.md"))
-    named = re.findall(r"`((?:edgeprof|tests)/[\w/.]+)`", pages)
+def test_the_files_and_tables_that_are_named_exist() -> None:
+    text = "".join(page(file.name) for file in (ROOT / "docs").glob("*.md"))
+    named = re.findall(r"`((?:edgeprof|tests)/[\w/.]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+    tables = re.findall(r"`([A-Z_]+)`(?: \(\w+\))? in `(edgeprof/[\w/]+\.py)`", text)
+    assert len(tables) > 10
+    assert [name for name, file in tables if not re.search(rf"^{name}\b.* =", (ROOT / file).read_text(), re.M)] == []
 
 
 @pytest.mark.parametrize("what", ["family", "recipe", "provider"])
