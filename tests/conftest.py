@@ -97,11 +97,11 @@ def gpt2_checkpoint(shared: Shared) -> Path:
     """A decoder small enough to export in seconds, most of whose weights are its tied embedding, as in GPT-2."""
     import tiny_models
 
-    def made() -> bytes:
+    def build() -> bytes:
         sizes = {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 64, "vocab_size": 4000}
         return bytes(tiny_models.checkpoint(shared.folder / "checkpoints" / "gpt2-small", "gpt2", "causal-lm", **sizes))
 
-    return Path(shared.once("checkpoint", made).decode())
+    return Path(shared.once("checkpoint", build).decode())
 
 
 @pytest.fixture(scope="session")
@@ -109,12 +109,12 @@ def exports(shared: Shared, gpt2_checkpoint: Path) -> list[Any]:
     """What `export` returned for one small model of each family, in fp32 and int8."""
     from edgeprof import Export, export
 
-    def made(target: str) -> bytes:
+    def build(target: str) -> bytes:
         out = shared.folder / "exported" / "models"
         return msgspec.json.encode(export([target], precision=["fp32", "int8"], out=out))
 
     targets = [str(gpt2_checkpoint), "bert-tiny", "vit-tiny"]
-    results = {target: shared.once(Path(target).name, partial(made, target)) for target in in_turn(targets)}
+    results = {target: shared.once(Path(target).name, partial(build, target)) for target in in_turn(targets)}
     return [one for target in targets for one in msgspec.json.decode(results[target], type=list[Export])]
 
 

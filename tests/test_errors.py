@@ -21,7 +21,7 @@ def test_wrong_usage_exits_with_2_and_all_else_with_1(kind: type[EdgeprofError])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_every_kind_is_found_by_its_name(kind: type[EdgeprofError]) -> None:
+def test_every_error_class_is_resolved_by_its_name(kind: type[EdgeprofError]) -> None:
     assert errors.by_name(kind.__name__) is kind
 
 

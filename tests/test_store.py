@@ -231,7 +231,7 @@ def test_a_refusal_of_the_disk_names_place_reason_and_next_step(number: int, rea
     )
 
 
-def test_a_folder_in_progress_is_not_what_a_user_is_told_of(tmp_path: Path) -> None:
+def test_errors_name_the_final_folder_not_the_one_in_progress(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=rf"Cannot write {tmp_path}: the disk is full"):  # noqa: SIM117
         with store.folder_in_progress(tmp_path / "fp32") as partial:
             with store.writing(partial / "model.onnx"):
@@ -403,7 +403,7 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
 # --- artifacts -------------------------------------------------------------------------------------------------
 
 
-def test_artifacts_are_found_below_a_folder_but_not_unfinished_ones(tmp_path: Path) -> None:
+def test_finished_artifacts_below_a_folder_are_listed(tmp_path: Path) -> None:
     for name in ("b/fp32", "a/int8", "a/.fp32.partial-1-x"):
         store.save_artifact(tmp_path / name, ARTIFACT)
     assert store.artifact_folders(tmp_path) == [tmp_path / "a/int8", tmp_path / "b/fp32"]

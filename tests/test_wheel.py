@@ -68,7 +68,7 @@ def test_a_device_without_torch_says_what_exporting_needs(device: Path, tmp_path
     assert done.stderr.splitlines() == [sentence]
 
 
-def test_the_text_that_samples_are_made_of_is_in_the_wheel(device: Path, tmp_path: Path) -> None:
+def test_the_text_of_samples_is_in_the_wheel(device: Path, tmp_path: Path) -> None:
     there = "from edgeprof.stages.samples import SHIPPED_TEXT; print(SHIPPED_TEXT.read_text(), end='')"
     printed = subprocess.run([device / "python", "-c", there], cwd=tmp_path, check=True, capture_output=True)
     assert printed.stdout == (ROOT / "edgeprof" / "stages" / "samples" / "text.txt").read_bytes()

@@ -37,7 +37,7 @@ def test_growth_with_length_names_the_work_and_the_range_of_all_lines() -> None:
     )
 
 
-def test_one_length_is_said_to_be_one() -> None:
+def test_a_single_length_is_named_as_such() -> None:
     told = sentences([point(0.1)])
     assert told.captions["prefill-latency"] == (
         "bert-base takes 100 ms at 128 tokens; only one length was measured, so growth with length is not shown."
@@ -168,7 +168,7 @@ def test_settings_are_named_only_where_they_differ() -> None:
     assert "bert-base at batch 4 with 4 threads" in sentences(points).captions["prefill-latency"]
 
 
-def test_nothing_measured_nothing_said() -> None:
+def test_no_measurements_give_no_sentences() -> None:
     for points in ([], [point()], [point(0.1, emulated=True)]):
         told = sentences(points)
         assert (told.headlines, told.captions, told.reference) == ((), {}, ())

@@ -80,7 +80,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("number", FOUND)
-def test_the_numbers_found(number: int, checked: dict[int, CheckedClaim]) -> None:
+def test_the_numbers_of_each_check(number: int, checked: dict[int, CheckedClaim]) -> None:
     assert checked[number].numbers == pytest.approx(FOUND[number], rel=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_the_recorded_verdicts_hold(checked: dict[int, CheckedClaim]) -> None:
     assert {claim.number for claim in checked.values() if claim.verdict is None} == {8}
 
 
-def test_a_correction_is_said_where_there_is_one(checked: dict[int, CheckedClaim]) -> None:
+def test_a_correction_is_reported_where_there_is_one(checked: dict[int, CheckedClaim]) -> None:
     for claim in checked.values():
         assert bool(claim.correction) == (claim.verdict in (CORRECTED, WRONG))
     assert checked[1].correction == "It has 154.6 B weights. It needs 154.6 G MACs, 996 times fewer than 154 T."
@@ -125,7 +125,7 @@ def test_figures_that_are_checked_are_those_of_the_sentence(monkeypatch: pytest.
         assert [said for said in seen if said not in claim.text] == []
 
 
-def test_no_figure_is_typed_into_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_number_is_typed_into_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another width gives other numbers, and verdicts that are no longer the recorded ones."""
     monkeypatch.setattr(claim_checks, "WIDTH", 192)
     found = {claim.number: claim for claim in claims.check(None)}
@@ -242,7 +242,7 @@ def test_one_model_that_does_not_grow_is_enough(
     assert found.correction.startswith(said)
 
 
-def test_only_what_the_claim_is_about_is_taken() -> None:
+def test_a_claim_uses_only_the_points_it_is_about() -> None:
     records = length_runs.visits()
     others = [
         length_runs.visits(lengths=[512], precision="int8"),

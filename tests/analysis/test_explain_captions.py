@@ -43,13 +43,13 @@ def crossover(tokens: int | None, quantity: Any = "MACs") -> Crossover:
     return Crossover(larger="attention", smaller="the MLP", quantity=quantity, tokens=tokens)
 
 
-def told(*lengths: Ledger, crossed: tuple[Crossover, ...] = ()) -> dict[str, str]:
+def captions_of(*lengths: Ledger, crossed: tuple[Crossover, ...] = ()) -> dict[str, str]:
     return explained(Explanation(ledger=lengths[0], lengths=lengths, crossovers=crossed))
 
 
 def test_macs_by_how_they_grow() -> None:
     # In all: 10 x 100 + 10 x 200 + 200 + 500 = 3,700 and 1000 x 300 + 2,000,000 + 500 = 2,300,500.
-    assert told(toy(10), toy(100), toy(1000), crossed=(crossover(101),))["explain-macs"] == (
+    assert captions_of(toy(10), toy(100), toy(1000), crossed=(crossover(101),))["explain-macs"] == (
         "From 10 to 1,000 tokens the MACs of projections and MLP grow in proportion to the tokens, those of attention "
         "grow with the square of the tokens and those of pooler stay the same; in all, 3.7 kMAC become 2.3 MMAC. "
         "Attention overtakes the MLP at 101 tokens."
@@ -58,7 +58,7 @@ def test_macs_by_how_they_grow() -> None:
 
 def test_memory_that_stays_and_memory_that_grows() -> None:
     # Alive: 500 + 100 = 600 bytes and 50,000 + 1,000,000 = 1.05 MB, 1,750 times as many.
-    assert told(toy(10), toy(1000), crossed=(crossover(101),))["explain-memory"] == (
+    assert captions_of(toy(10), toy(1000), crossed=(crossover(101),))["explain-memory"] == (
         "The 1M parameters of toy do not change with the token length, and its weights stay at 4 MB. "
         "From 10 to 1,000 tokens the KV cache grows in proportion to the tokens, from 80 B to 8 kB, "
         "and live activations grow 1,800x, from 600 B to 1.05 MB."
@@ -66,18 +66,18 @@ def test_memory_that_stays_and_memory_that_grows() -> None:
 
 
 def test_a_crossover_outside_the_lengths_and_one_that_never_comes() -> None:
-    caption = told(toy(10), toy(20), crossed=(crossover(101),))["explain-macs"]
+    caption = captions_of(toy(10), toy(20), crossed=(crossover(101),))["explain-macs"]
     assert caption.endswith("Attention overtakes the MLP at 101 tokens, outside the lengths shown.")
-    caption = told(toy(10), toy(20), crossed=(crossover(None, "bytes"),))["explain-memory"]
+    caption = captions_of(toy(10), toy(20), crossed=(crossover(None, "bytes"),))["explain-memory"]
     assert caption.endswith("Attention overtakes the MLP at no token length.")
-    assert "overtakes" not in told(toy(10), toy(20))["explain-macs"]
+    assert "overtakes" not in captions_of(toy(10), toy(20))["explain-macs"]
 
 
 def test_decode_speaks_of_cached_tokens() -> None:
     lengths = [
         ledger(n, cost("attention scores", macs=n + 1), cost("MLP up", macs=8), phase="decode") for n in (9, 19, 99)
     ]
-    assert told(*lengths, crossed=(crossover(8),))["explain-macs"] == (
+    assert captions_of(*lengths, crossed=(crossover(8),))["explain-macs"] == (
         "From 9 to 99 cached tokens the MACs of attention grow 10x and those of MLP stay the same; "  # 10 to 100
         "in all, 18 MAC become 108 MAC. Attention overtakes the MLP at 8 cached tokens, outside the lengths shown."
     )
@@ -85,7 +85,7 @@ def test_decode_speaks_of_cached_tokens() -> None:
 
 def test_parameters_are_called_constant_only_if_they_are() -> None:
     lengths = [ledger(n, cost("dense", params=n**2, weights_bytes=4 * n**2, macs=n**2), live=5) for n in (10, 100)]
-    assert told(*lengths) == {
+    assert captions_of(*lengths) == {
         "explain-macs": "From 10 to 100 tokens the MACs of dense grow with the square of the tokens.",
         "explain-memory": (
             "The weights grow with the square of the tokens, from 400 B to 40 kB. "
@@ -100,7 +100,7 @@ def test_what_could_not_be_counted_is_named() -> None:
         ledger(n, cost("weight matmuls", macs=n), cost("KV cache", cache_bytes=n), source="graph", uncounted=missing)
         for n in (8, 16)
     ]
-    captions = told(*lengths)
+    captions = captions_of(*lengths)
     assert captions["explain-macs"].endswith("Not counted: 3 x Einsum.")
     assert captions["explain-memory"].endswith(
         "live tensors stay the same, 1 B. The KV cache is one of the live tensors."
@@ -108,7 +108,7 @@ def test_what_could_not_be_counted_is_named() -> None:
 
 
 def test_one_length_has_no_caption() -> None:
-    assert told(toy(10)) == {}
+    assert captions_of(toy(10)) == {}
     assert explained(Explanation(ledger=toy(10))) == {}
 
 

@@ -40,7 +40,7 @@ def test_relative_errors_count_so_that_short_lengths_do_too() -> None:
     assert curve.r_squared < 0.01
 
 
-def test_the_distance_of_noisy_points_is_told() -> None:
+def test_the_error_of_a_fit_to_noisy_points_is_reported() -> None:
     values = [1e-3 * n * (1.1 if n == 64 else 1) for n in LENGTHS]
     curve = fit(LENGTHS, values)
     assert 0.05 < curve.worst < 0.1

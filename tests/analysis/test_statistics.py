@@ -65,7 +65,7 @@ def test_one_round_uses_the_interval_within_it() -> None:
     assert (point.latency.ci_low_s, point.latency.median_s, point.latency.ci_high_s) == (2, 5.5, 9)
 
 
-def test_the_newest_visit_of_a_round_counts_whatever_the_clock_said() -> None:
+def test_the_newest_visit_of_a_round_counts_whatever_its_timestamp() -> None:
     old = visit(0, reading(1.0), started_at="2026-03-02T00:00:00Z")
     new = visit(0, reading(2.0), started_at="2026-03-01T00:00:00Z")
     (point,) = points([old, visit(1, reading(2.0)), new])
@@ -128,7 +128,7 @@ def test_a_point_without_success_says_why() -> None:
     assert point.memory is None
 
 
-def test_one_success_is_enough_and_the_rest_is_told() -> None:
+def test_one_success_is_enough_and_failures_are_reported() -> None:
     (point,) = points([visit(0, reading(1.0)), visit(1, None, error="killed"), visit(2, reading(1.0))])
     assert point.status == "ok"
     assert point.rounds == 2

@@ -44,7 +44,7 @@ def compared(a: dict[int, float], b: dict[int, float], *passes: OperatorPass, ph
     return found
 
 
-def taken(side: Side, times: dict[str, tuple[int, float]], *matrices: Any, **fields: Any) -> OperatorPass:
+def operator_pass(side: Side, times: dict[str, tuple[int, float]], *matrices: Any, **fields: Any) -> OperatorPass:
     plain_s = fields.pop("plain_s", 0.0)
     return profiled(
         operators(times, *matrices, plain_s=plain_s), variant=side.model, precision=side.precision, **fields
@@ -141,8 +141,8 @@ def test_a_win_is_explained_by_the_class_that_gained_most() -> None:
     found = compared(
         {128: 0.5},
         {128: 0.2},
-        taken(A, {"Gemm": (48, 0.3), "MatMul": (1, 0.1), "Attention": (12, 0.05), "Concat": (30, 0.05)}),
-        taken(B, {"DynamicQuantizeMatMul": (49, 0.1), "Attention": (12, 0.06), "Concat": (30, 0.04)}),
+        operator_pass(A, {"Gemm": (48, 0.3), "MatMul": (1, 0.1), "Attention": (12, 0.05), "Concat": (30, 0.05)}),
+        operator_pass(B, {"DynamicQuantizeMatMul": (49, 0.1), "Attention": (12, 0.06), "Concat": (30, 0.04)}),
     )
     assert found.verdicts == (
         "Prefill: int8 is faster than fp32 at 128 tokens (2.5x as fast), "
@@ -172,8 +172,8 @@ def head_left() -> Why:
     return compared(
         {128: 0.020},
         {128: 0.036},
-        taken(A, {"Gemm": (48, 0.012), "MatMul": (1, 0.006), "Concat": (30, 0.002)}, **where),
-        taken(
+        operator_pass(A, {"Gemm": (48, 0.012), "MatMul": (1, 0.006), "Concat": (30, 0.002)}, **where),
+        operator_pass(
             B,
             {
                 "DequantizeLinear": (1, 0.023),
@@ -212,8 +212,10 @@ def test_weights_that_are_stored_in_fp32_are_named_by_size() -> None:
     found = compared(
         {128: 0.2},
         {128: 0.2},
-        taken(A, {"MatMul": (73, 0.2)}),
-        taken(B, {"MatMul": (12, 0.1), "MatMulNBits": (61, 0.1)}, left, matrix("MatMulNBits", 768, 768, 0.1, nodes=61)),
+        operator_pass(A, {"MatMul": (73, 0.2)}),
+        operator_pass(
+            B, {"MatMul": (12, 0.1), "MatMulNBits": (61, 0.1)}, left, matrix("MatMulNBits", 768, 768, 0.1, nodes=61)
+        ),
     )
     assert found.findings[-1] == (
         "Prefill of 128 tokens: 12 of 73 weight matmuls of int8 still multiply in fp32 and take 100 ms: "
@@ -229,7 +231,7 @@ def test_a_receipt_tells_what_was_reached_and_why_the_rest_was_not() -> None:
         weight_bytes_quantized=3_000_000,
         left=(Left(weight="head", bytes=1_000_000, reason="too small to gain"),),
     )
-    passes = (taken(A, {"MatMul": (49, 0.2)}), taken(B, {"MatMul": (49, 0.2)}, quantization=receipt))
+    passes = (operator_pass(A, {"MatMul": (49, 0.2)}), operator_pass(B, {"MatMul": (49, 0.2)}, quantization=receipt))
     assert compared({128: 0.2}, {128: 0.2}, *passes).findings[-1] == (
         "The export of gpt2 to int8 reached 48 of 49 weight matmuls, 3 MB of 4 MB of their weights; "
         "1 left: too small to gain."
@@ -240,7 +242,7 @@ def test_a_file_that_is_fp32_by_most_of_its_bytes_may_be_quantized_too() -> None
     """Of a plain file the precision is that of most bytes: a large embedding in fp32 hides matmuls in int8."""
     c = side("other", "fp32")
     int8, fp32 = matrix("DynamicQuantizeMatMul", 8, 8, 0.1, nodes=3), matrix("MatMul", 8, 24, 0.1)
-    passes = [taken(A, {"MatMul": (4, 0.2)}, fp32), taken(c, {"MatMul": (4, 0.2)}, int8, fp32)]
+    passes = [operator_pass(A, {"MatMul": (4, 0.2)}, fp32), operator_pass(c, {"MatMul": (4, 0.2)}, int8, fp32)]
     points = [*line(A, {128: 0.2}), *line(c, {128: 0.2})]
     (found,) = why(A, c, points, passes, MACHINE)
     assert found.findings[-1].startswith("Prefill of 128 tokens: 1 of 4 weight matmuls of other fp32 still multiplies")
@@ -249,16 +251,18 @@ def test_a_file_that_is_fp32_by_most_of_its_bytes_may_be_quantized_too() -> None
 
 
 def test_operators_that_say_the_opposite_explain_nothing() -> None:
-    found = compared({128: 0.2}, {128: 0.1}, taken(A, {"MatMul": (1, 0.1)}), taken(B, {"MatMul": (1, 0.2)}))
+    found = compared(
+        {128: 0.2}, {128: 0.1}, operator_pass(A, {"MatMul": (1, 0.1)}), operator_pass(B, {"MatMul": (1, 0.2)})
+    )
     assert found.verdicts[0].endswith("(2x as fast), and the operators as profiled at 128 tokens do not show why.")
 
 
-def test_runs_that_were_disturbed_are_told() -> None:
+def test_disturbed_runs_are_reported() -> None:
     found = compared(
         {128: 0.2},
         {128: 0.1},
-        taken(A, {"MatMul": (1, 0.2)}, plain_s=0.4),
-        taken(B, {"MatMul": (1, 0.1)}),
+        operator_pass(A, {"MatMul": (1, 0.2)}, plain_s=0.4),
+        operator_pass(B, {"MatMul": (1, 0.1)}),
     )
     assert found.places[0].a_explained == pytest.approx(0.5)
     assert found.findings[-1] == (
@@ -268,7 +272,7 @@ def test_runs_that_were_disturbed_are_told() -> None:
 
 
 def test_of_several_passes_the_newest_good_one_counts() -> None:
-    good = [taken(side, {"MatMul": (1, seconds)}) for side, seconds in ((A, 0.9), (A, 0.2), (B, 0.1))]
+    good = [operator_pass(side, {"MatMul": (1, seconds)}) for side, seconds in ((A, 0.9), (A, 0.2), (B, 0.1))]
     failed = profiled(None, variant="gpt2", precision="fp32")
     (one,) = compared({128: 0.2}, {128: 0.1}, *good, failed).places[0].classes
     assert (one.a_s, one.b_s) == (0.2, 0.1)
@@ -311,7 +315,7 @@ def machine(*features: str, architecture: str = "x86_64") -> Machine:
         (("asimd", "asimddp", "i8mm"), "arm64", "i8mm, dot product instructions and Neon", "i8mm"),
     ],
 )
-def test_features_are_told_and_their_use_is_called_inferred(
+def test_features_are_reported_and_their_use_is_called_inferred(
     features: tuple[str, ...], architecture: str, has: str, uses: str
 ) -> None:
     facts, inferred = told(machine(*features, architecture=architecture), [], 2)

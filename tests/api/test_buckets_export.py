@@ -65,7 +65,7 @@ def test_emulated_times_are_not_used(models: Path, tmp_path: Path) -> None:
         choose_buckets("bert-tiny:fp32", REQUESTS, run="npu", export=False, models=models, out=tmp_path)
 
 
-def test_several_providers_have_to_be_told_apart(models: Path, tmp_path: Path) -> None:
+def test_one_of_several_providers_has_to_be_chosen(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "two", {10: 0.01, 50: 0.05})
     write_run(tmp_path / "two", {10: 0.02, 50: 0.02}, provider="webgpu")
     with pytest.raises(UsageError, match=r"Run 'two' has bert-tiny on cpu, webgpu\. Choose: --ep cpu"):
@@ -82,7 +82,7 @@ def test_requests_beyond_what_was_measured(models: Path, tmp_path: Path) -> None
     assert found.notes == ("Below 16 tokens nothing was measured: shorter runs are taken to last as long.",)
 
 
-def test_what_cannot_be_asked(artifacts: dict[tuple[str, str], Artifact], models: Path, tmp_path: Path) -> None:
+def test_invalid_requests_are_refused(artifacts: dict[tuple[str, str], Artifact], models: Path, tmp_path: Path) -> None:
     def ask(target: str, lengths: list[int], **options: Any) -> None:
         choose_buckets(target, lengths, export=False, models=models, out=tmp_path, **options)
 

@@ -78,7 +78,7 @@ def test_to_be_quantized_a_model_needs_more_of_both(machine: Machine, tmp_path: 
     assert capacity.too_large(variant, [], tmp_path, "") is None
 
 
-def test_what_is_made_already_is_answered_from_disk(machine: Machine, models: Path, tmp_path: Path) -> None:
+def test_an_existing_artifact_is_answered_from_disk(machine: Machine, models: Path, tmp_path: Path) -> None:
     machine(memory=0, disk=0)
     made = export(["bert-tiny"], precision=["fp32", "int8"], out=models)
     assert [one.up_to_date for one in made] == [True, True]
@@ -90,7 +90,7 @@ def test_what_is_made_already_is_answered_from_disk(machine: Machine, models: Pa
         export(["bert-tiny"], precision=["fp32", "int8"], out=out)
 
 
-def test_a_wrong_request_is_told_first(machine: Machine, tmp_path: Path) -> None:
+def test_a_wrong_request_is_reported_first(machine: Machine, tmp_path: Path) -> None:
     machine(memory=0)
     for targets in (["gpt3", "gtp2"], ["gtp2", "gpt3"]):
         with pytest.raises(UsageError, match="Did you mean"):

@@ -20,7 +20,7 @@ def of_length(checked: list[CheckedClaim]) -> CheckedClaim:
     return claim
 
 
-def test_the_latest_run_with_enough_points_is_taken(tmp_path: Path) -> None:
+def test_the_latest_run_with_enough_points_is_used(tmp_path: Path) -> None:
     runs = [
         length_runs.write(tmp_path / "older", length_runs.visits()),
         length_runs.write(tmp_path / "newer", length_runs.visits()),

@@ -50,7 +50,7 @@ def test_one_result_for_each_target_and_precision_in_order(exports: list[Export]
     assert not any(made.up_to_date or made.error for made in exports)
 
 
-def test_random_weights_are_said_and_recorded(exports: list[Export]) -> None:
+def test_random_weights_are_reported_and_recorded(exports: list[Export]) -> None:
     checkpoint, variant = exports[0], exports[2]
     assert checkpoint.artifact is not None
     assert variant.artifact is not None
@@ -98,7 +98,7 @@ def starts_anew(targets: list[Path | str], out: Path, **options: Any) -> bool:
     return False
 
 
-def test_it_is_made_again_when_asked_or_when_an_option_or_a_file_differs(models: Path, tmp_path: Path) -> None:
+def test_it_is_rebuilt_on_request_or_when_an_option_or_a_file_differs(models: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(models, tmp_path / "models"))
     assert not starts_anew(["bert-tiny"], out)
     assert starts_anew(["bert-tiny"], out, force=True)
@@ -111,7 +111,7 @@ def test_it_is_made_again_when_asked_or_when_an_option_or_a_file_differs(models:
     assert starts_anew(["vit-tiny"], out)
 
 
-def test_it_is_made_again_when_the_weights_differ(models: Path, gpt2_checkpoint: Path, tmp_path: Path) -> None:
+def test_it_is_rebuilt_when_the_weights_differ(models: Path, gpt2_checkpoint: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(gpt2_checkpoint, tmp_path / "gpt2-small"))
     config = json.loads((source / "config.json").read_text())
     assert not starts_anew([source], models)
@@ -125,7 +125,7 @@ def test_it_is_made_again_when_the_weights_differ(models: Path, gpt2_checkpoint:
     assert starts_anew([source], models)
 
 
-def test_options_are_recorded_and_every_step_is_told(gpt2_checkpoint: Path, tmp_path: Path) -> None:
+def test_options_are_recorded_and_every_step_is_reported(gpt2_checkpoint: Path, tmp_path: Path) -> None:
     steps: list[str] = []
     (made,) = export(
         [str(gpt2_checkpoint)],

@@ -91,7 +91,7 @@ def test_a_run_is_read_back_as_it_was_returned(everything: Run) -> None:
 # --- taken up again --------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_taken_up_where_it_was_left(models: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(models: Path, tmp_path: Path) -> None:
     same = {"name": "again", "models": models, "out": tmp_path, "phase": "prefill", "precision": ["fp32"], **QUICK}
     file = tmp_path / "again" / "measurements.jsonl"
     profile(["bert-tiny"], seq=[4], **same)
@@ -199,7 +199,7 @@ def test_a_point_that_fails_is_a_record_and_the_run_goes_on(tmp_path: Path) -> N
     assert failed.facts.macs is None
 
 
-def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_distinguished(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [save(tmp_path / "model.onnx", ["batch", "seq", 8]), save(tmp_path / "other" / "model.onnx", ["b", "s", 8])]
     run = profile([str(file) for file in files], seq=[4], out=tmp_path / "reports", **QUICK)

@@ -142,7 +142,7 @@ def test_what_the_table_holds_is_what_was_measured(run: Run) -> None:
     assert (qnn["emulated"], qnn["static"], qnn["macs_share"], qnn["agrees"]) == ("True", "True", "1.0", "True")
 
 
-def test_a_run_is_taken_up_again_without_placing_anew(run: Run, models: Path) -> None:
+def test_a_run_is_resumed_without_a_new_placement(run: Run, models: Path) -> None:
     said: list[str] = []
     folder = Path(run.folder)
     again = profile(

@@ -114,7 +114,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "cache"))
 
 
-def test_on_the_cpu_provider_nothing_is_made(tmp_path: Path) -> None:
+def test_nothing_is_adapted_for_the_cpu_provider(tmp_path: Path) -> None:
     asked = job(chain(tmp_path / "toy.onnx", "MatMul"), CPU)
     assert prepared(asked) is asked
 
@@ -123,7 +123,7 @@ def test_on_the_cpu_provider_nothing_is_made(tmp_path: Path) -> None:
 
 
 @qnn_only
-def test_a_graph_that_is_taken_wholly(tmp_path: Path) -> None:
+def test_a_graph_that_runs_entirely_on_the_provider(tmp_path: Path) -> None:
     """Its length is fixed for the point; 4 x 8 x 8 MACs."""
     asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu", dims=("n", WIDTH)), target("qnn"))
     found = outcome(asked, least_share=1.0)
@@ -267,7 +267,7 @@ def test_what_a_provider_compiled_is_loaded(tmp_path: Path) -> None:
     assert record.receipt.placement == found.receipt.placement
 
 
-def test_a_run_that_fails_on_the_device_is_not_made_on_the_cpu(tmp_path: Path, swiftshader: None) -> None:
+def test_a_run_that_fails_on_the_device_does_not_fall_back_to_the_cpu(tmp_path: Path, swiftshader: None) -> None:
     """SwiftShader has no numbers of 16 bits."""
     nodes = [
         helper.make_node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16),
@@ -346,7 +346,7 @@ def test_a_library_that_is_none_costs_its_point(tmp_path: Path) -> None:
         ("qnn", "int4-block128-asymmetric", "a16w8"),
     ],
 )
-def test_a_precision_that_is_not_taken_names_the_recipe_that_is(
+def test_an_unsupported_precision_names_the_recipe_that_is_supported(
     provider: str, precision: str, recipe: str | None, tmp_path: Path
 ) -> None:
     foreign = job(chain(tmp_path / "toy.onnx", "Relu"), target(provider), precision).artifact

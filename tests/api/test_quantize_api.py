@@ -30,7 +30,7 @@ def artifact(made: list[Export]) -> Artifact:
     return one.artifact
 
 
-def test_a_result_lies_beside_what_it_was_made_of(mine: Path) -> None:
+def test_a_result_is_written_beside_its_source(mine: Path) -> None:
     made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
     assert Path(made.location) == mine / "bert-tiny" / "int4" / "model.onnx"
     assert (made.name, str(made.precision)) == ("bert-tiny", "int4")
@@ -38,7 +38,7 @@ def test_a_result_lies_beside_what_it_was_made_of(mine: Path) -> None:
     assert [str(one.precision) for one in verify(["bert-tiny"], models=mine)] == ["fp32", "int4", "int8"]
 
 
-def test_receipts_say_what_was_reached_fused_and_not_told(mine: Path) -> None:
+def test_receipts_report_quantized_fused_and_unknown(mine: Path) -> None:
     """2 layers of 6 matmuls, and the pooler: 12 d^2 a layer and d^2, d = 128."""
     made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
     reached, fusion = made.graph().quantization, made.graph().fusion
@@ -63,7 +63,7 @@ def test_settings_are_part_of_the_name_and_of_the_file(mine: Path) -> None:
     assert len(node.input) == 4  # with zero points
 
 
-def test_what_is_up_to_date_is_not_made_again(mine: Path) -> None:
+def test_an_up_to_date_result_is_not_rebuilt(mine: Path) -> None:
     first, second = (quantize(["bert-tiny"], recipe=["int4"], models=mine)[0] for _ in range(2))
     assert (first.up_to_date, second.up_to_date) == (False, True)
     assert not quantize(["bert-tiny"], recipe=["int4"], models=mine, force=True)[0].up_to_date
@@ -196,7 +196,7 @@ def test_a_file_from_elsewhere_is_compared_with_itself(recipe: str, tmp_path: Pa
     assert "a file that it did not export" in made.accuracy_note
 
 
-def test_accuracy_of_a_file_from_elsewhere_is_told_by_the_users_samples(tmp_path: Path) -> None:
+def test_accuracy_of_a_foreign_file_is_evaluated_on_the_users_samples(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((8, 16, 32), dtype=np.float32))
     made = artifact(
         quantize(
@@ -226,7 +226,7 @@ def test_16_bits_in_an_operator_set_that_has_none_of_them(tmp_path: Path) -> Non
         ({"recipe": []}, "Nothing to quantize"),
     ],
 )
-def test_a_wrong_request_is_refused_before_anything_is_made(
+def test_a_wrong_request_is_refused_before_anything_is_written(
     options: dict[str, Any], sentence: str, models: Path
 ) -> None:
     with pytest.raises(EdgeprofError, match=sentence) as caught:

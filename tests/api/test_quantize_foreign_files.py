@@ -32,7 +32,7 @@ def write(path: Path, text: str, **weights: Any) -> Path:
     return path
 
 
-def made(source: Path, recipe: str = "int8", **options: Any) -> Artifact:
+def quantized(source: Path, recipe: str = "int8", **options: Any) -> Artifact:
     (one,) = quantize([str(source)], recipe=[recipe], models=source.parent / "models", **options)
     assert one.artifact is not None
     return one.artifact
@@ -48,22 +48,22 @@ def compared(artifact: Artifact) -> list[tuple[int, int]]:
 def test_a_batch_that_is_baked_in_is_not_doubled(tmp_path: Path) -> None:
     text = f"{TOKENS} {{ m = MatMul(x, w)  r = Reshape(m, s)  y = Add(r, x) }}".replace("seq,c", "seq,8")
     source = write(tmp_path / "baked.onnx", text, w=normal(8, 8), s=np.array([1, -1, 8]))
-    assert compared(made(source)) == [(1, 16)]
+    assert compared(quantized(source)) == [(1, 16)]
 
 
-def test_a_length_is_found_at_which_the_file_runs(tmp_path: Path) -> None:
+def test_a_length_at_which_the_file_runs_is_detected(tmp_path: Path) -> None:
     """40 values are reflected, so that 64 is the first length tried that is long enough."""
     text = '(float[batch,seq,8] x) => (float[batch,t,c] y) { p = Pad<mode="reflect">(x, a)  y = MatMul(p, w) }'
     source = write(tmp_path / "padded.onnx", text, w=normal(8, 8), a=np.array([0, 40, 0, 0, 0, 0]))
-    assert compared(made(source)) == [(1, 64)]
-    assert compared(made(source, "a8w8", calibration="random", samples=3)) == [(1, 64)]
+    assert compared(quantized(source)) == [(1, 64)]
+    assert compared(quantized(source, "a8w8", calibration="random", samples=3)) == [(1, 64)]
 
 
 def test_a_file_that_runs_nowhere_is_one_sentence(tmp_path: Path) -> None:
     text = f"{TOKENS} {{ r = Reshape(x, s)  y = MatMul(r, w) }}"
     source = write(tmp_path / "nowhere.onnx", text, w=normal(8, 8), s=np.array([-1, 7, 8]))
     with pytest.raises(ModelFileError, match=r"(?s)runs on none of .* random inputs; .*Reshape.*--input"):
-        made(source)
+        quantized(source)
     assert [path.name for path in tmp_path.iterdir()] == ["nowhere.onnx"]
 
 
@@ -76,7 +76,7 @@ MEAN = """(int32[batch,seq] input_1, int32[batch,seq] input_2) => (float[batch,8
 def test_a_mask_under_another_name_is_not_all_zeros(tmp_path: Path) -> None:
     """The mean over no tokens is 0 / 0."""
     source = write(tmp_path / "mean.onnx", MEAN, t=normal(50, 8), w=normal(8, 8), one=np.array([1]), two=np.array([2]))
-    artifact = made(source)
+    artifact = quantized(source)
     assert all(0.999 < check.cosine < 1 and not check.notes for check in artifact.checks)
 
 
@@ -84,7 +84,7 @@ def test_an_output_without_a_number_is_named_and_others_are_compared(tmp_path: P
     text = """(float[batch,seq,8] x) => (float[batch,seq,8] y, float[batch,seq,8] z) {
         y = MatMul(x, w)  s = Sub(x, x)  z = Div(s, s)
     }"""
-    artifact = made(write(tmp_path / "nan.onnx", text, w=normal(8, 8)))
+    artifact = quantized(write(tmp_path / "nan.onnx", text, w=normal(8, 8)))
     assert {check.notes for check in artifact.checks} == {("z has no finite number in fp32",)}
     assert all(0.99 < check.cosine < 1 for check in artifact.checks)
 
@@ -92,7 +92,7 @@ def test_an_output_without_a_number_is_named_and_others_are_compared(tmp_path: P
 def test_infinities_of_the_source_are_accepted(tmp_path: Path) -> None:
     mask = np.where(np.arange(8) < 3, -np.inf, 0).astype(np.float32)
     source = write(tmp_path / "masked.onnx", f"{TOKENS} {{ m = MatMul(x, w)  y = Add(m, a) }}", w=normal(8, 8), a=mask)
-    artifact = made(source)
+    artifact = quantized(source)
     assert compared(artifact) == [(1, 16), (2, 5)]
     assert all(0.99 < check.cosine < 1 for check in artifact.checks)
 
@@ -117,20 +117,20 @@ def test_sizes_that_a_file_fixes_or_a_user_asks_for(
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = -1
         onnx.save(model, source)
-    assert compared(made(source, **options)) == shapes
+    assert compared(quantized(source, **options)) == shapes
 
 
 def test_a_file_without_weights_is_refused_before_it_is_run(tmp_path: Path) -> None:
     source = write(tmp_path / "none.onnx", "(bfloat16[1,4] x) => (bfloat16[1,4] y) { y = Identity(x) }")
     with pytest.raises(QuantizationError, match="stores no matrix and no kernel: there is nothing to quantize"):
-        made(source)
+        quantized(source)
 
 
 def test_a_users_samples_are_what_is_compared(tmp_path: Path) -> None:
     """Their shapes, of which the file has 3 tokens in common with nothing that is made up."""
     source = write(tmp_path / "plain.onnx", f"{TOKENS} {{ y = MatMul(x, w) }}", w=normal(8, 8))
     np.save(tmp_path / "x.npy", normal(6, 3, 8))
-    artifact = made(source, calibration=str(tmp_path / "x.npy"))
+    artifact = quantized(source, calibration=str(tmp_path / "x.npy"))
     assert compared(artifact) == [(1, 3)]
     assert artifact.accuracy is not None
 
@@ -150,7 +150,7 @@ def test_sequences_and_maps_are_compared(tmp_path: Path) -> None:
         for name, kind in (("maps", labelled), ("parts", numbers))
     )
     onnx.save(model, source)
-    artifact = made(source)
+    artifact = quantized(source)
     assert artifact.graph().quantization is not None
     assert artifact.graph().quantization.matmuls_quantized == 1
     assert [value.type for value in onnx.load(artifact.location).graph.output] == [
@@ -158,7 +158,7 @@ def test_sequences_and_maps_are_compared(tmp_path: Path) -> None:
     ]
     assert all(check.cosine > 0.999 for check in artifact.checks)
     with pytest.raises(QuantizationError, match=r"The model has maps \(maps\), which 16-bit recipes do not support"):
-        made(source, "fp16")
+        quantized(source, "fp16")
 
 
 # --- places ----------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_files_of_one_name_get_folders_of_their_own(tmp_path: Path) -> None:
     assert [result.up_to_date for result in quantize([str(one), str(other)], recipe=["int8"], out=out)] == [True, True]
 
 
-def test_what_was_made_of_another_file_is_not_replaced_unasked(tmp_path: Path) -> None:
+def test_a_result_of_another_file_is_not_replaced_without_force(tmp_path: Path) -> None:
     one, other = (
         write(tmp_path / folder / "net.onnx", f"{TOKENS} {{ y = MatMul(x, w) }}", w=normal(8, width))
         for folder, width in (("a", 8), ("b", 16))

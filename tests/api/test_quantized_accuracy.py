@@ -108,7 +108,7 @@ def test_every_weight_is_reached(row: Recipe, quantized: dict[str, Artifact]) ->
 
 
 @pytest.mark.parametrize("row", [row for row in QUANTIZATION_RECIPES if row.calibrated], ids=lambda row: row.name)
-def test_calibration_is_by_text_that_accuracy_is_not_told_of(row: Recipe, quantized: dict[str, Artifact]) -> None:
+def test_calibration_and_evaluation_use_different_text(row: Recipe, quantized: dict[str, Artifact]) -> None:
     receipt = quantized[row.name].graph().quantization
     assert receipt is not None
     assert receipt.calibration is not None

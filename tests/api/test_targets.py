@@ -65,7 +65,7 @@ def artifact(path: str, precision: str = "fp32") -> Artifact:
         (["/a/net.onnx", "/b/other.onnx"], ["net", "other"]),
     ],
 )
-def test_files_of_one_name_are_told_apart_by_folder(paths: list[str], names: list[str]) -> None:
+def test_files_of_one_name_are_distinguished_by_folder(paths: list[str], names: list[str]) -> None:
     assert [one.name for one in renamed(list(map(artifact, paths)))] == names
 
 

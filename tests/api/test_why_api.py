@@ -49,7 +49,7 @@ def test_both_phases_are_compared_at_each_length(compared: Why) -> None:
     assert any(line.startswith("Measured: one product with 64 x 64 weights") for line in compared.machine)
 
 
-def test_what_was_reached_is_told_from_graph_and_receipt(compared: Why) -> None:
+def test_quantized_weights_are_reported_from_graph_and_receipt(compared: Why) -> None:
     """2 blocks of 4 matmuls, and the LM head."""
     assert (
         "Decode of 20 cached tokens: none of the 9 weight matmuls of int8 that run multiplies in fp32."

@@ -42,13 +42,13 @@ def run() -> list[str]:
             ("exported gpt2-xl", exported, f"{_nodes(exported):,}"),
         ):
             costs = [python("-c", EXPLAIN, "explain", target, "--seq", "512", cwd=work) for _ in range(TIMES)]
-            peak, read = (max(_told(cost, key) for cost in costs) for key in ("VmHWM", "rchar"))
+            peak, read = (max(_value(cost, key) for cost in costs) for key in ("VmHWM", "rchar"))
             wall = spread([cost.wall_s for cost in costs])
             lines.append(f"| {label} | {nodes} | {wall} | {units.size(1024 * peak)} | {units.size(read)} |")
     return lines
 
 
-def _told(cost: Cost, key: str) -> int:
+def _value(cost: Cost, key: str) -> int:
     """What the process said of itself as it ended: `ru_maxrss` would begin at this process's own value."""
     found = re.search(rf"{key}:(?:\\t)? *(\d+)", cost.output)
     assert found, cost.output

@@ -40,7 +40,10 @@ class Prepared:
 
 def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) -> Prepared:
     """Quantize an exported model in every way there is; what comes out of the others has to run at `case`."""
-    ours, told = [Candidate(FP32, Path(source.location))], [_told(source, Candidate(FP32, Path(source.location)), "")]
+    ours, told = (
+        [Candidate(FP32, Path(source.location))],
+        [_file_row(source, Candidate(FP32, Path(source.location)), "")],
+    )
     for recipe in recipes:
         try:
             artifact, _ = quantizing.quantize(work, source.name, recipe)
@@ -48,7 +51,7 @@ def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) ->
             told.append(f"| {source.name} | edgeprof {recipe} | | | fails: {problem.last_line} |")
             continue
         ours.append(Candidate(f"edgeprof {recipe}", Path(artifact.location)))
-        told.append(_told(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
+        told.append(_file_row(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
     by_name = {candidate.name: candidate for candidate in ours}
     theirs: list[Candidate] = []
     rivals: list[Rival] = []
@@ -58,7 +61,7 @@ def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) ->
             told.append(f"| {source.name} | {peer.name} | | | {made.told} |")
             continue
         theirs.append(Candidate(peer.name, made.file))
-        told.append(_told(source, theirs[-1], made.told))
+        told.append(_file_row(source, theirs[-1], made.told))
         there = [recipe for recipe in peer.recipes if f"edgeprof {recipe}" in by_name]
         rivals += [Rival(recipe, by_name[f"edgeprof {recipe}"], theirs[-1]) for recipe in there]
     return Prepared(candidates=(*ours, *theirs), rivals=tuple(rivals), told=tuple(told))
@@ -70,6 +73,6 @@ def compared(model: str, rival: Rival, what: str, cell: str, value: float, asked
     return f"| {model} | {rival.recipe} | {rival.theirs.name} | {what} | {cell} | {wanted} | {met} |"
 
 
-def _told(source: Artifact, candidate: Candidate, what: str) -> str:
+def _file_row(source: Artifact, candidate: Candidate, what: str) -> str:
     size = f"{size_bytes(candidate.file) / 1e6:.1f}"
     return f"| {source.name} | {candidate.name} | {size} | {weights_left(candidate.file)} | {what} |"

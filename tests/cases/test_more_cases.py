@@ -74,7 +74,7 @@ def test_what_is_refused(name: str, options: dict[str, Any], says: str, more: Pa
         explain(str(more / f"{name}.onnx"), **options)
 
 
-def test_channels_and_heads_are_known_or_asked_for(more: Path) -> None:
+def test_channels_and_heads_are_known_or_requested(more: Path) -> None:
     """A convolution tells how many channels it takes; nothing tells how many heads a cache has."""
     with pytest.raises(UnknownSizes) as unknown:
         explain(str(more / "vit_dynamic.onnx"))
@@ -148,7 +148,7 @@ def test_a_sequence_is_no_sample(more: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_files_are_compared_at_their_own_size_or_it_is_told_which_sizes_they_have(more: Path, tmp_path: Path) -> None:
+def test_files_are_compared_at_a_common_size_or_their_sizes_are_reported(more: Path, tmp_path: Path) -> None:
     files = {name: str(more / f"{name}.onnx") for name in ("no_inputs", "zero_past")}
     (compared,) = why(files["no_inputs"], str(more / "chain.onnx"), out=tmp_path, **QUICK)
     assert "at their own size" in compared.verdicts[0]

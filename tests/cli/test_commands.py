@@ -103,7 +103,7 @@ def test_a_range_of_lengths_doubles(models: Path, edgeprof: Command) -> None:
     assert [point["tokens"] for point in ran.json["points"]] == [2, 5, 6, 18]
 
 
-def test_a_point_that_fails_is_told_and_the_exit_code_is_1(edgeprof: Command, tmp_path: Path) -> None:
+def test_a_failed_point_is_reported_and_the_exit_code_is_1(edgeprof: Command, tmp_path: Path) -> None:
     """Reshaping to rows of 8 works at 8 tokens and fails at 12."""
     tokens = helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", "sequence"])
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)

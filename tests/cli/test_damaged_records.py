@@ -134,7 +134,7 @@ OF_A_RUN = [
 
 
 @pytest.mark.parametrize(("file", "name"), OF_A_RUN)
-def test_a_damaged_run_is_neither_read_nor_made_worse(file: str, name: str, here: Command, tmp_path: Path) -> None:
+def test_a_damaged_run_is_neither_read_nor_changed(file: str, name: str, here: Command, tmp_path: Path) -> None:
     folder = tmp_path / "empty" / "reports" / "run"
     run(folder)
     damage(folder / file, name)
@@ -144,7 +144,7 @@ def test_a_damaged_run_is_neither_read_nor_made_worse(file: str, name: str, here
 
 @pytest.mark.parametrize("file", ["machine.json", "measurements.jsonl", "operators.jsonl", "kernels.jsonl"])
 @pytest.mark.parametrize("name", ["cut off", "newer", "a pipe"])
-def test_a_damaged_run_is_not_taken_up(file: str, name: str, here: Command, artifact: Path, tmp_path: Path) -> None:
+def test_a_damaged_run_is_not_resumed(file: str, name: str, here: Command, artifact: Path, tmp_path: Path) -> None:
     folder = tmp_path / "empty" / "reports" / "run"
     run(folder)
     if file != "machine.json":

@@ -13,7 +13,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_models.checkpoint(tmp_path_factory.mktemp("checkpoints") / "bert", "bert", "base")
 
 
-def test_a_repository_is_downloaded_once_and_then_found_in_the_cache(
+def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     bert: Path, edgeprof: Command, tmp_path: Path
 ) -> None:
     home = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
@@ -57,7 +57,7 @@ def test_weights_that_the_hub_does_not_have_are_named(edgeprof: Command, tmp_pat
 
 
 @pytest.mark.parametrize("target", ["bert-tiny", "owner/name"])
-def test_a_hub_that_is_not_there_is_an_error_where_its_weights_are_wanted(target: str, edgeprof: Command) -> None:
+def test_an_unreachable_hub_is_an_error_where_its_weights_are_needed(target: str, edgeprof: Command) -> None:
     ran = edgeprof("export", target, "--weights", "pretrained", HF_ENDPOINT=local_hub.nobody(), HF_HUB_OFFLINE="0")
     assert (ran.code, ran.out) == (1, "")
     (said,) = ran.sentences

@@ -200,7 +200,7 @@ def test_a_full_disk_fails_a_quantization_with_the_same_sentence(
     assert [path.name for path in (small_disk / "bert-tiny").iterdir()] == ["fp32"]
 
 
-def test_a_disk_that_is_too_small_is_told_beforehand(small_disk: Path, models: Path, edgeprof: Command) -> None:
+def test_a_disk_that_is_too_small_is_reported_beforehand(small_disk: Path, models: Path, edgeprof: Command) -> None:
     """24 MB, of which fp32 has 17.6: its weights do not fit once more."""
     shutil.copytree(models / "bert-tiny" / "fp32", small_disk / "bert-tiny" / "fp32")
     recipe = ("--precision", "fp32,int8-static", "--calibration", "random")

@@ -10,7 +10,7 @@ ANY_LENGTH = ("mixer-pointwise", "mixer-gram", "mixer-attention", "mixer-block")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose models/ holds all five."""
     from edgeprof import export
 
@@ -19,16 +19,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_export_verify_and_profile(made: Path, edgeprof: Command) -> None:
-    ran = edgeprof("export", "mixer-dense", "--width", 16, "--tokens", 8, at=made)
+def test_export_verify_and_profile(exported: Path, edgeprof: Command) -> None:
+    ran = edgeprof("export", "mixer-dense", "--width", 16, "--tokens", 8, at=exported)
     assert ran.code == 0, ran.err
     assert "mixer-dense-w16-t8 fp32: exported" in ran.out
     assert "16,384 parameters, random (seed 0) weights" in ran.out
     assert "verified against PyTorch at 1x8, 3x8: max difference" in ran.out
     assert "random weights:" not in ran.out  # they have no others, so there is nothing to explain
-    checked = edgeprof("verify", at=made)
+    checked = edgeprof("verify", at=exported)
     assert (checked.code, checked.out.count("agrees")) == (0, 5)
-    points = edgeprof("profile", "--seq", 8, *QUICK, "--json", at=made).json["points"]
+    points = edgeprof("profile", "--seq", 8, *QUICK, "--json", at=exported).json["points"]
     assert {point["variant"]: (point["status"], point["tokens"], point["macs"]) for point in points} == {
         "mixer-dense-w16-t8": ("ok", 8, 128**2),
         "mixer-pointwise-w32": ("ok", 8, 8 * 32**2),
@@ -36,7 +36,7 @@ def test_export_verify_and_profile(made: Path, edgeprof: Command) -> None:
         "mixer-attention-w32": ("ok", 8, 3 * 8 * 32**2 + 2 * 8 * 8 * 32),
         "mixer-block-w32": ("ok", 8, 12 * 8 * 32**2 + 2 * 8 * 8 * 32),
     }
-    refused = edgeprof("profile", "mixer-dense-w16-t8", "--seq", "8,16", at=made)
+    refused = edgeprof("profile", "mixer-dense-w16-t8", "--seq", "8,16", at=exported)
     assert (refused.code, refused.sentences) == (
         2,
         [

@@ -55,7 +55,7 @@ def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partl
         (("--compile",), "The CPU provider compiles nothing beforehand."),
     ],
 )
-def test_what_cannot_be_asked_for(edgeprof: Command, partly: Path, words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(edgeprof: Command, partly: Path, words: tuple[str, ...], said: str) -> None:
     ran = edgeprof("profile", partly, *words)
     assert ran.code == 2
     assert said in " ".join(ran.err.split())

@@ -93,7 +93,7 @@ def _examples() -> Iterator[Example]:
             yield Example(f"{kind}/{case.name}", model, dict(zip(names, values, strict=False)))
     for file in sorted(LIGHT.glob("*.onnx")):
         model = onnx.load(file)
-        yield Example(f"light/{file.stem}", model, _made_up(model))
+        yield Example(f"light/{file.stem}", model, _random_inputs(model))
 
 
 def _value(given: Any) -> Any:
@@ -121,7 +121,7 @@ def _parsed(data: bytes, kind: str) -> Any:
     return numpy_helper.to_array(onnx.TensorProto.FromString(data))
 
 
-def _made_up(model: onnx.ModelProto) -> dict[str, Any]:
+def _random_inputs(model: onnx.ModelProto) -> dict[str, Any]:
     """For the nets without a data set: an image. Their weights are listed as inputs too."""
     weights, random = {tensor.name for tensor in model.graph.initializer}, np.random.default_rng(0)
     return {

@@ -123,7 +123,7 @@ def test_an_input_without_a_type_is_named() -> None:
         counting.inputs(with_inputs(untyped))
 
 
-def test_sequences_and_maps_are_told_by_their_elements() -> None:
+def test_sequences_and_maps_are_described_by_their_elements() -> None:
     sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, ["n", 2])
     strings = value("s", [3], TensorProto.STRING)
     brain = value("b", [-1, 4], TensorProto.BFLOAT16)

@@ -34,13 +34,13 @@ GROWING: dict[str, tuple[str, list[Any], dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("case", GROWING.values(), ids=GROWING)
-def test_how_many_elements_are_known_before_they_are_made(case: Any) -> None:
+def test_the_number_of_elements_is_known_before_they_are_computed(case: Any) -> None:
     operator, arrays, options, wanted = case
     assert elements(operator, arrays, options) == wanted
     assert compute(operator, arrays, options, (1 << 18) - 1) == ()
 
 
-def test_a_broadcast_of_vectors_is_never_made() -> None:
+def test_a_broadcast_of_vectors_is_never_computed() -> None:
     """Four vectors along four axes: 256^4 numbers of 8 bytes, of which only the shape is told."""
     axes = {f"v{axis}": np.zeros([256 if at == axis else 1 for at in range(4)], np.int64) for axis in range(4)}
     nodes = [node("Add", "v0 v1", "a"), node("Add", "v2 v3", "b"), node("Add", "a b")]
@@ -90,7 +90,7 @@ def test_many_tensors_at_once() -> None:
     assert count(kept, X).live_bytes == 5001 * 48
 
 
-def test_constants_that_are_made_of_constants() -> None:
+def test_constants_computed_from_constants() -> None:
     """5,000 matrices summed up one by one, before x is multiplied by what comes of it: each is counted once."""
     sums = [node("Add", f"{f't{at - 1}' if at else 'w0'} w{at + 1}", f"t{at}") for at in range(4999)]
     weights = {f"w{at}": f32(4, 4) for at in range(5000)}

@@ -88,7 +88,7 @@ def test_an_input_is_not_written_over() -> None:
     assert [b.nbytes for b in made.buffers] == [128, 128]
 
 
-def test_a_sum_that_only_a_norm_reads_is_not_made() -> None:
+def test_a_sum_that_only_a_norm_reads_is_not_allocated() -> None:
     """As SkipLayerNormalization: both terms, 4 x 8 each, are there until the norm has its own buffer."""
     made = planned(
         [
@@ -103,7 +103,7 @@ def test_a_sum_that_only_a_norm_reads_is_not_made() -> None:
     assert [(b.first, b.last) for b in made.buffers] == [(0, 3), (1, 3), (3, 4), (4, ALWAYS)]
 
 
-def test_integer_products_are_made_only_once_scaled() -> None:
+def test_integer_products_are_allocated_only_once_scaled() -> None:
     """MatMulInteger, Cast and Mul are one node: of the three results only the last, an output, has a buffer."""
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
@@ -169,7 +169,7 @@ def test_regions_double_and_only_what_is_handed_out_is_touched() -> None:
     assert arena.next_region == 32 * MIB
 
 
-def test_the_tightest_chunk_is_taken_and_neighbours_join_again() -> None:
+def test_the_tightest_chunk_is_used_and_neighbours_merge_again() -> None:
     arena = Arena()
     one, two, three = (arena.allocate(200 * KIB) for _ in range(3))
     arena.free(one)
@@ -243,7 +243,7 @@ def test_a_file_without_attention_has_no_workspace(tmp_path: Path) -> None:
     assert counting.count(made, {"x": (1024,)}).working_bytes == 2 * 4096  # x, and y in the arena
 
 
-def test_a_tight_gap_is_taken_and_what_becomes_free_is_joined() -> None:
+def test_the_tightest_gap_is_used_and_freed_neighbours_are_merged() -> None:
     """Five buffers in a row; the second and the fourth end, then the third between them: one gap of three."""
     first, *middle, last = [Buffer(Tensor(TensorProto.FLOAT, (64 * size,)), 0, 9) for size in (1, 2, 1, 3, 1)]
     for buffer, end in zip(middle, (0, 2, 1), strict=True):

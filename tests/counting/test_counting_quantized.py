@@ -216,7 +216,7 @@ CUBE: Arrays = {"x": f32(2, 3, 8)}
 MATRIX: Arrays = {"x": f32(3, 8)}
 
 
-def taken(nodes: list[onnx.NodeProto], feeds: Arrays) -> tuple[dict[str, int], set[str]]:
+def absorbed_and_unpacked(nodes: list[onnx.NodeProto], feeds: Arrays) -> tuple[dict[str, int], set[str]]:
     """What is never made, with its last reader; and which weights are unpacked in every run."""
     made = graph(nodes, feeds, WEIGHTS, outputs=["y"])
     constants = {*WEIGHTS, "v"}
@@ -226,50 +226,50 @@ def taken(nodes: list[onnx.NodeProto], feeds: Arrays) -> tuple[dict[str, int], s
 
 
 def test_a_product_works_on_integers() -> None:
-    assert taken([*qdq("x"), WEIGHT, node("MatMul", "xd v")], CUBE) == ({"xd": 3, "v": 3}, set())
+    assert absorbed_and_unpacked([*qdq("x"), WEIGHT, node("MatMul", "xd v")], CUBE) == ({"xd": 3, "v": 3}, set())
 
 
 def test_a_product_that_is_quantized_again_is_never_real() -> None:
     nodes = [*qdq("x"), WEIGHT, node("MatMul", "xd v", "m"), *qdq("m"), node("LayerNormalization", "md scale")]
-    assert taken(nodes, CUBE) == ({"xd": 3, "v": 3, "m": 4}, set())  # the norm reads real numbers: md
+    assert absorbed_and_unpacked(nodes, CUBE) == ({"xd": 3, "v": 3, "m": 4}, set())  # the norm reads real numbers: md
 
 
 def test_of_16_bits_a_product_unpacks_its_weight_itself() -> None:
-    assert taken([*qdq("x", wide=True), WEIGHT, node("MatMul", "xd v")], CUBE) == ({"v": 3}, set())
+    assert absorbed_and_unpacked([*qdq("x", wide=True), WEIGHT, node("MatMul", "xd v")], CUBE) == ({"v": 3}, set())
 
 
 def test_a_product_of_matrices_and_a_bias_are_real() -> None:
     """They become a Gemm, for which the weight is unpacked in every run; of more dimensions they do not."""
     nodes = [*qdq("x"), WEIGHT, node("MatMul", "xd v", "m"), node("Add", "m bias")]
-    assert taken(nodes, MATRIX) == ({}, {"v"})
-    assert taken(nodes, CUBE) == ({"xd": 3, "v": 3}, set())
+    assert absorbed_and_unpacked(nodes, MATRIX) == ({}, {"v"})
+    assert absorbed_and_unpacked(nodes, CUBE) == ({"xd": 3, "v": 3}, set())
 
 
 def test_all_readers_have_to_take_integers() -> None:
     """The norm needs real numbers, which are then made, for it alone."""
     nodes = [*qdq("x"), WEIGHT, node("MatMul", "xd v"), node("Softmax", "xd", "p")]
-    assert taken(nodes, CUBE) == ({"v": 3}, set())
+    assert absorbed_and_unpacked(nodes, CUBE) == ({"v": 3}, set())
 
 
 def test_sums_are_integers_if_they_are_quantized_again() -> None:
     nodes = [*qdq("x"), node("Add", "xd xd", "a"), *qdq("a"), node("Softmax", "ad")]
-    assert taken(nodes, CUBE) == ({"xd": 2, "a": 3}, set())
-    assert taken([*qdq("x"), node("Add", "xd xd")], CUBE) == ({}, set())
+    assert absorbed_and_unpacked(nodes, CUBE) == ({"xd": 2, "a": 3}, set())
+    assert absorbed_and_unpacked([*qdq("x"), node("Add", "xd xd")], CUBE) == ({}, set())
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_what_is_moved_is_moved_as_integers(wide: bool) -> None:
     nodes = [*qdq("x", wide=wide), node("Transpose", "xd", "a"), *qdq("a", wide=wide), node("Softmax", "ad")]
-    assert taken(nodes, CUBE) == ({"xd": 2, "a": 3}, set())
+    assert absorbed_and_unpacked(nodes, CUBE) == ({"xd": 2, "a": 3}, set())
 
 
 def test_a_table_is_looked_up_in_integers_or_unpacked_as_a_whole() -> None:
     """onnxruntime folds no DequantizeLinear: 10 x 8 numbers in fp32, to look up three of its rows."""
     feeds = {"ids": i64(1, 2, 3)}
     look = [node("DequantizeLinear", "t s z8", "v"), node("Gather", "v ids", "g")]
-    assert taken([*look, *qdq("g"), node("Softmax", "gd")], feeds) == ({"v": 1, "g": 2}, set())
+    assert absorbed_and_unpacked([*look, *qdq("g"), node("Softmax", "gd")], feeds) == ({"v": 1, "g": 2}, set())
     nodes = [*look, node("Softmax", "g")]
-    assert taken(nodes, feeds) == ({}, {"v"})
+    assert absorbed_and_unpacked(nodes, feeds) == ({}, {"v"})
     weights = {name: WEIGHTS[name] for name in ("t", "s", "z8")}
     counted = count(graph(nodes, feeds, weights, outputs=["y"]), feeds)
     assert counted.live_bytes == 3 * 8 + 4 * 80 + 4 * 24  # ids, the table, and the rows

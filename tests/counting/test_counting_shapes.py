@@ -189,7 +189,7 @@ def test_values_are_those_that_onnxruntime_computes(case: tuple[list[Any], dict[
     require_real_shapes(model, feeds)
 
 
-def test_values_of_weights_in_a_data_file_are_not_asked_for(tmp_path: Any) -> None:
+def test_values_of_weights_in_a_data_file_are_not_needed(tmp_path: Any) -> None:
     """The shape lies in a file that is not opened: the result is unknown, and nothing fails."""
     model = graph(node("Reshape", "x to"), {"x": f32(2, 6)}, {"to": i64(3, 4)})
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="data", size_threshold=0)

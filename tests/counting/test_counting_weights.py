@@ -56,7 +56,7 @@ def test_a_tied_embedding_is_counted_once_where_it_is_used_first() -> None:
         node("Reshape", "w to", "v"),
     ],
 )
-def test_weights_are_found_through_what_is_folded(way: Any) -> None:
+def test_weights_are_traced_through_folded_operators(way: Any) -> None:
     *_, product = costs([way, node("MatMul", "x v")], X, {"w": f32(4, 4), "to": i64(4, 4)})
     assert (product.role, product.params) == ("weight matmuls", 16)
 
@@ -124,7 +124,7 @@ def test_a_table_of_rows_with_a_scale_each() -> None:
     assert [cost.activation_bytes for cost in counted.nodes] == [0, 3 * 4, 3 * 4 * 4, 3 * 4, 3 * 4 * 4]
 
 
-def test_a_kernel_of_integers_is_made_real_when_the_graph_is_loaded() -> None:
+def test_an_integer_kernel_is_dequantized_when_the_graph_is_loaded() -> None:
     """[3, 2, 3, 3] in int8, a scale per filter: 54 parameters; a run makes nothing but the 3 x 3 x 3 result."""
     nodes = [node("Cast", "w", "r", to=TensorProto.FLOAT), node("Mul", "r s", "k"), node("Conv", "x k")]
     feeds = {"x": f32(1, 2, 5, 5)}

@@ -243,7 +243,7 @@ def test_what_fits_has_no_problem() -> None:
         assert count(graph(nodes, feeds, weights), feeds).problems == ()
 
 
-def test_values_of_inputs_can_be_told() -> None:
+def test_values_of_inputs_can_be_given() -> None:
     feeds = {"at": i64(3, 128)}
     model = graph(node("Gather", "w at"), feeds, {"w": f32(128, 4)})
     assert count(model, feeds).problems == ()
@@ -264,14 +264,14 @@ def branching() -> onnx.ModelProto:
     return graph(node("If", "c", then_branch=then, else_branch=other), {**X, "c": np.asarray(True)})
 
 
-def told(model: onnx.ModelProto, feeds: Arrays, **values: Any) -> counting.GraphCosts:
+def count_with_values(model: onnx.ModelProto, feeds: Arrays, **values: Any) -> counting.GraphCosts:
     shapes = {name: array.shape for name, array in feeds.items()}
     return counting.count(model, shapes, {name: np.asarray(value) for name, value in values.items()})
 
 
 @pytest.mark.parametrize(("chosen", "macs"), [(True, 3 * 2 * 4), (False, 3 * 3 * 4)])
 def test_the_branch_that_a_value_chooses(chosen: bool, macs: int) -> None:
-    counted = told(branching(), {**X, "c": np.asarray(True)}, c=[chosen])
+    counted = count_with_values(branching(), {**X, "c": np.asarray(True)}, c=[chosen])
     assert (counted.macs, counted.uncounted, counted.params) == (macs, (), 8 + 12)
 
 

@@ -23,7 +23,7 @@ WIDTH = HEADS * SIZE
 Case = tuple[Any, Arrays, Arrays]
 
 
-def taken(model: onnx.ModelProto, feeds: Arrays) -> int:
+def workspace_bytes(model: onnx.ModelProto, feeds: Arrays) -> int:
     (one_node,) = model.graph.node
     tensors = infer(model, shapes(feeds))
     around = [[tensors.get(name) for name in names] for names in (one_node.input, one_node.output)]
@@ -125,13 +125,13 @@ BY_HAND = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
     made, feeds, weights = cases(512)[name]
-    assert taken(graph(made, feeds, weights), feeds) == BY_HAND[name]
+    assert workspace_bytes(graph(made, feeds, weights), feeds) == BY_HAND[name]
 
 
 def test_what_is_not_known_takes_nothing() -> None:
     feeds = {"x": f32(2, 3)}
-    assert taken(graph(node("Relu", "x"), feeds), feeds) == 0
-    assert taken(graph(node("ms.Attention", "x w b", num_heads=3), feeds), feeds) == 0
+    assert workspace_bytes(graph(node("Relu", "x"), feeds), feeds) == 0
+    assert workspace_bytes(graph(node("ms.Attention", "x w b", num_heads=3), feeds), feeds) == 0
 
 
 LEVEL2_CACHE_SIZE = 191  # of glibc's sysconf, which onnxruntime asks; Python has no name for it
@@ -169,7 +169,7 @@ def test_tiles_are_as_large_as_the_cache(monkeypatch: pytest.MonkeyPatch) -> Non
     made, feeds, weights = cases(512)["grouped, with a cache"]
     for cache, tile in ((2 * MIB, 2 * TILE), (MIB // 4, TILE / 4), (8 * MIB, 2 * TILE)):
         monkeypatch.setattr("edgeprof.counting.workspace.L2_BYTES", cache)
-        assert taken(graph(made, feeds, weights), feeds) == TENSOR + 2 * TENSOR / 3 + tile
+        assert workspace_bytes(graph(made, feeds, weights), feeds) == TENSOR + 2 * TENSOR / 3 + tile
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of the resident set can be reset on Linux only")
@@ -189,7 +189,7 @@ def test_as_seen(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             continue
         model = graph(made, feeds, weights)
         onnx.save(model, tmp_path / f"{index}.onnx")
-        wanted[name] = taken(model, feeds)
+        wanted[name] = workspace_bytes(model, feeds)
         asked[name] = (str(tmp_path / f"{index}.onnx"), {feed: (a.dtype.name, a.shape) for feed, a in feeds.items()})
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     own_pages = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "16384", "MALLOC_TOP_PAD_": "0"}

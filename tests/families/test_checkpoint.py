@@ -32,7 +32,7 @@ def configure(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(("family", "task"), tiny_models.EVERY_TASK)
-def test_family_and_task_are_told_from_config_and_weights(family: str, task: str, tmp_path: Path) -> None:
+def test_family_and_task_are_detected_from_config_and_weights(family: str, task: str, tmp_path: Path) -> None:
     variant, where = checkpoint.read(tiny_models.checkpoint(tmp_path / "made", family, task), "mine")
     assert (variant.name, variant.family, variant.task) == ("mine", family, task)
     assert where == tmp_path / "made"
@@ -49,7 +49,7 @@ def test_settings_that_a_config_leaves_out_have_their_defaults(folder: Path) -> 
     assert checkpoint.read(folder, "mine")[0].max_tokens == 512
 
 
-def test_sharded_weights_are_all_found(tmp_path: Path) -> None:
+def test_all_shards_of_weights_are_read(tmp_path: Path) -> None:
     folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
     files = checkpoint.weight_files(folder)
     assert len(files) > 2

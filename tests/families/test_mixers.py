@@ -41,7 +41,7 @@ def test_macs_at_512_tokens(name: str, expected: int) -> None:
     assert macs(name, Case(batch=3, tokens=512)) == 3 * expected
 
 
-def test_a_dense_layer_is_counted_at_the_tokens_asked_for() -> None:
+def test_a_dense_layer_is_counted_at_the_requested_tokens() -> None:
     """At 4 tokens of width 5: a matrix of 20 x 20; the variant's own parameters are those at its own length."""
     layer = part("mixer-dense", "token-mixing layer", Case(batch=2, tokens=4), width=5, tokens=7)
     assert (layer.params, layer.macs, layer.activations, layer.live) == (400, 800, 40, 80)
@@ -67,7 +67,7 @@ def test_parameters_of_attention_depend_neither_on_heads_nor_on_a_second_sequenc
         assert family_of(variant).params(variant) == tiny_models.torch_params(variant) == 3 * 768**2
 
 
-def test_a_gram_matrix_is_alive_beside_what_it_is_made_of() -> None:
+def test_a_gram_matrix_is_alive_beside_its_operand() -> None:
     layer = part("mixer-gram", "Gram matrix and product", Case(batch=2, tokens=3), width=5)
     assert (layer.params, layer.macs) == (0, 2 * 2 * 3 * 3 * 5)
     assert (layer.activations, layer.live) == (2 * (9 + 15), 2 * (15 + 9 + 15))

@@ -60,7 +60,7 @@ def test_no_image_has_one_token() -> None:
     assert family_of(variant).true_tokens(variant, 1) == 0
 
 
-def test_the_image_of_vit_huge_is_made_of_patches_of_14() -> None:
+def test_the_image_of_vit_huge_has_patches_of_14() -> None:
     variant = find_variant("vit-huge")
     assert family_of(variant).sizes(variant, Case(batch=1, tokens=257))["height"] == 224
 

@@ -93,7 +93,7 @@ sizes = st.one_of(st.none(), st.integers(1, 9))
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(specs=specs, phase=st.sampled_from(["prefill", "decode"]), batch=sizes, length=sizes)
-def test_whatever_axes_are_called_they_are_sized_or_asked_for(
+def test_axes_of_any_name_are_sized_or_requested(
     specs: list[TensorSpec], phase: Phase, batch: int | None, length: int | None
 ) -> None:
     """What is suggested works: with it nothing is asked for again."""

@@ -131,7 +131,7 @@ def test_arrays_from_npy_npz_and_pb(tmp_path: Path) -> None:
     assert before.sha256 != after.sha256  # other contents are another request
 
 
-def test_types_that_numpy_lacks_are_taken_from_ml_dtypes_or_as_raw_bits(tmp_path: Path) -> None:
+def test_types_that_numpy_lacks_come_from_ml_dtypes_or_as_raw_bits(tmp_path: Path) -> None:
     import ml_dtypes
 
     for dtype, raw in (("bfloat16", "uint16"), ("float8_e4m3fn", "uint8")):
@@ -185,7 +185,7 @@ def test_a_file_for_an_input_that_there_is_not_is_offered_the_nearest() -> None:
         files.given([spec("input_ids", "b", "s")], {"input_id": Path("x.npy")})
 
 
-def test_what_cannot_be_made_is_asked_for_by_its_option() -> None:
+def test_an_input_that_cannot_be_generated_is_requested_by_its_option() -> None:
     model = signature([TensorSpec(name="m", dtype="float32", dims=(), kind="map")])
     with pytest.raises(UsageError, match=r"input 'm' that is a map\. Give them: --input m=FILE"):
         values(model, 4) if model.sized_by_length else fill(model, resolve(model, LoadRequest()))

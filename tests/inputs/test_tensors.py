@@ -40,7 +40,7 @@ def test_normal_values(dtype: str) -> None:
 @pytest.mark.parametrize("fill", ["token_ids", "ones", "zeros", "positions", "normal"])
 @pytest.mark.parametrize("dtype", ["int64", "int32", "float32"])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
-def test_every_fill_is_an_array_of_the_dtype_and_shape_asked_for(
+def test_every_fill_is_an_array_of_the_requested_dtype_and_shape(
     fill: Fill, dtype: str, shape: tuple[int, ...]
 ) -> None:
     array = make(value(fill, dtype, *shape))

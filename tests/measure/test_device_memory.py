@@ -82,7 +82,7 @@ def test_where_nobody_tells_there_is_no_number(provider: str) -> None:
     assert used(target(provider)) is None
 
 
-def test_nvidias_driver_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_memory_is_read_from_nvidias_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text('#!/bin/sh\necho "$PPID, 300"\n')
     tool.chmod(0o755)

@@ -46,7 +46,7 @@ def test_inputs_and_outputs_show_in_the_peak_of_the_runs_and_not_in_what_was_loa
     assert small.memory_run_peak_bytes - small.memory_loaded_bytes < 16 * MIB
 
 
-def test_a_peak_while_loading_is_not_taken_for_one_of_the_runs(tmp_path: Path) -> None:
+def test_a_peak_while_loading_is_not_counted_as_one_of_the_runs(tmp_path: Path) -> None:
     """Weights that constant folding makes smaller are needed at load only."""
     model = save(
         tmp_path / "folded.onnx",

@@ -76,7 +76,7 @@ CHANGES = {"overwritten": overwritten, "replaced": replaced, "removed": Path.unl
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_file_that_was_changed_since_it_was_asked_for_is_not_measured(
+def test_a_file_that_changed_after_the_request_is_not_measured(
     change: Callable[[Path], object], toy: Path, tmp_path: Path
 ) -> None:
     weights = tmp_path / "weights"
@@ -139,11 +139,11 @@ def measuring_child(parent: int) -> psutil.Process:
     """The child of that process, once it is measuring (its memory peak has been reset, the model runs)."""
     children: list[psutil.Process] = []
 
-    def found() -> bool:
+    def is_measuring() -> bool:
         children[:] = psutil.Process(parent).children()
         return bool(children) and sum(children[0].cpu_times()[:2]) > 0.5
 
-    wait_until(found)
+    wait_until(is_measuring)
     return children[0]
 
 

@@ -87,7 +87,7 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
     assert plan(same, 1, done) == []
 
 
-def test_a_job_asked_for_twice_is_visited_once() -> None:
+def test_a_job_requested_twice_is_visited_once() -> None:
     (job,) = jobs(range(1, 2))
     assert plan([job, job], 2) == plan([job], 2)
 

@@ -20,7 +20,7 @@ ABSENT = [row for row in PROVIDERS if row.name not in ("cpu", "webgpu") and row.
 
 
 @pytest.fixture(scope="module")
-def found() -> Iterator[dict[str, Device]]:
+def discovered() -> Iterator[dict[str, Device]]:
     """Every row, asked once, in the environment of the software devices."""
     if not environments.SWIFTSHADER:
         pytest.skip("no SwiftShader: make test finds or fetches it")
@@ -30,23 +30,23 @@ def found() -> Iterator[dict[str, Device]]:
         yield {device.provider: device for device in discovery.devices(refresh=True)}
 
 
-def test_every_row_is_listed_in_the_order_of_the_table(found: dict[str, Device]) -> None:
-    assert list(found) == [row.name for row in PROVIDERS]
+def test_every_row_is_listed_in_the_order_of_the_table(discovered: dict[str, Device]) -> None:
+    assert list(discovered) == [row.name for row in PROVIDERS]
     for row in PROVIDERS:
-        device = found[row.name]
+        device = discovered[row.name]
         assert (device.kind, device.static, device.precisions) == (row.kind, row.static, row.precisions)
         assert (device.runtime, device.install, device.docs) == (row.runtime, row.install, row.docs)
 
 
-def test_the_cpu_is_ready_and_real(found: dict[str, Device]) -> None:
-    device = found["cpu"]
+def test_the_cpu_is_ready_and_real(discovered: dict[str, Device]) -> None:
+    device = discovered["cpu"]
     assert (device.status, device.emulated, device.reason) == ("ready", False, "")
     assert device.target is not None
     assert device.device.endswith("CPU")
 
 
-def test_webgpu_computes_on_swiftshader_and_is_emulated(found: dict[str, Device]) -> None:
-    device = found["webgpu"]
+def test_webgpu_computes_on_swiftshader_and_is_emulated(discovered: dict[str, Device]) -> None:
+    device = discovered["webgpu"]
     assert (device.status, device.emulated, device.reason) == ("ready", True, "")
     assert device.device == "Vulkan device in software (vk_swiftshader_icd)"
     opened = device.target
@@ -57,8 +57,8 @@ def test_webgpu_computes_on_swiftshader_and_is_emulated(found: dict[str, Device]
 
 
 @pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="the emulator is for x86")
-def test_qnn_computes_on_its_emulator(found: dict[str, Device]) -> None:
-    device = found["qnn"]
+def test_qnn_computes_on_its_emulator(discovered: dict[str, Device]) -> None:
+    device = discovered["qnn"]
     assert (device.status, device.emulated, device.static) == ("ready", True, True)
     assert (device.device, device.vendor) == ("HTP emulator", "Qualcomm")
     opened = device.target
@@ -67,15 +67,15 @@ def test_qnn_computes_on_its_emulator(found: dict[str, Device]) -> None:
 
 
 @pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="there is such a GPU on ARM alone")
-def test_qnn_without_its_gpu_gives_the_reason_of_the_runtime(found: dict[str, Device]) -> None:
-    device = found["qnn-gpu"]
+def test_qnn_without_its_gpu_gives_the_reason_of_the_runtime(discovered: dict[str, Device]) -> None:
+    device = discovered["qnn-gpu"]
     assert (device.status, device.target) == ("no device", None)
     assert "Backend failed to initialize" in device.reason
 
 
 @pytest.mark.parametrize("row", ABSENT, ids=lambda row: row.name)
-def test_what_is_not_installed_says_where_it_is_available(found: dict[str, Device], row: Provider) -> None:
-    device = found[row.name]
+def test_what_is_not_installed_says_where_it_is_available(discovered: dict[str, Device], row: Provider) -> None:
+    device = discovered[row.name]
     if device.status != "not installed":
         pytest.skip("it is installed here")
     assert device.target is None
@@ -86,14 +86,14 @@ def test_what_is_not_installed_says_where_it_is_available(found: dict[str, Devic
 
 
 def test_devices_are_cached_until_they_are_probed_again(
-    swiftshader: None, found: dict[str, Device], monkeypatch: pytest.MonkeyPatch
+    swiftshader: None, discovered: dict[str, Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a child was started")
 
     with monkeypatch.context() as patch:
         patch.setattr(discovery, "probe_target", refuse)
-        assert discovery.devices() == list(found.values())
+        assert discovery.devices() == list(discovered.values())
         with pytest.raises(AssertionError):
             discovery.devices(refresh=True)
         patch.setenv("ORT_SOMETHING_ELSE", "1")
@@ -114,10 +114,10 @@ def test_a_cache_of_another_version_is_ignored(tmp_path: Path, monkeypatch: pyte
 def test_without_a_software_device_webgpu_says_that_it_finds_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environments.SWIFTSHADER:
         monkeypatch.delenv(name, raising=False)
-    found = probe_target(target("webgpu"))
-    if found.computes:
+    discovered = probe_target(target("webgpu"))
+    if discovered.computes:
         pytest.skip("there is a GPU here")
-    assert found.reason == "WebGpuExecutionProvider is installed, but finds no device here that it can use"
+    assert discovered.reason == "WebGpuExecutionProvider is installed, but finds no device here that it can use"
 
 
 def plugin(folder: Path, package: str, library: str, body: str) -> None:
@@ -139,23 +139,27 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_provider_that_kills_the_interpreter_costs_its_line_alone(plugins: Path) -> None:
     plugin(plugins, "onnxruntime_ep_mlx", "libonnxruntime_mlx_ep.so", "os.abort()")
-    found = {device.provider: device for device in discovery.devices()}
-    assert found["mlx"].status == "no device"
-    assert found["mlx"].reason.startswith("The child process ended with signal SIGABRT")
-    assert found["cpu"].status == "ready"
+    discovered = {device.provider: device for device in discovery.devices()}
+    assert discovered["mlx"].status == "no device"
+    assert discovered["mlx"].reason.startswith("The child process ended with signal SIGABRT")
+    assert discovered["cpu"].status == "ready"
     assert len(list((plugins / "cache").iterdir())) == 1
 
 
 def test_a_provider_that_hangs_is_given_up(plugins: Path) -> None:
     plugin(plugins, "onnxruntime_ggml", "libonnxruntime_ggml.so", "time.sleep(600)")
-    found = probe_target(target("ggml"), timeout_s=2)
-    assert (found.computes, found.timed_out, found.reason) == (False, True, "it did not reply within 2 s")
+    discovered = probe_target(target("ggml"), timeout_s=2)
+    assert (discovered.computes, discovered.timed_out, discovered.reason) == (
+        False,
+        True,
+        "it did not reply within 2 s",
+    )
 
 
 def test_an_answer_that_did_not_come_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path))
-    found = discovery.devices(timeout_s=0.01)
-    assert (found[0].status, found[0].reason) == ("no device", "it did not reply within 0.01 s")
+    discovered = discovery.devices(timeout_s=0.01)
+    assert (discovered[0].status, discovered[0].reason) == ("no device", "it did not reply within 0.01 s")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -164,15 +168,15 @@ def test_a_wrong_result_is_not_ready() -> None:
     y = helper.make_tensor_value_info("Softmax", TensorProto.FLOAT, [probe.SIZE, probe.SIZE])
     graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["Softmax"])], "other", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    found = probe.probe(ProbeRequest(target=CPU, models=(model.SerializeToString(),)), lambda *_: None)
-    assert not found.computes
-    assert found.reason.startswith("its result is wrong: a small graph is off by 0.")
+    discovered = probe.probe(ProbeRequest(target=CPU, models=(model.SerializeToString(),)), lambda *_: None)
+    assert not discovered.computes
+    assert discovered.reason.startswith("its result is wrong: a small graph is off by 0.")
 
 
 def test_one_graph_that_runs_is_enough() -> None:
-    found = probe.probe(ProbeRequest(target=CPU, models=(b"no model", probe.models()[1])), lambda *_: None)
-    assert found.computes
-    assert "CPUExecutionProvider" in found.built_in
+    discovered = probe.probe(ProbeRequest(target=CPU, models=(b"no model", probe.models()[1])), lambda *_: None)
+    assert discovered.computes
+    assert "CPUExecutionProvider" in discovered.built_in
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from edgeprof.providers.table import PROVIDERS, library_of, target
 from edgeprof.schema import CPU, Device, Target
 
 
-def told(*devices: tuple[str, str, bool, str]) -> list[Device]:
+def devices_from(*devices: tuple[str, str, bool, str]) -> list[Device]:
     """Devices by provider, status, emulated and reason, as discovery would tell them."""
     rows = {row.name: row for row in PROVIDERS}
     return [
@@ -84,7 +84,7 @@ def test_another_name_of_a_provider_is_answered_with_ours(word: str, ours: str) 
 
 
 def test_a_kind_is_its_best_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = told(
+    devices = devices_from(
         ("webgpu", "ready", True, ""),
         ("cuda", "ready", False, ""),
         ("directml", "ready", False, ""),
@@ -92,13 +92,13 @@ def test_a_kind_is_its_best_device(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(resolving, "devices", lambda: devices)
     assert [one.provider for one in resolve(["npu", "gpu", "cuda"])] == ["qnn", "cuda"]
-    devices[1] = told(("cuda", "no device", False, "no CUDA-capable device is detected"))[0]
+    devices[1] = devices_from(("cuda", "no device", False, "no CUDA-capable device is detected"))[0]
     assert [one.provider for one in resolve(["gpu"])] == ["directml"]  # real before emulated
     assert resolve(["cpu"]) == [CPU]
 
 
 def test_a_kind_that_is_not_there_says_what_is_missing(here: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = told(
+    devices = devices_from(
         ("openvino-npu", "no device", False, "Device NPU is not available"),
         ("qnn", "not installed", False, ""),
         ("coreml-npu", "not installed", False, "it exists for macos-aarch64"),
@@ -112,7 +112,7 @@ def test_a_kind_that_is_not_there_says_what_is_missing(here: None, monkeypatch: 
 
 
 def test_a_provider_that_is_not_ready_says_why(here: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = told(
+    devices = devices_from(
         ("cuda", "not installed", False, ""),
         ("xnnpack", "not installed", False, ""),
         ("coreml", "not installed", False, "it exists for macos-aarch64; this is linux-x86_64"),

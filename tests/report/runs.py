@@ -28,6 +28,6 @@ def large() -> list[Measurement]:
     return records
 
 
-def told(records: list[Measurement] | None = None) -> tuple[list[Point], Findings]:
+def analyzed(records: list[Measurement] | None = None) -> tuple[list[Point], Findings]:
     points = statistics.points(store.load_measurements(RUN) if records is None else records)
     return points, captions.sentences(points)

@@ -86,7 +86,7 @@ def qnn(visit: Measurement) -> Measurement:
     )
 
 
-def told(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[Point]]:
+def analyzed(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[Point]]:
     made = records(visits)
     points = statistics.points(made)
     elsewhere = placement.placed(points)

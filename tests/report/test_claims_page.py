@@ -58,7 +58,7 @@ def test_machine_run_and_weights_are_named(text: str) -> None:
     assert "edgeprof claims mine --measure" in text
 
 
-def test_trained_weights_and_changed_verdicts_are_told(tmp_path: Path) -> None:
+def test_trained_weights_and_changed_verdicts_are_reported(tmp_path: Path) -> None:
     text = page(tmp_path / "flat", seconds=lambda tokens: 0.1, weights="pretrained")
     assert "random" not in text
     assert "No longer as recorded: claim 8." in text

@@ -235,7 +235,7 @@ def test_several_explanations_have_names_of_their_own() -> None:
 
 
 def test_a_report_has_a_section_of_what_was_explained(tmp_path: Path) -> None:
-    points, _ = runs.told()
+    points, _ = runs.analyzed()
     findings = runs.captions.sentences(points, ledgers.mixers())
     explained = [ledgers.explanation(), ledgers.explanation(name="b<i>g")]
     page = report.write(
@@ -266,7 +266,7 @@ def test_a_report_has_a_section_of_what_was_explained(tmp_path: Path) -> None:
 def test_predictions_are_columns_where_there_are_any() -> None:
     points = [
         p
-        for p in runs.told()[0]
+        for p in runs.analyzed()[0]
         if (p.subject.model, p.subject.precision.recipe, p.load.tokens) == ("gpt2", "fp32", 512)
     ]
     (point,) = (changed(p, memory_working_bytes=6_000_000, memory_predicted_bytes=4_000_000) for p in points)
@@ -280,7 +280,7 @@ def test_predictions_are_columns_where_there_are_any() -> None:
 
 
 def test_the_method_says_what_a_prediction_is(tmp_path: Path) -> None:
-    some = [point for point in runs.told()[0] if point.subject.model == "bert-tiny"][:1]
+    some = [point for point in runs.analyzed()[0] if point.subject.model == "bert-tiny"][:1]
     findings = runs.captions.sentences(some)
     machine = store.load_machine(runs.RUN)
     said = "an estimate of working memory, counted on the exported graph"

@@ -19,8 +19,8 @@ from edgeprof.report.figures import FIGURES, Figure
 from edgeprof.report.latency_figures import arrange
 from edgeprof.schema import Findings, Point
 
-SMALL = runs.told()
-LARGE = runs.told(runs.large())
+SMALL = runs.analyzed()
+LARGE = runs.analyzed(runs.large())
 by_name = pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 
 
@@ -131,33 +131,33 @@ def test_a_prediction_is_a_mark_beside_the_diagonal() -> None:
 
 
 def test_no_prediction_no_figure() -> None:
-    assert arrange(row("prefill-memory-predicted"), *told(changed(SMALL[0], memory_predicted_bytes=None))) is None
+    assert arrange(row("prefill-memory-predicted"), *analyzed(changed(SMALL[0], memory_predicted_bytes=None))) is None
 
 
 def changed(points: list[Point], **fields: Any) -> list[Point]:
     return [records.changed(point, **fields) for point in points]
 
 
-def told(points: list[Point]) -> tuple[list[Point], Findings]:
+def analyzed(points: list[Point]) -> tuple[list[Point], Findings]:
     return points, runs.captions.sentences(points)
 
 
 def test_a_figure_without_data_is_not_drawn() -> None:
-    run = told([point for point in SMALL[0] if point.facts.family == "bert"])
+    run = analyzed([point for point in SMALL[0] if point.facts.family == "bert"])
     assert [figure.name for figure in FIGURES if arrange(figure, *run)] == [
         figure.name for figure in FIGURES if figure.phase == "prefill"
     ]
 
 
 def test_a_single_point_is_a_figure_too() -> None:
-    run = told([point for point in SMALL[0] if point.subject.model == "bert-base"][:1])
+    run = analyzed([point for point in SMALL[0] if point.subject.model == "bert-base"][:1])
     assert "64" not in texts(drawn(row("prefill-latency"), run).save("svg"))  # the axis names the length measured
     assert arrange(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
 
 
 def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
     bert = [point for point in SMALL[0] if point.facts.family == "bert"]
-    run = told([*bert, *changed(bert, provider="qnn", emulated=True)])
+    run = analyzed([*bert, *changed(bert, provider="qnn", emulated=True)])
     panels = arranged(row("prefill-latency"), run).panels
     assert [panel.title for panel in panels] == ["bert, cpu", "bert, qnn (emulated)"]
     assert len(arranged(row("prefill-latency-by-size"), run).panels) == 1
@@ -165,7 +165,7 @@ def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:
 
 def test_other_batches_have_panels_of_their_own() -> None:
     bert = [point for point in SMALL[0] if point.facts.family == "bert"]
-    panels = arranged(row("prefill-latency"), told([*bert, *changed(bert, batch=4)])).panels
+    panels = arranged(row("prefill-latency"), analyzed([*bert, *changed(bert, batch=4)])).panels
     assert [panel.title for panel in panels] == ["bert, batch 1", "bert, batch 4"]
 
 
@@ -173,7 +173,7 @@ def test_names_are_text_whatever_they_hold() -> None:
     odd = changed(
         [point for point in SMALL[0] if point.facts.family == "bert"], variant="a$b$<c>&_{d}" * 3, family="x$y$"
     )
-    svg = drawn(row("prefill-latency"), told(odd)).save("svg")
+    svg = drawn(row("prefill-latency"), analyzed(odd)).save("svg")
     assert "a$b$<c>&_{d}" * 3 + " fp32" in texts(svg)
 
 

@@ -26,14 +26,14 @@ def side(model: str, precision: str) -> Side:
 (FP32, INT8) = (side("bert-base", precision) for precision in ("fp32", "int8"))
 
 
-def told() -> Why:
+def recipe_comparison() -> Why:
     points = statistics.points(operator_runs.visits())
     (pair,) = sides(points)
     (found,) = why(*pair, points, operator_runs.passes(), operator_runs.MACHINE, operator_runs.products())
     return found
 
 
-def made(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why:
+def comparison(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why:
     """All classes, in prefill and decode; B takes twice the time in each."""
     times = tuple(ClassTime(name=name, a_s=0.01, b_s=0.02) for name in NAMES)
     speed: dict[str, Any] = {"a_s": 0.1, "b_s": 0.2, "speed": 0.5, "speed_low": 0.4, "speed_high": 0.6}
@@ -54,7 +54,7 @@ def made(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why
 
 def test_bars_are_as_high_as_their_operators_against_those_of_fp32() -> None:
     """At 16 tokens fp32 takes 15 + 5 ms and int8 6 + 4; at 64 it is 30 + 10 against 40 + 10 + 50."""
-    chart = arrange(CLASSES, [told()])
+    chart = arrange(CLASSES, [recipe_comparison()])
     assert chart is not None
     assert [name for name, _ in chart.names] == ["matmul", "attention", "quantize/dequantize/cast"]
     (panel,) = chart.panels
@@ -71,10 +71,10 @@ def test_bars_are_as_high_as_their_operators_against_those_of_fp32() -> None:
 @pytest.mark.parametrize(
     "whys",
     [
-        [made("int8", (16,))],
-        [made("int8", (16, 64, 128, 256, 512))],
-        [made(precision, (16, 64, 128, 256, 512)) for precision in ("int8", "int8-static", "a16w8", "int4-hqq")],
-        [made("int8", (16, 128), variant="a-checkpoint-with-a-long-name")],
+        [comparison("int8", (16,))],
+        [comparison("int8", (16, 64, 128, 256, 512))],
+        [comparison(precision, (16, 64, 128, 256, 512)) for precision in ("int8", "int8-static", "a16w8", "int4-hqq")],
+        [comparison("int8", (16, 128), variant="a-checkpoint-with-a-long-name")],
     ],
     ids=["one length", "five lengths", "five precisions", "long names"],
 )
@@ -114,7 +114,7 @@ def test_the_section_is_there_and_the_page_at_peace(folder: Path, tmp_path: Path
     assert visit.console == ()
     assert [address for address in visit.requests if address != (folder / "index.html").as_uri()] == []
     section = visit.dom.partition('<section id="why">')[2].partition("</section>")[0]
-    found = told()
+    found = recipe_comparison()
     for line in (*found.verdicts, *found.findings, *found.machine):
         assert line in section
     assert len(re.findall(r"<img src=.data:image/svg", section)) == 1
@@ -130,12 +130,12 @@ def test_markdown_has_the_same(folder: Path) -> None:
     assert (folder / picture).is_file()
     assert "### bert-base: int8 against fp32" in section
     assert "30.0 → 40.0" in section
-    assert told().verdicts[0] in section
+    assert recipe_comparison().verdicts[0] in section
 
 
-def test_files_of_two_names_are_told_apart_in_the_heading(tmp_path: Path) -> None:
+def test_files_of_two_names_are_distinguished_in_the_heading(tmp_path: Path) -> None:
     points = statistics.points(operator_runs.visits())
-    found = [made("int8", (16,), variant="other")]
+    found = [comparison("int8", (16,), variant="other")]
     report.write(tmp_path / "run", operator_runs.MACHINE, points[:1], captions.sentences(points[:1]), whys=found)
     lines = (tmp_path / "run" / "report.md").read_text().splitlines()
     heading = lines.index("### other: int8 against fp32 of gpt2")

@@ -21,7 +21,7 @@ from edgeprof.schema import Point, StoppingRule
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports") / "run"
-    points, findings = runs.told()
+    points, findings = runs.analyzed()
     page = report.write(folder, store.load_machine(runs.RUN), points, findings, started_at="2026-03-01T12:00:00Z")
     assert page == folder / "index.html"
     return folder
@@ -76,7 +76,7 @@ def test_the_page_opens_without_console_errors_or_requests(visit: browser.Visit,
 
 
 def test_all_points_are_in_the_dom(visit: browser.Visit) -> None:
-    points, _ = runs.told()
+    points, _ = runs.analyzed()
     rows = Rows(visit.dom).rows
     assert len(body(rows["points"])) == sum(point.status == "ok" for point in points) == 70
     base = next(row for row in body(rows["points"]) if row[:5] == ["bert-base", "109M", "fp32", "prefill", "128"])
@@ -97,7 +97,7 @@ def test_failed_points_are_there_with_reasons(visit: browser.Visit) -> None:
 
 
 def test_every_figure_is_inline_with_words_for_those_who_cannot_see_it(visit: browser.Visit) -> None:
-    _, findings = runs.told()
+    _, findings = runs.analyzed()
     pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,[^"]+)"[^>]* alt="([^"]+)"', visit.dom)
     assert len(pictures) == len(findings.captions) == 13
     assert all(len(alt) > 40 for _, alt in pictures)
@@ -108,7 +108,7 @@ def test_every_figure_is_inline_with_words_for_those_who_cannot_see_it(visit: br
 
 
 def test_figures_lie_beside_the_page(folder: Path) -> None:
-    _, findings = runs.told()
+    _, findings = runs.analyzed()
     expected = {f"{name}.{kind}" for name in findings.captions for kind in ("png", "svg")}
     assert {file.name for file in (folder / "figures").iterdir()} == expected
 
@@ -129,7 +129,7 @@ def test_markdown_has_the_same_content(folder: Path) -> None:
 
 
 def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
-    points, _ = runs.told()
+    points, _ = runs.analyzed()
     evil = "<script>alert(1)</script>|`x`\nnext"
     points = [changed(p, error=evil, variant="a<b>&c") for p in points if p.subject.model == "bert-small"]
     findings = runs.captions.sentences(points)
@@ -145,7 +145,7 @@ def test_what_records_hold_is_escaped(tmp_path: Path) -> None:
 def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
     points = [
         changed(point, variant=hostile_files.NAME if point.subject.model == "bert-small" else hostile_files.LONG[0])
-        for point in runs.told()[0]
+        for point in runs.analyzed()[0]
         if point.subject.model in ("bert-small", "bert-base")
     ]
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
@@ -164,7 +164,7 @@ def test_names_cannot_steer_a_page(tmp_path: Path) -> None:
 
 
 def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
-    points, findings = runs.told()
+    points, findings = runs.analyzed()
     machine = store.load_machine(runs.RUN)
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "figures" / "gone.png").write_bytes(b"")
@@ -175,7 +175,7 @@ def test_an_older_figure_does_not_stay(tmp_path: Path) -> None:
 
 
 def test_only_failures_make_a_page_too(tmp_path: Path) -> None:
-    points = [point for point in runs.told()[0] if point.status != "ok"]
+    points = [point for point in runs.analyzed()[0] if point.status != "ok"]
     page = report.write(tmp_path / "run", store.load_machine(runs.RUN), points, runs.captions.sentences(points))
     text = page.read_text()
     assert "No point was measured." in text
@@ -183,7 +183,7 @@ def test_only_failures_make_a_page_too(tmp_path: Path) -> None:
 
 
 def test_progress_names_each_figure(tmp_path: Path) -> None:
-    points = runs.told()[0][:1]
+    points = runs.analyzed()[0][:1]
     heard: list[tuple[str, float | None]] = []
     report.write(
         tmp_path / "run",
@@ -205,7 +205,7 @@ def test_no_points_is_an_error_with_the_next_step(tmp_path: Path) -> None:
 
 def test_a_disk_that_refuses_is_an_error_with_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    points, findings = runs.told()
+    points, findings = runs.analyzed()
     with pytest.raises(StorageError, match="Cannot write"):
         report.write(tmp_path / "file" / "run", store.load_machine(runs.RUN), points[:1], findings)
 
@@ -223,7 +223,7 @@ def covered(points: list[Point]) -> Iterator[tuple[str, ...]]:
 
 
 def test_commands_cover_exactly_the_points() -> None:
-    points, _ = runs.told()
+    points, _ = runs.analyzed()
     assert sorted(covered(points)) == sorted(
         (p.subject.model, p.subject.precision.recipe, p.load.phase, str(p.load.length)) for p in points
     )
@@ -234,7 +234,7 @@ def test_commands_cover_exactly_the_points() -> None:
 
 
 def test_commands_are_what_was_run() -> None:
-    points, _ = runs.told()
+    points, _ = runs.analyzed()
     assert commands(points, "showcase") == [
         "edgeprof export bert-base bert-small bert-tiny gpt2 gpt2-medium vit-base vit-tiny "
         "--precision fp32,int8 --weights random",
@@ -248,14 +248,14 @@ def test_commands_are_what_was_run() -> None:
 
 
 def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
-    points = [changed(p, variant="my model", weights="file") for p in runs.told()[0][:1]]
+    points = [changed(p, variant="my model", weights="file") for p in runs.analyzed()[0][:1]]
     (command,) = commands(points, "run")
     assert shlex.split(command)[:3] == ["edgeprof", "profile", "my model.onnx"]
 
 
 def test_files_from_elsewhere_are_sized_as_they_were() -> None:
     """By what was asked for, which need not be the token length: 1,500 tokens of 3,000 frames."""
-    point = changed(runs.told()[0][0], weights="file", variant="audio", fills={"x": "normal values"})
+    point = changed(runs.analyzed()[0][0], weights="file", variant="audio", fills={"x": "normal values"})
     whole = changed(point, tokens=1500)
     framed = changed(point, tokens=750, seq=1500)
     named = changed(point, tokens=None, dims={"my axis": 3, "rows": 2})
@@ -273,7 +273,7 @@ def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
         for record in runs.generated()
         if record.load.phase == "prefill" and record.outcome.status == "ok"
     ]
-    points, findings = runs.told(records)
+    points, findings = runs.analyzed(records)
     report.write(tmp_path, store.load_machine(runs.RUN), points, findings, started_at="2026-03-01T12:00:00Z")
     text = (tmp_path / "report.md").read_text()
     assert "| unknown |" in text
@@ -282,7 +282,7 @@ def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
 
 def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
     """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
-    point = changed(runs.told()[0][0], weights="file", stopping=StoppingRule(min_runs=10, min_time_s=1.0))
+    point = changed(runs.analyzed()[0][0], weights="file", stopping=StoppingRule(min_runs=10, min_time_s=1.0))
     options = {"backend_path": "b", "enableInt64": "1"}
     points = [
         point,

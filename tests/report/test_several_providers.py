@@ -20,7 +20,7 @@ from edgeprof.report.placement_bars import arrange
 from edgeprof.report.table import Table
 from edgeprof.schema import Placement, Point
 
-POINTS, FINDINGS, PLACED = several_providers.told()
+POINTS, FINDINGS, PLACED = several_providers.analyzed()
 
 
 def row(name: str) -> Figure:
@@ -262,7 +262,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two models in prefill, so that there is little to draw."""
     known = [one for one in store.load_measurements(runs.RUN) if one.load.phase == "prefill" and one.load.tokens < 99]
     visits = [one for one in known if one.subject.model in ("bert-tiny", "gpt2")]
-    points, findings, placed = several_providers.told(visits)
+    points, findings, placed = several_providers.analyzed(visits)
     folder = tmp_path_factory.mktemp("reports") / "run"
     report.write(folder, store.load_machine(runs.RUN), points, findings, placed=placed)
     return folder

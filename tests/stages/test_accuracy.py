@@ -140,7 +140,7 @@ def test_tasks_and_outputs_follow_from_the_model(artifacts: dict[tuple[str, str]
 # --- limits ----------------------------------------------------------------------------------------------------
 
 
-def test_every_limit_that_is_passed_is_said() -> None:
+def test_every_exceeded_limit_is_reported() -> None:
     accuracy = Accuracy(
         task="next token",
         data="a text",

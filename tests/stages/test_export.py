@@ -109,11 +109,11 @@ def test_the_record_says_what_is_in_the_file(
     artifact = artifacts[family, precision]
     model = onnx.load(artifact.location, load_external_data=False)
 
-    def found(values: Any) -> list[tuple[str, tuple[int | str, ...]]]:
+    def dims_of(values: Any) -> list[tuple[str, tuple[int | str, ...]]]:
         return [(v.name, tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim)) for v in values]
 
-    assert found(model.graph.input) == [(spec.name, spec.dims) for spec in artifact.graph().inputs]
-    assert found(model.graph.output) == [(spec.name, spec.dims) for spec in artifact.graph().outputs]
+    assert dims_of(model.graph.input) == [(spec.name, spec.dims) for spec in artifact.graph().inputs]
+    assert dims_of(model.graph.output) == [(spec.name, spec.dims) for spec in artifact.graph().outputs]
     assert artifact.graph().count.node_total == len(model.graph.node)
     assert (
         sum(1 for node in model.graph.node if node.op_type == "Attention") == artifact.graph().count.nodes["Attention"]

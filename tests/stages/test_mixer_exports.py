@@ -36,7 +36,7 @@ def exported(variant: Variant, folder: Path, opset: int = export.OPSET) -> expor
 
 
 @dataclass(frozen=True)
-class Made:
+class ExportedMixer:
     """An export, and the folder that holds its files. Not to be changed."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Made:
         return self.folder / "model.onnx"
 
 
-Make = Callable[[str], Made]
+Make = Callable[[str], ExportedMixer]
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Exports a variant of the table, in the newest operator set; each one once."""
 
     @cache
-    def made(name: str) -> Made:
+    def export_once(name: str) -> ExportedMixer:
         folder = tmp_path_factory.mktemp("exported")
-        return Made(folder, exported(VARIANTS[name], folder))
+        return ExportedMixer(folder, exported(VARIANTS[name], folder))
 
-    return made
+    return export_once
 
 
-def verified(made: Made, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
+def verified(made: ExportedMixer, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
     reference, inputs = str(made.folder / "reference.npz"), made.export.inputs
     request = verify.VerifyRequest(
         model=str(model or made.model), reference=reference, inputs=inputs, tolerance=tolerance
@@ -82,7 +82,7 @@ def test_it_agrees_with_pytorch(name: str, make: Make) -> None:
 
 @pytest.mark.parametrize("name", ["dense", "gram", "cross", "block"])
 def test_an_older_operator_set_agrees_too(name: str, tmp_path: Path) -> None:
-    assert verified(Made(tmp_path, exported(VARIANTS[name], tmp_path, opset=18)))
+    assert verified(ExportedMixer(tmp_path, exported(VARIANTS[name], tmp_path, opset=18)))
 
 
 @pytest.mark.parametrize("name", ["attention", "many heads", "cross", "block"])
@@ -115,7 +115,7 @@ def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(make: Make
 # --- int8 ----------------------------------------------------------------------------------------------------
 
 
-def in_int8(made: Made, folder: Path) -> quantize.Quantized:
+def in_int8(made: ExportedMixer, folder: Path) -> quantize.Quantized:
     request = quantize.QuantizeRequest(model=str(made.model), precision=Precision(recipe="int8"), folder=str(folder))
     return quantize.run(request, silent)
 

@@ -83,7 +83,7 @@ def test_none_is_an_error_too(artifacts: Artifacts, tmp_path: Path) -> None:
     assert "--opset 24" in problem.value.next_step
 
 
-def test_what_a_rewriting_precision_leaves_is_told_and_not_judged(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_fusions_that_a_rewriting_precision_loses_are_reported(artifacts: Artifacts, tmp_path: Path) -> None:
     changed = copy_of(artifacts["bert", "fp32"], tmp_path)
     edit(changed, lambda model: replace(model, "Gelu", "Tanh", 2))
     found = receipt(msgspec.structs.replace(changed, precision=Precision(recipe="fp16")))
@@ -104,7 +104,7 @@ def old_block(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return export(tiny_models.variant("mixer", "block"), Weights(), "all", 18, folder, "old", silent)
 
 
-def test_old_operator_sets_spread_attention_and_that_is_told(old_block: Artifact) -> None:
+def test_old_operator_sets_spread_attention_which_is_reported(old_block: Artifact) -> None:
     found = receipt(old_block)
     assert [(fusion.expected, fusion.found) for fusion in found.fusions] == [(2, 2)]  # the norms
     assert found.note == (

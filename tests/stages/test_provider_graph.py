@@ -211,7 +211,7 @@ def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Art
             np.testing.assert_allclose(found[name], values, atol=2e-5)
 
 
-def test_it_is_made_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
+def test_it_is_built_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     artifact = artifacts["bert", "fp32"]
     shapes = [shapes_of(feeds_of(artifact, Case(batch=1, tokens=tokens))) for tokens in (8, 9)]
     first = prepare_for_provider(artifact, artifact.graph(), NPU, shapes[0], tmp_path)

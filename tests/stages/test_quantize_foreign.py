@@ -275,7 +275,7 @@ LEFT: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 @pytest.mark.parametrize("name", ["int8", "int8-static", "int4", "int4-gptq"])
 @pytest.mark.parametrize(("text", "weights", "reasons"), LEFT.values(), ids=LEFT.keys())
-def test_what_is_left_is_told_with_its_reason(
+def test_weights_left_are_reported_with_their_reason(
     text: str, weights: dict[str, Any], reasons: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     source = write(tmp_path, text, weights)

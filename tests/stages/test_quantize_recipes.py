@@ -187,7 +187,7 @@ def test_a_matrix_takes_the_bytes_that_its_settings_say(
 
 
 @pytest.mark.parametrize("name", ["int8-weights", "int4", "int4-gptq"])
-def test_settings_are_told_to_the_runtime(name: str, plain: tuple[Path, Path], tmp_path: Path) -> None:
+def test_settings_are_passed_to_the_runtime(name: str, plain: tuple[Path, Path], tmp_path: Path) -> None:
     quantized(plain[0], name, tmp_path / "made", plain[1], block_size=64, accuracy_level=1)
     (node,) = onnx.load(tmp_path / "made" / "model.onnx").graph.node
     found = {attribute.name: attribute.i for attribute in node.attribute}

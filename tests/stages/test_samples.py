@@ -81,7 +81,7 @@ def minilm() -> Artifact:
     return artifact_of(variant)
 
 
-def taken(
+def gathered(
     artifact: Artifact, source: str | Path, target: Path, part: Part = "calibration", **options: Any
 ) -> list[Any]:
     gather(artifact, str(source), target, part=part, **options)
@@ -113,7 +113,7 @@ def test_samples_follow_each_other_and_the_parts_share_nothing(minilm: Artifact,
     tokenizer = Tokenizer.from_file(str(tokenizer_file(minilm)))
     tokenizer.no_truncation()
     for part in ("calibration", "evaluation"):
-        feeds = taken(minilm, "text", target, part)
+        feeds = gathered(minilm, "text", target, part)
         ids = [token for sample in feeds for token in sample["input_ids"][0, 1:-1].tolist()]
         half = tokenizer.encode(halves(SHIPPED_TEXT.read_text(), part), add_special_tokens=False).ids
         assert ids == half[: len(ids)]
@@ -148,14 +148,14 @@ def test_a_decoder_starts_with_nothing_before_it(tmp_path: Path, target: Path) -
     assert {feeds[f"past_key_values.{layer}.{part}"].shape for layer in (0, 1) for part in ("key", "value")} == {
         (1, 2, 0, 16)  # two heads of 32 / 2
     }
-    (feeds,) = taken(decoder, source, target, "evaluation")
+    (feeds,) = gathered(decoder, source, target, "evaluation")
     assert feeds["input_ids"].tolist() == [list(range(20, 36))]
 
 
 def test_an_embedding_reads_text_by_a_tokenizer_from_elsewhere(tmp_path: Path, target: Path) -> None:
     source = tmp_path / "mine.txt"
     source.write_text(sentence(*range(40)))
-    found = taken(small_artifact("embedding", "lookup"), source, target, checkpoint=words(tmp_path / "words", 60))
+    found = gathered(small_artifact("embedding", "lookup"), source, target, checkpoint=words(tmp_path / "words", 60))
     assert [list(sample) for sample in found] == [["input_ids"]]
 
 
@@ -207,24 +207,24 @@ def test_ids_of_a_user_are_completed(tmp_path: Path, target: Path) -> None:
     assert fourth["token_type_ids"].tolist() == [[0] * 7]
 
 
-def test_what_a_user_gives_is_not_made_up(tmp_path: Path, target: Path) -> None:
+def test_the_users_data_are_not_marked_as_random(tmp_path: Path, target: Path) -> None:
     ids, mask = np.arange(10).reshape(2, 5), np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     np.savez(tmp_path / "mine.npz", input_ids=ids, attention_mask=mask)
-    (padded,) = taken(small_artifact("bert", "base"), tmp_path / "mine.npz", target, "evaluation")
+    (padded,) = gathered(small_artifact("bert", "base"), tmp_path / "mine.npz", target, "evaluation")
     assert padded["attention_mask"].tolist() == [[1, 1, 1, 0, 0]]
 
 
-def test_samples_of_several_lengths_are_taken_one_by_one(tmp_path: Path, target: Path) -> None:
+def test_samples_of_several_lengths_are_read_one_by_one(tmp_path: Path, target: Path) -> None:
     arrays = {f"{number}/input_ids": np.zeros((1, 3 + number), np.int64) for number in range(12)}
     np.savez(tmp_path / "mine.npz", **arrays)  # type: ignore[arg-type]
-    found = taken(small_artifact("bert", "base"), tmp_path / "mine.npz", target)
+    found = gathered(small_artifact("bert", "base"), tmp_path / "mine.npz", target)
     assert [sample["input_ids"].shape[1] for sample in found] == [3, 5, 7, 9, 11, 13]  # in the order of their numbers
 
 
 def test_one_array_is_enough_for_a_model_of_one_input(tmp_path: Path, target: Path) -> None:
     states = np.random.default_rng(0).standard_normal((3, 9, 24), np.float32)
     np.save(tmp_path / "mine.npy", states)
-    first, third = taken(small_artifact("mixer", "pointwise"), tmp_path / "mine.npy", target)
+    first, third = gathered(small_artifact("mixer", "pointwise"), tmp_path / "mine.npy", target)
     np.testing.assert_array_equal(first["hidden_states"], states[:1])
     np.testing.assert_array_equal(third["hidden_states"], states[2:])
 
@@ -321,7 +321,7 @@ def test_no_samples_are_no_samples(minilm: Artifact, target: Path) -> None:
 # --- tokenizers that are missing or wrong ----------------------------------------------------------------------
 
 
-def test_without_a_tokenizer_the_next_step_is_told(tmp_path: Path, target: Path) -> None:
+def test_without_a_tokenizer_the_next_step_is_named(tmp_path: Path, target: Path) -> None:
     instead = "Use --calibration FILE.npz, or --calibration random"
     bare = small_artifact("bert", "base", tmp_path)
     with pytest.raises(UsageError, match=f"needs the tokenizer.json of small-bert, and .* has none. {instead}"):
@@ -379,7 +379,7 @@ def test_an_image_keeps_its_sides(tmp_path: Path, target: Path) -> None:
     image = Image.new("RGB", (64, 64))
     image.paste((255, 255, 255), (32, 0, 64, 64))
     image.save(tmp_path / "half.png")
-    (feeds,) = taken(small_artifact("vit", "base"), tmp_path, target)
+    (feeds,) = gathered(small_artifact("vit", "base"), tmp_path, target)
     np.testing.assert_allclose(feeds["pixel_values"][0, 0, :, 0], -1, atol=1e-6)
     np.testing.assert_allclose(feeds["pixel_values"][0, 0, :, -1], 1, atol=1e-6)
 
@@ -389,11 +389,11 @@ def test_images_are_normalized_as_the_checkpoint_says(tmp_path: Path, target: Pa
     picture(tmp_path / "photos" / "a.png", (204, 204, 204))
     config = {"image_mean": [0.2, 0.4, 0.8], "image_std": [0.3, 0.2, 0.5], "rescale_factor": 1 / 255, "resample": 3}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
-    (feeds,) = taken(small_artifact("vit", "base", tmp_path), tmp_path / "photos", target)
+    (feeds,) = gathered(small_artifact("vit", "base", tmp_path), tmp_path / "photos", target)
     for channel, value in enumerate((2, 2, 0)):
         np.testing.assert_allclose(feeds["pixel_values"][0, channel], value, atol=1e-6)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False, "do_rescale": False}))
-    (feeds,) = taken(small_artifact("vit", "base", tmp_path), tmp_path / "photos", target)
+    (feeds,) = gathered(small_artifact("vit", "base", tmp_path), tmp_path / "photos", target)
     np.testing.assert_array_equal(feeds["pixel_values"], np.full((1, 3, 32, 32), 204, np.float32))
 
 
@@ -420,14 +420,14 @@ def test_a_preprocessor_that_cannot_be_used_is_one_sentence(content: str, tmp_pa
 
 def test_a_model_of_grey_images_sees_grey(tmp_path: Path, target: Path) -> None:
     picture(tmp_path / "a.png", (255, 255, 255))
-    (feeds,) = taken(small_artifact("vit", "base", num_channels=1), tmp_path, target)
+    (feeds,) = gathered(small_artifact("vit", "base", num_channels=1), tmp_path, target)
     np.testing.assert_allclose(feeds["pixel_values"], np.ones((1, 1, 32, 32)), atol=1e-6)
 
 
 # --- made up ---------------------------------------------------------------------------------------------------
 
 
-def test_made_up_values_are_marked(target: Path) -> None:
+def test_random_values_are_marked(target: Path) -> None:
     found = gather(small_artifact("bert", "base"), "random", target, part="calibration", count=4)
     assert (found.data, found.samples, found.random) == ("made-up values", 4, True)
     assert found.lengths == (16, 32, 64, 80)
@@ -435,7 +435,7 @@ def test_made_up_values_are_marked(target: Path) -> None:
     assert (ids.min(), ids.max()) == (0, 59)
 
 
-def test_every_small_model_can_be_fed_with_made_up_values(target: Path) -> None:
+def test_every_small_model_can_be_fed_with_random_values(target: Path) -> None:
     shapes = {
         "gpt2": {"input_ids": (1, 16)},
         "vit": {"pixel_values": (1, 3, 32, 32)},
@@ -443,10 +443,10 @@ def test_every_small_model_can_be_fed_with_made_up_values(target: Path) -> None:
         "embedding": {"input_ids": (1, 16)},
     }
     for family, task in (("gpt2", "causal-lm"), ("vit", "base"), ("mixer", "dense"), ("embedding", "lookup")):
-        (feeds,) = taken(small_artifact(family, task), "random", target, count=1)
+        (feeds,) = gathered(small_artifact(family, task), "random", target, count=1)
         assert {name: feeds[name].shape for name in shapes[family]} == shapes[family]
     crossing = small_artifact("mixer", "attention", cross=4)
-    assert [list(sample) for sample in taken(crossing, "random", target, count=1)] == [["hidden_states", "context"]]
+    assert [list(sample) for sample in gathered(crossing, "random", target, count=1)] == [["hidden_states", "context"]]
 
 
 # --- files nobody here exported --------------------------------------------------------------------------------
@@ -476,10 +476,10 @@ def test_a_foreign_decoder_is_fed(tmp_path: Path, target: Path) -> None:
         "input_ids",
     )
     np.savez(tmp_path / "mine.npz", input_ids=np.arange(20).reshape(2, 10))
-    (feeds,) = taken(decoder, tmp_path / "mine.npz", target)
+    (feeds,) = gathered(decoder, tmp_path / "mine.npz", target)
     assert feeds["past_key_values.0.key"].shape == (1, 2, 0, 8)
     assert feeds["attention_mask"].tolist() == [[1] * 10]
-    ids = np.concatenate([sample["input_ids"][0] for sample in taken(decoder, "random", target, count=6)])
+    ids = np.concatenate([sample["input_ids"][0] for sample in gathered(decoder, "random", target, count=6)])
     assert (ids.min(), ids.max()) == (0, 19)  # the rows of the table that they index
     np.savez(tmp_path / "mine.npz", input_ids=np.full((2, 10), 20))
     with pytest.raises(UsageError, match="has 20 in input 'input_ids', outside the model's 0 to 19"):
@@ -490,7 +490,7 @@ def test_a_foreign_file_of_one_batch_size_is_fed_in_batches(tmp_path: Path, targ
     model = foreign_file(tmp_path / "fixed.onnx", {"x": (TensorProto.FLOAT, [2, 3])}, "x")
     rows = np.arange(21, dtype=np.float32).reshape(7, 3)
     np.savez(tmp_path / "mine.npz", x=rows)
-    first, third = taken(model, tmp_path / "mine.npz", target)  # of three whole batches
+    first, third = gathered(model, tmp_path / "mine.npz", target)  # of three whole batches
     np.testing.assert_array_equal(first["x"], rows[:2])
     np.testing.assert_array_equal(third["x"], rows[4:6])
     np.savez(tmp_path / "mine.npz", x=rows[:1])
@@ -501,7 +501,7 @@ def test_a_foreign_file_of_one_batch_size_is_fed_in_batches(tmp_path: Path, targ
 def test_images_fit_a_foreign_file_that_tells_their_size(tmp_path: Path, target: Path) -> None:
     picture(tmp_path / "photos" / "a.png", (255, 255, 255))
     fixed = foreign_file(tmp_path / "fixed.onnx", {"pixels": (TensorProto.FLOAT, ["n", 3, 6, 4])}, "pixels")
-    (feeds,) = taken(fixed, tmp_path / "photos", target)
+    (feeds,) = gathered(fixed, tmp_path / "photos", target)
     assert feeds["pixels"].shape == (1, 3, 6, 4)
     free = foreign_file(tmp_path / "free.onnx", {"pixels": (TensorProto.FLOAT, ["n", 3, "h", "w"])}, "pixels")
     with pytest.raises(UsageError, match="size of images for free is not known"):

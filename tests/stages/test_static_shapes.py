@@ -255,7 +255,7 @@ MERGED = f"""{OPSET} g (float[n, 4] x, bool[1] use_cache_branch, float[4] bias) 
 
 
 @pytest.mark.parametrize(("value", "operators"), [(True, {"Add", "Identity"}), (False, {"Reshape", "Neg"})])
-def test_a_branch_that_an_input_chooses_is_taken(value: bool, operators: set[str], tmp_path: Path) -> None:
+def test_the_branch_that_an_input_chooses_runs(value: bool, operators: set[str], tmp_path: Path) -> None:
     """A merged decoder: the other branch would not even have a shape here. The switch is no input any more."""
     model = onnx.parser.parse_model(MERGED)
     model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "bias"))

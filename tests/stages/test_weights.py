@@ -37,7 +37,7 @@ def test_an_address_that_is_none_cannot_be_reached(monkeypatch: pytest.MonkeyPat
         fetch("owner/name", silent)
 
 
-def test_a_hub_that_is_switched_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_hub_is_not_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="switched off"):
         fetch("owner/name", silent)
