@@ -40,6 +40,7 @@ def test_a_visit_on_another_provider() -> None:
     assert (record.subject.precision.recipe, record.subject.precision.settings.block_size) == ("int4", 128)
     assert record.subject.precision.settings.symmetric is False
     assert record.place.options == (("backend_type", "htp"), ("enableInt64", "1"))
+    assert record.facts.ep_options == {"backend_type": "htp"}  # the other one is a default of webgpu
     assert (record.place.device, record.place.library, record.place.emulated) == ("Example", "/opt/ep.so", True)
     assert record.receipt.share_text == "75 % of MACs"
     assert (record.receipt.static, record.receipt.compile_s, record.receipt.agrees) == (True, 3.5, False)

@@ -360,7 +360,7 @@ def _job(artifact: Artifact, load: Load, facts: Facts, inputs: Inputs, target: T
     )
     return Job(
         key=PointKey(subject=subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
-        facts=facts if target == CPU else replace(facts, memory_predicted_bytes=None),
+        facts=facts if target == CPU else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
         artifact=artifact,
         target=target,
         inputs=inputs.values,

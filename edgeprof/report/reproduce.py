@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from edgeprof.providers.table import PROVIDERS
 from edgeprof.schema import Point, StoppingRule
 from edgeprof.text import visible
 
@@ -35,7 +34,7 @@ def products(points: Sequence[Point]) -> list[Product]:
 
 
 def _single(point: Point, points: Sequence[Point]) -> Product:
-    stopping = point.stopping or USUAL
+    stopping, provider = point.stopping or USUAL, point.place.provider
     rounds = max(other.rounds for other in points)  # a point with fewer had visits that failed
     return {
         "variant": (point.subject.model,),
@@ -43,16 +42,16 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "phase": (point.load.phase,),
         "seq": _seq(point),
         "dim": tuple(f"{name}={size}" for name, size in sorted(point.facts.dims.items())),
-        "ep": (point.place.provider,),
+        "ep": (provider,),
         "batch": (str(point.load.batch),),
         "threads": (str(point.place.threads),),
         "rounds": (str(max(rounds, 1)),),
         "weights": (point.subject.weights.kind,),
         "runs": _unless(stopping.min_runs, USUAL.min_runs),
         "min-time": _unless(stopping.min_time_s, USUAL.min_time_s),
-        "ep-option": tuple(f"{point.place.provider}.{option}" for option in _options(point)),
+        "ep-option": tuple(f"{provider}.{name}={value}" for name, value in sorted(point.facts.ep_options.items())),
         "compile": ("",) if point.receipt.compiled else (),
-        "ep-library": (f"{point.place.provider}={point.place.library}",) if point.place.library else (),
+        "ep-library": (f"{provider}={point.place.library}",) if point.place.library else (),
     }
 
 
@@ -65,13 +64,6 @@ def _seq(point: Point) -> tuple[str, ...]:
 def _unless(value: float, usual: float) -> tuple[str, ...]:
     """Nothing where a value is the usual one."""
     return () if value == usual else (f"{value:g}",)
-
-
-def _options(point: Point) -> list[str]:
-    """What the provider was told beside what it is told anyway."""
-    known = {row.name: {**row.device, **row.options, **row.emulator} for row in PROVIDERS}
-    usual = known.get(point.place.provider, {})
-    return [f"{name}={value}" for name, value in point.place.options if usual.get(name) != value]
 
 
 def _merge(products: Sequence[Product], dimension: str) -> list[Product]:

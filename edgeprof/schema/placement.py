@@ -27,6 +27,11 @@ class Target(Record, frozen=True, kw_only=True):
     device: str = ""  # as the runtime or the driver names it
 
     @property
+    def ep_options(self) -> dict[str, str]:
+        """The options that the user gave: those that are not defaults."""
+        return {name: value for name, value in self.options.items() if self.defaults.get(name) != value}
+
+    @property
     def custom_library(self) -> str:
         """The library that the user named; "" where the provider is built in, or an installed package brings it."""
         return "" if self.plugin else self.library

@@ -93,6 +93,7 @@ class Facts(Record, frozen=True, kw_only=True):
     seq: Count | None = None  # of a file from elsewhere: what --seq asked for, and what --dim
     dims: dict[str, Count] = {}
     fills: dict[str, str] = {}  # of such a file: what each input was filled with
+    ep_options: dict[str, str] = {}  # that the user gave the provider (--ep-option); its others are defaults
 
 
 class ProviderReceipt(Record, frozen=True, kw_only=True):

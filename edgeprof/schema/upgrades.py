@@ -76,8 +76,30 @@ def _some(fields: Fields, *names: str) -> Fields:
     return {name: fields[name] for name in names if name in fields}
 
 
+_DEFAULT_OPTIONS = {
+    "webgpu": {"enableInt64": "1"},
+    "openvino-cpu": {"device_type": "CPU"},
+    "openvino-gpu": {"device_type": "GPU"},
+    "openvino-npu": {"device_type": "NPU"},
+    "qnn": {"backend_type": "htp", "soc_model": "60", "offload_graph_io_quantization": "0"},
+    "qnn-gpu": {"backend_type": "gpu"},
+    "coreml": {"MLComputeUnits": "CPUAndGPU", "ModelFormat": "MLProgram"},
+    "coreml-npu": {
+        "MLComputeUnits": "CPUAndNeuralEngine",
+        "ModelFormat": "MLProgram",
+        "RequireStaticInputShapes": "1",
+    },
+    "directml": {"performance_preference": "high_performance", "device_filter": "gpu"},
+    "ggml": {"device": "gpu"},
+    "ggml-cpu": {"device": "cpu"},
+}
+"""Options that every session of a provider had, of which version 1 did not record that they were not the user's."""
+
+
 def _measurement(fields: Fields) -> Fields:
     facts = _some(fields, "family", "params", "macs", "seq", "dims", "fills")
+    defaults, options = _DEFAULT_OPTIONS.get(fields["provider"], {}), fields.get("provider_options", {})
+    facts["ep_options"] = {name: value for name, value in options.items() if defaults.get(name) != value}
     if fields["provider"] == "cpu":  # a prediction is of onnxruntime's CPU provider
         facts |= _some(fields, "memory_predicted_bytes")
     receipt = _some(fields, "static", "placement", "agreement", "compiled", "compile_s", "load_plain_s")

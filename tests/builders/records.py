@@ -33,7 +33,8 @@ PATHS: dict[str, tuple[str, ...]] = {
     **{name: ("key", "place", name) for name in ("machine_id", "provider", "device", "emulated", "threads", "library")},
     "provider_options": ("key", "place", "options"),
     **{
-        name: ("facts", name) for name in ("family", "params", "macs", "memory_predicted_bytes", "seq", "dims", "fills")
+        name: ("facts", name)
+        for name in ("family", "params", "macs", "memory_predicted_bytes", "seq", "dims", "fills", "ep_options")
     },
     **{
         name: ("receipt", name)

@@ -45,6 +45,7 @@ def test_names_become_targets_in_their_order(swiftshader: None) -> None:
 def test_options_go_to_the_provider_they_are_meant_for(swiftshader: None) -> None:
     (alone,) = resolve(["qnn"], options={"htp_performance_mode": "burst"})
     assert alone.options == {**target("qnn").options, "htp_performance_mode": "burst"}
+    assert alone.ep_options == {"htp_performance_mode": "burst"}
     webgpu, qnn = resolve(["webgpu", "qnn"], options={"webgpu.enableInt64": "0", "qnn.soc_model": "43"})
     assert webgpu.options == {"enableInt64": "0"}
     assert qnn.options == {**target("qnn").options, "soc_model": "43"}

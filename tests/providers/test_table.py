@@ -37,6 +37,7 @@ def test_every_row_has_a_target(row: Provider) -> None:
     assert {**row.device, **row.options}.items() <= opened.options.items()
     assert opened.defaults == opened.options
     assert opened.host_memory == (row.kind == "CPU" or opened.emulated)
+    assert opened.ep_options == {}
     assert opened == CPU or (opened.precisions, opened.plugin) == (row.precisions, row.plugin)
 
 

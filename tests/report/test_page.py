@@ -283,12 +283,12 @@ def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
 def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
     """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
     point = changed(runs.analyzed()[0][0], weights="file", stopping=StoppingRule(min_runs=10, min_time_s=1.0))
-    options = {"backend_path": "b", "enableInt64": "1"}
+    options, own = {"backend_path": "b", "enableInt64": "1"}, {"x": "a b", "soc_model": "73"}
     points = [
         point,
         changed(point, provider="webgpu", provider_options={"enableInt64": "1"}),
-        changed(point, provider="qnn", provider_options={"backend_type": "htp", "x": "a b", "soc_model": "73"}),
-        changed(point, provider="mine", library="/opt/my lib.so", provider_options=options),
+        changed(point, provider="qnn", provider_options={"backend_type": "htp", **own}, ep_options=own),
+        changed(point, provider="mine", library="/opt/my lib.so", provider_options=options, ep_options=options),
         changed(point, tokens=99, stopping=StoppingRule(min_runs=3, min_time_s=0.25), provider="qnn", compiled=True),
     ]
     common = (
