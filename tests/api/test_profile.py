@@ -177,7 +177,7 @@ def test_the_token_dimension_of_a_foreign_file(
     file = save(tmp_path / "foreign.onnx", dims)
     (point,) = profile([str(file)], out=tmp_path / "reports", **options, **QUICK).points
     assert (point.status, point.subject.model, point.load.batch, point.load.tokens) == ("ok", "foreign", batch, tokens)
-    assert (point.facts.params, point.facts.macs, point.subject.weights) == (64, rows * 64, "file")
+    assert (point.facts.params, point.facts.macs, point.subject.weights.kind) == (64, rows * 64, "file")
 
 
 def test_an_input_from_a_file_is_fed_as_it_is(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_point_that_fails_is_a_record_and_the_run_goes_on(tmp_path: Path) -> N
     run = profile([str(bad), str(good)], seq=[64], out=tmp_path / "reports", **QUICK)
     assert {(point.subject.model, point.status) for point in run.points} == {("bad", "failed"), ("good", "ok")}
     (failed,) = run.failed
-    assert failed.latency.median_s is None
+    assert failed.latency is None
     assert "MatMul" in failed.error
     assert failed.facts.macs is None
 
@@ -237,7 +237,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
     )
     (grown,) = profile([str(folder)], seq=[6], phase="decode", **same).points
     assert decode.facts.macs == grown.facts.macs
-    with pytest.raises(UsageError, match=r"of 6 tokens and the new one\. Decode after 6 tokens"):
+    with pytest.raises(UsageError, match=r"6 tokens and the new one\. Decode after 6 tokens"):
         profile(files[1:], seq=[5], **same)
     with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
         profile(files[1:], phase="prefill", **same)
@@ -257,7 +257,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
         (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be 1 to"),
         (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be 1 to"),
         (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, but 513 tokens are requested"),
-        (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, and 64 cached and 1 new token "),
+        (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, but 64 cached and 1 new token "),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),
         (["bert-tiny"], {"seq": [4], "phase": "decode"}, UsageError, "none can decode.*--phase prefill"),
         (["bert-tiny"], {"seq": [4], "dim": {"sequence_length": 8}}, UsageError, "is sized by --seq and --batch"),

@@ -64,6 +64,18 @@ def changed(record: R, **fields: Any) -> R:
     return _replaced(record, nested)
 
 
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record that was read as JSON, with its fields under their flat names; a precision by its recipe."""
+    fields = dict(record)
+    for name, path in [*PATHS.items(), *((name, ("outcome", name)) for name in ("status", "error"))]:
+        value: Any = record
+        for part in path:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None or name not in fields:
+            fields[name] = value
+    return {**fields, "precision": fields["precision"]["recipe"]}
+
+
 def _replaced(record: Any, fields: Mapping[str, Any]) -> Any:
     parts = {}
     for name, value in fields.items():

@@ -74,7 +74,7 @@ def test_json_states_the_sums_of_the_table(edgeprof: Command) -> None:
     for ledger in (found["ledger"], found["doubled"], *found["lengths"]):
         for quantity, total in ledger["totals"].items():
             assert total == sum(cost[quantity] for cost in ledger["costs"])
-    assert [ledger["tokens"] for ledger in found["lengths"]] == [256, 512]
+    assert [ledger["load"]["tokens"] for ledger in found["lengths"]] == [256, 512]
 
 
 def test_one_token_is_one_token(edgeprof: Command) -> None:

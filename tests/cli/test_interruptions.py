@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from builders.records import flat
 from command import Command, command_line
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -75,7 +76,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert whole.count(b"\n") < 8
     assert edgeprof(*profiling).code == 0
     assert file.read_bytes().startswith(whole)
-    seen = [(r["precision"], r["tokens"], r["round"]) for r in records(file)]
+    seen = [(r["precision"], r["tokens"], r["round"]) for r in map(flat, records(file))]
     wanted = [(precision, n, r) for precision in ("fp32", "int8") for n in (4, 8) for r in (0, 1)]
     assert sorted(seen) == sorted(wanted)
     complete = file.read_bytes()
@@ -103,7 +104,7 @@ def test_a_run_that_was_interrupted_has_all_its_files(
     assert running.returncode == exit_code
     assert said.splitlines() == [f"edgeprof: {word}; what was finished is on disk."]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
-    measured = {(r["precision"], r["tokens"]) for r in records(folder / "measurements.jsonl")}
+    measured = {(r["precision"], r["tokens"]) for r in map(flat, records(folder / "measurements.jsonl"))}
     with (folder / "measurements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["precision"], int(row["tokens"])) for row in rows} == measured

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from builders.records import flat
 from command import Command
 
 QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0)
@@ -28,7 +29,7 @@ def test_export_verify_and_profile(exported: Path, edgeprof: Command) -> None:
     assert "random weights:" not in ran.out  # they have no others, so there is nothing to explain
     checked = edgeprof("verify", at=exported)
     assert (checked.code, checked.out.count("agrees")) == (0, 5)
-    points = edgeprof("profile", "--seq", 8, *QUICK, "--json", at=exported).json["points"]
+    points = map(flat, edgeprof("profile", "--seq", 8, *QUICK, "--json", at=exported).json["points"])
     assert {point["variant"]: (point["status"], point["tokens"], point["macs"]) for point in points} == {
         "mixer-dense-w16-t8": ("ok", 8, 128**2),
         "mixer-pointwise-w32": ("ok", 8, 8 * 32**2),
@@ -52,7 +53,7 @@ def test_heads_and_a_second_sequence(edgeprof: Command) -> None:
     artifact = export["artifact"]
     assert artifact["name"] == "mixer-attention-w16-h4-cross5"
     assert [spec["dims"][1] for spec in artifact["graphs"][0]["inputs"]] == ["sequence_length", "context_length"]
-    (point,) = edgeprof("profile", artifact["name"], "--seq", 9, *QUICK, "--json").json["points"]
+    (point,) = map(flat, edgeprof("profile", artifact["name"], "--seq", 9, *QUICK, "--json").json["points"])
     assert (point["status"], point["macs"]) == ("ok", (9 + 2 * 5) * 16**2 + 2 * 9 * 5 * 16)
 
 
