@@ -12,6 +12,7 @@ import click
 import msgspec
 import pytest
 import typer
+from command import Command
 
 import edgeprof
 from edgeprof import store
@@ -207,6 +208,12 @@ def test_an_example_parses(line: str) -> None:
 def test_a_command_in_a_sentence_exists(span: str) -> None:
     _, command, *words = span.split()
     assert {word for word in words if word.startswith("--")} <= set(options(command))
+
+
+def test_the_explanation_shown_is_the_one_printed(edgeprof: Command) -> None:
+    command, _, output = blocks(page("explain.md"))[0].partition("\n")
+    printed = edgeprof(*shlex.split(command)[2:]).out
+    assert output.splitlines() == [line.rstrip() for line in printed.splitlines()]
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
