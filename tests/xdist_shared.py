@@ -9,7 +9,7 @@ from pathlib import Path
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """The name of this process, "gw0" and so on; empty where it is the only one."""
 
-LONG = ("api", "cli", "stages", "providers", "measure")
+LONG = ("api", "cli", "stages", "providers", "examples", "measure")
 """Folders whose tests start processes."""
 
 
