@@ -12,7 +12,7 @@ from edgeprof import process, store
 from edgeprof.errors import ChildError, EdgeprofError, UsageError
 from edgeprof.inputs import tensors
 from edgeprof.measure.launch import request_of
-from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
+from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
@@ -110,7 +110,7 @@ def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
 def _placed(job: Job, written_out: dict[str, int], least_share: float, executor: Executor) -> Job:
     given = job.prepared
     assert given is not None
-    asked = PlacingRequest(
+    request = PlacementRequest(
         request=request_of(job),
         original=request_of(replace(job, prepared=None, target=CPU)),
         precision=job.artifact.precision,
@@ -118,7 +118,7 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
     )
     try:
         found = process.call(
-            "edgeprof.measure.placement_worker", asked, PlacingReading, timeout_s=job.timeout_s, executor=executor
+            "edgeprof.measure.placement_worker", request, PlacementReading, timeout_s=job.timeout_s, executor=executor
         )
     except process.ChildTimeout:
         raise
@@ -136,7 +136,7 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
     return replace(job, prepared=replace(given, receipt=receipt, status=status, error=error))
 
 
-def _nothing(job: Job, found: PlacingReading) -> str:
+def _nothing(job: Job, found: PlacementReading) -> str:
     """Why a provider took no node, as far as it says."""
     reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
     told = [reason for reason in reasons if reason][:3]

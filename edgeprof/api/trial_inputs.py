@@ -5,7 +5,7 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import Signature
 from edgeprof.inputs.fills import ALTERNATIVES, kind_of_number
 from edgeprof.inputs.run_inputs import Inputs
-from edgeprof.measure.trial_worker import TrialRequest, Tried
+from edgeprof.measure.trial_worker import TrialRequest, TrialResult
 from edgeprof.schema import Fill, Record
 
 
@@ -42,7 +42,7 @@ def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout
     candidates = tuple(inputs.refilled(taken, fills).values for fills in tried)
     try:
         request = TrialRequest(model=model, candidates=candidates)
-        found = process.call("edgeprof.measure.trial_worker", request, Tried, timeout_s=timeout_s)
+        found = process.call("edgeprof.measure.trial_worker", request, TrialResult, timeout_s=timeout_s)
     except EdgeprofError:  # it cannot be loaded, or crashes: so will the visit, which records it
         return Found(fills={})
     note = ""

@@ -1,1 +1,1 @@
-"""The clock and the scales: a parent that plans and spawns, a child that measures."""
+"""Latency and memory: a parent that schedules visits, and workers that measure, each in a process of its own."""

@@ -1,8 +1,8 @@
-"""Memory of a device that this process has taken, where its driver tells.
+"""Device memory that this process uses, where a driver reports it.
 
-NVIDIA's driver tells nvidia-smi; the drivers in Linux's own tree (amdgpu, i915, xe, msm, ivpu, ...) tell in
-`/proc/self/fdinfo`; Windows counts for every driver what DXGI would tell the process itself. Apple's devices share
-the host's memory, and what is emulated is host memory: nothing is told beside that.
+NVIDIA's driver reports it to nvidia-smi; the drivers in Linux's own tree (amdgpu, i915, xe, msm, ivpu, ...) report it
+in `/proc/self/fdinfo`; Windows counts for every driver what DXGI would report to the process itself. Apple's devices
+share the host's memory, and an emulator uses host memory: they report nothing besides.
 """
 
 import os
@@ -31,17 +31,17 @@ COUNTERS = (
 
 
 def used(target: Target) -> int | None:
-    """Bytes, the driver's own context among them; None where nobody tells. Asked once all timed runs are over."""
+    """Bytes, with the driver's own context; None where no driver reports them. Read them after all timed runs."""
     if target.host_memory:
         return None
-    told = _nvidia() if target.runtime_name in NVIDIA else None
-    if told is None and sys.platform == "win32":
+    reported = _nvidia() if target.runtime_name in NVIDIA else None
+    if reported is None and sys.platform == "win32":
         return _windows()
-    return told if told is not None else _linux(OPEN_FILES)
+    return reported if reported is not None else _linux(OPEN_FILES)
 
 
-def _ask(command: list[str]) -> str:
-    """What a tool of the system prints; nothing where it is missing, hangs or fails."""
+def _output(command: list[str]) -> str:
+    """What a system tool prints; nothing where it is missing, hangs or fails."""
     if shutil.which(command[0]) is None:
         return ""
     try:
@@ -53,37 +53,37 @@ def _ask(command: list[str]) -> str:
 
 def _nvidia() -> int | None:
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    return _of_process(_ask(query), os.getpid())
+    return _of_process(_output(query), os.getpid())
 
 
-def _of_process(told: str, pid: int) -> int | None:
+def _of_process(table: str, pid: int) -> int | None:
     """Sum over devices of "PID, MiB" lines; None where the process is in none, or its line holds no number."""
-    rows = [row.split(",") for row in told.splitlines() if row.count(",") == 1]
+    rows = [row.split(",") for row in table.splitlines() if row.count(",") == 1]
     return _sum([size for number, size in rows if number.strip() == str(pid)], UNITS["MiB"])
 
 
 def _windows() -> int | None:
-    return _sum(_ask(["powershell", "-NoProfile", "-Command", COUNTERS.format(pid=os.getpid())]).splitlines())
+    return _sum(_output(["powershell", "-NoProfile", "-Command", COUNTERS.format(pid=os.getpid())]).splitlines())
 
 
 def _sum(sizes: list[str], unit: int = 1) -> int | None:
-    """None where there is no size, or one of them is no number."""
+    """None where there is no size, or one of them is not a number."""
     sizes = [size.strip() for size in sizes]
     return sum(int(size) * unit for size in sizes) if sizes and all(size.isdecimal() for size in sizes) else None
 
 
 def _linux(open_files: Path) -> int | None:
-    """Sum over the drivers that this process has open of what is resident, in all their regions.
+    """Sum of resident bytes over all regions of the drivers that this process has open.
 
-    Format: https://docs.kernel.org/gpu/drm-usage-stats.html. Descriptors of one client tell the same and count once.
+    Format: https://docs.kernel.org/gpu/drm-usage-stats.html. Descriptors of one client report the same and count once.
     """
     clients = {}
     for file in open_files.glob("*"):
         try:
-            told = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
         except OSError:  # closed since
             continue
-        sizes = sorted(RESIDENT.findall(told))  # so that "resident" has the last word on a region
+        sizes = sorted(RESIDENT.findall(text))  # "resident" comes last, and so decides
         if regions := {region: int(size) * UNITS[unit] for _, region, size, unit in sizes}:
-            clients[tuple(CLIENT.findall(told)) or file.name] = sum(regions.values())
+            clients[tuple(CLIENT.findall(text)) or file.name] = sum(regions.values())
     return sum(clients.values()) if clients else None

@@ -1,8 +1,7 @@
-"""Inputs and outputs where a run finds them: made beforehand, in the device's own memory where it has one.
+"""Inputs and outputs bound to a session before it runs, in the device's own memory where it has one.
 
-Strings, sequences and optional values cannot be bound (onnxruntime 1.32). A graph that takes one of them is given its
-inputs anew in every run, as `InferenceSession.run` does it, and its outputs are copied: no device of such a graph is
-known.
+Strings, sequences and optional values cannot be bound (onnxruntime 1.32). A graph with such an input is fed anew in
+every run, by `InferenceSession.run`, and its outputs are copied to the host: no device runs such a graph.
 """
 
 import time
@@ -22,14 +21,14 @@ HOST = "Cpu"
 """onnxruntime's name for memory of the host."""
 
 BUILT_IN = {"Cuda": "cuda", "DML": "dml", "Cann": "cann"}
-"""Memory of providers that are part of onnxruntime: its name, and the word by which it is asked for."""
+"""Memory of providers that are part of onnxruntime: its name, and the device type that allocates it."""
 
 
 class Binding:
     """What a session's runs read and write.
 
-    On the CPU provider outputs are allocated by the first run, and written again by all that follow. A device that
-    has memory of its own gets its inputs before the first run and its outputs after it, so that nothing crosses over.
+    On the CPU provider the first run allocates the outputs, and all that follow write to them again. A device with
+    memory of its own holds inputs before the first run, and outputs after it, so that nothing is copied between.
     """
 
     def __init__(
@@ -39,36 +38,36 @@ class Binding:
         inputs: Sequence[InputValue],
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        """`given`: arrays by name that take the place of values to be made."""
+        """`given`: arrays by name that replace the values described."""
         self.session = session
         self.target = target
         self.bound: IOBinding = session.io_binding()
         self.inputs: dict[str, OrtValue] = {}
         self.fed: dict[str, Any] = {}
-        self.left: list[Any] = []  # outputs of the last run, where they are not bound
+        self.unbound: list[Any] = []  # outputs of the last run, where they are not bound
         kinds = {value.name: value.type for value in session.get_inputs()}
         for value in inputs:
-            made = given[value.name] if given and value.name in given else tensors.make(value)
+            array = given[value.name] if given and value.name in given else tensors.make(value)
             if ort_values.bindable(kinds.get(value.name, "")):
-                self._bind_input(value.name, made)
+                self._bind_input(value.name, array)
             else:
-                self.fed[value.name] = made
+                self.fed[value.name] = array
         self.bind_outputs()
 
-    def _bind_input(self, name: str, made: Any) -> None:
-        value = ort_values.from_array(made)
+    def _bind_input(self, name: str, array: Any) -> None:
+        value = ort_values.from_array(array)
         if place := _places(self.session, self.target, "input").get(name):
             value = self._moved(value, place)
         self.bound.bind_ortvalue_input(name, value)
         self.inputs[name] = value
 
     def bind_outputs(self) -> None:
-        """Let the next run allocate them, in memory of the host."""
+        """Let the next run allocate outputs, in host memory."""
         for output in self.session.get_outputs():
             self.bound.bind_output(output.name)
 
     def settle(self, in_place: bool = False) -> None:
-        """After a first run: give outputs the memory in which the runs to come write them.
+        """After a first run, bind outputs to the memory that later runs write to.
 
         Args:
             in_place: a KV cache of fixed size is written where it was read.
@@ -76,8 +75,7 @@ class Binding:
         places = _places(self.session, self.target, "output")
         if self.fed or not (places or in_place):
             return
-        made = self.bound.get_outputs()
-        for output, value in zip(self.session.get_outputs(), made, strict=True):
+        for output, value in zip(self.session.get_outputs(), self.bound.get_outputs(), strict=True):
             cache = self._cache_of(output.name) if in_place else None
             if cache is not None and cache.shape() == value.shape():
                 self.bound.bind_ortvalue_output(output.name, cache)
@@ -85,7 +83,7 @@ class Binding:
                 self.bound.bind_ortvalue_output(output.name, self._empty(value, place))
 
     def first_run(self, in_place: bool = False) -> float:
-        """Run once, and settle where later runs write. Returns the seconds that the run took."""
+        """Run once, and bind outputs for later runs. Returns the seconds that the run took."""
         start = time.perf_counter()
         self.run()
         self.wait()
@@ -98,18 +96,18 @@ class Binding:
 
     def _run_once(self) -> sampling.Run:
         if not self.fed:
-            return partial(self.session.run_with_iobinding, self.bound)  # nothing of ours in the timed loop
+            return partial(self.session.run_with_iobinding, self.bound)  # no Python function in the timed loop
         feeds = {**self.inputs, **self.fed}
 
         def feed() -> None:
-            self.left = self.session.run(None, feeds)
+            self.unbound = self.session.run(None, feeds)
 
         return feed
 
     def outputs(self) -> dict[str, Any]:
-        """What the last run left, by name, on the host: an array, a list for a sequence, or a dict for a map."""
-        made = self.left if self.fed else self._copied()
-        return dict(zip([output.name for output in self.session.get_outputs()], made, strict=True))
+        """Outputs of the last run by name, on the host: an array, a list for a sequence, or a dict for a map."""
+        values = self.unbound if self.fed else self._copied()
+        return dict(zip([output.name for output in self.session.get_outputs()], values, strict=True))
 
     def _copied(self) -> list[Any]:
         values = self.bound.get_outputs()
@@ -118,17 +116,17 @@ class Binding:
             copied = self.bound.copy_outputs_to_cpu()
         elif all(value.is_tensor() for value in values):
             copied = [ort_values.to_array(value) for value in values]
-        else:  # sequences and maps, perhaps of strings: `run` alone hands them over
+        else:  # sequences and maps, perhaps of strings: only `run` returns them
             copied = self.session.run(None, self.inputs)
         return copied
 
     def wait(self) -> None:
-        """Until the device is done with the last run."""
+        """Wait until the device is done with the last run."""
         if self.target.asynchronous and not self.fed:
             self._fence()()
 
     def runner(self) -> sampling.Run:
-        """One run that has ended when it returns: a device that works on its own is waited for."""
+        """A function that makes one run, and returns when the device is done."""
         run = self._run_once()
         if not self.target.asynchronous or self.fed:
             return run
@@ -141,9 +139,9 @@ class Binding:
         return run_and_wait
 
     def _fence(self) -> Callable[[], None]:
-        """Waits until the device is done.
+        """A function that waits until the device is done.
 
-        Some providers only hand over work in `synchronize_outputs`. A device works through its queue in order, so that
+        Some providers only submit work in `synchronize_outputs`. A device works through its queue in order, so that
         one number that is fetched through it arrives after everything before.
         """
         place = next(iter(_places(self.session, self.target, "output").values()), None)
@@ -163,11 +161,11 @@ class Binding:
         return wait
 
     def warm_up(self, until: Callable[[sampling.Run], int] = sampling.warm_up) -> tuple[sampling.Run, int]:
-        """Find how to run from the second time on, and run so until steady; the way, and the number of runs.
+        """The function that makes a run from the second on, and the number of runs until they were steady.
 
-        onnxruntime writes into the outputs that the run before left in the binding, and so allocates none. Where their
-        shape depends on chance (sampling) it refuses to, and of a sequence it keeps what earlier runs put in (1.32);
-        then they are let go before each run, and allocated anew.
+        onnxruntime writes into the outputs that the previous run left in the binding, and so allocates none. Where
+        their shape is random (sampling) it refuses to, and a sequence keeps what earlier runs put in (1.32); then they
+        are released before each run, and allocated anew.
         """
         run = self.runner()
 
@@ -205,10 +203,10 @@ class Binding:
 
 
 def _places(session: "InferenceSession", target: Target, of: str) -> "dict[str, OrtMemoryInfo]":
-    """Memory of the device in which a session takes its inputs or leaves its outputs, by name; none of the host's."""
-    tell: Any = getattr(session, f"get_{of}_memory_infos", None)  # since onnxruntime 1.23
-    if target.runtime_name == CPU.runtime_name or tell is None:
+    """Device memory that a session reads its inputs from or writes its outputs to, by name; host memory is left out."""
+    memory_infos: Any = getattr(session, f"get_{of}_memory_infos", None)  # since onnxruntime 1.23
+    if target.runtime_name == CPU.runtime_name or memory_infos is None:
         return {}
     values = session.get_inputs() if of == "input" else session.get_outputs()
-    infos = {value.name: info for value, info in zip(values, tell(), strict=True) if info.name != HOST}
+    infos = {value.name: info for value, info in zip(values, memory_infos(), strict=True) if info.name != HOST}
     return {name: info for name, info in infos.items() if target.library or info.name in BUILT_IN}

@@ -1,4 +1,4 @@
-"""What a run was made on, read from the system; `root` is where its file tree starts (tests bring their own)."""
+"""The machine of a run, read from the system; `root` is where its file tree starts (tests pass their own)."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ def describe(root: Path = ROOT) -> Machine:
 
 
 def _cpu(root: Path) -> tuple[str, tuple[str, ...]]:
-    """Its name, and the FEATURES it has (none where the system does not tell)."""
+    """Its name, and the FEATURES it has (none where the system does not report them)."""
     if sys.platform == "darwin":
         return _apple_cpu()
     facts = _cpuinfo(_text(root / "proc/cpuinfo"))
@@ -74,10 +74,10 @@ def _cpuinfo(text: str) -> dict[str, str]:
 
 
 def _apple_cpu() -> tuple[str, tuple[str, ...]]:
-    told = _sysctl("machdep.cpu.leaf7_features", "machdep.cpu.features").lower().replace("avx1.0", "avx").split()
+    x86 = _sysctl("machdep.cpu.leaf7_features", "machdep.cpu.features").lower().replace("avx1.0", "avx").split()
     arm = [name for key, name in APPLE_FEATURES.items() if _sysctl(f"hw.optional.arm.{key}") == "1"]
     name = _sysctl("machdep.cpu.brand_string") or platform.processor()
-    return name, tuple(feature for feature in FEATURES if feature in {*told, *arm})
+    return name, tuple(feature for feature in FEATURES if feature in {*x86, *arm})
 
 
 def _sysctl(*names: str) -> str:
@@ -88,7 +88,7 @@ def _sysctl(*names: str) -> str:
 
 
 def cores_allowed(root: Path = ROOT) -> int:
-    """Cores this process may keep busy: its affinity, cut to whole cores by the CPU quota of its cgroups."""
+    """Cores this process may use: its affinity, limited to whole cores by the CPU quota of its cgroups."""
     mask = getattr(os, "sched_getaffinity", None)
     cores = len(mask(0)) if mask else os.cpu_count() or 1
     quotas = [quota for folder in _cgroups(root, "cpu") if (quota := _cpu_quota(folder)) is not None]
@@ -114,7 +114,7 @@ def memory_limit(root: Path = ROOT) -> int | None:
 
 
 def _cpu_quota(folder: Path) -> float | None:
-    """Cores' worth of time a cgroup may take."""
+    """CPU time that a cgroup may use, in cores."""
     quota, _, period = _text(folder / "cpu.max").strip().partition(" ")  # version 2: "150000 100000" or "max 100000"
     if not quota:
         quota = _text(folder / "cpu.cfs_quota_us").strip()  # version 1: -1 is no quota
@@ -123,9 +123,9 @@ def _cpu_quota(folder: Path) -> float | None:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """The cgroup of this process for one controller, and all above it: every one of them limits.
+    """The cgroup of this process for one controller, and all above it: each of them sets a limit.
 
-    In a container the path may be the host's, of which only the upper end is mounted: what is not there says nothing.
+    In a container the path may be the host's, of which only the upper part is mounted: folders may be missing.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)

@@ -1,4 +1,4 @@
-"""What the kernel says about this process's memory."""
+"""Memory of this process, as the kernel counts it."""
 
 import sys
 from pathlib import Path
@@ -8,31 +8,31 @@ STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-class Memory(NamedTuple):
+class ProcessMemory(NamedTuple):
     resident_bytes: int
-    file_bytes: int  # the resident part that maps files; 0 where the kernel does not tell
+    file_bytes: int  # the resident part that maps files; 0 where the kernel does not report it
     peak_bytes: int  # highest resident set since the process started or `reset_peak`
 
 
-def read() -> Memory:
+def read() -> ProcessMemory:
     if sys.platform == "linux":
         return parse(STATUS.read_text())
     import psutil
 
     now = psutil.Process().memory_info()
-    return Memory(now.rss, 0, max(now.rss, _peak_elsewhere(now)))
+    return ProcessMemory(now.rss, 0, max(now.rss, _peak_elsewhere(now)))
 
 
-def parse(status: str) -> Memory:
-    """Read the text of /proc/PID/status, whose sizes are in KiB. VmHWM, unlike ru_maxrss, is not the parent's."""
+def parse(status: str) -> ProcessMemory:
+    """Memory from the text of /proc/PID/status, in KiB. VmHWM, unlike ru_maxrss, is not inherited from the parent."""
     rows = (line.split(":", 1) for line in status.splitlines() if ":" in line)
     kib = {key: int(value.split()[0]) for key, value in rows if value.endswith(" kB")}
     resident = kib["VmRSS"]
-    return Memory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
+    return ProcessMemory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
 
 
 def reset_peak() -> bool:
-    """Let the peak start again from what is resident now; False where that is not permitted."""
+    """Reset the peak to what is resident now; False where that is not permitted."""
     try:
         CLEAR_REFS.write_text("5")
     except OSError:

@@ -22,7 +22,7 @@ from edgeprof.process import Progress, serve
 from edgeprof.providers.session import open_request
 from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
 
-# The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, bounds that.
+# The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, limits that.
 STOPPING = StoppingRule(min_runs=20, min_time_s=0.0, max_time_s=10.0)
 WARM_UP = StoppingRule(min_runs=10, min_time_s=0.0, max_time_s=3.0)
 
@@ -142,7 +142,7 @@ def _median_s(seen: Sequence[Sequence[int]]) -> float:
 def _shape(args: EventArgs) -> tuple[str, int, int, str] | None:
     """Type and columns of the first factor, columns of the result, and what the second factor is.
 
-    A constant factor that was packed at load is no longer among the inputs.
+    A constant factor that was packed at load is not among the inputs any more.
     """
     first, result = (_tensor(tensors, 0) for tensors in (args.input_type_shape, args.output_type_shape))
     if not first or not result or not first[1] or not result[1]:

@@ -1,7 +1,7 @@
-"""Arrays as onnxruntime's values and back, also of element types that numpy or onnxruntime's Python lacks.
+"""Arrays as onnxruntime's values and back, also in element types that numpy or onnxruntime's Python API lacks.
 
-Such types are those of `ml_dtypes`. They go in and come out by their bits; types of 4 and 2 bits lie packed in memory,
-the first in the lowest bits, as ONNX has them.
+Those types are from `ml_dtypes`, and are passed as bits; types of 4 and 2 bits are packed, the first element in the
+lowest bits, as in ONNX.
 """
 
 import ctypes
@@ -29,21 +29,24 @@ ELEMENT_TYPES = {
 STRING = 8
 
 BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
-"""Of types that are smaller than a byte."""
+"""Sizes of types that are smaller than a byte."""
 
 _NAMES = {number: name for name, number in ELEMENT_TYPES.items()}
 
 
 def bindable(kind: str) -> bool:
-    """Whether I/O binding takes an input of this type, in onnxruntime's words.
+    """Whether I/O binding accepts an input of this type, by onnxruntime's name for it.
 
-    onnxruntime 1.32 refuses the rest: "Only binding non-string Tensors is currently supported".
+    onnxruntime 1.32 refuses all others: "Only binding non-string Tensors is currently supported".
+
+    >>> bindable("tensor(float)"), bindable("tensor(string)"), bindable("seq(tensor(float))")
+    (True, False, False)
     """
     return kind.startswith("tensor(") and kind != "tensor(string)"
 
 
 def from_array(array: "NDArray[Any]") -> "OrtValue":
-    """A tensor on the host; the memory of the array, which the value keeps."""
+    """A tensor on the host that shares the memory of the array."""
     import numpy as np
     from onnxruntime import OrtValue
 
@@ -52,7 +55,7 @@ def from_array(array: "NDArray[Any]") -> "OrtValue":
         return OrtValue.ortvalue_from_numpy(array)
     codes: NDArray[Any] = array.view(np.uint16 if array.itemsize == 2 else np.uint8)
     if bits := BITS.get(array.dtype.name):
-        # onnxruntime takes the shape from the array: it has room for all, and the first bytes hold the packed values.
+        # onnxruntime reads the shape from the array: it is large enough, and its first bytes hold the packed values.
         packed = np.unpackbits(codes.reshape(-1, 1), axis=1, count=bits, bitorder="little")
         codes = np.zeros_like(codes)
         values = np.packbits(packed, bitorder="little")
@@ -81,5 +84,5 @@ def to_array(value: "OrtValue") -> "NDArray[Any]":
 
 
 def copied_by_binding(value: "OrtValue") -> bool:
-    """Whether `copy_outputs_to_cpu` takes a value: onnxruntime 1.32 crashes on strings, and refuses types of ours."""
+    """Whether `copy_outputs_to_cpu` can copy a value: onnxruntime 1.32 crashes on strings, and refuses _NAMES."""
     return bool(value.is_tensor()) and value.element_type() not in (STRING, *_NAMES)

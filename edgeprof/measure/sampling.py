@@ -12,7 +12,7 @@ Run = Callable[[], object]
 Clock = Callable[[], int]  # nanoseconds, monotonic
 
 WINDOW_RUNS = 5
-WINDOW_S = 0.1  # short models need many runs until clocks, caches and threads have settled
+WINDOW_S = 0.1  # fast models need many runs until clocks, caches and threads are steady
 STEADY_RATIO = 0.98
 WARMUP_MAX_S = 3.0
 
@@ -21,7 +21,7 @@ def warm_up(run: Run, clock: Clock = time.perf_counter_ns) -> int:
     """Run until steady, and return how many runs that took.
 
     Steady: the median of a window (at least WINDOW_RUNS runs and WINDOW_S seconds) is no longer more than 2 % below
-    that of the window before. A slow model is given WARMUP_MAX_S seconds, and one run in any case.
+    that of the previous window. A slow model runs for WARMUP_MAX_S seconds, and once in any case.
     """
     begin = window_begin = clock()
     previous = math.inf
@@ -44,7 +44,7 @@ def warm_up(run: Run, clock: Clock = time.perf_counter_ns) -> int:
 
 def time_runs(run: Run, rule: StoppingRule, clock: Clock = time.perf_counter_ns) -> tuple[float, ...]:
     """Run until both minima of `rule` are met or its maximum is passed; return every latency, in seconds."""
-    latencies_ns = array("q")  # holds no objects: it grows outside the timed region, and seldom
+    latencies_ns = array("q")  # holds no objects; it grows outside the timed region, and rarely
     min_time_ns, max_time_ns = rule.min_time_s * 1e9, rule.max_time_s * 1e9
     begin = clock()
     while True:

@@ -1,4 +1,4 @@
-"""Which made-up values give a result: a run with each, in one process (`python -m edgeprof.measure.trial_worker`)."""
+"""Which random inputs give a result: a run with each, in one process (`python -m edgeprof.measure.trial_worker`)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 class TrialRequest(Record, frozen=True, kw_only=True):
     model: str
-    candidates: tuple[tuple[InputValue, ...], ...]  # of all inputs; the first that gives a result is taken
+    candidates: tuple[tuple[InputValue, ...], ...]  # of all inputs; the first that gives a result is chosen
 
 
-class Tried(Record, frozen=True, kw_only=True):
-    chosen: int  # index of a candidate; 0 where none gives a result
-    problem: str = ""  # what is wrong with the result of the first one, where none is better
+class TrialResult(Record, frozen=True, kw_only=True):
+    chosen: int  # index of a candidate; 0 if none gives a result
+    problem: str = ""  # with the result of the first candidate, if none gives one
 
 
-def run(request: TrialRequest, _progress: Progress) -> Tried:
+def run(request: TrialRequest, _progress: Progress) -> TrialResult:
     session = open_session(request.model)
     problems = []
     for index, values in enumerate(request.candidates):
         problem = _problem(session, values)
         if not problem:
-            return Tried(chosen=index)
+            return TrialResult(chosen=index)
         problems.append(problem)
-    return Tried(chosen=0, problem=problems[0])
+    return TrialResult(chosen=0, problem=problems[0])
 
 
 def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str:
-    """What keeps a result from meaning something; "" where nothing does."""
+    """Why these values give no meaningful result; "" where they do."""
     try:
         with ort_errors(EdgeprofError):
             binding = Binding(session, CPU, values)
@@ -43,14 +43,14 @@ def _problem(session: "InferenceSession", values: tuple[InputValue, ...]) -> str
             outputs = list(binding.outputs().values())
     except EdgeprofError as problem:
         return problem.what.rstrip(".")
-    return judged(outputs)
+    return problem_of(outputs)
 
 
-def judged(outputs: list[Any]) -> str:
-    """ "" where all numbers are finite and some differ from each other.
+def problem_of(outputs: list[Any]) -> str:
+    """What is wrong with outputs; "" where all numbers are finite and some differ from each other.
 
     >>> import numpy as np
-    >>> judged([np.array([1.0, 2.0])]), judged([np.array([1.0, np.nan])]), judged([np.zeros(3)])
+    >>> problem_of([np.array([1.0, 2.0])]), problem_of([np.array([1.0, np.nan])]), problem_of([np.zeros(3)])
     ('', 'outputs are not finite', 'outputs are all the same number')
     """
     import numpy as np

@@ -18,7 +18,7 @@ from edgeprof.api.placement import misfit, prepared
 from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import tensors
 from edgeprof.measure.launch import measure, measure_operators, request_of
-from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest, held
+from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest, padded
 from edgeprof.measure.schedule import Job, Prepared, Visit, place_of
 from edgeprof.providers.table import here, target
 from edgeprof.schema import (
@@ -199,8 +199,10 @@ def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> 
     wrong = replace(
         wrong, prepared=Prepared(model=str(chain(tmp_path / "wrong.onnx", "Abs", "Neg")), inputs=wrong.inputs)
     )
-    asked = PlacingRequest(request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32"))
-    found = process.call("edgeprof.measure.placement_worker", asked, PlacingReading)
+    asked = PlacementRequest(
+        request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32")
+    )
+    found = process.call("edgeprof.measure.placement_worker", asked, PlacementReading)
     assert found.agreement
     assert found.agreement.max_rel_error == pytest.approx(2, abs=0.01)
 
@@ -209,7 +211,7 @@ def test_a_cache_of_fixed_size_holds_what_the_growing_one_holds() -> None:
     """Two tokens in three slots."""
     growing = InputValue(name="past.0", dtype="float32", shape=(1, 2, 2, 4), fill="normal")
     ids = InputValue(name="input_ids", dtype="int64", shape=(1, 1), fill="zeros")
-    made = held([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
+    made = padded([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
     assert list(made) == ["past.0"]
     np.testing.assert_array_equal(made["past.0"][:, :, :2], tensors.make(growing))
     assert (made["past.0"][:, :, 2] == 0).all()

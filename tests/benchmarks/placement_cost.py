@@ -16,13 +16,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from msgspec.structs import replace
+
 from edgeprof import process
 from edgeprof.api.targets import one_model
 from edgeprof.inputs import signature
 from edgeprof.inputs.run_inputs import of_variant
-from edgeprof.measure.placement_worker import PlacingReading, PlacingRequest
+from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest
 from edgeprof.providers.resolve import resolve
-from edgeprof.schema import Case, Precision, Request, StoppingRule
+from edgeprof.schema import CPU, Case, Precision, Request, StoppingRule
 from edgeprof.stages.provider_graph import prepare_for_provider
 from tests.benchmarks.harness import edgeprof, spread
 from tests.environments import SWIFTSHADER
@@ -83,8 +85,8 @@ def _receipt(work: Path, name: str, provider: str) -> tuple[float, float, float]
     started = time.perf_counter()
     process.call(
         "edgeprof.measure.placement_worker",
-        PlacingRequest(request=asked, precision=Precision(recipe="fp32")),
-        PlacingReading,
+        PlacementRequest(request=asked, original=replace(asked, target=CPU), precision=Precision(recipe="fp32")),
+        PlacementReading,
     )
     return times_s[0], times_s[1], time.perf_counter() - started
 
