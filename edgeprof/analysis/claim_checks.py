@@ -29,7 +29,7 @@ TOKENS, WIDTH = 512, 768  # of most of the claims
 SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
-class Found(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check found: in words, as numbers, and what follows from it."""
 
     verdict: Verdict
@@ -39,11 +39,11 @@ class Found(NamedTuple):
     growths: tuple[MeasuredGrowth, ...] = ()
 
 
-def judged(holds: bool, lines: Iterable[str], numbers: Mapping[str, float], *corrections: str) -> Found:
+def judged(holds: bool, lines: Iterable[str], numbers: Mapping[str, float], *corrections: str) -> CheckResult:
     """Wrong where it does not hold; a correction is what has to be said although it does."""
     correction = " ".join(filter(None, corrections))
     verdict = (CORRECTED if correction else CONFIRMED) if holds else WRONG
-    return Found(verdict, tuple(lines), numbers, correction)
+    return CheckResult(verdict, tuple(lines), numbers, correction)
 
 
 # --- figures that are said -----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def with_config(variant: Variant, **changed: Any) -> Variant:
 # --- ways to mix tokens --------------------------------------------------------------------------------
 
 
-def dense_layer() -> Found:
+def dense_layer() -> CheckResult:
     weights_said, operations_said = "154 B", "154 T"
     found = costs("mixer-dense", width=WIDTH)
     weights, macs = found.total("params"), found.total("macs")
@@ -112,7 +112,7 @@ def dense_layer() -> Found:
     return judged(near(weights, weights_said), lines, {"weights": weights, "macs": macs}, rounded, correction)
 
 
-def pointwise_layer() -> Found:
+def pointwise_layer() -> CheckResult:
     found = costs("mixer-pointwise", width=WIDTH)
     weights, limit = found.total("params"), amount("1 M")[0]
     lines = [f"{weights:,} weights, whatever the number of tokens"]
@@ -123,7 +123,7 @@ def pointwise_layer() -> Found:
 GRAM_SHAPES = ((4, 16), (16, 4), (12, 12), (20, 32), (32, 20))
 
 
-def gram() -> Found:
+def gram() -> CheckResult:
     """Of random matrices: fewer tokens than features, more, and as many."""
     variant = find_variant("mixer-gram")
     ranks = {(rows, columns): gram_rank(rows, columns) for rows, columns in GRAM_SHAPES}
@@ -139,7 +139,7 @@ def gram() -> Found:
     return judged(holds, lines, {**numbers, "params": params})
 
 
-def attention_between() -> Found:
+def attention_between() -> CheckResult:
     names = ("mixer-dense", "mixer-attention", "mixer-pointwise")
     ledgers = [costs(name, width=WIDTH) for name in names]
     numbers: dict[str, float] = {}
@@ -155,7 +155,7 @@ def attention_between() -> Found:
     return judged(ordered, lines, numbers)
 
 
-def heads_for_free() -> Found:
+def heads_for_free() -> CheckResult:
     heads = 12
     one, many = (costs("mixer-attention", width=WIDTH, heads=count) for count in (1, heads))
     numbers = {"params with 1 head": one.total("params"), f"params with {heads} heads": many.total("params")}
@@ -167,7 +167,7 @@ def heads_for_free() -> Found:
     return judged(one.total("params") == many.total("params"), lines, numbers)
 
 
-def cross_attention() -> Found:
+def cross_attention() -> CheckResult:
     other = 100  # tokens of the second sequence
     alone = costs("mixer-attention", width=WIDTH)
     crossed = costs("mixer-attention", width=WIDTH, cross=other)
@@ -181,7 +181,7 @@ def cross_attention() -> Found:
     return judged(holds, lines, numbers)
 
 
-def lookup_table() -> Found:
+def lookup_table() -> CheckResult:
     said = "900 M"
     found = costs("embedding-word2vec")
     params, macs, size = found.total("params"), found.total("macs"), found.total("weights_bytes")
@@ -192,7 +192,7 @@ def lookup_table() -> Found:
 # --- blocks --------------------------------------------------------------------------------------------
 
 
-def one_block() -> Found:
+def one_block() -> CheckResult:
     variant = find_variant("bert-base")
     family = family_of(variant)
     width, layers = family.summary(variant).width, family.summary(variant).layers
@@ -213,7 +213,7 @@ def one_block() -> Found:
     return judged(holds, lines, numbers, "" if rounds_to(qkv + mlp, "7.1 M") else left_out)
 
 
-def length_independent() -> Found:
+def length_independent() -> CheckResult:
     """GPT-2 made for 512 and for 1,024 tokens, each at its full length."""
     lengths = (512, 1024)
     variant = find_variant("gpt2")
@@ -235,7 +235,7 @@ def length_independent() -> Found:
     return judged(holds, lines, {**numbers, "position embedding grows by": more, "share": share})
 
 
-def same_blocks() -> Found:
+def same_blocks() -> CheckResult:
     bert, vit = (costs(name, tokens) for name, tokens in (("bert-base", TOKENS), ("vit-base", 197)))
     inside = [{cost.name: cost.params // cost.count for cost in found.costs if cost.in_block} for found in (bert, vit)]
     inputs = [embeddings_of(found)[0].name for found in (bert, vit)]
@@ -250,7 +250,7 @@ def same_blocks() -> Found:
 # --- models --------------------------------------------------------------------------------------------
 
 
-def bert_base() -> Found:
+def bert_base() -> CheckResult:
     found = costs("bert-base")
     layers, block, whole = found.layers or 0, block_of(found), found.total("params")
     blocks, tables = layers * block, sum(cost.params for cost in embeddings_of(found))
@@ -267,7 +267,7 @@ def bert_base() -> Found:
     return judged(holds, lines, numbers, "" if rounds_to(blocks + tables, "110 M") else correction)
 
 
-def gpt2() -> Found:
+def gpt2() -> CheckResult:
     blocks_said, tables_said, whole_said, token_said = "85 M", "40 M", "125 M", "38.6 M"
     variant = find_variant("gpt2")
     found = costs("gpt2")
@@ -290,7 +290,7 @@ def gpt2() -> Found:
     return judged(holds, lines, {**numbers, "vocabulary": summary.vocabulary or 0}, "" if exact else correction)
 
 
-def vit_base() -> Found:
+def vit_base() -> CheckResult:
     variant = find_variant("vit-base")
     family = family_of(variant)
     summary = family.summary(variant)
@@ -313,7 +313,7 @@ def vit_base() -> Found:
     return judged(holds, lines, numbers)
 
 
-def gpt3() -> Found:
+def gpt3() -> CheckResult:
     variant = find_variant("gpt3")
     summary, params = family_of(variant).summary(variant), costs("gpt3").total("params")
     tokens = variant.max_tokens or 0

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from edgeprof.analysis import claim_checks
-from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, WRONG, Found
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, WRONG, CheckResult
 from edgeprof.analysis.growth import length_drives
 from edgeprof.schema import CheckedClaim, Point, Verdict
 
@@ -26,10 +26,12 @@ class Claim(NamedTuple):
     text: str
     how: How
     recorded: Verdict
-    check: Callable[[Sequence[Point]], Found]
+    check: Callable[[Sequence[Point]], CheckResult]
 
 
-def _computed(number: int, text: str, recorded: Verdict, check: Callable[[], Found], how: How = "computed") -> Claim:
+def _computed(
+    number: int, text: str, recorded: Verdict, check: Callable[[], CheckResult], how: How = "computed"
+) -> Claim:
     return Claim(number, text, how, recorded, lambda _points: check())
 
 

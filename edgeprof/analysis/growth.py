@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from edgeprof import units
-from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, Found
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, CheckResult
 from edgeprof.analysis.findings import BASE, BASE_PRECISION, BASE_PROVIDER, LengthGrowth, latency, whole_growth
 from edgeprof.analysis.fit import fit
 from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict
@@ -75,7 +75,7 @@ def to_measure(lengths: dict[str, tuple[int, ...]]) -> dict[tuple[int, ...], lis
 # --- what it says --------------------------------------------------------------------------------------
 
 
-def length_drives(points: Iterable[Point]) -> Found:
+def length_drives(points: Iterable[Point]) -> CheckResult:
     """Time has to grow clearly, and working memory, from the shortest length to the longest, for every model.
 
     Raises:
@@ -95,7 +95,7 @@ def length_drives(points: Iterable[Point]) -> Found:
         judgements.append(_judgement(growth))
     given = {verdict for verdict, _ in judgements}
     worst = next(verdict for verdict in (WRONG, NOT_SHOWN, CORRECTED, CONFIRMED) if verdict in given)
-    return Found(worst, tuple(told), numbers, " ".join(said for _, said in judgements if said), tuple(fitted))
+    return CheckResult(worst, tuple(told), numbers, " ".join(said for _, said in judgements if said), tuple(fitted))
 
 
 def _judgement(growth: LengthGrowth) -> tuple[Verdict, str]:

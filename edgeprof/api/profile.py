@@ -16,7 +16,7 @@ from edgeprof.api import placement
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, case_for, require_no_sizing
 from edgeprof.api.targets import any_model, renamed
-from edgeprof.api.trial_inputs import Found, found_fills
+from edgeprof.api.trial_inputs import ChosenFills, found_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, signature
@@ -281,7 +281,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]
     phases, note = _phases(artifact, taken, ask.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
-    trial: Found | None = None
+    trial: ChosenFills | None = None
     for phase, length, batch in product(phases, ask.seq or (None,), ask.batch or (None,)):
         inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
         if artifact.variant is None:

@@ -9,7 +9,7 @@ from edgeprof.measure.trial_worker import TrialRequest, TrialResult
 from edgeprof.schema import Fill, Record
 
 
-class Found(Record, frozen=True, kw_only=True):
+class ChosenFills(Record, frozen=True, kw_only=True):
     fills: dict[str, Fill]  # of the inputs of unknown meaning
     note: str = ""  # why no values give a result
 
@@ -27,7 +27,7 @@ def alternatives(taken: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
     return [{name: fills[index % len(fills)] for name, fills in choices.items()} for index in range(tries)]
 
 
-def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout_s: float | None) -> Found:
+def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout_s: float | None) -> ChosenFills:
     """Try values for the inputs whose meaning is not known, until the outputs are finite and not all the same.
 
     Where the model does not run at all nothing is found, and the visit of the point tells why.
@@ -38,15 +38,15 @@ def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout
     """
     tried = alternatives(taken, inputs)
     if len(tried) == 1:
-        return Found(fills={})
+        return ChosenFills(fills={})
     candidates = tuple(inputs.refilled(taken, fills).values for fills in tried)
     try:
         request = TrialRequest(model=model, candidates=candidates)
         found = process.call("edgeprof.measure.trial_worker", request, TrialResult, timeout_s=timeout_s)
     except EdgeprofError:  # it cannot be loaded, or crashes: so will the visit, which records it
-        return Found(fills={})
+        return ChosenFills(fills={})
     note = ""
     if found.problem:
         options = " ".join(f"--input {name}=FILE.npy" for name in tried[0])
         note = f"{name}: {found.problem}, whatever values are tried. Give real ones: {options}"
-    return Found(fills=tried[found.chosen], note=note)
+    return ChosenFills(fills=tried[found.chosen], note=note)

@@ -58,7 +58,7 @@ def with_sizes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-class Sizing(TypedDict):
+class SizingOptions(TypedDict):
     """How files are sized: keywords of `profile`, `why`, `quantize` and `verify`."""
 
     seq: list[int]
@@ -67,8 +67,8 @@ class Sizing(TypedDict):
     input: dict[str, Path]
 
 
-def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: list[str] | None) -> Sizing:
-    return Sizing(
+def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: list[str] | None) -> SizingOptions:
+    return SizingOptions(
         seq=numbers(seq, "--seq") if seq is not None else [],
         batch=numbers(batch, "--batch") if batch is not None else [],
         dim=sizes(dim, "--dim", "sequence_length=512"),

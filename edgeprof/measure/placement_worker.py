@@ -22,7 +22,7 @@ from edgeprof.measure.output_tolerance import agreement
 from edgeprof.measure.worker import running
 from edgeprof.process import Progress, serve
 from edgeprof.providers import ort_messages, placement
-from edgeprof.providers.placement import Node
+from edgeprof.providers.placement import PlacedNode
 from edgeprof.providers.session import open_request
 from edgeprof.schema import CPU, Agreement, InputValue, Placement, Precision, Record, Request
 
@@ -60,7 +60,7 @@ def place(task: PlacementRequest, _progress: Progress) -> PlacementReading:
         load_s = time.perf_counter() - start
         nodes, log = placement.assigned(session), ort_messages.since(moment)
         outputs: dict[str, Any] = {}
-        ran: list[Node] = []
+        ran: list[PlacedNode] = []
         if any(node.provider == request.target.runtime_name for node in nodes):
             outputs = run(session, request, padded(request.inputs, task.original.inputs))
             ran = nodes_run(Path(session.end_profiling()).read_bytes())
@@ -95,10 +95,10 @@ def run(session: "InferenceSession", request: Request, given: Mapping[str, Any])
         return binding.outputs()
 
 
-def nodes_run(profile: bytes) -> list[Node]:
+def nodes_run(profile: bytes) -> list[PlacedNode]:
     """The nodes of the last run in a profile, in the order in which they ran."""
     events = last_runs(profile, 1)[0]
-    return [Node(event.args.provider, event.args.op_name, event.name.removesuffix(NODE_END)) for event in events]
+    return [PlacedNode(event.args.provider, event.args.op_name, event.name.removesuffix(NODE_END)) for event in events]
 
 
 def with_node_names(request: Request, model: "onnx.ModelProto", file: Path) -> Request:

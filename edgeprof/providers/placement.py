@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeprof import units
-from edgeprof.schema import CPU, LeftOperator, Placed, Placement, Target
+from edgeprof.schema import CPU, LeftOperator, Placement, ProviderShare, Target
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,7 +23,7 @@ COPIES = ("MemcpyToHost", "MemcpyFromHost")
 """Nodes that onnxruntime adds between providers that do not share memory."""
 
 
-class Node(NamedTuple):
+class PlacedNode(NamedTuple):
     """A node that was assigned to a provider, or that it ran. `provider` is onnxruntime's name for it."""
 
     provider: str
@@ -31,16 +31,16 @@ class Node(NamedTuple):
     name: str
 
 
-def assigned(session: "InferenceSession") -> list[Node]:
+def assigned(session: "InferenceSession") -> list[PlacedNode]:
     """The nodes of a session that was opened with `record_assignment`."""
     parts = session.get_provider_graph_assignment_info()
-    return [Node(part.ep_name, node.op_type, node.name) for part in parts for node in part.get_nodes()]
+    return [PlacedNode(part.ep_name, node.op_type, node.name) for part in parts for node in part.get_nodes()]
 
 
 def placement(
     target: Target,
-    nodes: Sequence[Node],
-    ran: Sequence[Node],
+    nodes: Sequence[PlacedNode],
+    ran: Sequence[PlacedNode],
     macs: Mapping[str, int] | None = None,
     log: str = "",
     written_out: Mapping[str, int] | None = None,
@@ -60,7 +60,7 @@ def placement(
     partitions = _partitions(nodes, ran)
     return Placement(
         placed=tuple(
-            Placed(
+            ProviderShare(
                 provider=_edgeprof_name(name, target),
                 nodes=counts[name],
                 macs=_sum(costs, [node for node in nodes if node.provider == name]),
@@ -79,7 +79,7 @@ def _edgeprof_name(name: str, target: Target) -> str:
     return {target.runtime_name: target.provider, CPU.runtime_name: CPU.provider}.get(name, name)
 
 
-def _partitions(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
+def _partitions(nodes: Sequence[PlacedNode], ran: Sequence[PlacedNode]) -> Counter[str]:
     """Partitions of each provider in a run."""
     assigned_types = {(node.provider, node.operator) for node in nodes}
     counts: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def _partitions(nodes: Sequence[Node], ran: Sequence[Node]) -> Counter[str]:
     return counts
 
 
-def _compiled(node: Node) -> bool:
+def _compiled(node: PlacedNode) -> bool:
     """Whether it represents a part of the graph that its provider compiled.
 
     Such parts are numbered ("QNNExecutionProvider_4841480161828261718_1", "OpenVINO-EP-subgraph_1"); names of operators
@@ -99,10 +99,10 @@ def _compiled(node: Node) -> bool:
 
 
 def _left(
-    nodes: Iterable[Node], costs: Mapping[Node, int] | None, reasons: Mapping[str, str]
+    nodes: Iterable[PlacedNode], costs: Mapping[PlacedNode, int] | None, reasons: Mapping[str, str]
 ) -> tuple[LeftOperator, ...]:
     """By operator and reason, the most MACs first, then the most nodes."""
-    groups: dict[tuple[str, str], list[Node]] = {}
+    groups: dict[tuple[str, str], list[PlacedNode]] = {}
     for node in nodes:
         groups.setdefault((node.operator, reasons.get(node.name, "")), []).append(node)
     left = [
@@ -118,7 +118,7 @@ _MADE_UNIQUE = re.compile(r"_token_\d+$")
 _FUSED = re.compile(r"/\w+Fusion$")
 
 
-def _costs(nodes: Sequence[Node], macs: Mapping[str, int] | None) -> dict[Node, int] | None:
+def _costs(nodes: Sequence[PlacedNode], macs: Mapping[str, int] | None) -> dict[PlacedNode, int] | None:
     """MACs of every assigned node; None unless every node with MACs was matched by name.
 
     onnxruntime changes graphs before it divides them. A node that it changed keeps its name with a suffix
@@ -143,14 +143,14 @@ def _former_names(name: str) -> Iterable[str]:
         yield name
 
 
-def _sum(costs: Mapping[Node, int] | None, nodes: Iterable[Node]) -> int | None:
+def _sum(costs: Mapping[PlacedNode, int] | None, nodes: Iterable[PlacedNode]) -> int | None:
     return None if costs is None else sum(costs[node] for node in nodes)
 
 
 # --- assignment against profile -----------------------------------------------------------------------
 
 
-def disagreement(nodes: Sequence[Node], ran: Sequence[Node], target: Target) -> str:
+def disagreement(nodes: Sequence[PlacedNode], ran: Sequence[PlacedNode], target: Target) -> str:
     """Where a profile contradicts the assignment, in words; nodes that were renamed since are not compared."""
 
     def name_of(provider: str) -> str:

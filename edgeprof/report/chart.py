@@ -11,7 +11,7 @@ EMULATED = "emulated: the path is proven, the time means nothing"
 """What stands beside a hatched swatch."""
 
 
-class Reading(NamedTuple):
+class ChartValue(NamedTuple):
     """A value with its interval; without one, all three are equal."""
 
     middle: float
@@ -19,7 +19,7 @@ class Reading(NamedTuple):
     high: float
 
     @classmethod
-    def exact(cls, value: float) -> "Reading":
+    def exact(cls, value: float) -> "ChartValue":
         return cls(value, value, value)
 
 
@@ -44,7 +44,7 @@ class Mark:
     """One place on the axes; all values are positive."""
 
     x: float
-    y: Reading
+    y: ChartValue
     name: str = ""  # stands beside the mark where there is room
     band: Band | None = None
     crossed: bool = False  # drawn, but not valid

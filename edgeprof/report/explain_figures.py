@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeprof.recipe_table import Stroke
 from edgeprof.report import style
-from edgeprof.report.chart import Chart, Event, Line, Mark, Panel, Reading
+from edgeprof.report.chart import Chart, ChartValue, Event, Line, Mark, Panel
 from edgeprof.report.figures import CACHED_TOKENS, TOKENS, Explained, View
 from edgeprof.schema import Crossover, Ledger
 
@@ -42,7 +42,7 @@ def _lines(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> tuple[Line, .
             for name, value in view.of(ledger).items():
                 line = marks.setdefault(name or model, [])
                 if value > 0 and ledger.load.length > 0:
-                    line.append(Mark(ledger.load.length, Reading.exact(value)))
+                    line.append(Mark(ledger.load.length, ChartValue.exact(value)))
     ranked = enumerate(marks.items())
     return tuple(Line(name, style.colour(rank), UNMARKED, tuple(some)) for rank, (name, some) in ranked if some)
 

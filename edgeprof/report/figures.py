@@ -10,7 +10,7 @@ from typing import Literal
 
 from edgeprof import units
 from edgeprof.families import component_groups
-from edgeprof.report.chart import Band, Reading, Scale
+from edgeprof.report.chart import Band, ChartValue, Scale
 from edgeprof.schema import Ledger, MemorySummary, Phase, Point
 
 
@@ -19,7 +19,7 @@ class Axis:
     """A quantity of a point, on its scale."""
 
     scale: Scale
-    of: Callable[[Point], Reading | None]
+    of: Callable[[Point], ChartValue | None]
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class Figure:
 # --- quantities of points ------------------------------------------------------------------------------
 
 
-def _exact(value: float | None) -> Reading | None:
-    return None if value is None else Reading.exact(value)
+def _exact(value: float | None) -> ChartValue | None:
+    return None if value is None else ChartValue.exact(value)
 
 
-def _latency_s(point: Point) -> Reading | None:
+def _latency_s(point: Point) -> ChartValue | None:
     latency = point.latency
-    return Reading(latency.median_s, latency.ci_low_s, latency.ci_high_s) if latency else None
+    return ChartValue(latency.median_s, latency.ci_low_s, latency.ci_high_s) if latency else None
 
 
-def _latency_ms(point: Point) -> Reading | None:
+def _latency_ms(point: Point) -> ChartValue | None:
     seconds = _latency_s(point)
-    return seconds and Reading(*(1e3 * value for value in seconds))
+    return seconds and ChartValue(*(1e3 * value for value in seconds))
 
 
 def _tokens(point: Point) -> int:
@@ -72,16 +72,16 @@ def _tokens(point: Point) -> int:
     return point.load.batch * (point.load.tokens or 0)
 
 
-def _per_token_ms(point: Point) -> Reading | None:
+def _per_token_ms(point: Point) -> ChartValue | None:
     seconds, tokens = _latency_s(point), _tokens(point)
-    return Reading(*(1e3 * value / tokens for value in seconds)) if seconds and tokens else None
+    return ChartValue(*(1e3 * value / tokens for value in seconds)) if seconds and tokens else None
 
 
-def _tokens_per_s(point: Point) -> Reading | None:
+def _tokens_per_s(point: Point) -> ChartValue | None:
     seconds, tokens = _latency_s(point), _tokens(point)
     if seconds is None or not tokens:
         return None
-    return Reading(tokens / seconds.middle, tokens / seconds.high, tokens / seconds.low)
+    return ChartValue(tokens / seconds.middle, tokens / seconds.high, tokens / seconds.low)
 
 
 def _mb(count_bytes: int | None) -> float | None:
@@ -292,7 +292,7 @@ MIXERS = Explained(
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacementFigure:
     """One row: bars of a point each, in a group for each model, in a panel for each provider and phase."""
 
     name: str
@@ -301,7 +301,7 @@ class Placed:
     key: str
 
 
-PLACEMENT = Placed(
+PLACEMENT = PlacementFigure(
     "placement",
     "Share of MACs per provider",
     "Share of MACs",

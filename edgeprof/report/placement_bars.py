@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from edgeprof import units
 from edgeprof.report import style
 from edgeprof.report.chart import Bar, Group, Stack, Stacks
-from edgeprof.report.figures import Placed
+from edgeprof.report.figures import PlacementFigure
 from edgeprof.report.latency_figures import SETTINGS
 from edgeprof.schema import Point
 
@@ -13,7 +13,7 @@ CPU = "cpu"
 MOST_BARS = 28  # in a panel: as many as a page is wide
 
 
-def arrange(row: Placed, found: Sequence[Point]) -> Stacks | None:
+def arrange(row: PlacementFigure, found: Sequence[Point]) -> Stacks | None:
     """The row of the table with its data; None where nothing ran on another provider than the CPU's.
 
     Points that were not taken ran nowhere, and have no bar. Where MACs are not known the bar shows nodes, and says so.

@@ -67,7 +67,7 @@ from edgeprof.schema.models import (
     TensorSpec,
     Variant,
 )
-from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placed, Placement, Target
+from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placement, ProviderShare, Target
 from edgeprof.schema.runs import (
     Facts,
     FileState,
@@ -142,12 +142,12 @@ __all__ = [
     "Outcome",
     "Phase",
     "Place",
-    "Placed",
     "Placement",
     "Point",
     "PointKey",
     "Precision",
     "ProviderReceipt",
+    "ProviderShare",
     "QuantReceipt",
     "Reading",
     "RecipeSummary",

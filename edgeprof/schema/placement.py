@@ -63,7 +63,7 @@ class Device(Record, frozen=True, kw_only=True):
     docs: str = ""
 
 
-class Placed(Record, frozen=True, kw_only=True):
+class ProviderShare(Record, frozen=True, kw_only=True):
     """What one provider runs of a graph."""
 
     provider: str  # "webgpu", "cpu"
@@ -84,7 +84,7 @@ class LeftOperator(Record, frozen=True, kw_only=True):
 class Placement(Record, frozen=True, kw_only=True):
     """Which provider runs what, from onnxruntime's assignment and, independently, from a profile of one run."""
 
-    placed: tuple[Placed, ...]  # the provider asked for first, also where it runs nothing
+    placed: tuple[ProviderShare, ...]  # the provider asked for first, also where it runs nothing
     left: tuple[LeftOperator, ...] = ()
     copies: int = 0  # across the boundary between providers, in one run
     written_out: dict[str, int] = {}  # operators that were written out in smaller ones for this provider

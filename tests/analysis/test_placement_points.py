@@ -20,9 +20,9 @@ from edgeprof.schema import (
     OperatorReading,
     OperatorTime,
     Outcome,
-    Placed,
     Placement,
     Point,
+    ProviderShare,
 )
 
 
@@ -34,8 +34,8 @@ def placement(asked: str, macs: int | None, left: int | None, nodes: int = 6, le
     """Two of eight nodes, Attention, went to the CPU."""
     return Placement(
         placed=(
-            Placed(provider=asked, nodes=nodes, macs=macs, partitions=3),
-            Placed(provider="cpu", nodes=left_nodes, macs=left, partitions=2),
+            ProviderShare(provider=asked, nodes=nodes, macs=macs, partitions=3),
+            ProviderShare(provider="cpu", nodes=left_nodes, macs=left, partitions=2),
         ),
         left=(LeftOperator(operator="Attention", nodes=left_nodes, macs=left),),
     )

@@ -30,9 +30,9 @@ from edgeprof.schema import (
     InputValue,
     LeftOperator,
     Load,
-    Placed,
     PointKey,
     Precision,
+    ProviderShare,
     StoppingRule,
     Subject,
     Target,
@@ -129,7 +129,7 @@ def test_a_graph_that_runs_entirely_on_the_provider(tmp_path: Path) -> None:
     found = outcome(asked, least_share=1.0)
     assert (found.status, found.error, found.receipt.static) == ("ok", "", True)
     assert found.receipt.placement
-    assert found.receipt.placement.placed == (Placed(provider="qnn", nodes=2, macs=256, partitions=1),)
+    assert found.receipt.placement.placed == (ProviderShare(provider="qnn", nodes=2, macs=256, partitions=1),)
     placement = found.receipt.placement
     assert (placement.left, placement.copies, placement.disagreement) == ((), 0, "")
     assert found.receipt.agreement
@@ -153,8 +153,8 @@ def test_a_graph_of_which_a_part_is_left(tmp_path: Path) -> None:
     assert found.status == "ok"
     assert found.receipt.placement
     assert found.receipt.placement.placed == (
-        Placed(provider="qnn", nodes=2, macs=0, partitions=2),
-        Placed(provider="cpu", nodes=1, macs=0, partitions=1),
+        ProviderShare(provider="qnn", nodes=2, macs=0, partitions=2),
+        ProviderShare(provider="cpu", nodes=1, macs=0, partitions=1),
     )
     reason = "Operators of type `Hardmax` are not supported by QNN EP"
     assert found.receipt.placement.left == (LeftOperator(operator="Hardmax", nodes=1, macs=0, reason=reason),)

@@ -12,7 +12,7 @@ from edgeprof.inputs.run_inputs import of_file, signature_of_artifact
 from edgeprof.inputs.sizes import LoadRequest
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.output_tolerance import difference
-from edgeprof.measure.placement_worker import held
+from edgeprof.measure.placement_worker import padded
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, InputValue, Target
 from edgeprof.stages.provider_graph import prepare_for_provider
@@ -46,7 +46,7 @@ def test_it_gives_what_the_file_gives(name: str, load: LoadRequest, cases: Path,
     made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path, inputs.flags)
     sizes = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
     fixed = [replace(value, shape=sizes[value.name]) for value in inputs.values if value.name in sizes]
-    found, expected = run(made.path, fixed, held(fixed, inputs.values)), run(artifact.location, inputs.values)
+    found, expected = run(made.path, fixed, padded(fixed, inputs.values)), run(artifact.location, inputs.values)
     assert list(found) == list(expected)
     for output, values in expected.items():
         _, relative, _ = difference(found[output], values)

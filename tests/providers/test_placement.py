@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgeprof.providers.placement import Node, disagreement, placement, reasons
-from edgeprof.schema import LeftOperator, Placed, Target
+from edgeprof.providers.placement import PlacedNode, disagreement, placement, reasons
+from edgeprof.schema import LeftOperator, ProviderShare, Target
 
 GPU = Target(provider="webgpu", runtime_name="WebGpuExecutionProvider", kind="GPU")
 NPU = Target(provider="qnn", runtime_name="QNNExecutionProvider", kind="NPU")
 
 
-def on(provider: str, *nodes: str) -> list[Node]:
+def on(provider: str, *nodes: str) -> list[PlacedNode]:
     """Nodes as "MatMul first": operator and name."""
     names = {"gpu": GPU.runtime_name, "npu": NPU.runtime_name, "cpu": "CPUExecutionProvider"}
-    return [Node(names[provider], *node.split()) for node in nodes]
+    return [PlacedNode(names[provider], *node.split()) for node in nodes]
 
 
 PARTLY = [*on("gpu", "MatMul a", "Add b", "MatMul c"), *on("cpu", "Det d", "Shape e")]
@@ -29,8 +29,8 @@ RAN = [
 def test_a_graph_of_which_two_nodes_stay_on_the_cpu() -> None:
     found = placement(GPU, PARTLY, RAN, {"a": 300, "b": 0, "c": 100, "d": 100, "e": 0})
     assert found.placed == (
-        Placed(provider="webgpu", nodes=3, macs=400, partitions=2),
-        Placed(provider="cpu", nodes=2, macs=100, partitions=2),
+        ProviderShare(provider="webgpu", nodes=3, macs=400, partitions=2),
+        ProviderShare(provider="cpu", nodes=2, macs=100, partitions=2),
     )
     assert found.left == (
         LeftOperator(operator="Det", nodes=1, macs=100),
@@ -61,8 +61,8 @@ def test_a_node_that_onnxruntime_changed_is_known_by_its_former_name(name: str) 
 def test_a_provider_that_has_nothing_comes_first_all_the_same() -> None:
     found = placement(NPU, on("cpu", "MatMul a"), [], {"a": 8})
     assert found.placed == (
-        Placed(provider="qnn", nodes=0, macs=0, partitions=0),
-        Placed(provider="cpu", nodes=1, macs=8, partitions=0),
+        ProviderShare(provider="qnn", nodes=0, macs=0, partitions=0),
+        ProviderShare(provider="cpu", nodes=1, macs=8, partitions=0),
     )
     assert found.share == 0
 
@@ -91,7 +91,9 @@ def test_what_a_provider_compiled_is_a_partition_of_its_own() -> None:
         ([*on("npu", "MatMul a"), *on("cpu", "Add b")], [*on("npu", "QNN_1 p"), *on("cpu", "FusedAdd f")], ""),
     ],
 )
-def test_contradictions_between_assignment_and_profile(nodes: Sequence[Node], ran: Sequence[Node], told: str) -> None:
+def test_contradictions_between_assignment_and_profile(
+    nodes: Sequence[PlacedNode], ran: Sequence[PlacedNode], told: str
+) -> None:
     assert told in disagreement(nodes, ran, NPU)
     assert bool(disagreement(nodes, ran, NPU)) == bool(told)
 

@@ -17,9 +17,9 @@ from edgeprof.schema import (
     Findings,
     LeftOperator,
     Measurement,
-    Placed,
     Placement,
     Point,
+    ProviderShare,
     Reading,
     StoppingRule,
 )
@@ -93,9 +93,9 @@ def analyzed(visits: list[Measurement] | None = None) -> tuple[list[Point], Find
     return points, captions.sentences(points, placed=elsewhere), elsewhere
 
 
-def placed(asked: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[Placed, ...]:
-    on_cpu = Placed(provider="cpu", nodes=here[0], macs=here[1], partitions=2 if here[0] else 0)
-    return (Placed(provider=asked, nodes=there[0], macs=there[1], partitions=3 if here[0] else 1), on_cpu)
+def placed(asked: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[ProviderShare, ...]:
+    on_cpu = ProviderShare(provider="cpu", nodes=here[0], macs=here[1], partitions=2 if here[0] else 0)
+    return (ProviderShare(provider=asked, nodes=there[0], macs=there[1], partitions=3 if here[0] else 1), on_cpu)
 
 
 def _agreement(off: float) -> Agreement:

@@ -14,7 +14,7 @@ from builders.records import changed
 
 from edgeprof import report, store
 from edgeprof.report import explain_figures, pictures, style, table
-from edgeprof.report.chart import Chart, Event, Line, Mark, Panel, Reading, Scale
+from edgeprof.report.chart import Chart, ChartValue, Event, Line, Mark, Panel, Scale
 from edgeprof.report.drawing import draw
 from edgeprof.report.figures import EXPLAINED, MIXERS
 from edgeprof.schema import Cost, Explanation
@@ -172,7 +172,7 @@ def test_an_event_stands_where_it_happens_and_its_name_above_the_box() -> None:
 
 def test_panels_of_one_scale_share_limits_and_others_have_their_own() -> None:
     def panel(scale: Scale, *ys: float) -> Panel:
-        marks = tuple(Mark(x, Reading.exact(y)) for x, y in zip((1, 10), ys, strict=True))
+        marks = tuple(Mark(x, ChartValue.exact(y)) for x, y in zip((1, 10), ys, strict=True))
         return Panel("", scale, (Line("line", "#000000", style.stroke("fp32"), marks),))
 
     seconds, grams = Scale("s"), Scale("g")

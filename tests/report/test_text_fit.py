@@ -6,12 +6,12 @@ import pytest
 
 from edgeprof.recipe_table import Stroke
 from edgeprof.report import bars, drawing
-from edgeprof.report.chart import Bar, Chart, Event, Group, Line, Mark, Panel, Reading, Scale, Stack, Stacks
+from edgeprof.report.chart import Bar, Chart, ChartValue, Event, Group, Line, Mark, Panel, Scale, Stack, Stacks
 from edgeprof.report.text_fit import fitted
 
 
 def chart(*labels: str) -> Chart:
-    marks = tuple(Mark(float(x), Reading.exact(float(x))) for x in (16, 64))
+    marks = tuple(Mark(float(x), ChartValue.exact(float(x))) for x in (16, 64))
     lines = tuple(Line(label, "#000000", Stroke((), "o", False), marks) for label in labels)
     event = Event(f"{labels[0]} overtakes", 32.0)
     panel = Panel(labels[0], Scale("Latency (ms)"), lines, events=(event,))
