@@ -16,7 +16,7 @@ from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
-from edgeprof.schema import CPU, Artifact, InputValue, ProviderReceipt, Status, Target
+from edgeprof.schema import CPU, InputValue, ProviderReceipt, Status, Subject, Target
 from edgeprof.stages.provider_graph import prepare_for_provider
 
 PREFERRED = ("a16w8", "fp16")
@@ -48,15 +48,15 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
         return _refused(job, "failed", problem)
 
 
-def misfit(target: Target, artifact: Artifact) -> UsageError | None:
-    """Why a provider does not accept an artifact's precision; None where it does, or that is not known."""
-    precision = artifact.precision
-    if artifact.variant is None or not target.precisions or precision.recipe in target.precisions:
+def misfit(target: Target, subject: Subject) -> UsageError | None:
+    """Why a provider does not accept a model's precision; None where it does, or that is not known."""
+    precision, foreign = subject.precision, subject.weights.kind == "file"
+    if foreign or not target.precisions or precision.recipe in target.precisions:
         return None
     best = next((recipe for recipe in PREFERRED if recipe in target.precisions), target.precisions[0])
     return UsageError(
         f"{target.provider} does not take {precision}; it takes {', '.join(target.precisions)}.",
-        f"Run: edgeprof export {artifact.name} --precision {best}",
+        f"Run: edgeprof export {subject.model} --precision {best}",
     )
 
 
@@ -70,9 +70,11 @@ def require_some(jobs: Sequence[Job], asked: Sequence[str]) -> None:
         UsageError: it is so.
     """
     for target in {job.target.provider: job.target for job in jobs}.values():
-        _require_one([misfit(target, job.artifact) for job in jobs if job.target == target])
+        _require_one([misfit(target, job.key.subject) for job in jobs if job.target == target])
     for precision in asked:
-        _require_one([misfit(job.target, job.artifact) for job in jobs if str(job.artifact.precision) == precision])
+        _require_one(
+            [misfit(job.target, job.key.subject) for job in jobs if str(job.key.subject.precision) == precision]
+        )
 
 
 def _require_one(misfits: Sequence[UsageError | None]) -> None:
@@ -82,14 +84,13 @@ def _require_one(misfits: Sequence[UsageError | None]) -> None:
 
 def _for_provider(job: Job) -> tuple[Job, dict[str, int]]:
     """With the graph for its provider; operators that were written out in smaller ones."""
-    artifact = job.artifact
-    if problem := misfit(job.target, artifact):
+    if problem := misfit(job.target, job.key.subject):
         raise problem
     shapes = {value.name: value.shape for value in job.inputs}
     switches = {
         value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
     }
-    made = prepare_for_provider(artifact, job.graph, job.target, shapes, store.cache_folder() / FOLDER, switches)
+    made = prepare_for_provider(job.graph, job.target, shapes, store.cache_folder() / FOLDER, switches)
     dims = {spec.name: spec.dims for spec in made.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
     given = Prepared(
@@ -113,7 +114,7 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
     request = PlacementRequest(
         request=request_of(job),
         original=request_of(replace(job, prepared=None, target=CPU)),
-        precision=job.artifact.precision,
+        precision=job.key.subject.precision,
         written_out=written_out,
     )
     try:
@@ -141,7 +142,8 @@ def _nothing(job: Job, found: PlacementReading) -> str:
     reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
     told = [reason for reason in reasons if reason][:3]
     because = f": {'; '.join(told)}" if told else ""
-    return f"{job.target.provider} takes no node of {job.artifact.name} in {job.artifact.precision}{because}."
+    subject = job.key.subject
+    return f"{job.target.provider} takes no node of {subject.model} in {subject.precision}{because}."
 
 
 def _compiled(job: Job, executor: Executor) -> Job:

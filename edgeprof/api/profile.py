@@ -41,7 +41,6 @@ from edgeprof.schema import (
     PointKey,
     Record,
     StoppingRule,
-    Subject,
     Target,
 )
 
@@ -291,7 +290,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]
         if artifact.variant is None:
             facts = replace(facts, seq=length, dims=ask.dims, fills=inputs.fills)
         for target in ask.targets:  # two lengths may mean the same image
-            jobs.setdefault((target.provider, load), _job(artifact, load, facts, inputs, target, ask))
+            jobs.setdefault((target.provider, load), _job(artifact, source, load, facts, inputs, target, ask))
     notes += [trial.note] if trial and trial.note else []
     return list(jobs.values())
 
@@ -353,15 +352,13 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
 
 
-def _job(artifact: Artifact, load: Load, facts: Facts, inputs: Inputs, target: Target, ask: Ask) -> Job:
+def _job(artifact: Artifact, graph: Graph, load: Load, facts: Facts, inputs: Inputs, target: Target, ask: Ask) -> Job:
     """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
-    subject = Subject(
-        model=artifact.name, precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256
-    )
     return Job(
-        key=PointKey(subject=subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
+        key=PointKey(subject=artifact.subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
         facts=facts if target == CPU else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
-        artifact=artifact,
+        graph=graph,
+        data_sha256=artifact.data_sha256,
         target=target,
         inputs=inputs.values,
         stopping=ask.stopping,

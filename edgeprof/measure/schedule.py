@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from edgeprof.schema import (
     CPU,
-    Artifact,
     Facts,
     FileState,
     Graph,
@@ -35,7 +34,7 @@ JUDGED_FROM_S = 0.15  # in less, a single wake-up of something else is a large s
 
 
 class Prepared(Record, frozen=True, kw_only=True):
-    """What a provider is given in place of an artifact's own file, and its receipt."""
+    """What a provider is given in place of a graph, and its receipt."""
 
     model: str
     weights_folder: str = ""
@@ -56,26 +55,22 @@ class Job(Record, frozen=True, kw_only=True):
 
     key: PointKey
     facts: Facts
-    artifact: Artifact
+    graph: Graph
+    data_sha256: str = ""  # of the weights beside it
     target: Target = CPU
     inputs: tuple[InputValue, ...]
-    files: tuple[FileState, ...] = ()  # of the artifact and its inputs, as they were when digests were computed
+    files: tuple[FileState, ...] = ()  # of graph, weights and inputs, as they were when digests were computed
     stopping: StoppingRule
     timeout_s: float | None = None
     compile: bool = False  # load what the provider compiled beforehand
-    prepared: Prepared | None = None  # None: the artifact's own file, on the CPU provider
-
-    @property
-    def graph(self) -> Graph:
-        """The graph of the artifact that runs."""
-        return self.artifact.graph_for(self.key.load.phase)
+    prepared: Prepared | None = None  # None: the graph itself, on the CPU provider
 
     @property
     def settings_key(self) -> str:
         """A digest of everything that could change a time without showing in the key of the point."""
         target = self.target
         of_provider = [] if target == CPU else [target.options, target.library, target.device, self.compile]
-        return content_key(self.stopping, self.inputs, self.artifact.data_sha256, *of_provider)[:16]
+        return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider)[:16]
 
 
 class Visit(Record, frozen=True, kw_only=True):

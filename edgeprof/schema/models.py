@@ -9,7 +9,7 @@ import msgspec
 
 from edgeprof.errors import RunError
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
-from edgeprof.schema.identity import Phase, Precision, Settings, WeightsSource
+from edgeprof.schema.identity import Phase, Precision, Settings, Subject, WeightsSource
 
 Logits = Literal["all", "last"]
 
@@ -276,6 +276,11 @@ class Artifact(Record, frozen=True, kw_only=True):
         if len(self.graphs) == 1:
             return self.graphs[0].sha256
         return hashlib.sha256(" ".join(f"{one.role}:{one.sha256}" for one in self.graphs).encode()).hexdigest()
+
+    @property
+    def subject(self) -> Subject:
+        """What it is in the key of a point."""
+        return Subject(model=self.name, precision=self.precision, weights=self.weights, digest=self.sha256)
 
     @property
     def location(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeprof import counting, store
 from edgeprof.counting.file_errors import onnx_errors, opening
 from edgeprof.errors import ModelFileError, UsageError, first_line
-from edgeprof.schema import Artifact, Graph, Record, Target, TensorSpec
+from edgeprof.schema import Graph, Record, Target, TensorSpec
 from edgeprof.stages import attention, graph, static_shapes
 
 if TYPE_CHECKING:
@@ -34,17 +34,15 @@ class ProviderGraph(Record, frozen=True, kw_only=True):
 
 
 def prepare_for_provider(
-    artifact: Artifact,
     source: Graph,
     target: Target,
     shapes: Mapping[str, tuple[int, ...]],
     folder: Path,
     switches: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> ProviderGraph:
-    """Adapt a graph of an artifact to a provider; a copy that exists already is reused.
+    """Adapt a graph to a provider; a copy that exists already is reused.
 
     Args:
-        source: the graph.
         shapes: of all inputs, in a run with a growing cache; used where the target requires static shapes.
         folder: receives the copy, named by a digest of everything that determines it.
         switches: values of inputs that choose between branches ("use_cache_branch"); used with static shapes only.
@@ -59,7 +57,7 @@ def prepare_for_provider(
         return ProviderGraph(path=source.path, inputs=source.inputs, outputs=source.outputs)
     sizes = sorted(shapes.items()) if target.static else []
     chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
-    key = store.content_key(source.sha256, artifact.data_sha256, sorted(lacking), sizes, chosen, VERSION)
+    key = store.content_key(source.sha256, sorted(lacking), sizes, chosen, VERSION)
     file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, beside)
     if file.is_file():
         model = graph.load(file)

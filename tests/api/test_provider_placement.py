@@ -23,7 +23,6 @@ from edgeprof.measure.schedule import Job, Prepared, Visit, place_of
 from edgeprof.providers.table import here, target
 from edgeprof.schema import (
     CPU,
-    Artifact,
     Facts,
     Graph,
     GraphCount,
@@ -37,7 +36,6 @@ from edgeprof.schema import (
     Subject,
     Target,
     TensorSpec,
-    Variant,
     WeightsSource,
 )
 from edgeprof.store import sha256_of
@@ -74,27 +72,20 @@ def chain(file: Path, *operators: str, dims: Sequence[int | str] = (ROWS, WIDTH)
 
 
 def job(model: Path, on: Target, precision: str = "fp32", rows: int = ROWS, **changes: Any) -> Job:
-    artifact = Artifact(
-        name="toy",
-        precision=Precision.parse(precision),
-        params=WIDTH**2,
-        weights=WeightsSource(kind="file"),
-        graphs=(
-            Graph(
-                path=str(model),
-                sha256=sha256_of(model),
-                opset=21,
-                inputs=(TensorSpec(name="x", dtype="float32", dims=("n", WIDTH)),),
-                outputs=(),
-                count=GraphCount(nodes={}, weights_bytes=0),
-            ),
-        ),
+    graph = Graph(
+        path=str(model),
+        sha256=sha256_of(model),
+        opset=21,
+        inputs=(TensorSpec(name="x", dtype="float32", dims=("n", WIDTH)),),
+        outputs=(),
+        count=GraphCount(nodes={}, weights_bytes=0),
     )
-    subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
+    weights = WeightsSource(kind="file")
+    subject = Subject(model="toy", precision=Precision.parse(precision), weights=weights, digest=graph.sha256)
     plain = Job(
         key=PointKey(subject=subject, load=Load(tokens=rows), place=place_of(on, "here", 1)),
-        facts=Facts(params=artifact.params),
-        artifact=artifact,
+        facts=Facts(params=WIDTH**2),
+        graph=graph,
         target=on,
         inputs=(InputValue(name="x", dtype="float32", shape=(rows, WIDTH), fill="normal"),),
         stopping=StoppingRule(min_runs=1, min_time_s=0.0),
@@ -349,11 +340,10 @@ def test_a_library_that_is_none_costs_its_point(tmp_path: Path) -> None:
     ],
 )
 def test_an_unsupported_precision_names_the_recipe_that_is_supported(
-    provider: str, precision: str, recipe: str | None, tmp_path: Path
+    provider: str, precision: str, recipe: str | None
 ) -> None:
-    foreign = job(chain(tmp_path / "toy.onnx", "Relu"), target(provider), precision).artifact
-    variant = Variant(name="toy", family="gpt2", task="causal-lm", config={}, max_tokens=None)
-    found = misfit(target(provider), replace(foreign, variant=variant))
+    foreign = Subject(model="toy", precision=Precision.parse(precision), weights=WeightsSource(kind="file"))
+    found = misfit(target(provider), replace(foreign, weights=WeightsSource(kind="random")))
     assert misfit(target(provider), foreign) is None  # nobody knows what is in it
     if recipe is None:
         assert found is None

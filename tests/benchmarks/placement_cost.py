@@ -65,7 +65,7 @@ def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
     case = Case(batch=1, tokens=TOKENS[name])
     inputs = of_variant(signature(artifact.graph().inputs), artifact.variant, case)
-    made = prepare_for_provider(artifact, artifact.graph(), target, inputs.sizes.shapes, work / "cache" / "graphs")
+    made = prepare_for_provider(artifact.graph(), target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
         model=made.path,
         weights_folder=made.weights_folder,

@@ -86,7 +86,7 @@ def _shapes(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pin(file: Path, example: Example) -> None:
-    made = Path(prepare_for_provider(foreign(file), NPU, example.shapes, file.parent / "graphs").path)
+    made = Path(prepare_for_provider(foreign(file).graph(), NPU, example.shapes, file.parent / "graphs").path)
     expected = _outputs(file, example)
     try:
         found = _run(made, example)

@@ -69,11 +69,10 @@ def test_failures_are_tried_again_but_not_what_a_provider_does_not_support() -> 
 def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs() -> None:
     (job,) = jobs(range(1, 2))
     done = [record(visit) for visit in plan([job], 1)]
-    artifact = job.artifact
     others = [
         changed(job, variant="toy-2"),  # a copy of the same file
         changed(job, digest="b" * 64),
-        REPLACE(job, artifact=REPLACE(artifact, data_sha256="b" * 64)),
+        REPLACE(job, data_sha256="b" * 64),
         changed(job, precision="int8"),
         changed(job, provider="webgpu", target=Target(provider="webgpu")),
         changed(job, threads=2),
@@ -82,8 +81,7 @@ def test_a_visit_is_another_one_when_anything_that_may_change_its_time_differs()
         REPLACE(job, inputs=(x(1, 1, 4),)),
     ]
     assert [visit.job for visit in plan(others, 1, done)] == [visit.job for visit in plan(others, 1)]
-    moved = artifact.with_graphs([REPLACE(artifact.graph(), path="elsewhere.onnx")])
-    same = [REPLACE(job, artifact=moved), REPLACE(job, timeout_s=9.0)]
+    same = [REPLACE(job, graph=REPLACE(job.graph, path="elsewhere.onnx")), REPLACE(job, timeout_s=9.0)]
     assert plan(same, 1, done) == []
 
 

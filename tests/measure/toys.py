@@ -1,4 +1,4 @@
-"""Small real models, an artifact record around one, and requests to measure it."""
+"""Small real models, and jobs that measure them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprof.measure.schedule import Job
 from edgeprof.schema import (
-    Artifact,
     Facts,
     Graph,
     GraphCount,
@@ -61,28 +60,21 @@ def x(*shape: int) -> InputValue:
 
 
 def make_job(model: Path, values: tuple[InputValue, ...], stopping: StoppingRule = QUICK, **changes: object) -> Job:
-    artifact = Artifact(
-        name="toy",
-        precision=Precision(recipe="fp32"),
-        params=7,
-        weights=WeightsSource(kind="file"),
-        graphs=(
-            Graph(
-                path=str(model),
-                sha256="a" * 64,
-                opset=18,
-                inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
-                outputs=(),
-                count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
-            ),
-        ),
+    graph = Graph(
+        path=str(model),
+        sha256="a" * 64,
+        opset=18,
+        inputs=(TensorSpec(name="x", dtype="float32", dims=("batch_size", "sequence_length", 8)),),
+        outputs=(),
+        count=GraphCount(nodes={"MatMul": 1}, weights_bytes=28),
     )
-    subject = Subject(model="toy", precision=artifact.precision, weights=artifact.weights, digest=artifact.sha256)
+    weights, precision = WeightsSource(kind="file"), Precision(recipe="fp32")
+    subject = Subject(model="toy", precision=precision, weights=weights, digest=graph.sha256)
     place = Place(machine_id="here", provider="cpu", threads=1)
     plain = Job(
         key=PointKey(subject=subject, load=Load(tokens=2), place=place),
         facts=Facts(params=7),
-        artifact=artifact,
+        graph=graph,
         inputs=values,
         stopping=stopping,
     )

@@ -57,7 +57,7 @@ def test_prefill_is_static_and_computes_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     feeds = feeds_of(artifact, case)
-    made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes_of(feeds), tmp_path)
+    made = prepare_for_provider(artifact.graph(), NPU, shapes_of(feeds), tmp_path)
     model = onnx.load(made.path, load_external_data=False)
     operators = {node.op_type for node in model.graph.node}
     assert made.static and made.written_out == {"Attention": 2 if family != "vit" else 12}
@@ -166,7 +166,7 @@ def test_several_new_tokens_after_a_past_are_refused(
     artifact = artifacts["gpt2", "fp32"]
     shapes = shapes_of(feeds_of(artifact, Case(batch=1, tokens=3, past_tokens=4)))
     with pytest.raises(UsageError, match="takes one new token a step"):
-        prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path)
+        prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path)
 
 
 # --- counted, chosen, kept -----------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_multiplications_stay_the_same(
     artifact = artifacts[family, "fp32"]
     assert artifact.variant is not None
     shapes = shapes_of(feeds_of(artifact, case))
-    made = prepare_for_provider(artifact, artifact.graph(), NPU, shapes, tmp_path)
+    made = prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path)
     fixed = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
     static, dynamic = counting.read(Path(made.path)), counting.read(Path(artifact.location))
     macs = counting.count(static, fixed).macs
@@ -198,10 +198,10 @@ def test_multiplications_stay_the_same(
 def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     artifact = artifacts["bert", "fp32"]
     shapes = shapes_of(feeds_of(artifact, Case(batch=1, tokens=8)))
-    same = prepare_for_provider(artifact, artifact.graph(), CPU, shapes, tmp_path)
+    same = prepare_for_provider(artifact.graph(), CPU, shapes, tmp_path)
     assert (same.path, same.inputs, same.static) == (artifact.location, artifact.graph().inputs, False)
     assert not list(tmp_path.iterdir())
-    made = prepare_for_provider(artifact, artifact.graph(), GPU, shapes, tmp_path)
+    made = prepare_for_provider(artifact.graph(), GPU, shapes, tmp_path)
     assert made.written_out == {"Attention": 2} and not made.static
     assert made.inputs == artifact.graph().inputs  # its dimensions stay dynamic
     for case in (Case(batch=1, tokens=8), Case(batch=2, tokens=5)):
@@ -214,11 +214,11 @@ def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Art
 def test_it_is_built_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     artifact = artifacts["bert", "fp32"]
     shapes = [shapes_of(feeds_of(artifact, Case(batch=1, tokens=tokens))) for tokens in (8, 9)]
-    first = prepare_for_provider(artifact, artifact.graph(), NPU, shapes[0], tmp_path)
+    first = prepare_for_provider(artifact.graph(), NPU, shapes[0], tmp_path)
     written = Path(first.path).stat().st_mtime_ns
-    assert prepare_for_provider(artifact, artifact.graph(), NPU, shapes[0], tmp_path) == first
+    assert prepare_for_provider(artifact.graph(), NPU, shapes[0], tmp_path) == first
     assert Path(first.path).stat().st_mtime_ns == written
-    assert prepare_for_provider(artifact, artifact.graph(), NPU, shapes[1], tmp_path).path != first.path
+    assert prepare_for_provider(artifact.graph(), NPU, shapes[1], tmp_path).path != first.path
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -233,7 +233,7 @@ def test_a_file_from_elsewhere(tmp_path: Path) -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
     onnx.save(model, tmp_path / "theirs.onnx")
     x = np.random.default_rng(0).standard_normal((2, 5, 8), np.float32)
-    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx"), NPU, {"x": x.shape}, tmp_path)
+    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"x": x.shape}, tmp_path)
     assert made.written_out == {"Attention": 1}
     assert [(spec.name, spec.dims) for spec in (*made.inputs, *made.outputs)] == [("x", (2, 5, 8)), ("y", (2, 5, 8))]
     np.testing.assert_allclose(
@@ -246,7 +246,7 @@ def test_what_joins_inputs_is_no_cache(tmp_path: Path) -> None:
         joined = Concat<axis = 0>(a, b)  y = Neg(joined)
     }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
-    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx"), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
+    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
     assert [spec.dims for spec in (*made.inputs, *made.outputs)] == [(3, 4), (1, 4), (4, 4)]
 
 
@@ -265,7 +265,7 @@ def test_weights_behind_the_links_of_a_hub_cache(tmp_path: Path) -> None:
     onnx.save(opened, blobs / "aa")
     (snapshot / "model.onnx").symlink_to("../../blobs/aa")
     (snapshot / "model.onnx_data").symlink_to("../../blobs/bb")
-    made = prepare_for_provider(foreign(snapshot / "model.onnx"), NPU, {"x": (3, 64)}, tmp_path / "graphs")
+    made = prepare_for_provider(foreign(snapshot / "model.onnx").graph(), NPU, {"x": (3, 64)}, tmp_path / "graphs")
     options = ort.SessionOptions()
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", made.weights_folder)
     session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -24,7 +24,7 @@ def pinned(
     model: onnx.ModelProto, folder: Path, switches: dict[str, Any] | None = None, **shapes: tuple[int, ...]
 ) -> onnx.ModelProto:
     onnx.save(model, folder / "theirs.onnx")
-    made = prepare_for_provider(foreign(folder / "theirs.onnx"), NPU, shapes, folder / "graphs", switches)
+    made = prepare_for_provider(foreign(folder / "theirs.onnx").graph(), NPU, shapes, folder / "graphs", switches)
     assert made.static
     return onnx.load(made.path)
 
