@@ -1,4 +1,4 @@
-"""The command line. The only place that prints, prompts or exits; a verb is a file, a parse and one library call."""
+"""The command line. The only place that prints, prompts or exits; each command is a file with one library call."""
 
 import contextlib
 import os
@@ -26,41 +26,41 @@ def main() -> None:
         _fail(problem, _with_command(problem), problem.exit_code)
     except KeyboardInterrupt as problem:
         _fail(problem, signals.sentence(), signals.code())
-    except BrokenPipeError:  # nobody reads on, as of `edgeprof models --json | head`; typer also ends with 1 then
+    except BrokenPipeError:  # the reader has quit, as in `edgeprof models --json | head`; typer also exits with 1 then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as problem:  # of a path that the system does not even look at
+    except OSError as problem:  # for a path that the system rejects
         _fail(problem, f"{problem.filename} cannot be used: {problem.strerror}. Check the path.", 1)
-    except Exception as problem:  # noqa: BLE001  (a user gets a sentence, whatever happens)
-        what = f"edgeprof met an error it does not know ({type(problem).__name__}: {problem})."
-        _fail(problem, f"{what} Set EDGEPROF_DEBUG=1 to see where.", 1)
+    except Exception as problem:  # noqa: BLE001  (users get a sentence in any case)
+        what = f"An unexpected error occurred ({type(problem).__name__}: {problem})."
+        _fail(problem, f"{what} Set EDGEPROF_DEBUG=1 to see its traceback.", 1)
     sys.exit(code)
 
 
 def _run() -> int:
-    """The exit code of the command; what typer itself finds wrong becomes one of edgeprof's own errors."""
+    """Run the command and return its exit code; errors of typer become UsageErrors."""
     import typer
 
     from edgeprof.cli.app import app
 
-    wrong: Any = typer.BadParameter.__bases__[0]  # the base of usage errors lies elsewhere in every version of typer
+    usage_error: Any = typer.BadParameter.__bases__[0]  # its module differs between versions of typer
     _require_text(sys.argv)
     try:
         code = app(standalone_mode=False)
     except typer.Abort as problem:
         raise KeyboardInterrupt from problem
-    except wrong as problem:
-        said, verb = problem.format_message(), problem.ctx.command_path if problem.ctx else "edgeprof"
-        if not said:  # no command: typer has shown the help
+    except usage_error as problem:
+        message, command = problem.format_message(), problem.ctx.command_path if problem.ctx else "edgeprof"
+        if not message:  # no command: typer has shown the help
             return 2
-        raise UsageError(said.rstrip(".") + ".", f"Run: {verb} --help") from problem
+        raise UsageError(message.rstrip(".") + ".", f"Run: {command} --help") from problem
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code or 0
 
 
 def _require_text(words: Sequence[str]) -> None:
-    """Records are UTF-8, and so is every name in them; what is not comes from Python with parts of characters."""
+    """Require UTF-8: names go into records. Python represents other bytes of arguments as lone surrogates."""
     for word in words:
         if any("\ud800" <= character <= "\udfff" for character in word):
             raise UsageError(f"{word} is not UTF-8 text.", "Rename the file.")
@@ -71,7 +71,7 @@ def _shortened(text: str) -> str:
 
 
 def _with_command(problem: EdgeprofError) -> str:
-    """The message; where options are missing, with the whole command to type."""
+    """The message; where options are missing, with the complete command."""
     if not isinstance(problem, UnknownSizes):
         return str(problem)
     words = [word for option in problem.options for word in option]

@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (
+for command in (
     models.models,
     devices.devices,
     export.export,
@@ -39,11 +39,11 @@ for verb in (
     report.report,
     claims.claims,
 ):
-    app.command()(verb)
+    app.command()(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(version("edgeprof"))

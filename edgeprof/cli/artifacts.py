@@ -1,4 +1,4 @@
-"""How artifacts are shown: what was made, with its receipts."""
+"""Show artifacts with their receipts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_exports(exports: "Sequence[Export]", json: bool) -> None:
-    """Show what was made; exit with 1 where something failed."""
+    """Show the outcome of each target; exit with 1 if one failed."""
     if json:
         console.show_json(exports)
     else:
@@ -46,17 +46,17 @@ def _show(result: "Export") -> None:
     if artifact.accuracy:
         show_line(f"  {_accuracy(artifact.accuracy)}")
         for warning in artifact.accuracy.beyond:
-            show_line(("  beyond what this recipe may cost: ", "yellow"), warning)
+            show_line(("  exceeds the limits of this recipe: ", "yellow"), warning)
     if artifact.accuracy_note:
         show_line(f"  {artifact.accuracy_note}")
 
 
 def _of_graph(graph: "Graph") -> "Iterator[str]":
-    """What was done to a graph, and how it was checked."""
+    """Lines on how a graph was transformed and checked."""
     if graph.quantization is None:
         yield from map(_receipt, graph.stages)
     else:
-        yield from _reached(graph.quantization)
+        yield from _quantized(graph.quantization)
     if graph.fusion:
         yield _fused(graph.fusion)
     yield _checks(graph)
@@ -87,59 +87,53 @@ def _receipt(receipt: "StageReceipt") -> str:
     )
 
 
-def _reached(reached: "QuantReceipt") -> list[str]:
-    """What was quantized, what was left and why, and by what data."""
+def _quantized(receipt: "QuantReceipt") -> list[str]:
+    """Lines on what was quantized, what was not and why, and the calibration data."""
     lines = []
-    if reached.matmuls:
+    if receipt.matmuls:
         lines.append(
-            f"quantized {reached.matmuls_quantized} of {reached.matmuls} weight matmuls, "
-            f"{reached.weight_bytes_quantized / 1e6:.1f} of {reached.weight_bytes / 1e6:.1f} MB of their weights"
-            + (", the tied embedding and LM head stored once" if reached.shared else "")
+            f"quantized {receipt.matmuls_quantized} of {receipt.matmuls} weight matmuls, "
+            f"{receipt.weight_bytes_quantized / 1e6:.1f} of {receipt.weight_bytes / 1e6:.1f} MB of their weights"
+            + (", the tied embedding and LM head stored once" if receipt.shared else "")
         )
-    if reached.convolutions:
-        lines.append(f"quantized {reached.convolutions_quantized} of {reached.convolutions} convolutions")
-    if beside := [
-        *(
-            [units.counted(reached.tables, "table that is looked up", "tables that are looked up")]
-            if reached.tables
-            else []
-        ),
-        *(
-            [f"{units.counted(reached.kernels, 'kernel')} of convolutions, computed with in fp32"]
-            if reached.kernels
-            else []
-        ),
-    ]:
-        lines.append(f"stored in 8 bits: {'; '.join(beside)}")
-    lines += [f"left {one.weight} ({one.bytes / 1e6:.1f} MB): {one.reason}" for one in reached.left]
-    if reached.kept_fp32:
-        kept = ", ".join(f"{count} {name}" for name, count in reached.kept_fp32.items())
+    if receipt.convolutions:
+        lines.append(f"quantized {receipt.convolutions_quantized} of {receipt.convolutions} convolutions")
+    stored = []
+    if receipt.tables:
+        stored.append(units.counted(receipt.tables, "table that is looked up", "tables that are looked up"))
+    if receipt.kernels:
+        stored.append(f"{units.counted(receipt.kernels, 'kernel')} of convolutions, computed with in fp32")
+    if stored:
+        lines.append(f"stored in 8 bits: {'; '.join(stored)}")
+    lines += [f"left {one.weight} ({one.bytes / 1e6:.1f} MB): {one.reason}" for one in receipt.left]
+    if receipt.kept_fp32:
+        kept = ", ".join(f"{count} {name}" for name, count in receipt.kept_fp32.items())
         lines.append(f"kept in fp32: {kept}")
-    if found := reached.calibration:
-        lengths = f" of {found.lengths[0]} to {units.counted(found.lengths[-1], 'token')}" if found.lengths else ""
-        method = f", {found.method}" if found.method else ""
-        made_up = ": ranges mean nothing for real inputs" if found.random else ""
-        lines.append(f"calibrated on {units.counted(found.samples, 'sample')}{lengths}{method}: {found.data}{made_up}")
+    if used := receipt.calibration:
+        lengths = f" of {used.lengths[0]} to {units.counted(used.lengths[-1], 'token')}" if used.lengths else ""
+        method = f", {used.method}" if used.method else ""
+        remark = ": ranges mean nothing for real inputs" if used.random else ""
+        lines.append(f"calibrated on {units.counted(used.samples, 'sample')}{lengths}{method}: {used.data}{remark}")
     return lines
 
 
 def _fused(receipt: "FusionReceipt") -> str:
-    found = ", ".join(f"{one.found} of {one.expected} {one.operator}" for one in receipt.fusions)
+    fused = ", ".join(f"{one.found} of {one.expected} {one.operator}" for one in receipt.fusions)
     nodes = f"{receipt.runtime} runs {units.counted(sum(receipt.nodes.values()), 'node')}"
-    return "; ".join(part for part in (nodes, found and f"fused: {found}", receipt.note) if part)
+    return "; ".join(part for part in (nodes, fused and f"fused: {fused}", receipt.note) if part)
 
 
-def _accuracy(found: "Accuracy") -> str:
-    parts = [f"cosine {found.cosine_mean:.5f} (at least {found.cosine_min:.5f})"]
-    if found.top1 is not None:
-        parts.append(f"first choice equal in {found.top1:.1%}")
-    if found.kl is not None:
-        parts.append(f"KL {found.kl:.2g} nats")
-    if found.perplexity is not None:
-        parts.append(f"perplexity {found.perplexity_fp32:.4g} to {found.perplexity:.4g}")
-    parts.append(f"largest difference {found.max_rel_error:.2g} of a vector's largest value")
-    data = f"{units.counted(found.predictions, 'prediction')}, {found.data}"
-    return f"accuracy against fp32, {found.task}: {', '.join(parts)}; {data}"
+def _accuracy(accuracy: "Accuracy") -> str:
+    parts = [f"cosine {accuracy.cosine_mean:.5f} (at least {accuracy.cosine_min:.5f})"]
+    if accuracy.top1 is not None:
+        parts.append(f"first choice equal in {accuracy.top1:.1%}")
+    if accuracy.kl is not None:
+        parts.append(f"KL {accuracy.kl:.2g} nats")
+    if accuracy.perplexity is not None:
+        parts.append(f"perplexity {accuracy.perplexity_fp32:.4g} to {accuracy.perplexity:.4g}")
+    parts.append(f"largest difference {accuracy.max_rel_error:.2g} of a vector's largest value")
+    data = f"{units.counted(accuracy.predictions, 'prediction')}, {accuracy.data}"
+    return f"accuracy against fp32, {accuracy.task}: {', '.join(parts)}; {data}"
 
 
 def _static(graphs: "Sequence[StaticGraph]") -> str:
@@ -149,7 +143,7 @@ def _static(graphs: "Sequence[StaticGraph]") -> str:
 
 
 def _shape(case: "Case") -> str:
-    """ "2x5", "1x1 after 7"; "batch 1" of what has no tokens."""
+    """ "2x5", "1x1 after 7"; "batch 1" where there are no tokens."""
     if not case.tokens:
         return f"batch {case.batch}"
     return f"{case.batch}x{case.tokens}" + (f" after {case.past_tokens}" if case.past_tokens else "")

@@ -16,7 +16,7 @@ COLOURS = {"confirmed": "green", "confirmed with a correction": "yellow", "wrong
 def claims(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="Run with the measurements; default the latest that has what is needed."),
+        typer.Argument(metavar="RUN", help="Name or folder of a run; default the latest with enough points."),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Export and measure what is missing, in RUN or in a run called claims.")
@@ -58,15 +58,15 @@ def _show_claim(claim: "CheckedClaim") -> None:
     judged = Text(verdict if claim.holds else f"{verdict} (recorded: {claim.recorded})", COLOURS.get(verdict, "dim"))
     why = claim.correction if claim.verdict else claim.found[0]
     judged.append(f": {why}" if why else "", "default")
-    found = (f"{claim.how}: {claim.found[0]}", *claim.found[1:]) if claim.verdict else ()
+    evidence = (f"{claim.how}: {claim.found[0]}", *claim.found[1:]) if claim.verdict else ()
     _show_indented(f"{claim.number:2}  ", Text(claim.claim, "bold"))
-    for line in (*map(Text, found), judged):
+    for line in (*map(Text, evidence), judged):
         _show_indented("    ", line)
     _show_indented("", Text())
 
 
 def _show_indented(before: str, line: "Text") -> None:
-    """A line that is too long for a terminal goes on below itself; in a file or a pipe it stays one line."""
+    """Wrap a line that is too long for a terminal, indented; in a file or a pipe it stays one line."""
     from rich.table import Table
 
     from edgeprof.cli.console import out
@@ -89,5 +89,5 @@ def _require_as_recorded(checked: "Sequence[CheckedClaim]") -> None:
     if changed:
         raise EdgeprofError(
             f"Verdicts have changed: {'; '.join(changed)}.",
-            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --measure",
+            "Measure again on a quiet machine: edgeprof claims NEW-NAME --measure",
         )

@@ -1,6 +1,6 @@
-"""How things are shown: one table, one progress bar, one way to print JSON.
+"""Output: one table, one progress bar, one way to print JSON.
 
-Whatever is shown passes through `visible`: only line breaks around a line are edgeprof's own.
+All text passes through `visible`; only line breaks around a line are edgeprof's own.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def show_json(value: Any) -> None:
 
 
 def _in_json(character: str) -> str:
-    """The same character to every reader of JSON."""
+    """The character as every JSON parser reads it."""
     return json.dumps(character)[1:-1]
 
 
@@ -65,15 +65,15 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
         table.add_row(brief[visible(first)], *map(visible, cells))
     console = out()
     needed = console.measure(table, options=console.options.update(max_width=WIDEST_TABLE)).maximum
-    console.width = max(console.width, needed)  # a narrow terminal wraps a row; nothing is cut off
+    console.width = max(console.width, needed)  # a narrow terminal wraps rows; nothing is cut off
     console.print(table)
 
 
 @contextlib.contextmanager
 def progress_bar(*, still: bool = False) -> Iterator[Progress]:
-    """A bar on standard error that says what is being done; a callback that moves it comes back.
+    """Show a progress bar on standard error, and yield the callback that moves it.
 
-    A `still` bar is drawn only when it moves: a clock that ticks would run on the cores that are being measured.
+    A `still` bar is drawn only when it moves: a running clock would disturb the cores that are being measured.
     """
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -90,7 +90,7 @@ def progress_bar(*, still: bool = False) -> Iterator[Progress]:
     with Bar(*columns, console=console, transient=True, disable=hidden, auto_refresh=not still) as bar:
         task = bar.add_task("starting", total=1.0)
 
-        def tell(doing: str, share: float | None) -> None:
-            bar.update(task, description=visible(doing), completed=share, refresh=still)
+        def move(activity: str, share: float | None) -> None:
+            bar.update(task, description=visible(activity), completed=share, refresh=still)
 
-        yield tell
+        yield move

@@ -23,25 +23,25 @@ def devices(
     from edgeprof.api.devices import package_conflict
     from edgeprof.cli import console
 
-    found = edgeprof.devices(refresh=refresh)
+    known = edgeprof.devices(refresh=refresh)
     if json:
-        console.show_json(found)
+        console.show_json(known)
     else:
-        _show(found)
+        _show(known)
     if conflict := package_conflict():
         typer.echo(f"edgeprof: {visible(conflict)}", err=True)
 
 
-def _show(found: list[Device]) -> None:
+def _show(known: list[Device]) -> None:
     from edgeprof.cli import console
 
     space = _terminal_width()
-    every = max((device.precisions for device in found), key=len)
+    every = max((device.precisions for device in known), key=len)
     headings = ["provider", "kind", "status", *(("shapes", "precisions", "onnxruntime") if space >= WIDE else ())]
-    rows = [_facts(device, every)[: len(headings)] for device in found]
+    rows = [_facts(device, every)[: len(headings)] for device in known]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     left = space - sum(width + GAP for width in widths)
-    remarks = [_cut(_remark(device), left) for device in found]
+    remarks = [_cut(_remark(device), left) for device in known]
     columns = [(heading, "left") for heading in (*headings, "device, or how to get it")]
     console.show_table(columns, [[*row, last] for row, last in zip(rows, remarks, strict=True)])
     if any(text.endswith("…") for text in remarks):

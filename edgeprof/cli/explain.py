@@ -17,15 +17,21 @@ def explain(
         str, typer.Argument(metavar="TARGET", help="A variant, checkpoint folder, exported name, or .onnx file.")
     ],
     seq: Annotated[
-        str | None, typer.Option(help="Token length, default 512; several (16..131072) draw figures. Decode: cached.")
+        str | None,
+        typer.Option(help="Token length, or several (16..131072) for figures; default 512. In decode: tokens cached."),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Batch size; default 1, or what a file fixes.", min=1)] = None,
-    phase: Annotated[str | None, typer.Option(help="prefill (default) or decode (default of a decode step).")] = None,
+    phase: Annotated[
+        str | None,
+        typer.Option(help="prefill or decode; default prefill, where possible."),
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="Precision of a variant's weights: fp32, or a recipe.")] = None,
     dim: Annotated[
         list[str] | None, typer.Option(help="Size of an axis of an .onnx file: name=512, or input.1=512. Repeatable.")
     ] = None,
-    input: Annotated[list[str] | None, typer.Option(help="Size an input by a file: name=file.npy. Repeatable.")] = None,
+    input: Annotated[
+        list[str] | None, typer.Option(help="Size an input like a file: name=file.npy. Repeatable.")
+    ] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives figures.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -38,7 +44,7 @@ def explain(
 
     lengths = numbers(seq, "--seq") if seq is not None else []
     with console.progress_bar() as progress:
-        found = edgeprof.explain(
+        explanation = edgeprof.explain(
             target,
             seq=lengths,
             batch=batch,
@@ -50,17 +56,17 @@ def explain(
             progress=progress,
             **sizes,
         )
-    drawn = edgeprof.draw_explanation(found, out=out) if found.lengths else []
+    drawn = edgeprof.draw_explanation(explanation, out=out) if explanation.lengths else []
     if json:
-        console.show_json(_with_totals(found))
+        console.show_json(_with_totals(explanation))
         return
-    _show(found)
+    _show(explanation)
     for file in drawn:
         console.show_line(str(file))
 
 
-def _with_totals(found: "Explanation") -> object:
-    """The record, and in every ledger the sums of the table: `totals`, and `per_block` where there are blocks."""
+def _with_totals(explanation: "Explanation") -> object:
+    """The record; every ledger also has the sums of the table, `totals` and, with blocks, `per_block`."""
     import msgspec
 
     from edgeprof.schema import QUANTITIES
@@ -74,26 +80,26 @@ def _with_totals(found: "Explanation") -> object:
         return {**msgspec.to_builtins(ledger), "totals": sums(ledger.everything()), **parts}
 
     return {
-        **msgspec.to_builtins(found),
-        "ledger": shown(found.ledger),
-        "doubled": shown(found.doubled) if found.doubled else None,
-        "lengths": [shown(ledger) for ledger in found.lengths],
+        **msgspec.to_builtins(explanation),
+        "ledger": shown(explanation.ledger),
+        "doubled": shown(explanation.doubled) if explanation.doubled else None,
+        "lengths": [shown(ledger) for ledger in explanation.lengths],
     }
 
 
-def _show(found: "Explanation") -> None:
+def _show(explanation: "Explanation") -> None:
     from edgeprof import units
     from edgeprof.cli.console import show_line, show_table
 
-    ledger = found.ledger
+    ledger = explanation.ledger
     show_line((ledger.name, "bold"), f": {units.counted(ledger.total('params'), 'parameter')}; {_run(ledger)}\n")
-    show_table(_columns(found), list(_rows(found)))
+    show_table(_columns(explanation), list(_rows(explanation)))
     show_line("\n" + _memory(ledger))
-    for line in (*_doubling(found), *map(_crossover, found.crossovers)):
+    for line in (*_doubling(explanation), *map(_crossover, explanation.crossovers)):
         show_line(line)
     for missing in ledger.uncounted:
         show_line((f"Not counted: {missing.count} x {missing.operator}: {missing.reason}", "yellow"))
-    for note in found.notes:
+    for note in explanation.notes:
         show_line((note, "dim"))
 
 
@@ -108,17 +114,17 @@ def _run(ledger: "Ledger") -> str:
 # --- the table -----------------------------------------------------------------------------------------
 
 
-def _columns(found: "Explanation") -> list[tuple[str, str]]:
+def _columns(explanation: "Explanation") -> list[tuple[str, str]]:
     heads = ["count", "params", "share", "MACs", "share", "weights", "KV cache", "activations", "share"]
-    heads += ["MACs at 2x tokens"] if found.doubled else []
+    heads += ["MACs at 2x tokens"] if explanation.doubled else []
     return [("component", "left"), *((head, "right") for head in heads)]
 
 
-def _rows(found: "Explanation") -> "Iterator[list[str]]":
-    rows = found.rows()
+def _rows(explanation: "Explanation") -> "Iterator[list[str]]":
+    rows = explanation.rows()
     total, _ = rows[-1]
     for cost, twice in rows:
-        growth = [_times(cost.macs, twice.macs) if twice else ""] if found.doubled else []
+        growth = [_times(cost.macs, twice.macs) if twice else ""] if explanation.doubled else []
         yield [*_row(cost, total), *growth]
 
 
@@ -166,15 +172,15 @@ def _memory(ledger: "Ledger") -> str:
     return f"{at}: {' + '.join(parts)}, predicted; the most are alive at: {ledger.live_at}.{runtime}"
 
 
-def _doubling(found: "Explanation") -> "Iterator[str]":
+def _doubling(explanation: "Explanation") -> "Iterator[str]":
     """What changes when the token length doubles: components that grow alike together."""
-    if not found.doubled:
+    if not explanation.doubled:
         return
     grown: dict[str, list[str]] = {}
-    for cost in found.ledger.costs:
+    for cost in explanation.ledger.costs:
         if cost.macs:
-            grown.setdefault(_times(cost.macs, found.doubled.of(cost.name).macs), []).append(cost.name)
-    now, then = found.ledger.total("params"), found.doubled.total("params")
+            grown.setdefault(_times(cost.macs, explanation.doubled.of(cost.name).macs), []).append(cost.name)
+    now, then = explanation.ledger.total("params"), explanation.doubled.total("params")
     params = f"parameters {_times(now, then)}" if now else "no parameters"
     macs = [f"MACs {by}: {', '.join(alike)}" for by, alike in grown.items()]
     yield f"When the tokens double: {'; '.join([params, *(macs or ['no MACs'])])}."

@@ -13,10 +13,10 @@ def export(
         typer.Argument(metavar="TARGET", help="Names from `edgeprof models`, ./checkpoint folders, or owner/name."),
     ],
     precision: Annotated[str, typer.Option(help="fp32 and quantization recipes, separated by commas.")] = "fp32",
-    weights: Annotated[str, typer.Option(help="auto, pretrained or random.")] = "auto",
-    logits: Annotated[str, typer.Option(help="Decoders: the LM head at all positions, or the last one.")] = "all",
-    opset: Annotated[int, typer.Option(help="ONNX operator set: 18 to 25.")] = 24,
-    name: Annotated[str | None, typer.Option(help="Folder name, in place of the variant's.")] = None,
+    weights: Annotated[str, typer.Option(help="auto (pretrained where available), pretrained or random.")] = "auto",
+    logits: Annotated[str, typer.Option(help="Positions at which a decoder runs its LM head: all, or last.")] = "all",
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 24,
+    name: Annotated[str | None, typer.Option(help="Name of the artifact; default that of the variant.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that receives <name>/<precision>/.")] = Path("models"),
     calibration: options.Calibration = None,
     samples: options.Samples = 32,
@@ -33,7 +33,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
     **sizes: int | None,
 ) -> None:
-    """Export to ONNX: verified against PyTorch, simplified, quantized on request.
+    """Export to ONNX: verify against PyTorch, simplify, and quantize on request.
 
     TARGET is a variant or a checkpoint in the transformers layout.
     """

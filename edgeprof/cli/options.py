@@ -1,4 +1,4 @@
-"""Options that several commands have, and values that a word does not cover: lists, ranges, pairs, choices."""
+"""Options of several commands, and parsers of their values: lists, ranges, pairs, choices."""
 
 import inspect
 import re
@@ -59,7 +59,7 @@ def with_sizes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class SizingOptions(TypedDict):
-    """How files are sized: keywords of `profile`, `why`, `quantize` and `verify`."""
+    """Keywords of `profile`, `why`, `quantize` and `verify` that size files."""
 
     seq: list[int]
     batch: list[int]
@@ -78,47 +78,57 @@ def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: lis
 
 def words(text: str, option: str) -> list[str]:
     """ "fp32,int8" -> ["fp32", "int8"]"""
-    found = [word.strip() for word in text.split(",")]
-    if not all(found):
+    parts = [word.strip() for word in text.split(",")]
+    if not all(parts):
         example = {"--ep": "cpu,webgpu", "--recipe": "int8,int4"}.get(option, "fp32,int8")
         raise UsageError(
             f"{option} is empty, or has an empty part: '{abbreviated(text)}'.", f"Example: {option} {example}"
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(parts))
 
 
 def choice(text: str, option: str, *known: str) -> Any:
+    """The text, if it is one of the known values.
+
+    Raises:
+        UsageError: it is not.
+    """
     if text not in known:
         raise UsageError(f"{option} cannot be '{abbreviated(text)}'.", f"Choose one of {', '.join(known)}.")
     return text
 
 
 MOST = 10**9
-"""The largest size that is taken; none of this many tokens, bytes or threads ever was."""
+"""The largest size that is accepted."""
 
 EXAMPLES = {"--seq": "16,64,256 or --seq 16..512x2", "--batch": "1,4", "--lengths": "16,64,64"}
 
 
 def numbers(text: str, option: str) -> list[int]:
-    """ "16,64" -> [16, 64]; "16..128x2" -> [16, 32, 64, 128]; "16..20" -> doubling as well. All positive, sorted.
+    """Positive whole numbers of a list or a range, sorted.
+
+    >>> numbers("64,16", "--seq"), numbers("16..128x2", "--seq"), numbers("16..40", "--seq")
+    ([16, 64], [16, 32, 64, 128], [16, 32])
 
     Raises:
         UsageError: not a list of positive whole numbers.
     """
-    found: set[int] = set()
+    values: set[int] = set()
     for word in text.split(","):
-        found.update(_range(word.strip(), option) if ".." in word else [_size(word.strip(), option)])
-    return sorted(found)
+        values.update(_range(word.strip(), option) if ".." in word else [_size(word.strip(), option)])
+    return sorted(values)
 
 
 def _range(word: str, option: str) -> list[int]:
     match = re.fullmatch(r"(\d+)\.\.(\d+)(?:x(\d+))?", word, re.ASCII)
     if match is None:
-        raise UsageError(f"{option} takes ranges as 16..512 or 16..512x2, not '{abbreviated(word)}'.", _example(option))
+        raise UsageError(
+            f"{option} takes ranges such as 16..512 or 16..512x2, not '{abbreviated(word)}'.", _example(option)
+        )
     low, high = _size(match[1], option), _size(match[2], option)
     factor = _size(match[3], option) if match[3] else 2
     if factor < 2 or low > high:
-        raise UsageError(f"{option} {word} is not a rising range.", _example(option))
+        raise UsageError(f"{option} {word} is not an increasing range.", _example(option))
     steps = [low]
     while steps[-1] * factor <= high:
         steps.append(steps[-1] * factor)
@@ -126,7 +136,7 @@ def _range(word: str, option: str) -> list[int]:
 
 
 def _size(word: str, option: str, least: int = 1, example: str = "") -> int:
-    """A whole number that something may have as its size."""
+    """A whole number from `least` to MOST."""
     few = word.isascii() and word.isdigit() and len(word) <= len(str(MOST))  # int() refuses thousands of digits
     if not few or not least <= int(word) <= MOST:
         what = "whole numbers above zero" if least else "whole numbers"
@@ -144,7 +154,7 @@ def share(text: str, option: str) -> float:
     """ "80%" -> 0.8
 
     Raises:
-        UsageError: no share from 0 to 100 %.
+        UsageError: it is not a share from 0 to 100 %.
     """
     number = text.removesuffix("%").strip()
     if not re.fullmatch(r"\d+(\.\d*)?", number, re.ASCII) or not 0 <= float(number) <= 100:
@@ -154,15 +164,15 @@ def share(text: str, option: str) -> float:
 
 def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     """["a=1", "b=2"] -> {"a": "1", "b": "2"}"""
-    found = {}
+    values = {}
     for text in texts or ():
         key, equals, value = text.rpartition("=")
         if not (key and equals and value):
             raise UsageError(f"{option} takes name=value, not '{abbreviated(text)}'.", f"Example: {option} {example}")
-        if key in found:
-            raise UsageError(f"{option} is given twice for {abbreviated(key)}.", "Give it once.")
-        found[key] = value
-    return found
+        if key in values:
+            raise UsageError(f"{option} has two values for {abbreviated(key)}.", "Use it once.")
+        values[key] = value
+    return values
 
 
 def sizes(texts: list[str] | None, option: str, example: str) -> dict[str, int]:

@@ -19,7 +19,7 @@ def quantize(
     samples: options.Samples = 32,
     block_size: Annotated[int | None, typer.Option(help="Weights that share one scale: 32, 64, 128.", min=16)] = None,
     symmetric: Annotated[
-        bool | None, typer.Option("--symmetric/--asymmetric", help="Weights without or with zero points.")
+        bool | None, typer.Option("--symmetric/--asymmetric", help="Quantize weights without or with zero points.")
     ] = None,
     accuracy_level: Annotated[
         int | None, typer.Option(help="Weight-only recipes multiply in: 1 fp32, 2 fp16, 3 bf16, 4 int8.", min=1, max=4)
@@ -29,12 +29,12 @@ def quantize(
     save_optimized: options.SaveOptimized = False,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[
-        Path | None, typer.Option(help="Folder that receives <name>/<precision>/; default beside the source.")
+        Path | None, typer.Option(help="Folder that receives <name>/<precision>/; default next to the source.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Quantize again what is up to date.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
-    """Quantize exported models or .onnx files, with receipts: what was reached, what it cost in accuracy."""
+    """Quantize exported models or .onnx files; report which weights were quantized, and the accuracy lost."""
     import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.artifacts import show_exports

@@ -1,4 +1,4 @@
-"""Signals that end a command: all as Ctrl-C does, so that what is finished is kept and children end first."""
+"""Signals that end a command. All act as Ctrl-C does: child processes end first, and finished results are kept."""
 
 import signal
 from types import FrameType
@@ -11,12 +11,12 @@ _received = [signal.SIGINT]
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has come. Where a plain KeyboardInterrupt passes through exec(), as of a dataclass that is being
-    imported, CPython ends by SIGINT whoever catches it later; of one of its own kind it does not."""
+    """A signal arrived. When a plain KeyboardInterrupt passes through exec(), as in the import of a dataclass, CPython
+    exits by SIGINT even if it is caught later; a subclass avoids that."""
 
 
 def listen() -> None:
-    """From now on these signals raise Stopped; one that the caller has switched off (nohup) stays off."""
+    """Raise Stopped on these signals from now on; a signal that the caller ignores (nohup) stays ignored."""
     for name in SENTENCES:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -25,16 +25,16 @@ def listen() -> None:
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     _received.append(signal.Signals(number))
-    if number != signal.SIGINT:  # tidying up is not disturbed by the same once more; Ctrl-C still ends that
+    if number != signal.SIGINT:  # a repeated signal does not disturb the cleanup; Ctrl-C still ends it
         signal.signal(number, signal.SIG_IGN)
     process.end_children()
     raise Stopped
 
 
 def sentence() -> str:
-    return f"{SENTENCES[_received[-1].name]}; what was finished is on disk."
+    return f"{SENTENCES[_received[-1].name]}; finished results are on disk."
 
 
 def code() -> int:
-    """As shells count: 130, 143, 129."""
+    """The exit code that shells use: 130, 143 or 129."""
     return 128 + _received[-1]

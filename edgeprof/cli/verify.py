@@ -21,7 +21,7 @@ def verify(
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
-    """Check exported files against the values PyTorch gave, and others against themselves; needs no torch."""
+    """Compare exported files with their PyTorch results, and others with themselves unoptimized; needs no torch."""
     import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import sizing

@@ -52,7 +52,7 @@ def test_a_verdict_that_has_changed_fails_and_is_named(edgeprof: Command, tmp_pa
         assert ran.code == 1
         assert ran.sentences == [
             "edgeprof: Verdicts have changed: claim 8 is 'not shown', recorded as 'confirmed'. "
-            "What was measured can be measured again, on a quiet machine: edgeprof claims NEW-NAME --measure"
+            "Measure again on a quiet machine: edgeprof claims NEW-NAME --measure"
         ]
         assert "The time of bert-base does not differ clearly" in ran.out
     assert "    not shown (recorded: confirmed): The time" in edgeprof("claims", "flat").out

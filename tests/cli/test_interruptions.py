@@ -102,7 +102,7 @@ def test_a_run_that_was_interrupted_has_all_its_files(
     running.send_signal(how)
     _, said = running.communicate(timeout=60)
     assert running.returncode == exit_code
-    assert said.splitlines() == [f"edgeprof: {word}; what was finished is on disk."]
+    assert said.splitlines() == [f"edgeprof: {word}; finished results are on disk."]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     measured = {(r["precision"], r["tokens"]) for r in map(flat, records(folder / "measurements.jsonl"))}
     with (folder / "measurements.csv").open(newline="") as file:
@@ -118,7 +118,7 @@ def test_a_command_that_waits_for_several_children_ends_at_once(tmp_path: Path) 
     children = psutil.Process(running.pid).children()
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
-    assert (running.returncode, said) == (143, "edgeprof: Terminated; what was finished is on disk.\n")
+    assert (running.returncode, said) == (143, "edgeprof: Terminated; finished results are on disk.\n")
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
