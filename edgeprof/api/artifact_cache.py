@@ -1,4 +1,4 @@
-"""A folder that holds an artifact: made whole or not at all, and not made again while it is up to date."""
+"""A folder with an artifact: built completely or not at all, and only where it is not up to date."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -25,24 +25,24 @@ from edgeprof.store.locks import sole_writer
 def make(
     folder: Path, key: str, force: bool, build: Callable[[Path], Artifact], progress: Progress
 ) -> tuple[Artifact, bool]:
-    """The artifact of a folder, and whether it stood there already; else `build` fills a folder that takes its place.
+    """The artifact in a folder, and whether it was up to date; if not, `build` fills a folder that replaces it.
 
-    While another process makes it, this one waits, and then finds it there.
+    While another process builds the artifact, this one waits, and then uses it.
 
     Args:
-        key: equal exactly when the artifact would come out the same.
+        key: equal exactly where two artifacts are the same.
 
     Raises:
-        EdgeprofError: whatever `build` raises; what stood in the folder is untouched.
+        EdgeprofError: any error of `build`; the folder is unchanged then.
     """
-    found = None if force else standing(folder, key)
-    if found:
-        return found, True
+    current = None if force else up_to_date_in(folder, key)
+    if current:
+        return current, True
     with alone(folder, progress):
         recover(folder)
-        found = None if force else standing(folder, key)
-        if found:
-            return found, True
+        current = None if force else up_to_date_in(folder, key)
+        if current:
+            return current, True
         with folder_in_progress(folder) as partial:
             save_artifact(partial, _sealed(build(partial), key))
         return load_artifact(folder), False
@@ -50,10 +50,10 @@ def make(
 
 @contextlib.contextmanager
 def alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """As the only process that changes a folder; others are waited for.
+    """Lock a folder for changes by this process alone; wait for other processes.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the folder cannot be written.
     """
     with contextlib.ExitStack() as held:
         with writing(folder):
@@ -61,13 +61,13 @@ def alone(folder: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def standing(folder: Path, key: str) -> Artifact | None:
-    """The artifact of a folder, if it is of that key."""
+def up_to_date_in(folder: Path, key: str) -> Artifact | None:
+    """The artifact in a folder, if it has this key."""
     if not (folder / ARTIFACT_FILE).exists():
         return None
     try:
         artifact = load_artifact(folder)
-    except RunError:  # damaged, or of another version: made again
+    except RunError:  # damaged, or of another version: built again
         return None
     return artifact if artifact.key == key else None
 

@@ -54,7 +54,7 @@ def explain(
         dim: sizes of axes of a file, by symbol or by "<input>.<axis>".
         input: files whose arrays size the inputs of a file.
         models: where exported names are looked up.
-        progress: called with what is being done.
+        progress: called with the current step.
         sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
 
     Raises:

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from edgeprof.api.apply_recipe import Evaluation, key_of, quantized, require_data, save_optimized
-from edgeprof.api.artifact_cache import make, standing
+from edgeprof.api.artifact_cache import make, up_to_date_in
 from edgeprof.api.capacity import too_large
 from edgeprof.api.sizing import PhaseChoice
-from edgeprof.api.static_export import Shapes, fix, shapes_asked
+from edgeprof.api.static_export import Shapes, fix, shapes_of
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
 from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized
 from edgeprof.process import Progress, part, silent
@@ -40,7 +40,7 @@ class Export(Record, frozen=True, kw_only=True):
 
 
 class _Source(Record, frozen=True, kw_only=True):
-    """What a target turned out to be. `weights` is None while that depends on whether the hub answers."""
+    """What a target refers to. `weights` is None until the hub was asked for them."""
 
     target: str
     name: str
@@ -48,10 +48,10 @@ class _Source(Record, frozen=True, kw_only=True):
     weights: Weights | None
 
 
-class _Wish(Record, frozen=True, kw_only=True):
-    """What is the same for all targets of one call."""
+class _Request(Record, frozen=True, kw_only=True):
+    """The arguments of one call that hold for all targets."""
 
-    quantized: tuple[Precision, ...]  # beside fp32
+    quantized: tuple[Precision, ...]  # besides fp32
     evaluation: Evaluation
     sizes: dict[str, int]  # of `resized`
     weights: Mode
@@ -94,41 +94,41 @@ def export(
     Args:
         targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
         precision: "fp32" and names of `edgeprof recipes`.
-        weights: "auto" takes pretrained weights where cache or hub have them, else random ones, and says so.
+        weights: "auto" uses pretrained weights where cache or hub have them, else random ones, with a note.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
         name: of the folder below `out`, in place of the variant's own; for one target.
         out: the folder that receives `<name>/<precision>/`.
         force: export again what is up to date.
-        calibration: data to scale activations by and to judge recipes by: "text" (shipped; what None means where a
-            tokenizer lies beside the weights), a .txt, .npy or .npz file, a folder of images, or "random".
-        samples: at most so many of that data, for each purpose.
-        strict_accuracy: a recipe that costs more accuracy than its row allows is an error.
-        save_optimized: write the graph that onnxruntime runs, too: optimized.onnx beside each model.
+        calibration: data to calibrate and evaluate recipes with: "text" (shipped; the default where the weights have a
+            tokenizer), a .txt, .npy or .npz file, a folder of images, or "random".
+        samples: number of samples for each of both purposes, at most.
+        strict_accuracy: a recipe that exceeds its accuracy limits is an error.
+        save_optimized: also write the graph that onnxruntime runs: optimized.onnx next to each model.
         static: also write graphs of one shape, without dynamic dimensions, that read the weights of `model.onnx`:
             prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx.
-        seq, batch, phase: of those.
-        keep_going: go on with the next target or recipe when one fails; its error is in the result.
-        progress: called with what is being done.
+        seq, batch, phase: token lengths, batch sizes and phases of the static graphs.
+        keep_going: continue with the next target or recipe when one fails; its error is in the result.
+        progress: called with the current step.
         sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
 
     Returns:
         One Export per target and precision, in order.
 
     Raises:
-        UsageError: an unknown name or precision, or an option that a target does not take.
+        UsageError: an unknown name or precision, or an option that a target does not have.
         TooLarge: memory or disk is too small for a target. Both are raised before anything is exported.
         EdgeprofError: an export failed, and `keep_going` is off.
     """
     if not targets:
         raise UsageError("Nothing to export.", "Name a variant, for example: edgeprof export gpt2")
     if name and len(targets) > 1:
-        raise UsageError("--name goes with one target.", "Export them one by one.")
+        raise UsageError("--name is for a single target.", "Export them one by one.")
     precisions = precisions_of(precision)
     require(calibration)
     export_stage.require_opset(opset)
     export_stage.require_extra()
-    wish = _Wish(
+    request = _Request(
         quantized=precisions,
         evaluation=Evaluation(data=calibration, count=samples, strict=strict_accuracy),
         sizes=chosen_sizes(sizes),
@@ -138,17 +138,17 @@ def export(
         out=out,
         force=force,
         save_optimized=save_optimized,
-        shapes=shapes_asked(static, seq, batch, phase),
+        shapes=shapes_of(static, seq, batch, phase),
         keep_going=keep_going,
     )
-    sources = _sources(targets, wish, name, progress)
+    sources = _sources(targets, request, name, progress)
     done: list[Export] = []
     for index, (target, source) in enumerate(sources.items()):
         step = part(progress, Path(target).name, index, len(sources))
         try:
             if isinstance(source, EdgeprofError):
                 raise source
-            done.extend(result for result in _export_one(source, wish, step) if result.precision in precision)
+            done.extend(result for result in _export_one(source, request, step) if result.precision in precision)
         except EdgeprofError as problem:
             if not keep_going:
                 raise
@@ -157,60 +157,60 @@ def export(
 
 
 def _sources(
-    targets: Sequence[str], wish: _Wish, name: str | None, progress: Progress
+    targets: Sequence[str], request: _Request, name: str | None, progress: Progress
 ) -> dict[str, _Source | EdgeprofError]:
-    """What the targets are; for those that cannot be exported here, why. What is asked wrongly comes first."""
+    """The source of each target, or the error of one that cannot be exported here; wrong usage is raised first."""
     sources: dict[str, _Source | EdgeprofError] = {}
     for target in dict.fromkeys(targets):
         try:
-            sources[target] = _resolve(target, wish, name, progress)
+            sources[target] = _resolve(target, request, name, progress)
         except EdgeprofError as problem:
-            if not wish.keep_going or isinstance(problem, UsageError):
+            if not request.keep_going or isinstance(problem, UsageError):
                 raise
             sources[target] = problem
     _require_different_names(list(sources.values()))
     for target, source in sources.items():
         if isinstance(source, _Source) and source.weights is not None:
-            for precision in wish.quantized:
-                require_data(precision, wish.evaluation, source.name, source.weights.source)
-        if isinstance(source, _Source) and wish.shapes:
-            wish.shapes.cases(source.name, source.variant)
-        refusal = _refusal(source, wish) if isinstance(source, _Source) else None
+            for precision in request.quantized:
+                require_data(precision, request.evaluation, source.name, source.weights.source)
+        if isinstance(source, _Source) and request.shapes:
+            request.shapes.cases(source.name, source.variant)
+        refusal = _refusal(source, request) if isinstance(source, _Source) else None
         if refusal:
-            if not wish.keep_going:
+            if not request.keep_going:
                 raise refusal
             sources[target] = refusal
     return sources
 
 
-def _refusal(source: _Source, wish: _Wish) -> TooLarge | None:
-    """Of what does not fit here, unless it is made already: which takes a look at all its files."""
-    instead = _explaining(source, wish)
-    refusal = too_large(source.variant, (FP32, *_names(wish)), wish.out, instead)
-    return too_large(source.variant, _missing(source, wish), wish.out, instead) if refusal else None
+def _refusal(source: _Source, request: _Request) -> TooLarge | None:
+    """The error for a model that does not fit here and is not exported yet; checking that reads all its files."""
+    instead = _explaining(source, request)
+    refusal = too_large(source.variant, (FP32, *_names(request)), request.out, instead)
+    return too_large(source.variant, _missing(source, request), request.out, instead) if refusal else None
 
 
-def _explaining(source: _Source, wish: _Wish) -> str:
-    """The command that tells of a target what can be told without making it."""
+def _explaining(source: _Source, request: _Request) -> str:
+    """The command that explains a target without exporting it."""
     where = source.weights.folder if source.weights and HUB_NAME.fullmatch(source.target) else source.target
-    options = (f"--{option} {size}" for option, size in wish.sizes.items())
+    options = (f"--{option} {size}" for option, size in request.sizes.items())
     return " ".join(["edgeprof explain", where or source.target, *options])
 
 
-def _resolve(target: str, wish: _Wish, name: str | None, progress: Progress) -> _Source:
-    mode, logits = wish.weights, wish.logits
+def _resolve(target: str, request: _Request, name: str | None, progress: Progress) -> _Source:
+    mode, logits = request.weights, request.logits
     folder = Path(target).expanduser()
     if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
         source = _checkpoint(target, folder.resolve(), folder.resolve().name, mode)
     elif target.startswith((".", "/", "~")):
         raise UsageError(f"There is no folder {target}.", "Check the path; a checkpoint is a folder with config.json.")
     elif HUB_NAME.fullmatch(target):
-        found = weights_stage.cached(target) or weights_stage.fetch(target, progress)
-        source = _checkpoint(target, found, target.split("/")[1], mode, origin=target)
+        folder = weights_stage.cached(target) or weights_stage.fetch(target, progress)
+        source = _checkpoint(target, folder, target.split("/")[1], mode, origin=target)
     else:
         variant = find_variant(target)
         source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
-    variant = resized(source.variant, **wish.sizes)
+    variant = resized(source.variant, **request.sizes)
     source = msgspec.structs.replace(source, name=variant.name, variant=variant)
     if logits == "last" and not family_of(source.variant).generates(source.variant):
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
@@ -233,11 +233,11 @@ def _checkpoint(target: str, folder: Path, name: str, mode: Mode, origin: str = 
 
 
 def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
-    """What can be told without the network: random ones if asked for, cached ones if there are any."""
+    """The weights that need no network: random or cached ones."""
     if mode == "random" or (mode == "auto" and not family_of(variant).trained):
         return Weights()
-    found = weights_stage.cached(variant.source) if variant.source else None
-    return Weights(folder=str(found), origin=variant.source or "") if found else None
+    folder = weights_stage.cached(variant.source) if variant.source else None
+    return Weights(folder=str(folder), origin=variant.source or "") if folder else None
 
 
 def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weights:
@@ -251,64 +251,66 @@ def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weight
         return Weights(note=f"{variant.name} has random weights: {problem.what}")
 
 
-def _export_one(source: _Source, wish: _Wish, progress: Progress) -> Iterator[Export]:
-    """The fp32 model, and what recipes make of it, each when it is whole."""
-    home = wish.out / source.name
-    weights = _settled_weights(source, wish)
+def _export_one(source: _Source, request: _Request, progress: Progress) -> Iterator[Export]:
+    """Yield the fp32 model and the quantized ones, each as soon as it is complete."""
+    home = request.out / source.name
+    weights = _settled_weights(source, request)
     if weights is None:
-        weights = _fetched_weights(source.variant, wish.weights, progress)
+        weights = _fetched_weights(source.variant, request.weights, progress)
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
         variant = source.variant
-        made = export_stage.export(variant, chosen, wish.logits, wish.opset, folder, source.name, progress)
-        return optimize(simplify(made, progress), progress)
+        artifact = export_stage.export(variant, chosen, request.logits, request.opset, folder, source.name, progress)
+        return optimize(simplify(artifact, progress), progress)
 
-    base, stood = make(home / FP32, _key(source, weights, wish), wish.force, fp32, progress)
-    yield _outcome(source, _completed(base, wish, progress), stood, weights.note)
+    base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)
+    yield _outcome(source, _completed(base, request, progress), up_to_date, weights.note)
     expected = reference_file(base.graph())
-    for precision in wish.quantized:
-        key = key_of(base.key, precision, wish.evaluation)
+    for precision in request.quantized:
+        key = key_of(base.key, precision, request.evaluation)
         try:
-            made, stood = quantized(base, expected, precision, wish.evaluation, home, key, wish.force, progress)
-            yield _outcome(source, _completed(made, wish, progress), stood)
+            artifact, up_to_date = quantized(
+                base, expected, precision, request.evaluation, home, key, request.force, progress
+            )
+            yield _outcome(source, _completed(artifact, request, progress), up_to_date)
         except EdgeprofError as problem:
-            if not wish.keep_going:
+            if not request.keep_going:
                 raise
             yield Export(target=source.target, precision=str(precision), error=str(problem))
 
 
-def _completed(artifact: Artifact, wish: _Wish, progress: Progress) -> Artifact:
-    """With the graphs beside it that are asked for."""
-    if wish.shapes:
+def _completed(artifact: Artifact, request: _Request, progress: Progress) -> Artifact:
+    """With the static and optimized graphs of the request."""
+    if request.shapes:
         assert artifact.variant is not None
-        cases = wish.shapes.cases(artifact.name, artifact.variant)
-        artifact = fix(artifact, cases, wish.force, progress)
-    if wish.save_optimized:
+        cases = request.shapes.cases(artifact.name, artifact.variant)
+        artifact = fix(artifact, cases, request.force, progress)
+    if request.save_optimized:
         save_optimized(artifact, progress)
     return artifact
 
 
-def _settled_weights(source: _Source, wish: _Wish) -> Weights | None:
-    """None while that depends on the hub's answer. Where it once gave none, it is not asked again; --force does."""
-    may_stand = source.weights is None and wish.weights == "auto" and not wish.force
-    if may_stand and standing(wish.out / source.name / FP32, _key(source, Weights(), wish)):
+def _settled_weights(source: _Source, request: _Request) -> Weights | None:
+    """The weights; None if only the hub can tell. After it once had none, it is asked again only with --force."""
+    may_be_random = source.weights is None and request.weights == "auto" and not request.force
+    if may_be_random and up_to_date_in(request.out / source.name / FP32, _key(source, Weights(), request)):
         return Weights()
     return source.weights
 
 
-def _missing(source: _Source, wish: _Wish) -> list[str]:
-    """The precisions that are still to be made, as far as the disk tells."""
-    weights = _settled_weights(source, wish)
-    if weights is None or wish.force:
-        return [FP32, *_names(wish)]
-    key = _key(source, weights, wish)
-    keys = {FP32: key, **{str(one): key_of(key, one, wish.evaluation) for one in wish.quantized}}
-    return [name for name, key in keys.items() if not standing(wish.out / source.name / name, key)]
+def _missing(source: _Source, request: _Request) -> list[str]:
+    """The precisions that are not up to date on disk."""
+    weights = _settled_weights(source, request)
+    if weights is None or request.force:
+        return [FP32, *_names(request)]
+    key = _key(source, weights, request)
+    keys = {FP32: key, **{str(one): key_of(key, one, request.evaluation) for one in request.quantized}}
+    return [name for name, key in keys.items() if not up_to_date_in(request.out / source.name / name, key)]
 
 
-def _names(wish: _Wish) -> list[str]:
-    return [one.recipe for one in wish.quantized]
+def _names(request: _Request) -> list[str]:
+    return [one.recipe for one in request.quantized]
 
 
 def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
@@ -321,8 +323,8 @@ def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = 
     )
 
 
-def _key(source: _Source, weights: Weights, wish: _Wish) -> str:
-    """Equal exactly when an export would come out the same."""
+def _key(source: _Source, weights: Weights, request: _Request) -> str:
+    """Equal exactly where two exports are the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
-    variant = msgspec.structs.replace(source.variant, source=None)  # where it lies does not matter, what it is does
-    return content_key(variant, weights.key(), wish.logits, wish.opset, versions)
+    variant = msgspec.structs.replace(source.variant, source=None)  # its location does not matter, its content does
+    return content_key(variant, weights.key(), request.logits, request.opset, versions)

@@ -16,7 +16,7 @@ from edgeprof.api import placement
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, case_for, require_no_sizing
 from edgeprof.api.targets import any_model, renamed
-from edgeprof.api.trial_inputs import ChosenFills, found_fills
+from edgeprof.api.trial_inputs import ChosenFills, working_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, signature
@@ -284,7 +284,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]
     for phase, length, batch in product(phases, ask.seq or (None,), ask.batch or (None,)):
         inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
         if artifact.variant is None:
-            trial = trial or found_fills(artifact.name, source.path, taken, inputs, ask.timeout_s)
+            trial = trial or working_fills(artifact.name, source.path, taken, inputs, ask.timeout_s)
             inputs = inputs.refilled(taken, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
         if artifact.variant is None:

@@ -1,4 +1,4 @@
-"""Values for inputs of unknown meaning: those with which a file from elsewhere gives a result."""
+"""Find values for inputs of unknown meaning with which a file from elsewhere gives a result."""
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError
@@ -14,12 +14,12 @@ class ChosenFills(Record, frozen=True, kw_only=True):
     note: str = ""  # why no values give a result
 
 
-def alternatives(taken: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
+def alternatives(signature: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
     """Fills to try for the inputs of unknown meaning, the first by rule; a single empty one where there are none."""
     given = {value.name for value in inputs.values if value.fill == "file"}
     kinds = {
         one.name: kind_of_number(one.spec.dtype)
-        for one in taken.inputs
+        for one in signature.inputs
         if not one.known and one.name not in given and one.spec.kind == "tensor"
     }
     choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
@@ -27,26 +27,26 @@ def alternatives(taken: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
     return [{name: fills[index % len(fills)] for name, fills in choices.items()} for index in range(tries)]
 
 
-def found_fills(name: str, model: str, taken: Signature, inputs: Inputs, timeout_s: float | None) -> ChosenFills:
-    """Try values for the inputs whose meaning is not known, until the outputs are finite and not all the same.
+def working_fills(name: str, model: str, signature: Signature, inputs: Inputs, timeout_s: float | None) -> ChosenFills:
+    """Try values for inputs of unknown meaning, until the outputs are finite and not all the same.
 
-    Where the model does not run at all nothing is found, and the visit of the point tells why.
+    Where the model does not run at all no fills are chosen; the visit of the point then records the reason.
 
     Args:
         name: of the model, for the note.
         inputs: at the size at which they are tried.
     """
-    tried = alternatives(taken, inputs)
+    tried = alternatives(signature, inputs)
     if len(tried) == 1:
         return ChosenFills(fills={})
-    candidates = tuple(inputs.refilled(taken, fills).values for fills in tried)
+    candidates = tuple(inputs.refilled(signature, fills).values for fills in tried)
     try:
         request = TrialRequest(model=model, candidates=candidates)
-        found = process.call("edgeprof.measure.trial_worker", request, TrialResult, timeout_s=timeout_s)
-    except EdgeprofError:  # it cannot be loaded, or crashes: so will the visit, which records it
+        result = process.call("edgeprof.measure.trial_worker", request, TrialResult, timeout_s=timeout_s)
+    except EdgeprofError:  # it cannot be loaded, or crashes; the visit records that
         return ChosenFills(fills={})
     note = ""
-    if found.problem:
+    if result.problem:
         options = " ".join(f"--input {name}=FILE.npy" for name in tried[0])
-        note = f"{name}: {found.problem}, whatever values are tried. Give real ones: {options}"
-    return ChosenFills(fills=tried[found.chosen], note=note)
+        note = f"{name}: {result.problem} with all values tried. Use real ones: {options}"
+    return ChosenFills(fills=tried[result.chosen], note=note)

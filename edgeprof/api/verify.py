@@ -38,22 +38,22 @@ def verify(
     models: Path = MODELS,
     progress: Progress = silent,
 ) -> list[Artifact]:
-    """Check that files are the exported ones and compute what PyTorch computed, with the onnxruntime that is here.
+    """Check that files are unchanged and, in the installed onnxruntime, compute what PyTorch computed.
 
-    A file from elsewhere, and any file at sizes that are asked for, is compared with itself, run without onnxruntime's
-    optimizations: no values of PyTorch are there for it.
+    A file from elsewhere, or any file at requested sizes, has no results of PyTorch: it is compared with itself, run
+    without onnxruntime's optimizations.
 
     >>> [(str(one.precision), one.checks[0].against) for one in verify(["bert-tiny"])]
     [('fp32', 'PyTorch'), ('int8', 'PyTorch')]
 
     Args:
-        targets: names below `models`, artifact folders, or .onnx files; none means all that is exported.
+        targets: names below `models`, artifact folders, or .onnx files; by default all exported models.
         seq, batch, dim, input: sizes and values, as in `profile`.
         models: the folder that `export` filled.
-        progress: called with what is being done.
+        progress: called with the current step.
 
     Returns:
-        The artifacts, with the checks made just now.
+        The artifacts with their new checks.
 
     Raises:
         UsageError: no such model, or one that cannot be run at these sizes.
@@ -92,18 +92,18 @@ def _with_itself(artifact: Artifact, sizing: Sizing, progress: Progress) -> Arti
 
 
 def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progress: Progress) -> Graph:
-    taken = signature_of_artifact(artifact, graph)
-    phase: Phase = "decode" if taken.step_only else "prefill"
-    told = sizing.dims or sizing.files or not taken.sized_by_length
+    signature = signature_of_artifact(artifact, graph)
+    phase: Phase = "decode" if signature.step_only else "prefill"
+    sized = sizing.dims or sizing.files or not signature.sized_by_length
     runs = [
-        _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), sizing)
-        for length in sizing.seq or (None if told else LENGTH,)
+        _inputs(artifact, signature, LoadRequest(phase=phase, batch=batch, length=length), sizing)
+        for length in sizing.seq or (None if sized else LENGTH,)
         for batch in sizing.batch or (None,)
     ]
     candidates = [
         onnx_reference.Candidate(run.case, {value.name: tensors.make_array(value) for value in values})
         for run in runs
-        for values in ([run.values] if artifact.variant else _refilled(taken, run))
+        for values in ([run.values] if artifact.variant else _refilled(signature, run))
     ]
     advice = "Run it without optimizations, and report it to onnxruntime."
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
@@ -113,15 +113,15 @@ def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progres
     return replace(graph, checks=checks)
 
 
-def _refilled(taken: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:
-    return [run.refilled(taken, fills).values for fills in alternatives(taken, run)]
+def _refilled(signature: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:
+    return [run.refilled(signature, fills).values for fills in alternatives(signature, run)]
 
 
-def _inputs(artifact: Artifact, taken: Signature, load: LoadRequest, sizing: Sizing) -> Inputs:
+def _inputs(artifact: Artifact, signature: Signature, load: LoadRequest, sizing: Sizing) -> Inputs:
     variant = artifact.variant
     if variant is None:
-        return of_file(taken, load, dims=sizing.dims, given=sizing.files)
+        return of_file(signature, load, dims=sizing.dims, given=sizing.files)
     require_no_sizing(artifact.name, sizing.dims, sizing.files)
     return of_variant(
-        taken, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length or LENGTH)
+        signature, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length or LENGTH)
     )

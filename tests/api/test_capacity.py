@@ -33,8 +33,8 @@ def test_gpt3_says_what_it_needs_and_what_is_here(machine: Machine, tmp_path: Pa
     with pytest.raises(TooLarge) as refusal:
         export(["gpt3"], out=tmp_path / "models")
     assert str(refusal.value) == (
-        "Exporting gpt3 needs about 804 GB of memory and 698 GB of disk; here are 23.1 GB and 61 GB. "
-        "Use a machine with more, or look at it with: edgeprof explain gpt3"
+        "Exporting gpt3 needs about 804 GB of memory and 698 GB of disk; this machine has 23.1 GB and 61 GB free. "
+        "Use a larger machine, or explain the model: edgeprof explain gpt3"
     )
     assert refusal.value.exit_code == 1
     assert not (tmp_path / "models").exists()

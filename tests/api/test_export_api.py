@@ -218,10 +218,10 @@ def test_without_it_the_first_failure_ends_the_export(misfit: Path, bert: Path, 
         (["bert-tiny"], {"precision": ["fp32", "int9"]}, UnknownName, "Did you mean int8"),
         (["bert-tiny", "./nowhere"], {}, UsageError, "There is no folder"),
         (["bert-tiny"], {"logits": "last"}, UsageError, "bert-tiny has no LM head"),
-        (["bert-tiny", "vit-tiny"], {"name": "mine"}, UsageError, "--name goes with one target"),
+        (["bert-tiny", "vit-tiny"], {"name": "mine"}, UsageError, "--name is for a single target"),
         (["bert-tiny"], {"name": "../mine"}, UsageError, "cannot name an artifact"),
         (["bert-tiny", "owner/name"], {}, CheckpointError, "The hub is switched off"),
-        (["bert-tiny", "owner/name"], {"keep_going": True, "name": "x"}, UsageError, "one target"),
+        (["bert-tiny", "owner/name"], {"keep_going": True, "name": "x"}, UsageError, "single target"),
     ],
 )
 def test_a_request_that_cannot_be_met(

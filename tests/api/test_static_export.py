@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeprof import export
-from edgeprof.api.static_export import Shapes, fix, shapes_asked
+from edgeprof.api.static_export import Shapes, fix, shapes_of
 from edgeprof.errors import UsageError, VerificationError
 from edgeprof.families import family_of, find_variant
 from edgeprof.process import silent
@@ -100,7 +100,7 @@ def test_lengths_mean_cases() -> None:
 
 
 def test_static_goes_with_lengths(tmp_path: Path) -> None:
-    assert shapes_asked(static=False, seq=(), batch=(1,), phase="both") is None
+    assert shapes_of(static=False, seq=(), batch=(1,), phase="both") is None
     with pytest.raises(UsageError, match=r"need token lengths\. Add --seq"):
         export(["bert-tiny"], static=True, out=tmp_path)
     with pytest.raises(UsageError, match="add --static"):

@@ -83,7 +83,7 @@ def test_a_giant_is_refused_at_once_and_without_torch(name: str, edgeprof: Comma
     ran = edgeprof("export", name, PYTHONPROFILEIMPORTTIME="1")
     assert (ran.code, ran.out) == (1, "")
     assert ran.sentences[-1].startswith(f"edgeprof: Exporting {name} needs about ")
-    assert ran.sentences[-1].endswith(f"look at it with: edgeprof explain {name}")
+    assert ran.sentences[-1].endswith(f"explain the model: edgeprof explain {name}")
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.sentences[:-1]}
     assert "typer" in imported
     assert not imported & {"torch", "transformers", "onnx"}

@@ -26,7 +26,7 @@ USAGE = [
     ("export bert-tiny --name ''", "'' cannot name an artifact. Give --name"),
     ("export bert-tiny --name ..", "'..' cannot name an artifact. Give --name"),
     (f"export bert-tiny --name {'x' * 300}", "it has 300 characters. Give --name 100 characters at most."),
-    ("export bert-tiny vit-tiny --name x", "--name goes with one target"),
+    ("export bert-tiny vit-tiny --name x", "--name is for a single target"),
     ("export bert-tiny --calibration none.txt", "There is no file or folder none.txt. Check the path"),
     ("export bert-tiny --calibration MODELS", "holds no images. edgeprof reads .bmp"),
     ("export bert-tiny --samples 0", "Invalid value for '--samples'"),
