@@ -104,7 +104,7 @@ def test_a_users_samples_calibrate(mine: Path, tmp_path: Path) -> None:
         (np.full((4, 10), 10**6), r"1000000 in input 'input_ids', outside the model's 0 to 30521"),
         (
             np.zeros((4, 10, 2), np.int64),
-            r"int64 \[1, 10, 2\] for input 'input_ids', and the model takes int64 \[batch_size, sequence_length\]",
+            r"int64 \[1, 10, 2\] for input 'input_ids', but the model takes int64 \[batch_size, sequence_length\]",
         ),
         (np.full((4, 10), np.nan, np.float32), "float32|int64|NaN"),
     ],
