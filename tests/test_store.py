@@ -179,9 +179,9 @@ def test_what_an_older_edgeprof_wrote_is_converted(monkeypatch: pytest.MonkeyPat
     [
         (b"", "Expecting value"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"machine_id": "m1", "machine_id": "m2"}', "says something twice"),
+        (b'{"machine_id": "m1", "machine_id": "m2"}', "has a field twice"),
         (b'{"machine_id": "\xff"}', "can't decode byte 0xff"),
-        (b'{"schema_version": "1"}', "`schema_version` is no version"),
+        (b'{"schema_version": "1"}', "`schema_version` is not a version"),
         (b'{"memory_bytes": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
         (encode(MACHINE).replace(b"8000000000", b"-1"), "`int` >= 0"),
         (encode(MACHINE).replace(b"8000000000", b"NaN"), "malformed"),

@@ -85,7 +85,7 @@ def quantized(
 
     Args:
         expected: the reference file that it is verified by.
-        force: make it again, and replace one that was made from another model.
+        force: quantize again, and replace a result that was made from another model.
 
     Raises:
         QuantizationError, VerificationError: the recipe does not apply to the model, or breaks it; with

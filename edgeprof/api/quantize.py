@@ -67,7 +67,7 @@ def quantize(
     (13, 13)
 
     Args:
-        targets: exported names or folders (their fp32 is taken), or .onnx files.
+        targets: exported names or folders, whose fp32 model is quantized, or .onnx files.
         recipe: names of `edgeprof recipes`.
         block_size: weights that share one scale; a power of two, 16 or more.
         symmetric: quantize weights without zero points.

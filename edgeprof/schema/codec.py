@@ -40,7 +40,7 @@ def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] =
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise error(
             f"{origin} does not hold a valid {kind.__name__} record ({_shortly(problem)}).",
-            "It was written by another version of edgeprof or damaged: make it again.",
+            "It was written by another version of edgeprof or is damaged: create it again.",
         ) from problem
 
 
@@ -48,10 +48,10 @@ def require_known(version: Any, origin: str, error: type[EdgeprofError] = RunErr
     """Refuse what only a newer edgeprof can read.
 
     Raises:
-        ValueError: that is no version at all.
+        ValueError: it is not a version.
     """
     if type(version) is not int or version < 1:
-        raise ValueError("its `schema_version` is no version")
+        raise ValueError("its `schema_version` is not a version")
     if version > SCHEMA_VERSION:
         raise error(
             f"{origin} was written by a newer edgeprof (schema {version}; this one reads up to {SCHEMA_VERSION}).",
@@ -75,10 +75,10 @@ def _not_a_number(text: str) -> NoReturn:
 def _each_once(pairs: list[tuple[str, Any]]) -> Fields:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("it says something twice")
+        raise ValueError("it has a field twice")
     return fields
 
 
 def _shortly(problem: Exception) -> str:
-    said = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem).splitlines()[0]
-    return said if len(said) < 200 else said[:200] + "..."
+    reason = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem).splitlines()[0]
+    return reason if len(reason) < 200 else reason[:200] + "..."
