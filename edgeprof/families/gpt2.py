@@ -137,7 +137,7 @@ class GPT2(TransformersFamily):
             *block(
                 layers=layers,
                 width=width,
-                inner=variant.config.get("n_inner") or 4 * width,
+                inner=int(variant.config.get("n_inner") or 4 * width),
                 heads=self.value(variant, "n_head"),
                 batch=case.batch,
                 queries=case.tokens,

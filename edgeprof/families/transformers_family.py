@@ -130,9 +130,8 @@ class TransformersFamily(Family):
         return value
 
     def labels(self, variant: Variant) -> int:
-        """Number of classes, as `transformers` reads it: from the label table, else the number, else 2."""
-        table = variant.config.get("id2label")
-        return len(table) if table else int(variant.config.get("num_labels", 2))
+        """Number of classes; 2 unless the configuration sets it, as in `transformers`."""
+        return int(variant.config.get("num_labels") or 2)
 
 
 def _misfit(what: str) -> CheckpointError:

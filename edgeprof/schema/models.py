@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.identity import Phase, Precision, Settings, Subject, WeightsSource
 
 Logits = Literal["all", "last"]
+ConfigValue = bool | int | float | str | None
 
 
 class Variant(Record, frozen=True, kw_only=True):
@@ -23,7 +24,7 @@ class Variant(Record, frozen=True, kw_only=True):
     name: str
     family: str
     task: str
-    config: dict[str, Any]
+    config: dict[str, ConfigValue]
     max_tokens: Count | None  # None: any number (position embedding is interpolated)
     source: str | None = None  # hub repository or checkpoint folder that holds the weights
 

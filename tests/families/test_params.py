@@ -91,7 +91,7 @@ def test_every_task_head_is_counted(family: str, task: str) -> None:
         ("gpt2", "token-classification", {"num_labels": 5}),
         ("bert", "masked-lm", {"tie_word_embeddings": False}),
         ("bert", "base", {"type_vocab_size": 7}),
-        ("bert", "sequence-classification", {"id2label": {0: "a", 1: "b", 2: "c"}}),
+        ("bert", "sequence-classification", {"num_labels": 3}),
         ("vit", "image-classification", {"qkv_bias": False}),
         ("vit", "image-classification", {"num_channels": 1}),
     ],
