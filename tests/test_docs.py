@@ -220,7 +220,7 @@ def test_the_explanation_shown_is_the_one_printed(edgeprof: Command) -> None:
 def test_python_examples_run(name: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(models, tmp_path / "models")  # what they export is up to date
     monkeypatch.chdir(tmp_path)
-    found = blocks((ROOT / name).read_text(), "python")
-    assert found
-    for block in found:
+    result = blocks((ROOT / name).read_text(), "python")
+    assert result
+    for block in result:
         exec(compile(ast.parse(block), name, "exec"), {})

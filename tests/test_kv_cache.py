@@ -40,8 +40,8 @@ def test_an_output_continues_the_input_of_its_name(past: str, present: str, cros
     ],
 )
 def test_the_axis_that_counts_tokens(before: tuple[int | str, ...], after: tuple[int | str, ...], axes: object) -> None:
-    found = kv_cache.axes_of(tensor("past", *before), [tensor("present", *after)], batch_second=False)
-    assert found == axes
+    result = kv_cache.axes_of(tensor("past", *before), [tensor("present", *after)], batch_second=False)
+    assert result == axes
 
 
 def test_bytes_of_a_cache_that_grows_and_of_cross_attention() -> None:
@@ -49,16 +49,16 @@ def test_bytes_of_a_cache_that_grows_and_of_cross_attention() -> None:
         *kv_cache.specs("past_key_values", 2, ("batch", 4, "past_length", 16), side="decoder"),
         *kv_cache.specs("past_key_values", 2, ("batch", 4, "source_length", 16), side="encoder"),
     ]
-    taken = signature((tensor("input_ids", "batch", "length", dtype="int64"), *caches))
-    sizes = resolve(taken, LoadRequest(phase="decode", length=10), dims={"source_length": 7})
+    accepted = signature((tensor("input_ids", "batch", "length", dtype="int64"), *caches))
+    sizes = resolve(accepted, LoadRequest(phase="decode", length=10), dims={"source_length": 7})
     # 2 layers of keys and values, 4 heads of 16 numbers of 4 bytes; 10 + 1 tokens of the decoder, 7 of the encoder
-    assert taken.cache_kind == "growing"
-    assert cache_bytes(taken, sizes) == 2 * 2 * 4 * 16 * 4 * (11 + 7)
+    assert accepted.cache_kind == "growing"
+    assert cache_bytes(accepted, sizes) == 2 * 2 * 4 * 16 * 4 * (11 + 7)
 
 
 def test_bytes_of_a_shared_buffer_stay() -> None:
     buffer = ("batch", 4, 128, 16)
-    taken = signature(
+    accepted = signature(
         (
             tensor("input_ids", "batch", "length", dtype="int64"),
             tensor("seqlens_k", "batch", dtype="int32"),
@@ -67,6 +67,6 @@ def test_bytes_of_a_shared_buffer_stay() -> None:
         ),
         outputs=(tensor("present.0.key", *buffer), tensor("present.0.value", *buffer)),
     )
-    sizes = resolve(taken, LoadRequest(phase="decode", length=10))
-    assert taken.cache_kind == "buffer"
-    assert cache_bytes(taken, sizes) == 2 * 4 * 128 * 16 * 4
+    sizes = resolve(accepted, LoadRequest(phase="decode", length=10))
+    assert accepted.cache_kind == "buffer"
+    assert cache_bytes(accepted, sizes) == 2 * 4 * 128 * 16 * 4

@@ -175,7 +175,7 @@ def test_what_an_older_edgeprof_wrote_is_converted(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "Expecting value"),
         (b"[" * 100_000, "nested too deeply"),
@@ -188,8 +188,8 @@ def test_what_an_older_edgeprof_wrote_is_converted(monkeypatch: pytest.MonkeyPat
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_no_other_error_leaves_the_reading_of_a_record(data: bytes, said: str) -> None:
-    with pytest.raises(RunError, match=f"^here does not hold a valid Machine record .*{re.escape(said)}"):
+def test_no_other_error_leaves_the_reading_of_a_record(data: bytes, message: str) -> None:
+    with pytest.raises(RunError, match=f"^here does not hold a valid Machine record .*{re.escape(message)}"):
         decode(data, Machine, "here")
 
 

@@ -43,10 +43,10 @@ def test_no_choice_is_better(seed: int) -> None:
             itertools.combinations(sorted(lengths), number) for number in range(1, min(count, len(lengths)) + 1)
         )
         least = min(total(requests, costs, each) for each in others if max(lengths) in each)
-        found = tuple(one.length for one in chosen)
-        assert total(requests, costs, found) == pytest.approx(least)
+        result = tuple(one.length for one in chosen)
+        assert total(requests, costs, result) == pytest.approx(least)
         assert sum(one.requests * one.cost for one in chosen) == pytest.approx(least)
-        assert found[-1] == max(lengths) and len(found) <= count
+        assert result[-1] == max(lengths) and len(result) <= count
 
 
 def test_between_measured_lengths() -> None:

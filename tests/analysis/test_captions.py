@@ -16,12 +16,12 @@ def cache(*lengths_and_seconds: tuple[int, float], **fields: object) -> list[Poi
 
 
 def test_growth_with_length() -> None:
-    told = sentences(line((128, 0.106), (512, 0.436)))
-    assert told.captions["prefill-latency"] == (
+    summary = sentences(line((128, 0.106), (512, 0.436)))
+    assert summary.captions["prefill-latency"] == (
         "From 128 to 512 tokens bert-base takes 4.1x as long (106 ms to 436 ms) for 4x the tokens; "
         "its parameters do not change."
     )
-    assert told.captions["prefill-latency"] in told.headlines
+    assert summary.captions["prefill-latency"] in summary.headlines
 
 
 def test_growth_with_length_names_the_work_and_the_range_of_all_lines() -> None:
@@ -38,33 +38,33 @@ def test_growth_with_length_names_the_work_and_the_range_of_all_lines() -> None:
 
 
 def test_a_single_length_is_named_as_such() -> None:
-    told = sentences([point(0.1)])
-    assert told.captions["prefill-latency"] == (
+    summary = sentences([point(0.1)])
+    assert summary.captions["prefill-latency"] == (
         "bert-base takes 100 ms at 128 tokens; only one length was measured, so growth with length is not shown."
     )
-    assert told.headlines[0] == told.captions["prefill-latency"]
-    assert "prefill-latency-by-size" not in told.captions
-    assert not any(name.startswith("decode") for name in told.captions)
+    assert summary.headlines[0] == summary.captions["prefill-latency"]
+    assert "prefill-latency-by-size" not in summary.captions
+    assert not any(name.startswith("decode") for name in summary.captions)
 
 
 def test_one_size_of_each_family_is_no_growth() -> None:
-    told = sentences([point(0.1), point(0.2, variant="gpt2", family="gpt2", params=124 * MB)])
-    assert told.captions["prefill-latency-by-size"] == (
+    summary = sentences([point(0.1), point(0.2, variant="gpt2", family="gpt2", params=124 * MB)])
+    assert summary.captions["prefill-latency-by-size"] == (
         "Every family was measured in one size only, so growth of latency with the parameters is not shown."
     )
 
 
 def test_overlapping_intervals_are_no_difference() -> None:
-    told = sentences(cache((16, 0.020), (512, 0.0201)))
-    assert told.captions["decode-latency"] == (
+    summary = sentences(cache((16, 0.020), (512, 0.0201)))
+    assert summary.captions["decode-latency"] == (
         "From 16 to 512 cached tokens, the time per output token of gpt2 does not clearly change: "
         "the intervals overlap."
     )
 
 
 def test_decode_cost_of_the_cache() -> None:
-    told = sentences(cache((100, 0.020), (900, 0.028)))
-    assert told.captions["decode-latency"] == (
+    summary = sentences(cache((100, 0.020), (900, 0.028)))
+    assert summary.captions["decode-latency"] == (
         "From 100 to 900 cached tokens, an output token of gpt2 takes 1.4x as long (20 ms to 28 ms): "
         "10 µs more for every cached token."
     )
@@ -84,15 +84,15 @@ def test_precisions_against_fp32() -> None:
 
 def test_a_single_comparison_has_its_interval() -> None:
     # 198..202 ms against 99..101 ms: 198 / 101 = 1.96, 202 / 99 = 2.04.
-    told = sentences([point(0.2), point(0.1, precision="int8")])
+    summary = sentences([point(0.2), point(0.1, precision="int8")])
     assert (
         "Prefill of bert-base at 128 tokens is 2x as fast in int8 as in fp32 (95 % interval 1.96 to 2.04)."
-        in told.headlines
+        in summary.headlines
     )
-    told = sentences([point(0.2), point(0.2, precision="int8")])
+    summary = sentences([point(0.2), point(0.2, precision="int8")])
     assert (
         "No clear difference between int8 and fp32 in the prefill of bert-base at 128 tokens: the intervals overlap."
-    ) in told.headlines
+    ) in summary.headlines
 
 
 def test_law_over_sizes() -> None:
@@ -127,13 +127,13 @@ def test_how_far_predictions_are_off() -> None:
         sizes = {"memory_working_bytes": measured * MB}
         return point(0.1, tokens=tokens, memory_predicted_bytes=predicted and predicted * MB, **sizes)
 
-    told = sentences([working(64, 30, 20), working(128, 33, 30), working(256, 90, 30), working(512, 9, None)])
+    summary = sentences([working(64, 30, 20), working(128, 33, 30), working(256, 90, 30), working(512, 9, None)])
     caption = (
         "Working memory in prefill is 1.5x what was predicted, the median of 3 points; "
         "1.1x (bert-base at 128 tokens) to 3x (bert-base at 256 tokens)."
     )
-    assert told.captions["prefill-memory-predicted"] == caption
-    assert caption in told.headlines
+    assert summary.captions["prefill-memory-predicted"] == caption
+    assert caption in summary.headlines
     with_small = sentences([working(16, 4, 1), working(64, 30, 20), working(128, 33, 30), working(256, 90, 30)])
     assert with_small.captions["prefill-memory-predicted"] == (
         "Working memory in prefill is 1.5x what was predicted, the median of 3 points above 10 MB; "
@@ -147,11 +147,11 @@ def test_how_far_predictions_are_off() -> None:
 
 
 def test_cheapest_length_and_throughput() -> None:
-    told = sentences(line((64, 0.128), (128, 0.128), (512, 1.024)))
-    assert told.captions["prefill-time-per-token"] == (
+    summary = sentences(line((64, 0.128), (128, 0.128), (512, 1.024)))
+    assert summary.captions["prefill-time-per-token"] == (
         "bert-base is cheapest per token at 128 tokens: 1 ms, against 2 ms at 64."
     )
-    assert told.captions["prefill-throughput"] == (
+    assert summary.captions["prefill-throughput"] == (
         "The highest throughput is 1,000 tokens/s (bert-base at 128 tokens)."
     )
 
@@ -170,5 +170,5 @@ def test_settings_are_named_only_where_they_differ() -> None:
 
 def test_no_measurements_give_no_sentences() -> None:
     for points in ([], [point()], [point(0.1, emulated=True)]):
-        told = sentences(points)
-        assert (told.headlines, told.captions, told.reference) == ((), {}, ())
+        summary = sentences(points)
+        assert (summary.headlines, summary.captions, summary.reference) == ((), {}, ())

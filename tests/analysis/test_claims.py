@@ -128,9 +128,9 @@ def test_figures_that_are_checked_are_those_of_the_sentence(monkeypatch: pytest.
 def test_no_number_is_typed_into_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another width gives other numbers, and verdicts that are no longer the recorded ones."""
     monkeypatch.setattr(claim_checks, "WIDTH", 192)
-    found = {claim.number: claim for claim in claims.check(None)}
-    assert "9,663,676,416 weights" in found[1].found[0]
-    assert {number for number, claim in found.items() if not claim.holds} == {1}
+    result = {claim.number: claim for claim in claims.check(None)}
+    assert "9,663,676,416 weights" in result[1].found[0]
+    assert {number for number, claim in result.items() if not claim.holds} == {1}
 
 
 def test_a_changed_verdict_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,11 +144,11 @@ def test_a_changed_verdict_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "value", "digit"),
+    ("message", "value", "digit"),
     [("154 B", 154e9, 1e9), ("7.1 M", 7_100_000, 100_000), ("0.74 M", 740_000, 10_000), ("50,257", 50_257, 1)],
 )
-def test_a_figure_and_its_last_digit(said: str, value: float, digit: float) -> None:
-    assert amount(said) == pytest.approx((value, digit))
+def test_a_figure_and_its_last_digit(message: str, value: float, digit: float) -> None:
+    assert amount(message) == pytest.approx((value, digit))
 
 
 def test_what_is_no_figure_is_refused() -> None:
@@ -157,7 +157,7 @@ def test_what_is_no_figure_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said", "rounds", "is_near"),
+    ("value", "message", "rounds", "is_near"),
     [
         (85_054_464, "85 M", True, True),
         (124_439_808, "125 M", False, True),  # rounded up
@@ -166,8 +166,8 @@ def test_what_is_no_figure_is_refused() -> None:
         (154_618_822_656, "154 T", False, False),
     ],
 )
-def test_how_well_a_figure_fits(value: float, said: str, rounds: bool, is_near: bool) -> None:
-    assert (rounds_to(value, said), near(value, said)) == (rounds, is_near)
+def test_how_well_a_figure_fits(value: float, message: str, rounds: bool, is_near: bool) -> None:
+    assert (rounds_to(value, message), near(value, message)) == (rounds, is_near)
 
 
 def test_a_number_in_the_digits_of_a_figure() -> None:
@@ -184,9 +184,9 @@ def points(*records: list[Measurement]) -> list[Point]:
 
 
 def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
-    found = growth.length_drives(points(length_runs.visits()))
-    assert found.verdict == CONFIRMED
-    assert found.numbers == pytest.approx(
+    result = growth.length_drives(points(length_runs.visits()))
+    assert result.verdict == CONFIRMED
+    assert result.numbers == pytest.approx(
         {
             f"{model}: {name} x": value
             for model in ("bert-base", "gpt2")
@@ -199,7 +199,7 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
             }.items()
         }
     )
-    for fitted in found.growths:
+    for fitted in result.growths:
         assert [point.load.tokens for point in fitted.points] == list(length_runs.LENGTHS)
         middle = 1.01  # of three rounds 1 % apart
         assert fitted.latency_s.constant == pytest.approx(0.002 * middle)
@@ -207,16 +207,16 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
         assert fitted.working_bytes.constant == pytest.approx(5e6)
         assert fitted.working_bytes.linear == pytest.approx(1e5)
         assert fitted.working_bytes.quadratic == pytest.approx(0, abs=1e-6)
-    assert found.lines[0] == (
+    assert result.lines[0] == (
         "bert-base from 16 to 256 tokens (16x): time 14x (18.2 ms to 261 ms), MACs 16x, "
         "working memory 4.6x (6.6 MB to 30.6 MB), parameters 1x"
     )
-    assert re.match(r"bert-base: time = 2.02 ms \+ 1.01 ms n for n tokens, at most 0.0 % from", found.lines[1])
-    assert re.match(r"bert-base: working memory = 5 MB \+ 100 kB n", found.lines[2])
+    assert re.match(r"bert-base: time = 2.02 ms \+ 1.01 ms n for n tokens, at most 0.0 % from", result.lines[1])
+    assert re.match(r"bert-base: working memory = 5 MB \+ 100 kB n", result.lines[2])
 
 
 @pytest.mark.parametrize(
-    ("seconds", "working", "verdict", "said"),
+    ("seconds", "working", "verdict", "message"),
     [
         (
             lambda n: 0.1,
@@ -234,12 +234,12 @@ def test_growth_with_the_length_is_confirmed_and_fitted() -> None:
     ],
 )
 def test_one_model_that_does_not_grow_is_enough(
-    seconds: Callable[[int], float], working: Callable[[int], int], verdict: str, said: str
+    seconds: Callable[[int], float], working: Callable[[int], int], verdict: str, message: str
 ) -> None:
     other = length_runs.visits(["gpt2"], seconds=seconds, working=working)
-    found = growth.length_drives(points(length_runs.visits(["bert-base"]), other))
-    assert found.verdict == verdict
-    assert found.correction.startswith(said)
+    result = growth.length_drives(points(length_runs.visits(["bert-base"]), other))
+    assert result.verdict == verdict
+    assert result.correction.startswith(message)
 
 
 def test_a_claim_uses_only_the_points_it_is_about() -> None:

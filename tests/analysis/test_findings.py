@@ -84,9 +84,9 @@ def test_reference_length_is_the_one_most_lines_have() -> None:
 def test_precisions_are_compared_at_the_same_point_only() -> None:
     base, quick = point(0.4), point(0.1, precision="int8")
     elsewhere = point(0.1, precision="int8", tokens=64)
-    (found,) = comparisons([base, quick, elsewhere])
-    assert (found.base, found.point) == (base, quick)
-    assert found.speed.value == pytest.approx(4)
+    (result,) = comparisons([base, quick, elsewhere])
+    assert (result.base, result.point) == (base, quick)
+    assert result.speed.value == pytest.approx(4)
 
 
 def test_memory_whose_peak_is_loading() -> None:

@@ -15,8 +15,8 @@ def at(name: str, length: int, precision: str = "fp32", phase: Phase = "prefill"
 
 def test_gpt2_part_by_part() -> None:
     """At 512 tokens; biases: 3 d, d, 4 d and d; scores of 12 heads are 12 x 512 x 512 values of 4 bytes."""
-    found = at("gpt2", 512)
-    table = {cost.name: (cost.count, cost.params, cost.macs, cost.activation_bytes) for cost in found.costs}
+    result = at("gpt2", 512)
+    table = {cost.name: (cost.count, cost.params, cost.macs, cost.activation_bytes) for cost in result.costs}
     stream = 512 * 768
     assert table == {
         "token embedding": (1, 38_597_376, 0, 4 * stream),
@@ -31,13 +31,13 @@ def test_gpt2_part_by_part() -> None:
         "other norms": (1, 2 * 768, 0, 4 * stream),
         "LM head": (1, 0, 512 * 38_597_376, 4 * 512 * 50_257),
     }
-    assert found.total("params") == 124_439_808
-    assert found.layers == 12
+    assert result.total("params") == 124_439_808
+    assert result.layers == 12
 
 
 def test_one_block_is_what_the_background_says() -> None:
-    found = at("bert-base", 512)
-    parts = found.of(*(cost.name for cost in found.costs if cost.in_block))
+    result = at("bert-base", 512)
+    parts = result.of(*(cost.name for cost in result.costs if cost.in_block))
     assert parts.params == 12 * 7_087_872
     assert parts.macs == 12 * 512 * (12 * SQUARE + 2 * 512 * 768)
 
@@ -109,11 +109,11 @@ def test_when_tokens_double() -> None:
     ],
 )
 def test_crossovers_are_the_first_lengths(name: str, overtakes: dict[str, int]) -> None:
-    found = crossovers(lambda length: at(name, length))
-    assert {crossing.larger: crossing.tokens for crossing in found} == overtakes
+    result = crossovers(lambda length: at(name, length))
+    assert {crossing.larger: crossing.tokens for crossing in result} == overtakes
 
 
 def test_in_decode_attention_overtakes_the_mlp_at_the_same_cache() -> None:
     """One query against n + 1 keys: 2 (n + 1) d > 8 d^2 from n = 4 d."""
-    found = crossovers(lambda length: at("gpt2", length, phase="decode"))
-    assert found[0].tokens == 3072
+    result = crossovers(lambda length: at("gpt2", length, phase="decode"))
+    assert result[0].tokens == 3072

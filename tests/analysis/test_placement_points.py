@@ -30,11 +30,11 @@ def line(*lengths_and_seconds: tuple[int, float], **fields: Any) -> list[Point]:
     return [point(seconds, tokens=tokens, **fields) for tokens, seconds in lengths_and_seconds]
 
 
-def placement(asked: str, macs: int | None, left: int | None, nodes: int = 6, left_nodes: int = 2) -> Placement:
+def placement(requested: str, macs: int | None, left: int | None, nodes: int = 6, left_nodes: int = 2) -> Placement:
     """Two of eight nodes, Attention, went to the CPU."""
     return Placement(
         placed=(
-            ProviderShare(provider=asked, nodes=nodes, macs=macs, partitions=3),
+            ProviderShare(provider=requested, nodes=nodes, macs=macs, partitions=3),
             ProviderShare(provider="cpu", nodes=left_nodes, macs=left, partitions=2),
         ),
         left=(LeftOperator(operator="Attention", nodes=left_nodes, macs=left),),
@@ -116,44 +116,44 @@ def test_precisions_are_compared_on_each_provider_by_itself() -> None:
         *line((64, 0.05), (128, 0.05), **GPU),
         *line((64, 0.1), (128, 0.1), precision="fp16", **GPU),
     ]
-    told = sentences(points).headlines
+    summary = sentences(points).headlines
     assert (
         "Prefill on cpu in fp16 against fp32: faster at all 2 points (median 2x, up to 2x: bert-base at 64 tokens). "
         "Prefill on webgpu in fp16 against fp32: slower at all 2 points (down to 0.5x: bert-base at 64 tokens)."
-    ) in told
+    ) in summary
     assert (
         "Prefill of fp32 on webgpu against cpu: faster at all 2 points (median 4x, up to 4x: bert-base at 64 tokens). "
         "Prefill of fp16 on webgpu against cpu: without a clear difference at all 2 points."
-    ) in told
+    ) in summary
 
 
 def test_one_point_on_two_providers_has_its_interval() -> None:
     # 198..202 ms against 99..101 ms: 198 / 101 = 1.96, 202 / 99 = 2.04.
-    told = sentences([point(0.2), point(0.1, **GPU)]).headlines
+    summary = sentences([point(0.2), point(0.1, **GPU)]).headlines
     assert (
         "Prefill of bert-base at 128 tokens is 2x as fast on webgpu as on cpu (95 % interval 1.96 to 2.04)."
-    ) in told
-    told = sentences([point(0.1), point(0.1, **GPU)]).headlines
+    ) in summary
+    summary = sentences([point(0.1), point(0.1, **GPU)]).headlines
     assert (
         "No clear difference between webgpu and cpu in the prefill of bert-base at 128 tokens: the intervals overlap."
-    ) in told
+    ) in summary
 
 
 def test_no_winner_without_its_share() -> None:
     points = [*line((64, 0.2), (128, 0.4)), *line((64, 0.05), (128, 0.1), **PARTLY)]
-    told = sentences(points)
-    assert told.headlines[0] == (
+    summary = sentences(points)
+    assert summary.headlines[0] == (
         "webgpu ran only a part of all of its 2 points, at the least 83 % of MACs "
         "(bert-base fp32, prefill at 64 tokens); the CPU ran the rest."
     )
     assert (
         "Prefill on webgpu against cpu: faster at all 2 points (median 4x, up to 4x: bert-base at 64 tokens, "
         "83 % of MACs on webgpu). At all 2 points webgpu ran only a part, the CPU the rest."
-    ) in told.headlines
-    assert told.captions["prefill-throughput"].startswith(
+    ) in summary.headlines
+    assert summary.captions["prefill-throughput"].startswith(
         "The highest throughput is 1,280 tokens/s (bert-base on webgpu (83 % of MACs) at 64 tokens"
     )
-    fast = [sentence for sentence in (*told.headlines, *told.captions.values()) if "on webgpu" in sentence]
+    fast = [sentence for sentence in (*summary.headlines, *summary.captions.values()) if "on webgpu" in sentence]
     assert all("83 % of MACs" in sentence for sentence in fast)
 
 
@@ -180,9 +180,9 @@ def test_why_names_the_provider_and_what_it_ran() -> None:
         point(0.1, precision="fp16", **{**GPU, "placement": placement("webgpu", None, None, 4, 4)}),
     ]
     ((a, b),) = sides(points)
-    (found,) = why(a, b, points, [], MACHINE)
-    assert (found.provider, found.machine) == ("webgpu", ())
-    assert found.verdicts == (
+    (result,) = why(a, b, points, [], MACHINE)
+    assert (result.provider, result.machine) == ("webgpu", ())
+    assert result.verdicts == (
         "Prefill on webgpu: fp16 is faster than fp32 at 128 tokens (2x as fast). webgpu ran only a part, at the least "
         "83 % of MACs of fp32 and 50 % of nodes of fp16; the CPU ran the rest.",
     )
@@ -226,8 +226,8 @@ def test_points_get_the_newest_placement_of_their_own() -> None:
         seen(2, None),
         seen(0, old, tokens=64),
     ]
-    found = placements.placed(points_of(records))
-    assert [(one.load.tokens, one.placement) for one in found] == [(64, old), (128, new)]
+    result = placements.placed(points_of(records))
+    assert [(one.load.tokens, one.placement) for one in result] == [(64, old), (128, new)]
     assert new.macs_share == pytest.approx(0.831)
     assert new.nodes_share == 0.75
 
@@ -258,5 +258,5 @@ def test_operators_that_were_only_handed_over_explain_nothing() -> None:
         passes = [
             OperatorPass(key=one.key, dispatch_only=dispatch_only, settings_key="s", outcome=outcome) for one in points
         ]
-        (found,) = why(a, b, points, passes, MACHINE)
-        assert len(found.places[0].classes) == lengths
+        (result,) = why(a, b, points, passes, MACHINE)
+        assert len(result.places[0].classes) == lengths

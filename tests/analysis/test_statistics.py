@@ -144,11 +144,11 @@ def test_points_are_kept_apart_and_sorted() -> None:
         visit(0, reading(1.0), machine_id="other"),
         visit(0, reading(1.0), threads=1),
     ]
-    found = [
+    result = [
         (p.subject.model, p.subject.precision.recipe, p.place.threads, p.load.tokens, p.machine_id)
         for p in points(records)
     ]
-    assert found == [
+    assert result == [
         ("bert-base", "fp32", 1, 128, "m"),
         ("bert-base", "fp32", 2, 64, "m"),
         ("bert-base", "fp32", 2, 128, "other"),

@@ -40,8 +40,8 @@ def line(side: Side, seconds: dict[int, float], phase: str = "prefill", **fields
 
 
 def compared(a: dict[int, float], b: dict[int, float], *passes: OperatorPass, phase: str = "prefill") -> Why:
-    (found,) = why(A, B, [*line(A, a, phase), *line(B, b, phase)], passes, MACHINE)
-    return found
+    (result,) = why(A, B, [*line(A, a, phase), *line(B, b, phase)], passes, MACHINE)
+    return result
 
 
 def operator_pass(side: Side, times: dict[str, tuple[int, float]], *matrices: Any, **fields: Any) -> OperatorPass:
@@ -55,30 +55,30 @@ def operator_pass(side: Side, times: dict[str, tuple[int, float]], *matrices: An
 
 
 def test_b_wins_everywhere() -> None:
-    found = compared({16: 0.2, 128: 0.9}, {16: 0.1, 128: 0.3})
-    assert found.verdicts == ("Prefill: int8 is faster than fp32 at 16 to 128 tokens (2x to 3x as fast).",)
-    assert [(place.length, place.speed) for place in found.places] == [(16, pytest.approx(2)), (128, pytest.approx(3))]
-    assert found.turns == ()
+    result = compared({16: 0.2, 128: 0.9}, {16: 0.1, 128: 0.3})
+    assert result.verdicts == ("Prefill: int8 is faster than fp32 at 16 to 128 tokens (2x to 3x as fast).",)
+    assert [(place.length, place.speed) for place in result.places] == [(16, pytest.approx(2)), (128, pytest.approx(3))]
+    assert result.turns == ()
 
 
 def test_b_loses_everywhere() -> None:
-    found = compared({16: 0.1}, {16: 0.4}, phase="decode")
-    assert found.verdicts == ("Decode: int8 is slower than fp32 at 16 cached tokens (0.25x as fast).",)
+    result = compared({16: 0.1}, {16: 0.4}, phase="decode")
+    assert result.verdicts == ("Decode: int8 is slower than fp32 at 16 cached tokens (0.25x as fast).",)
 
 
 def test_b_begins_to_lose_between_two_measured_lengths() -> None:
-    found = compared({16: 0.2, 64: 0.4, 128: 0.8, 256: 1.0}, {16: 0.1, 64: 0.2, 128: 1.0, 256: 2.0})
-    assert found.turns == (Turn(phase="prefill", below=64, above=128, winner="A"),)
-    assert found.verdicts == (
+    result = compared({16: 0.2, 64: 0.4, 128: 0.8, 256: 1.0}, {16: 0.1, 64: 0.2, 128: 1.0, 256: 2.0})
+    assert result.turns == (Turn(phase="prefill", below=64, above=128, winner="A"),)
+    assert result.verdicts == (
         "Prefill: int8 is faster than fp32 at 16 to 64 tokens (2x as fast) and slower than fp32 at 128 to 256 tokens "
         "(0.5x to 0.8x as fast).",
     )
 
 
 def test_b_begins_to_win_and_a_length_without_a_difference_lies_between() -> None:
-    found = compared({16: 0.1, 64: 0.2, 128: 0.8}, {16: 0.2, 64: 0.2, 128: 0.4})
-    assert found.turns == (Turn(phase="prefill", below=16, above=128, winner="B"),)
-    assert found.verdicts == (
+    result = compared({16: 0.1, 64: 0.2, 128: 0.8}, {16: 0.2, 64: 0.2, 128: 0.4})
+    assert result.turns == (Turn(phase="prefill", below=16, above=128, winner="B"),)
+    assert result.verdicts == (
         "Prefill: int8 is slower than fp32 at 16 tokens (0.5x as fast), not clearly different at 64 tokens and faster "
         "than fp32 at 128 tokens (2x as fast).",
     )
@@ -86,19 +86,19 @@ def test_b_begins_to_win_and_a_length_without_a_difference_lies_between() -> Non
 
 def test_intervals_that_overlap_decide_nothing() -> None:
     """1 % up and down each: 0.100 and 0.101 overlap, 0.100 and 0.103 do not."""
-    found = compared({16: 0.100, 64: 0.100}, {16: 0.101, 64: 0.1005})
-    assert found.verdicts == (
+    result = compared({16: 0.100, 64: 0.100}, {16: 0.101, 64: 0.1005})
+    assert result.verdicts == (
         "Prefill: no clear difference between int8 and fp32 at 16 to 64 tokens: the intervals overlap.",
     )
-    assert found.turns == ()
+    assert result.turns == ()
     assert compared({16: 0.100}, {16: 0.103}).verdicts[0].startswith("Prefill: int8 is slower than fp32")
 
 
 def test_what_is_compared_was_measured_alike() -> None:
     points = [*line(A, {16: 0.2, 32: 0.2}), *line(B, {16: 0.1, 64: 0.1}), *line(B, {16: 0.3}, batch=4)]
-    (found,) = why(A, B, points, [], MACHINE)
-    assert [(place.phase, place.length) for place in found.places] == [("prefill", 16)]
-    assert (found.provider, found.batch, found.threads) == ("cpu", 1, 2)
+    (result,) = why(A, B, points, [], MACHINE)
+    assert [(place.phase, place.length) for place in result.places] == [("prefill", 16)]
+    assert (result.provider, result.batch, result.threads) == ("cpu", 1, 2)
     assert why(A, side("gpt2", "int4"), points, [], MACHINE) == []
     assert why(A, B, [*line(A, {16: 0.2}), *line(B, {16: None})], [], MACHINE) == []  # type: ignore[dict-item]
 
@@ -138,22 +138,22 @@ def test_every_operator_has_one_class() -> None:
 
 
 def test_a_win_is_explained_by_the_class_that_gained_most() -> None:
-    found = compared(
+    result = compared(
         {128: 0.5},
         {128: 0.2},
         operator_pass(A, {"Gemm": (48, 0.3), "MatMul": (1, 0.1), "Attention": (12, 0.05), "Concat": (30, 0.05)}),
         operator_pass(B, {"DynamicQuantizeMatMul": (49, 0.1), "Attention": (12, 0.06), "Concat": (30, 0.04)}),
     )
-    assert found.verdicts == (
+    assert result.verdicts == (
         "Prefill: int8 is faster than fp32 at 128 tokens (2.5x as fast), "
         "because the matmuls take 100 ms in int8 and 400 ms in fp32 at 128 tokens.",
     )
-    assert [(one.name, one.a_s, one.b_s) for one in found.places[0].classes] == [
+    assert [(one.name, one.a_s, one.b_s) for one in result.places[0].classes] == [
         ("matmul", 0.4, 0.1),
         ("attention", 0.05, 0.06),
         ("data movement", 0.05, 0.04),
     ]
-    assert found.findings == (
+    assert result.findings == (
         "Prefill of 128 tokens: the matmuls take 100 ms instead of 400 ms, 0.25x of the time: 300 ms gained.",
         "Prefill of 128 tokens: operators of their own for quantizing and dequantizing cost nothing in int8; "
         "49 DynamicQuantizeMatMul quantize their own input, which counts as matmul.",
@@ -191,8 +191,8 @@ def head_left() -> Why:
 
 
 def test_an_lm_head_that_stays_in_fp32_is_named() -> None:
-    found = head_left()
-    assert found.verdicts == (
+    result = head_left()
+    assert result.verdicts == (
         "Decode: int8 is slower than fp32 at 128 cached tokens (0.56x as fast), because the weight of the LM head "
         "(768 x 50,257) is made in fp32 in every run: DequantizeLinear takes 23 ms, the product 8 ms, of 35 ms that "
         "all operators take at 128 cached tokens.",
@@ -200,16 +200,16 @@ def test_an_lm_head_that_stays_in_fp32_is_named() -> None:
     assert (
         "Decode of 128 cached tokens: 1 of 49 weight matmuls of int8 still multiplies in fp32 and takes 8 ms: "
         "the LM head (768 x 50,257)."
-    ) in found.findings
+    ) in result.findings
     assert (
         "Decode of 128 cached tokens: quantizing, dequantizing and casting costs 23 ms (66 % of what its operators "
         "take) in int8; 48 DynamicQuantizeMatMul quantize their own input, which counts as matmul."
-    ) in found.findings
+    ) in result.findings
 
 
 def test_weights_that_are_stored_in_fp32_are_named_by_size() -> None:
     left = matrix("MatMul", 768, 3072, 0.1, nodes=12)
-    found = compared(
+    result = compared(
         {128: 0.2},
         {128: 0.2},
         operator_pass(A, {"MatMul": (73, 0.2)}),
@@ -217,7 +217,7 @@ def test_weights_that_are_stored_in_fp32_are_named_by_size() -> None:
             B, {"MatMul": (12, 0.1), "MatMulNBits": (61, 0.1)}, left, matrix("MatMulNBits", 768, 768, 0.1, nodes=61)
         ),
     )
-    assert found.findings[-1] == (
+    assert result.findings[-1] == (
         "Prefill of 128 tokens: 12 of 73 weight matmuls of int8 still multiply in fp32 and take 100 ms: "
         "12 of 768 x 3,072."
     )
@@ -244,28 +244,28 @@ def test_a_file_that_is_fp32_by_most_of_its_bytes_may_be_quantized_too() -> None
     int8, fp32 = matrix("DynamicQuantizeMatMul", 8, 8, 0.1, nodes=3), matrix("MatMul", 8, 24, 0.1)
     passes = [operator_pass(A, {"MatMul": (4, 0.2)}, fp32), operator_pass(c, {"MatMul": (4, 0.2)}, int8, fp32)]
     points = [*line(A, {128: 0.2}), *line(c, {128: 0.2})]
-    (found,) = why(A, c, points, passes, MACHINE)
-    assert found.findings[-1].startswith("Prefill of 128 tokens: 1 of 4 weight matmuls of other fp32 still multiplies")
+    (result,) = why(A, c, points, passes, MACHINE)
+    assert result.findings[-1].startswith("Prefill of 128 tokens: 1 of 4 weight matmuls of other fp32 still multiplies")
     (turned,) = why(c, A, points, passes, MACHINE)
     assert not any("weight matmuls" in line for line in turned.findings)
 
 
 def test_operators_that_say_the_opposite_explain_nothing() -> None:
-    found = compared(
+    result = compared(
         {128: 0.2}, {128: 0.1}, operator_pass(A, {"MatMul": (1, 0.1)}), operator_pass(B, {"MatMul": (1, 0.2)})
     )
-    assert found.verdicts[0].endswith("(2x as fast), and the operators as profiled at 128 tokens do not show why.")
+    assert result.verdicts[0].endswith("(2x as fast), and the operators as profiled at 128 tokens do not show why.")
 
 
 def test_disturbed_runs_are_reported() -> None:
-    found = compared(
+    result = compared(
         {128: 0.2},
         {128: 0.1},
         operator_pass(A, {"MatMul": (1, 0.2)}, plain_s=0.4),
         operator_pass(B, {"MatMul": (1, 0.1)}),
     )
-    assert found.places[0].a_explained == pytest.approx(0.5)
-    assert found.findings[-1] == (
+    assert result.places[0].a_explained == pytest.approx(0.5)
+    assert result.findings[-1] == (
         "Prefill of 128 tokens: the operator times add up to 100 % of a run without the profiler in int8, and to 50 % "
         "in fp32: other work disturbed the runs, or time passes between operators."
     )

@@ -33,13 +33,13 @@ def test_latencies_of_a_run_decide(models: Path, tmp_path: Path) -> None:
     """Measured at 10 and 50: 1 ms a token. 20 and 40 cost 8 x 20 + 2 x 40 = 240 ms, own lengths 190, one length 400."""
     write_run(tmp_path / "older", {10: 9.0, 50: 9.0})
     write_run(tmp_path / "newer", {10: 0.010, 50: 0.050})
-    found = choose_buckets("bert-tiny:fp32", REQUESTS, count=2, export=False, models=models, out=tmp_path)
-    assert [(one.length, one.requests) for one in found.buckets] == [(20, 8), (40, 2)]
-    assert (found.unit, found.requests) == ("s", 10)
-    assert [found.mean_cost, found.mean_cost_own, found.mean_cost_single] == pytest.approx([0.024, 0.019, 0.040])
-    assert found.waste == pytest.approx(24 / 19 - 1) and found.single_ratio == pytest.approx(40 / 24)
-    assert found.basis == "Latencies of run 'newer' on cpu, 2 threads, interpolated between 10, 50 tokens."
-    assert found.static == ()
+    result = choose_buckets("bert-tiny:fp32", REQUESTS, count=2, export=False, models=models, out=tmp_path)
+    assert [(one.length, one.requests) for one in result.buckets] == [(20, 8), (40, 2)]
+    assert (result.unit, result.requests) == ("s", 10)
+    assert [result.mean_cost, result.mean_cost_own, result.mean_cost_single] == pytest.approx([0.024, 0.019, 0.040])
+    assert result.waste == pytest.approx(24 / 19 - 1) and result.single_ratio == pytest.approx(40 / 24)
+    assert result.basis == "Latencies of run 'newer' on cpu, 2 threads, interpolated between 10, 50 tokens."
+    assert result.static == ()
     named = choose_buckets("bert-tiny:fp32", REQUESTS, run="older", export=False, models=models, out=tmp_path)
     assert [one.length for one in named.buckets] == [40]  # every length takes as long: one graph is enough
 
@@ -47,10 +47,10 @@ def test_latencies_of_a_run_decide(models: Path, tmp_path: Path) -> None:
 def test_without_a_run_macs_decide(models: Path, tmp_path: Path) -> None:
     variant = find_variant("bert-tiny")
     macs = {n: family_of(variant).macs(variant, Case(batch=1, tokens=n)) for n in (10, 20, 40)}
-    found = choose_buckets("bert-tiny:int8", REQUESTS, count=3, export=False, models=models, out=tmp_path)
-    assert found.unit == "MACs" and found.basis.startswith("No run has latencies of this model")
-    assert {one.length: one.cost for one in found.buckets} == macs
-    assert found.mean_cost == found.mean_cost_own == pytest.approx((5 * macs[10] + 3 * macs[20] + 2 * macs[40]) / 10)
+    result = choose_buckets("bert-tiny:int8", REQUESTS, count=3, export=False, models=models, out=tmp_path)
+    assert result.unit == "MACs" and result.basis.startswith("No run has latencies of this model")
+    assert {one.length: one.cost for one in result.buckets} == macs
+    assert result.mean_cost == result.mean_cost_own == pytest.approx((5 * macs[10] + 3 * macs[20] + 2 * macs[40]) / 10)
     file = models / "bert-tiny" / "fp32" / "model.onnx"
     counted = choose_buckets(str(file), REQUESTS, count=3, models=models, out=tmp_path)
     assert {one.length: one.cost for one in counted.buckets} == macs  # counted on the graph
@@ -59,8 +59,8 @@ def test_without_a_run_macs_decide(models: Path, tmp_path: Path) -> None:
 
 def test_emulated_times_are_not_used(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "npu", {10: 0.01, 50: 0.05}, provider="qnn", emulated=True)
-    found = choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
-    assert found.unit == "MACs"
+    result = choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
+    assert result.unit == "MACs"
     with pytest.raises(RunError, match="by an emulator, whose times mean nothing"):
         choose_buckets("bert-tiny:fp32", REQUESTS, run="npu", export=False, models=models, out=tmp_path)
 
@@ -70,16 +70,16 @@ def test_one_of_several_providers_has_to_be_chosen(models: Path, tmp_path: Path)
     write_run(tmp_path / "two", {10: 0.02, 50: 0.02}, provider="webgpu")
     with pytest.raises(UsageError, match=r"Run 'two' has bert-tiny on cpu, webgpu\. Choose: --ep cpu"):
         choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
-    found = choose_buckets("bert-tiny:fp32", REQUESTS, ep="webgpu", export=False, models=models, out=tmp_path)
-    assert [one.length for one in found.buckets] == [40]
+    result = choose_buckets("bert-tiny:fp32", REQUESTS, ep="webgpu", export=False, models=models, out=tmp_path)
+    assert [one.length for one in result.buckets] == [40]
 
 
 def test_requests_beyond_what_was_measured(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "short", {16: 0.01, 32: 0.05})
     with pytest.raises(UsageError, match=r"goes up to 32 tokens, and requests up to 40\. .* --seq 10,20,40 --name"):
         choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
-    found = choose_buckets("bert-tiny:fp32", [10, 30], export=False, models=models, out=tmp_path)
-    assert found.notes == ("Below 16 tokens nothing was measured: shorter runs are taken to last as long.",)
+    result = choose_buckets("bert-tiny:fp32", [10, 30], export=False, models=models, out=tmp_path)
+    assert result.notes == ("Below 16 tokens nothing was measured: shorter runs are taken to last as long.",)
 
 
 def test_invalid_requests_are_refused(artifacts: dict[tuple[str, str], Artifact], models: Path, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_to_be_quantized_a_model_needs_more_of_both(machine: Machine, tmp_path: 
 
 def test_an_existing_artifact_is_answered_from_disk(machine: Machine, models: Path, tmp_path: Path) -> None:
     machine(memory=0, disk=0)
-    made = export(["bert-tiny"], precision=["fp32", "int8"], out=models)
-    assert [one.up_to_date for one in made] == [True, True]
+    built = export(["bert-tiny"], precision=["fp32", "int8"], out=models)
+    assert [one.up_to_date for one in built] == [True, True]
     with pytest.raises(TooLarge, match="bert-tiny"):
         export(["bert-tiny"], out=models, force=True)
     out = Path(shutil.copytree(models, tmp_path / "models"))
@@ -106,10 +106,10 @@ def test_nothing_is_begun_when_one_of_several_does_not_fit(machine: Machine, tmp
 
 def test_with_keep_going_it_is_the_error_of_that_target(machine: Machine, models: Path) -> None:
     machine(memory=20 * GIB)
-    refused, made = export(["gpt3", "bert-tiny"], out=models, keep_going=True)
+    refused, built = export(["gpt3", "bert-tiny"], out=models, keep_going=True)
     assert (refused.target, refused.artifact) == ("gpt3", None)
     assert refused.error.startswith("Exporting gpt3 needs about 804 GB")
-    assert made.up_to_date
+    assert built.up_to_date
 
 
 def test_a_limit_on_memory_counts_where_it_is_lower(monkeypatch: pytest.MonkeyPatch) -> None:

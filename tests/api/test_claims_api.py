@@ -101,10 +101,10 @@ def test_what_is_missing_is_exported_and_measured_and_nothing_else(models: Path,
     profile(["gpt2-small"], seq=[8, 40], phase="prefill", precision=["fp32"], rounds=1, runs=2, min_time_s=0,
             models=mine, out=out, name="mine")  # fmt: skip
     before = (out / "mine" / store.MEASUREMENTS_FILE).read_bytes()
-    told: list[tuple[str, float | None]] = []
+    summary: list[tuple[str, float | None]] = []
 
     claim = of_length(
-        check_claims("mine", measure=True, models=mine, out=out, progress=lambda *step: told.append(step))
+        check_claims("mine", measure=True, models=mine, out=out, progress=lambda *step: summary.append(step))
     )
     assert [[point.load.tokens for point in fitted.points] for fitted in claim.growths] == [
         [4, 8, 16, 24, 32],
@@ -114,8 +114,8 @@ def test_what_is_missing_is_exported_and_measured_and_nothing_else(models: Path,
     assert not (mine / "bert-tiny" / "int8").exists()
     records = (out / "mine" / store.MEASUREMENTS_FILE).read_bytes()
     assert records.startswith(before)
-    assert {doing.partition(":")[0] for doing, _ in told} == {"export", "profile"}
-    assert all(0 <= share <= 1 for _, share in told if share is not None)
+    assert {doing.partition(":")[0] for doing, _ in summary} == {"export", "profile"}
+    assert all(0 <= share <= 1 for _, share in summary if share is not None)
 
     check_claims("mine", measure=True, models=mine, out=out)
     assert (out / "mine" / store.MEASUREMENTS_FILE).read_bytes() == records

@@ -33,53 +33,53 @@ def save(path: Path, nodes: list[Any], inputs: dict[str, list[int | str] | None]
 
 
 def test_a_variant_at_512_tokens_and_at_twice_as_many() -> None:
-    found = explain("bert-base")
-    assert (found.ledger.load.tokens, found.ledger.total("params"), found.ledger.source) == (
+    result = explain("bert-base")
+    assert (result.ledger.load.tokens, result.ledger.total("params"), result.ledger.source) == (
         512,
         109_482_240,
         "formulas",
     )
-    assert found.doubled
-    assert found.doubled.of("attention scores").macs == 4 * found.ledger.of("attention scores").macs
-    assert [(one.larger, one.tokens) for one in found.crossovers] == [("attention", 3073)]
-    assert (found.lengths, found.notes) == ((), ())
+    assert result.doubled
+    assert result.doubled.of("attention scores").macs == 4 * result.ledger.of("attention scores").macs
+    assert [(one.larger, one.tokens) for one in result.crossovers] == [("attention", 3073)]
+    assert (result.lengths, result.notes) == ((), ())
 
 
 def test_a_giant_takes_no_longer_than_a_dwarf() -> None:
     """96 layers of 12 d^2 + 13 d, 50,257 and 2,048 embeddings and a last norm, d = 12,288."""
-    found = explain("gpt3", seq=[2048], precision="fp16")
+    result = explain("gpt3", seq=[2048], precision="fp16")
     d = 12_288
     params = 96 * (12 * d * d + 13 * d) + (50_257 + 2_048) * d + 2 * d
-    assert found.ledger.total("params") == params == 174_604_259_328
-    assert found.ledger.total("weights_bytes") == 2 * params
-    assert found.ledger.total("cache_bytes") == 2 * 96 * 2048 * d * 2
+    assert result.ledger.total("params") == params == 174_604_259_328
+    assert result.ledger.total("weights_bytes") == 2 * params
+    assert result.ledger.total("cache_bytes") == 2 * 96 * 2048 * d * 2
 
 
 def test_several_lengths_come_with_captions_and_the_longest_that_fits_is_explained() -> None:
-    found = explain("gpt2", seq=[16, 256, 1024, 131072])
-    assert [one.load.tokens for one in found.lengths] == [16, 256, 1024, 131072]
-    assert found.ledger.load.tokens == 1024
-    assert set(found.captions) == {"explain-macs", "explain-memory"}
-    assert "3,073" in found.captions["explain-macs"]
+    result = explain("gpt2", seq=[16, 256, 1024, 131072])
+    assert [one.load.tokens for one in result.lengths] == [16, 256, 1024, 131072]
+    assert result.ledger.load.tokens == 1024
+    assert set(result.captions) == {"explain-macs", "explain-memory"}
+    assert "3,073" in result.captions["explain-macs"]
     assert "gpt2 takes at most 1,024 tokens: beyond that the formulas still hold, and export and profile refuse." in (
-        found.notes
+        result.notes
     )
-    assert any("LM head shares the matrix of the token embedding" in note for note in found.notes)
+    assert any("LM head shares the matrix of the token embedding" in note for note in result.notes)
 
 
 def test_decode_has_one_new_token_and_a_cache() -> None:
-    found = explain("gpt2", seq=[1000], phase="decode")
-    assert (found.ledger.load.tokens, found.ledger.load.past_tokens, found.ledger.load.length) == (1, 1000, 1000)
-    assert found.ledger.total("cache_bytes") == 1001 * 73_728
-    assert found.doubled and found.doubled.load.past_tokens == 2000
+    result = explain("gpt2", seq=[1000], phase="decode")
+    assert (result.ledger.load.tokens, result.ledger.load.past_tokens, result.ledger.load.length) == (1, 1000, 1000)
+    assert result.ledger.total("cache_bytes") == 1001 * 73_728
+    assert result.doubled and result.doubled.load.past_tokens == 2000
     (_, beyond) = explain("gpt2", seq=[1024], phase="decode").notes  # 1,025 tokens in all
     assert beyond.startswith("gpt2 takes at most 1,024 tokens")
 
 
 def test_an_image_has_the_tokens_of_its_patches() -> None:
-    found = explain("vit-base", seq=[200])
-    assert found.ledger.load.tokens == 197
-    assert found.notes == ("200 tokens are asked for; the largest input with at most so many has 197.",)
+    result = explain("vit-base", seq=[200])
+    assert result.ledger.load.tokens == 197
+    assert result.notes == ("200 tokens are asked for; the largest input with at most so many has 197.",)
 
 
 @pytest.mark.parametrize(
@@ -94,21 +94,21 @@ def test_an_image_has_the_tokens_of_its_patches() -> None:
     ],
 )
 def test_ways_to_mix_tokens(name: str, options: dict[str, int], params: int, tokens: int) -> None:
-    found = explain(name, **options)  # type: ignore[arg-type]
-    assert (found.ledger.total("params"), found.ledger.load.tokens) == (params, tokens)
+    result = explain(name, **options)  # type: ignore[arg-type]
+    assert (result.ledger.total("params"), result.ledger.load.tokens) == (params, tokens)
 
 
 def test_a_dense_layer_is_another_one_at_another_length() -> None:
-    found = explain("mixer-dense", seq=[1024])
-    assert found.ledger.total("params") == (1024 * 768) ** 2
-    assert "has 512 tokens: at another length it is another model" in found.notes[0]
+    result = explain("mixer-dense", seq=[1024])
+    assert result.ledger.total("params") == (1024 * 768) ** 2
+    assert "has 512 tokens: at another length it is another model" in result.notes[0]
 
 
 def test_a_checkpoint_is_explained_by_its_config(gpt2_checkpoint: Path) -> None:
     """2 layers of width 128, 4,000 tokens in the vocabulary, 64 positions."""
-    found = explain(str(gpt2_checkpoint), seq=[64])
-    assert found.ledger.total("params") == 2 * (12 * 128**2 + 13 * 128) + (4000 + 64) * 128 + 2 * 128
-    assert found.ledger.layers == 2
+    result = explain(str(gpt2_checkpoint), seq=[64])
+    assert result.ledger.total("params") == 2 * (12 * 128**2 + 13 * 128) + (4000 + 64) * 128 + 2 * 128
+    assert result.ledger.layers == 2
 
 
 # --- files ---------------------------------------------------------------------------------------------------
@@ -144,14 +144,14 @@ def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any]
     artifact = artifacts["gpt2", "fp32"]
     folder = Path(shutil.copytree(artifact.folder, tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
-    found = explain(str(folder / "decode-1x40.onnx"))
+    result = explain(str(folder / "decode-1x40.onnx"))
     formulas = ledger(artifact.variant, case_of("decode", 1, 40), phase="decode")
-    assert (found.ledger.load.phase, found.ledger.load.past_tokens, found.doubled) == ("decode", 40, None)
+    assert (result.ledger.load.phase, result.ledger.load.past_tokens, result.doubled) == ("decode", 40, None)
     for quantity in ("params", "macs", "cache_bytes"):
-        assert found.ledger.total(quantity) == formulas.total(quantity), quantity
-    for asked in ([41], [40, 41]):
+        assert result.ledger.total(quantity) == formulas.total(quantity), quantity
+    for requested in ([41], [40, 41]):
         with pytest.raises(UsageError, match="of 40 tokens and the new one"):
-            explain(str(folder / "decode-1x40.onnx"), seq=asked)
+            explain(str(folder / "decode-1x40.onnx"), seq=requested)
 
 
 def test_names_and_folders_of_exports_mean_their_graph(models: Path, artifacts: dict[tuple[str, str], Any]) -> None:
@@ -165,17 +165,17 @@ def test_a_graph_is_counted_without_its_weights(artifacts: dict[tuple[str, str],
     """The bare file, from elsewhere: nothing but its own symbols to go by, and no data file beside it."""
     artifact = artifacts["bert", "fp32"]
     alone = shutil.copy(artifact.location, tmp_path / "alone.onnx")
-    found = explain(str(alone), seq=[60])
-    assert (found.ledger.name, found.ledger.precision) == ("alone", "fp32")
-    assert found.ledger.total("params") == artifact.params
-    assert found.ledger.total("macs") == ledger(artifact.variant, case_of("prefill", 1, 60)).total("macs")
+    result = explain(str(alone), seq=[60])
+    assert (result.ledger.name, result.ledger.precision) == ("alone", "fp32")
+    assert result.ledger.total("params") == artifact.params
+    assert result.ledger.total("macs") == ledger(artifact.variant, case_of("prefill", 1, 60)).total("macs")
 
 
 def test_a_file_of_one_size_is_explained_at_that_size(tmp_path: Path) -> None:
     """x of 4 x 8 times itself transposed: 4 x 4 x 8 MACs, no weights."""
     nodes = [helper.make_node("Gemm", ["x", "x"], ["y"], transB=1)]
-    found = explain(str(save(tmp_path / "fixed.onnx", nodes, {"x": [4, 8]}, "y")))
-    assert (found.ledger.total("macs"), found.ledger.total("params"), found.doubled) == (4 * 4 * 8, 0, None)
+    result = explain(str(save(tmp_path / "fixed.onnx", nodes, {"x": [4, 8]}, "y")))
+    assert (result.ledger.total("macs"), result.ledger.total("params"), result.doubled) == (4 * 4 * 8, 0, None)
 
 
 def test_what_cannot_be_counted_is_named(tmp_path: Path) -> None:
@@ -183,21 +183,21 @@ def test_what_cannot_be_counted_is_named(tmp_path: Path) -> None:
         helper.make_node("Frobnicate", ["x"], ["h"], domain="com.acme"),
         helper.make_node("MatMul", ["h", "h"], ["y"]),
     ]
-    found = explain(str(save(tmp_path / "odd.onnx", nodes, {"x": [4, 4]}, "y")))
-    assert {(one.operator, one.count) for one in found.ledger.uncounted} == {
+    result = explain(str(save(tmp_path / "odd.onnx", nodes, {"x": [4, 4]}, "y")))
+    assert {(one.operator, one.count) for one in result.ledger.uncounted} == {
         ("com.acme::Frobnicate", 1),
         ("MatMul", 1),  # its shape depends on the other
     }
-    assert found.ledger.working_bytes is None
+    assert result.ledger.working_bytes is None
 
 
 def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tuple[str, str], Any]) -> None:
     """bert-tiny has 512 positions, as a tensor of that many: at 1,024 tokens nothing fits."""
     path = artifacts["bert", "fp32"].location
-    found = explain(path, seq=[64, 512, 1024])
-    assert [one.load.tokens for one in found.lengths] == [64, 512]
-    assert (found.ledger.load.tokens, found.doubled) == (512, None)
-    assert any("does not run at 1,024 tokens" in note and "[1, 512, 128]" in note for note in found.notes)
+    result = explain(path, seq=[64, 512, 1024])
+    assert [one.load.tokens for one in result.lengths] == [64, 512]
+    assert (result.ledger.load.tokens, result.doubled) == (512, None)
+    assert any("does not run at 1,024 tokens" in note and "[1, 512, 128]" in note for note in result.notes)
     assert explain(path, seq=[256]).doubled
 
 

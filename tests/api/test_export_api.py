@@ -44,10 +44,10 @@ def everything_below(folder: Path) -> dict[Path, int]:
 
 
 def test_one_result_for_each_target_and_precision_in_order(exports: list[Export]) -> None:
-    assert [(made.artifact.name, made.precision) for made in exports if made.artifact] == [
+    assert [(built.artifact.name, built.precision) for built in exports if built.artifact] == [
         (name, precision) for name in ("gpt2-small", "bert-tiny", "vit-tiny") for precision in ("fp32", "int8")
     ]
-    assert not any(made.up_to_date or made.error for made in exports)
+    assert not any(built.up_to_date or built.error for built in exports)
 
 
 def test_random_weights_are_reported_and_recorded(exports: list[Export]) -> None:
@@ -74,8 +74,8 @@ def test_the_same_export_again_is_up_to_date_and_touches_nothing(
 ) -> None:
     before = everything_below(models)
     again = export([str(gpt2_checkpoint), "bert-tiny", "vit-tiny"], precision=["fp32", "int8"], out=models)
-    assert all(made.up_to_date for made in again)
-    assert [made.artifact for made in again] == [made.artifact for made in exports]
+    assert all(built.up_to_date for built in again)
+    assert [built.artifact for built in again] == [built.artifact for built in exports]
     assert everything_below(models) == before
 
 
@@ -91,10 +91,10 @@ def starts_anew(targets: list[Path | str], out: Path, **options: Any) -> bool:
             raise Started
 
     try:
-        made = export([str(target) for target in targets], out=out, progress=stop, **options)
+        built = export([str(target) for target in targets], out=out, progress=stop, **options)
     except Started:
         return True
-    assert all(one.up_to_date for one in made)
+    assert all(one.up_to_date for one in built)
     return False
 
 
@@ -127,20 +127,20 @@ def test_it_is_rebuilt_when_the_weights_differ(models: Path, gpt2_checkpoint: Pa
 
 def test_options_are_recorded_and_every_step_is_reported(gpt2_checkpoint: Path, tmp_path: Path) -> None:
     steps: list[str] = []
-    (made,) = export(
+    (built,) = export(
         [str(gpt2_checkpoint)],
         logits="last",
         opset=18,
         out=tmp_path,
         progress=lambda doing, _share: steps.append(doing.partition(": ")[2]),
     )
-    artifact = made.artifact
+    artifact = built.artifact
     assert artifact is not None
     assert (artifact.name, artifact.logits, artifact.graph().opset) == ("gpt2-small-last", "last", 18)
     assert artifact.graph().outputs[0].dims == ("batch_size", 1, 4000)
     assert "Attention" not in artifact.graph().count.nodes
-    told = ("importing torch", "building gpt2-small", "tracing", "translating to ONNX", "writing", "simplifying")
-    assert [step for step in steps if step in told] == list(told)
+    summary = ("importing torch", "building gpt2-small", "tracing", "translating to ONNX", "writing", "simplifying")
+    assert [step for step in steps if step in summary] == list(summary)
     assert "comparing at batch 3, tokens 7, past 0" in steps
 
 
@@ -192,13 +192,13 @@ def test_with_keep_going_a_recipe_that_fails_costs_its_precision_alone(
         return real(base, expected, precision, *others)
 
     monkeypatch.setattr(exporting, "quantized", but_one)
-    asked: dict[str, Any] = {"precision": ["fp32", "int8", "int4"], "out": tmp_path}
-    plain, broken, tiny_models = export([str(bert)], keep_going=True, **asked)
+    requested: dict[str, Any] = {"precision": ["fp32", "int8", "int4"], "out": tmp_path}
+    plain, broken, tiny_models = export([str(bert)], keep_going=True, **requested)
     assert [one.precision for one in (plain, broken, tiny_models)] == ["fp32", "int8", "int4"]
     assert (plain.error, broken.error, tiny_models.error) == ("", "int8 is broken.", "")
     assert [folder.name for folder in artifact_folders(tmp_path)] == ["fp32", "int4"]
     with pytest.raises(QuantizationError, match="int8 is broken"):
-        export([str(bert)], **asked)
+        export([str(bert)], **requested)
 
 
 def test_without_it_the_first_failure_ends_the_export(misfit: Path, bert: Path, tmp_path: Path) -> None:
@@ -251,7 +251,9 @@ def test_random_weights_do_not_pass_for_pretrained_ones(models: Path) -> None:
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = export_stage.importlib.util.find_spec
-    monkeypatch.setattr(export_stage.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    find_spec = export_stage.importlib.util.find_spec
+    monkeypatch.setattr(
+        export_stage.importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+    )
     with pytest.raises(MissingExtra, match=r"Exporting needs 'torch'.*pip install 'edgeprof\[export\]'"):
         export(["bert-tiny"], out=tmp_path)

@@ -134,10 +134,10 @@ def test_a_model_that_is_not_what_its_record_says_is_not_measured(
 def test_a_file_from_elsewhere_whose_weights_were_replaced_is_another_model(tmp_path: Path) -> None:
     model = save(tmp_path / "one.onnx", ["batch_size", "sequence_length", 8])
     onnx.save(onnx.load(model), model, save_as_external_data=True, location="one.data", size_threshold=0)
-    asked = {"seq": [4], "name": "run", "out": tmp_path / "reports", **QUICK}
-    first = profile([str(model)], **asked)
+    requested = {"seq": [4], "name": "run", "out": tmp_path / "reports", **QUICK}
+    first = profile([str(model)], **requested)
     (tmp_path / "one.data").write_bytes(np.zeros((8, 8), np.float32).tobytes())
-    second = profile([str(model)], **asked)
+    second = profile([str(model)], **requested)
     assert len(second.measurements) == 2 * len(first.measurements) > 0
 
 

@@ -120,12 +120,12 @@ def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Pat
     folder = Path(shutil.copytree(models / "gpt2-small/fp32", tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=8), Case(batch=1, tokens=1, past_tokens=8)], False, silent)
     files = [str(folder / name) for name in ("prefill-1x8.onnx", "decode-1x8.onnx")]
-    found = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
-    assert [(point.subject.model, point.load.phase, point.load.length) for point in found.points] == [
+    result = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
+    assert [(point.subject.model, point.load.phase, point.load.length) for point in result.points] == [
         ("gpt2-small-decode-1x8", "decode", 8),
         ("gpt2-small-prefill-1x8", "prefill", 8),
     ]
-    for point in found.points:
+    for point in result.points:
         assert (point.status, point.receipt.placement.macs_share, point.partitions, point.receipt.agrees) == (
             "ok",
             1.0,
@@ -143,7 +143,7 @@ def test_what_the_table_holds_is_what_was_measured(run: Run) -> None:
 
 
 def test_a_run_is_resumed_without_a_new_placement(run: Run, models: Path) -> None:
-    said: list[str] = []
+    message: list[str] = []
     folder = Path(run.folder)
     again = profile(
         seq=[8],
@@ -153,10 +153,10 @@ def test_a_run_is_resumed_without_a_new_placement(run: Run, models: Path) -> Non
         out=folder.parent,
         name=folder.name,
         require_placement=1.0,
-        progress=lambda doing, share: said.append(doing),
+        progress=lambda doing, share: message.append(doing),
         **QUICK,
     )
-    assert [doing for doing in said if "placing" in doing or "round" in doing] == []
+    assert [doing for doing in message if "placing" in doing or "round" in doing] == []
     assert again.measurements == load_run(folder).measurements == run.measurements
 
 

@@ -94,10 +94,10 @@ def job(model: Path, on: Target, precision: str = "fp32", rows: int = ROWS, **ch
     return replace(plain, **changes)
 
 
-def outcome(asked: Job, least_share: float = 0.0) -> Prepared:
-    found = prepared(asked, least_share).prepared
-    assert found is not None
-    return found
+def outcome(requested: Job, least_share: float = 0.0) -> Prepared:
+    result = prepared(requested, least_share).prepared
+    assert result is not None
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +106,8 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_adapted_for_the_cpu_provider(tmp_path: Path) -> None:
-    asked = job(chain(tmp_path / "toy.onnx", "MatMul"), CPU)
-    assert prepared(asked) is asked
+    requested = job(chain(tmp_path / "toy.onnx", "MatMul"), CPU)
+    assert prepared(requested) is requested
 
 
 # --- a device in software ------------------------------------------------------------------------------
@@ -116,42 +116,43 @@ def test_nothing_is_adapted_for_the_cpu_provider(tmp_path: Path) -> None:
 @qnn_only
 def test_a_graph_that_runs_entirely_on_the_provider(tmp_path: Path) -> None:
     """Its length is fixed for the point; 4 x 8 x 8 MACs."""
-    asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu", dims=("n", WIDTH)), target("qnn"))
-    found = outcome(asked, least_share=1.0)
-    assert (found.status, found.error, found.receipt.static) == ("ok", "", True)
-    assert found.receipt.placement
-    assert found.receipt.placement.placed == (ProviderShare(provider="qnn", nodes=2, macs=256, partitions=1),)
-    placement = found.receipt.placement
+    requested = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu", dims=("n", WIDTH)), target("qnn"))
+    result = outcome(requested, least_share=1.0)
+    assert (result.status, result.error, result.receipt.static) == ("ok", "", True)
+    assert result.receipt.placement
+    assert result.receipt.placement.placed == (ProviderShare(provider="qnn", nodes=2, macs=256, partitions=1),)
+    placement = result.receipt.placement
     assert (placement.left, placement.copies, placement.disagreement) == ((), 0, "")
-    assert found.receipt.agreement
-    assert found.receipt.agreement.within
-    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    assert result.receipt.agreement
+    assert result.receipt.agreement.within
+    record = measure(Visit(job=replace(requested, prepared=result), round=0))
     assert (record.outcome.status, record.place.provider) == ("ok", "qnn")
     assert (record.receipt.static, record.place.emulated) == (True, True)
-    assert (record.receipt.placement, record.receipt.agreement) == (found.receipt.placement, found.receipt.agreement)
+    assert (record.receipt.placement, record.receipt.agreement) == (result.receipt.placement, result.receipt.agreement)
     wrong = changed(
-        found, placement=replace(found.receipt.placement, placed=(replace(found.receipt.placement.placed[0], nodes=5),))
+        result,
+        placement=replace(result.receipt.placement, placed=(replace(result.receipt.placement.placed[0], nodes=5),)),
     )
-    record = measure(Visit(job=replace(asked, prepared=wrong), round=0))
+    record = measure(Visit(job=replace(requested, prepared=wrong), round=0))
     assert record.outcome.status == "failed"
     assert "qnn was assigned 2 nodes" in record.outcome.error
 
 
 @qnn_only
 def test_a_graph_of_which_a_part_is_left(tmp_path: Path) -> None:
-    asked = job(chain(tmp_path / "toy.onnx", "Relu", "Hardmax", "Neg"), target("qnn"))
-    found = outcome(asked)
-    assert found.status == "ok"
-    assert found.receipt.placement
-    assert found.receipt.placement.placed == (
+    requested = job(chain(tmp_path / "toy.onnx", "Relu", "Hardmax", "Neg"), target("qnn"))
+    result = outcome(requested)
+    assert result.status == "ok"
+    assert result.receipt.placement
+    assert result.receipt.placement.placed == (
         ProviderShare(provider="qnn", nodes=2, macs=0, partitions=2),
         ProviderShare(provider="cpu", nodes=1, macs=0, partitions=1),
     )
     reason = "Operators of type `Hardmax` are not supported by QNN EP"
-    assert found.receipt.placement.left == (LeftOperator(operator="Hardmax", nodes=1, macs=0, reason=reason),)
-    strict = outcome(asked, least_share=0.8)
+    assert result.receipt.placement.left == (LeftOperator(operator="Hardmax", nodes=1, macs=0, reason=reason),)
+    strict = outcome(requested, least_share=0.8)
     assert (strict.status, strict.error) == ("failed", "qnn runs 66.7% of the nodes, and 80% are required.")
-    assert measure(Visit(job=replace(asked, prepared=strict), round=0)).outcome.status == "failed"
+    assert measure(Visit(job=replace(requested, prepared=strict), round=0)).outcome.status == "failed"
 
 
 @qnn_only
@@ -173,13 +174,13 @@ def test_a_provider_that_takes_nothing_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("gain", "within"), [(1, True), (32, False)])
 def test_a_result_outside_tolerance_is_seen(gain: int, within: bool, tmp_path: Path) -> None:
     """Eight bits before a steep curve: a rounding that falls the other way changes half of the result."""
-    found = outcome(job(steep(tmp_path / "steep.onnx", gain), target("qnn"), "a8w8", rows=64))
-    assert found.status == "ok"
-    assert found.receipt.placement
-    assert found.receipt.placement.nodes_share == 1
-    assert found.receipt.agreement
-    assert (found.receipt.agreement.tolerance, found.receipt.agreement.within) == (0.15, within)
-    assert (found.receipt.agreement.max_rel_error > 0.3) is not within
+    result = outcome(job(steep(tmp_path / "steep.onnx", gain), target("qnn"), "a8w8", rows=64))
+    assert result.status == "ok"
+    assert result.receipt.placement
+    assert result.receipt.placement.nodes_share == 1
+    assert result.receipt.agreement
+    assert (result.receipt.agreement.tolerance, result.receipt.agreement.within) == (0.15, within)
+    assert (result.receipt.agreement.max_rel_error > 0.3) is not within
 
 
 @qnn_only
@@ -190,22 +191,22 @@ def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> 
     wrong = replace(
         wrong, prepared=Prepared(model=str(chain(tmp_path / "wrong.onnx", "Abs", "Neg")), inputs=wrong.inputs)
     )
-    asked = PlacementRequest(
+    requested = PlacementRequest(
         request=request_of(wrong), original=request_of(original), precision=Precision(recipe="fp32")
     )
-    found = process.call("edgeprof.measure.placement_worker", asked, PlacementReading)
-    assert found.agreement
-    assert found.agreement.max_rel_error == pytest.approx(2, abs=0.01)
+    result = process.call("edgeprof.measure.placement_worker", requested, PlacementReading)
+    assert result.agreement
+    assert result.agreement.max_rel_error == pytest.approx(2, abs=0.01)
 
 
 def test_a_cache_of_fixed_size_holds_what_the_growing_one_holds() -> None:
     """Two tokens in three slots."""
     growing = InputValue(name="past.0", dtype="float32", shape=(1, 2, 2, 4), fill="normal")
     ids = InputValue(name="input_ids", dtype="int64", shape=(1, 1), fill="zeros")
-    made = padded([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
-    assert list(made) == ["past.0"]
-    np.testing.assert_array_equal(made["past.0"][:, :, :2], tensors.make(growing))
-    assert (made["past.0"][:, :, 2] == 0).all()
+    built = padded([ids, replace(growing, shape=(1, 2, 3, 4))], [ids, growing])
+    assert list(built) == ["past.0"]
+    np.testing.assert_array_equal(built["past.0"][:, :, :2], tensors.make(growing))
+    assert (built["past.0"][:, :, 2] == 0).all()
 
 
 def steep(file: Path, gain: int) -> Path:
@@ -246,18 +247,18 @@ def steep(file: Path, gain: int) -> Path:
 
 @qnn_only
 def test_what_a_provider_compiled_is_loaded(tmp_path: Path) -> None:
-    asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("qnn"), compile=True)
-    found = outcome(asked)
-    assert (found.status, found.receipt.compiled) == ("ok", True)
-    assert found.receipt.compile_s
-    assert found.receipt.load_plain_s
-    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    requested = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("qnn"), compile=True)
+    result = outcome(requested)
+    assert (result.status, result.receipt.compiled) == ("ok", True)
+    assert result.receipt.compile_s
+    assert result.receipt.load_plain_s
+    record = measure(Visit(job=replace(requested, prepared=result), round=0))
     assert (record.outcome.status, record.receipt.compiled, record.receipt.load_plain_s) == (
         "ok",
         True,
-        found.receipt.load_plain_s,
+        result.receipt.load_plain_s,
     )
-    assert record.receipt.placement == found.receipt.placement
+    assert record.receipt.placement == result.receipt.placement
 
 
 def test_a_run_that_fails_on_the_device_does_not_fall_back_to_the_cpu(tmp_path: Path, swiftshader: None) -> None:
@@ -267,19 +268,19 @@ def test_a_run_that_fails_on_the_device_does_not_fall_back_to_the_cpu(tmp_path: 
         helper.make_node("Exp", ["half"], ["more"]),
         helper.make_node("Cast", ["more"], ["y"], to=TensorProto.FLOAT),
     ]
-    found = outcome(job(save(tmp_path / "half.onnx", nodes), target("webgpu"), "fp16"))
-    assert found.status == "failed"
-    assert "webgpu cannot run" in found.error
-    assert "requires f16 but the device does not support it" in found.error
+    result = outcome(job(save(tmp_path / "half.onnx", nodes), target("webgpu"), "fp16"))
+    assert result.status == "failed"
+    assert "webgpu cannot run" in result.error
+    assert "requires f16 but the device does not support it" in result.error
 
 
 def test_times_of_operators_that_are_only_handed_over_say_so(tmp_path: Path, swiftshader: None) -> None:
-    asked = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("webgpu"))
-    found = measure_operators(prepared(asked))
-    assert (found.outcome.status, found.place.provider, found.dispatch_only) == ("ok", "webgpu", True)
-    assert found.outcome.reading
-    assert {one.operator for one in found.outcome.reading.operators} >= {"MatMul", "Relu"}
-    assert not measure_operators(replace(asked, target=CPU)).dispatch_only
+    requested = job(chain(tmp_path / "toy.onnx", "MatMul", "Relu"), target("webgpu"))
+    result = measure_operators(prepared(requested))
+    assert (result.outcome.status, result.place.provider, result.dispatch_only) == ("ok", "webgpu", True)
+    assert result.outcome.reading
+    assert {one.operator for one in result.outcome.reading.operators} >= {"MatMul", "Relu"}
+    assert not measure_operators(replace(requested, target=CPU)).dispatch_only
 
 
 # --- providers that do not come back -------------------------------------------------------------------
@@ -302,27 +303,27 @@ def library(tmp_path: Path) -> Callable[[str], Target]:
 
 @compiler_only
 def test_a_provider_that_crashes_costs_its_point(tmp_path: Path, library: Callable[[str], Target]) -> None:
-    found = outcome(job(chain(tmp_path / "toy.onnx", "Relu"), library("abort();")))
-    assert found.status == "failed"
-    assert found.error.startswith("mine ended the process in which it ran: ")
-    assert "SIGABRT" in found.error
+    result = outcome(job(chain(tmp_path / "toy.onnx", "Relu"), library("abort();")))
+    assert result.status == "failed"
+    assert result.error.startswith("mine ended the process in which it ran: ")
+    assert "SIGABRT" in result.error
 
 
 @compiler_only
 def test_a_provider_that_hangs_costs_its_point(tmp_path: Path, library: Callable[[str], Target]) -> None:
-    asked = job(chain(tmp_path / "toy.onnx", "Relu"), library("for (;;) sleep(1);"), timeout_s=2.0)
-    found = outcome(asked)
-    assert (found.status, found.error) == ("timeout", "No reply within 2 s. Raise --timeout, or request less.")
-    record = measure(Visit(job=replace(asked, prepared=found), round=0))
+    requested = job(chain(tmp_path / "toy.onnx", "Relu"), library("for (;;) sleep(1);"), timeout_s=2.0)
+    result = outcome(requested)
+    assert (result.status, result.error) == ("timeout", "No reply within 2 s. Raise --timeout, or request less.")
+    record = measure(Visit(job=replace(requested, prepared=result), round=0))
     assert (record.outcome.status, record.outcome.reading) == ("timeout", None)  # it is not started again
 
 
 def test_a_library_that_is_none_costs_its_point(tmp_path: Path) -> None:
     (tmp_path / "libmine.so").write_text("not a library")
     mine = Target(provider="mine", runtime_name="mine", kind="NPU", library=str(tmp_path / "libmine.so"))
-    found = outcome(job(chain(tmp_path / "toy.onnx", "Relu"), mine))
-    assert found.status == "failed"
-    assert "onnxruntime cannot load" in found.error
+    result = outcome(job(chain(tmp_path / "toy.onnx", "Relu"), mine))
+    assert result.status == "failed"
+    assert "onnxruntime cannot load" in result.error
 
 
 # --- precisions ----------------------------------------------------------------------------------------
@@ -343,11 +344,11 @@ def test_an_unsupported_precision_names_the_recipe_that_is_supported(
     provider: str, precision: str, recipe: str | None
 ) -> None:
     foreign = Subject(model="toy", precision=Precision.parse(precision), weights=WeightsSource(kind="file"))
-    found = misfit(target(provider), replace(foreign, weights=WeightsSource(kind="random")))
+    result = misfit(target(provider), replace(foreign, weights=WeightsSource(kind="random")))
     assert misfit(target(provider), foreign) is None  # nobody knows what is in it
     if recipe is None:
-        assert found is None
+        assert result is None
     else:
-        assert isinstance(found, EdgeprofError)
-        assert f"{provider} does not take {precision}; it takes " in found.what
-        assert found.next_step == f"Run: edgeprof export toy --precision {recipe}"
+        assert isinstance(result, EdgeprofError)
+        assert f"{provider} does not take {precision}; it takes " in result.what
+        assert result.next_step == f"Run: edgeprof export toy --precision {recipe}"

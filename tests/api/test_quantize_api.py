@@ -24,39 +24,39 @@ def mine(models: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(models, tmp_path / "models"))
 
 
-def artifact(made: list[Export]) -> Artifact:
-    (one,) = made
+def artifact(built: list[Export]) -> Artifact:
+    (one,) = built
     assert one.artifact is not None
     return one.artifact
 
 
 def test_a_result_is_written_beside_its_source(mine: Path) -> None:
-    made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
-    assert Path(made.location) == mine / "bert-tiny" / "int4" / "model.onnx"
-    assert (made.name, str(made.precision)) == ("bert-tiny", "int4")
-    assert load_artifact(mine / "bert-tiny" / "int4") == made
+    built = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
+    assert Path(built.location) == mine / "bert-tiny" / "int4" / "model.onnx"
+    assert (built.name, str(built.precision)) == ("bert-tiny", "int4")
+    assert load_artifact(mine / "bert-tiny" / "int4") == built
     assert [str(one.precision) for one in verify(["bert-tiny"], models=mine)] == ["fp32", "int4", "int8"]
 
 
 def test_receipts_report_quantized_fused_and_unknown(mine: Path) -> None:
     """2 layers of 6 matmuls, and the pooler: 12 d^2 a layer and d^2, d = 128."""
-    made = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
-    reached, fusion = made.graph().quantization, made.graph().fusion
+    built = artifact(quantize(["bert-tiny"], recipe=["int4"], models=mine))
+    reached, fusion = built.graph().quantization, built.graph().fusion
     assert reached is not None
     assert (reached.matmuls, reached.matmuls_quantized, reached.left) == (13, 13, ())
     assert reached.weight_bytes_quantized == reached.weight_bytes == 4 * (2 * 12 * 128**2 + 128**2)
     assert fusion is not None
     assert {one.operator: (one.expected, one.found) for one in fusion.fusions}["MatMulNBits"] == (13, 13)
-    assert made.accuracy is None
-    assert made.accuracy_note == "structure verified; no accuracy statement: weights are random"
+    assert built.accuracy is None
+    assert built.accuracy_note == "structure verified; no accuracy statement: weights are random"
 
 
 def test_settings_are_part_of_the_name_and_of_the_file(mine: Path) -> None:
-    made = artifact(
+    built = artifact(
         quantize(["bert-tiny"], recipe=["int4"], block_size=64, symmetric=False, accuracy_level=1, models=mine)
     )
-    assert str(made.precision) == "int4-block64-asymmetric-level1"
-    model = onnx.load(made.location, load_external_data=False)
+    assert str(built.precision) == "int4-block64-asymmetric-level1"
+    model = onnx.load(built.location, load_external_data=False)
     node = next(node for node in model.graph.node if node.op_type == "MatMulNBits")
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     assert attributes == {"K": 128, "N": 128, "bits": 4, "block_size": 64, "accuracy_level": 1}
@@ -80,9 +80,9 @@ def test_export_and_quantize_make_the_same(mine: Path, tmp_path: Path) -> None:
 def test_random_calibration_is_for_those_who_ask_for_it(mine: Path) -> None:
     with pytest.raises(UsageError, match=r"mean nothing for the random weights of .*--calibration random"):
         quantize(["bert-tiny"], recipe=["int8-static"], models=mine)
-    made = artifact(quantize(["bert-tiny"], recipe=["int8-static"], calibration=RANDOM, samples=3, models=mine))
-    assert made.graph().quantization is not None
-    calibration = made.graph().quantization.calibration
+    built = artifact(quantize(["bert-tiny"], recipe=["int8-static"], calibration=RANDOM, samples=3, models=mine))
+    assert built.graph().quantization is not None
+    calibration = built.graph().quantization.calibration
     assert calibration is not None
     assert (calibration.random, calibration.samples, calibration.method) == (True, 3, "min-max")
 
@@ -90,9 +90,11 @@ def test_random_calibration_is_for_those_who_ask_for_it(mine: Path) -> None:
 def test_a_users_samples_calibrate(mine: Path, tmp_path: Path) -> None:
     """Odd samples are kept for evaluation, which random weights do not get."""
     np.savez(tmp_path / "ids.npz", input_ids=np.arange(60).reshape(6, 10))
-    made = artifact(quantize(["bert-tiny"], recipe=["int8-static"], calibration=str(tmp_path / "ids.npz"), models=mine))
-    assert made.graph().quantization is not None
-    calibration = made.graph().quantization.calibration
+    built = artifact(
+        quantize(["bert-tiny"], recipe=["int8-static"], calibration=str(tmp_path / "ids.npz"), models=mine)
+    )
+    assert built.graph().quantization is not None
+    calibration = built.graph().quantization.calibration
     assert calibration is not None
     assert (calibration.samples, calibration.lengths, calibration.random) == (3, (10,), False)
     assert "ids.npz" in calibration.data
@@ -187,34 +189,34 @@ def foreign(folder: Path, *, opset: int = 18, second: str = "MatMul") -> Path:
 
 @pytest.mark.parametrize("recipe", ["fp16", "int8", "int8-weights"])
 def test_a_file_from_elsewhere_is_compared_with_itself(recipe: str, tmp_path: Path) -> None:
-    made = artifact(quantize([str(foreign(tmp_path))], recipe=[recipe], models=tmp_path / "models"))
-    assert Path(made.location) == tmp_path / "models" / "mlp" / recipe / "model.onnx"
-    assert [(check.case.batch, check.case.tokens) for check in made.checks] == [(1, 16), (2, 5)]
-    assert all(check.cosine > 0.999 for check in made.checks)
-    assert made.graph().quantization is not None
-    assert made.graph().quantization.weight_bytes_quantized == 2 * 4 * 32 * 64
-    assert "a file that it did not export" in made.accuracy_note
+    built = artifact(quantize([str(foreign(tmp_path))], recipe=[recipe], models=tmp_path / "models"))
+    assert Path(built.location) == tmp_path / "models" / "mlp" / recipe / "model.onnx"
+    assert [(check.case.batch, check.case.tokens) for check in built.checks] == [(1, 16), (2, 5)]
+    assert all(check.cosine > 0.999 for check in built.checks)
+    assert built.graph().quantization is not None
+    assert built.graph().quantization.weight_bytes_quantized == 2 * 4 * 32 * 64
+    assert "a file that it did not export" in built.accuracy_note
 
 
 def test_accuracy_of_a_foreign_file_is_evaluated_on_the_users_samples(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((8, 16, 32), dtype=np.float32))
-    made = artifact(
+    built = artifact(
         quantize(
             [str(foreign(tmp_path))], recipe=["int8"], calibration=str(tmp_path / "x.npy"), models=tmp_path / "models"
         )
     )
-    assert made.accuracy is not None
-    assert (made.accuracy.task, made.accuracy.samples) == ("embedding", 4)
-    assert made.accuracy.cosine_mean > 0.999
+    assert built.accuracy is not None
+    assert (built.accuracy.task, built.accuracy.samples) == ("embedding", 4)
+    assert built.accuracy.cosine_mean > 0.999
 
 
 def test_16_bits_in_an_operator_set_that_has_none_of_them(tmp_path: Path) -> None:
     """QuantizeLinear takes them from operator set 21 on; onnxruntime's own does in any."""
     source = foreign(tmp_path, opset=18)
-    made = artifact(quantize([str(source)], recipe=["a16w8"], calibration=RANDOM, models=tmp_path / "models"))
-    domains = {node.domain for node in onnx.load(made.location).graph.node if node.op_type == "QuantizeLinear"}
-    assert (made.graph().opset, domains) == (18, {"com.microsoft"})
-    assert all(check.cosine > 0.999 for check in made.checks)
+    built = artifact(quantize([str(source)], recipe=["a16w8"], calibration=RANDOM, models=tmp_path / "models"))
+    domains = {node.domain for node in onnx.load(built.location).graph.node if node.op_type == "QuantizeLinear"}
+    assert (built.graph().opset, domains) == (18, {"com.microsoft"})
+    assert all(check.cosine > 0.999 for check in built.checks)
 
 
 @pytest.mark.parametrize(

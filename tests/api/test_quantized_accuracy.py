@@ -42,9 +42,9 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantized(decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Artifacts by precision: fp32 and every recipe, calibrated by the text where there is something to calibrate."""
     models = tmp_path_factory.mktemp("quantized") / "models"
-    made = export([str(decoder)], out=models)
-    made += quantize(["decoder"], recipe=[row.name for row in QUANTIZATION_RECIPES], models=models)
-    return {result.precision: result.artifact for result in made if result.artifact is not None}
+    built = export([str(decoder)], out=models)
+    built += quantize(["decoder"], recipe=[row.name for row in QUANTIZATION_RECIPES], models=models)
+    return {result.precision: result.artifact for result in built if result.artifact is not None}
 
 
 def accuracy_of(artifact: Artifact) -> Accuracy:

@@ -60,7 +60,7 @@ def minilm(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     exports = export(
         [str(folder)], precision=["fp32", *RECIPES], name="minilm", out=tmp_path_factory.mktemp("minilm") / "models"
     )
-    return {made.precision: made.artifact for made in exports if made.artifact is not None}
+    return {built.precision: built.artifact for built in exports if built.artifact is not None}
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +139,10 @@ def test_what_is_near_stays_near(recipe: str, vectors: dict[str, Any]) -> None:
     """The order of all similarities, and of each sentence the nearest other one."""
     from scipy.stats import spearmanr
 
-    expected, found = (vectors[precision] @ vectors[precision].T for precision in ("fp32", recipe))
+    expected, result = (vectors[precision] @ vectors[precision].T for precision in ("fp32", recipe))
     pairs = np.triu_indices(len(expected), k=1)
-    assert spearmanr(expected[pairs], found[pairs]).statistic > RANKS[recipe]
-    same = nearest(expected) == nearest(found)
+    assert spearmanr(expected[pairs], result[pairs]).statistic > RANKS[recipe]
+    same = nearest(expected) == nearest(result)
     assert same.mean() > 0.9
 
 

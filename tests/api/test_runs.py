@@ -49,9 +49,9 @@ def test_measurements_that_were_copied_alone_are_a_run(reports: Path, tmp_path: 
     file = tmp_path / "mailed" / "measurements.jsonl"
     file.parent.mkdir()
     shutil.copy(reports / "older" / "measurements.jsonl", file)
-    found = load_run(file)
-    assert found.points == load_run(reports / "older").points
-    assert load_run(file.parent).machine.machine_id == found.measurements[0].machine_id
+    result = load_run(file)
+    assert result.points == load_run(reports / "older").points
+    assert load_run(file.parent).machine.machine_id == result.measurements[0].machine_id
     page = write_report(file)
     assert "not recorded (no machine.json)" in page.read_text()
     assert "not recorded (no machine.json)" in page.with_name("report.md").read_text()

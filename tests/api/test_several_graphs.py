@@ -86,9 +86,9 @@ def build(folder: Path) -> Artifact:
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
-    made, up_to_date = make(tmp_path / "two" / "fp32", "key", False, build, silent)
+    built, up_to_date = make(tmp_path / "two" / "fp32", "key", False, build, silent)
     assert not up_to_date
-    return made
+    return built
 
 
 def test_graphs_are_found_by_role_and_by_phase(artifact: Artifact) -> None:

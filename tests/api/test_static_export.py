@@ -35,20 +35,20 @@ def logits(file: str | Path, feeds: dict[str, Any]) -> Any:
 def test_graphs_lie_beside_the_model_and_read_its_weights(artifacts: Artifacts, tmp_path: Path) -> None:
     artifact = copy_of(artifacts["gpt2", "fp32"], tmp_path)
     before = {file.name for file in artifact.folder.iterdir()}
-    made = fix(artifact, [PREFILL, DECODE], False, silent)
+    built = fix(artifact, [PREFILL, DECODE], False, silent)
     folder = artifact.folder
     assert {file.name for file in folder.iterdir()} - before == {"prefill-1x12.onnx", "decode-2x6.onnx"}
-    assert load_artifact(folder) == made
-    assert [(one.file, one.case) for one in made.static] == [
+    assert load_artifact(folder) == built
+    assert [(one.file, one.case) for one in built.static] == [
         ("prefill-1x12.onnx", PREFILL),
         ("decode-2x6.onnx", DECODE),
     ]
-    assert all(one.max_abs_error < 1e-4 for one in made.static)
-    assert all((folder / one.file).stat().st_size < 300_000 for one in made.static)  # the model has 3.8 MB
+    assert all(one.max_abs_error < 1e-4 for one in built.static)
+    assert all((folder / one.file).stat().st_size < 300_000 for one in built.static)  # the model has 3.8 MB
     assert artifact.variant is not None
     feeds = family_of(artifact.variant).feeds(artifact.variant, PREFILL, np.random.default_rng(3))
-    found = logits(folder / "prefill-1x12.onnx", {name: feeds[name] for name in list(feeds)[:3]})
-    np.testing.assert_allclose(found, logits(artifact.location, feeds), atol=2e-5)
+    result = logits(folder / "prefill-1x12.onnx", {name: feeds[name] for name in list(feeds)[:3]})
+    np.testing.assert_allclose(result, logits(artifact.location, feeds), atol=2e-5)
 
 
 def test_what_is_up_to_date_is_kept(artifacts: Artifacts, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(models: Path, out: Path) -> Why:
-    (found,) = why("gpt2-small:fp32", "gpt2-small:int8", seq=[4, 20], models=models, out=out, **QUICK)
-    return found
+    (result,) = why("gpt2-small:fp32", "gpt2-small:int8", seq=[4, 20], models=models, out=out, **QUICK)
+    return result
 
 
 def test_both_phases_are_compared_at_each_length(compared: Why) -> None:
@@ -90,19 +90,19 @@ def test_a_run_that_has_both_is_enough(compared: Why, out: Path, tmp_path: Path)
 def test_two_files_of_one_name_are_two_sides(models: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(models / "bert-tiny/fp32", tmp_path / "other"))
     files = (models / "bert-tiny/fp32/model.onnx", other / "model.onnx")
-    (found,) = why(*map(str, files), seq=[4], models=models, out=tmp_path, **{**QUICK, "rounds": 1})
-    assert [(side.model, str(side.precision)) for side in (found.a, found.b)] == [
+    (result,) = why(*map(str, files), seq=[4], models=models, out=tmp_path, **{**QUICK, "rounds": 1})
+    assert [(side.model, str(side.precision)) for side in (result.a, result.b)] == [
         ("bert-tiny", "fp32"),
         ("other", "fp32"),
     ]
-    assert [(place.phase, place.length) for place in found.places] == [("prefill", 4)]
+    assert [(place.phase, place.length) for place in result.places] == [("prefill", 4)]
 
 
 def test_lengths_are_those_that_both_take(models: Path, out: Path, tmp_path: Path) -> None:
     """gpt2-small takes 64 tokens: to decode after 64 cached ones would be a 65th."""
     same: dict[str, Any] = {"models": models, "out": tmp_path, **QUICK, "rounds": 1}
-    (found,) = why(str(models / "gpt2-small/fp32"), str(models / "gpt2-small/int8"), **same)
-    assert {place.length for place in found.places} == {16}
+    (result,) = why(str(models / "gpt2-small/fp32"), str(models / "gpt2-small/int8"), **same)
+    assert {place.length for place in result.places} == {16}
     (prefill,) = why("gpt2-small:fp32", "gpt2-small:int8", phase="prefill", **same)
     assert [(place.phase, place.length) for place in prefill.places][:2] == [("prefill", 16), ("prefill", 64)]
 

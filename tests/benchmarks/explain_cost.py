@@ -50,9 +50,9 @@ def run() -> list[str]:
 
 def _value(cost: Cost, key: str) -> int:
     """What the process said of itself as it ended: `ru_maxrss` would begin at this process's own value."""
-    found = re.search(rf"{key}:(?:\\t)? *(\d+)", cost.output)
-    assert found, cost.output
-    return int(found[1])
+    result = re.search(rf"{key}:(?:\\t)? *(\d+)", cost.output)
+    assert result, cost.output
+    return int(result[1])
 
 
 def _nodes(path: Path) -> int:
@@ -62,11 +62,11 @@ def _nodes(path: Path) -> int:
 def _chain(path: Path, nodes: int) -> Path:
     """Matmuls, additions, norms and shape arithmetic, as exported transformers have them."""
     width = 64
-    made, weights = [], [numpy_helper.from_array(np.ones(width, np.float32), "scale")]
+    built, weights = [], [numpy_helper.from_array(np.ones(width, np.float32), "scale")]
     last = "x"
     for index in range(nodes // 5):
         weights.append(numpy_helper.from_array(np.ones((width, width), np.float32), f"w{index}"))
-        made += [
+        built += [
             helper.make_node("LayerNormalization", [last, "scale"], [f"n{index}"]),
             helper.make_node("MatMul", [f"n{index}", f"w{index}"], [f"m{index}"]),
             helper.make_node("Shape", [f"m{index}"], [f"s{index}"]),
@@ -76,7 +76,7 @@ def _chain(path: Path, nodes: int) -> Path:
         last = f"a{index}"
     dims = ["batch_size", "sequence_length", width]
     graph = helper.make_graph(
-        made,
+        built,
         "chain",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)],
         [helper.make_tensor_value_info(last, TensorProto.FLOAT, dims)],

@@ -40,7 +40,7 @@ class Prepared:
 
 def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) -> Prepared:
     """Quantize an exported model in every way there is; what comes out of the others has to run at `case`."""
-    ours, told = (
+    ours, summary = (
         [Candidate(FP32, Path(source.location))],
         [_file_row(source, Candidate(FP32, Path(source.location)), "")],
     )
@@ -48,29 +48,29 @@ def prepare(work: Path, source: Artifact, case: Case, recipes: Sequence[str]) ->
         try:
             artifact, _ = quantizing.quantize(work, source.name, recipe)
         except Failed as problem:
-            told.append(f"| {source.name} | edgeprof {recipe} | | | fails: {problem.last_line} |")
+            summary.append(f"| {source.name} | edgeprof {recipe} | | | fails: {problem.last_line} |")
             continue
         ours.append(Candidate(f"edgeprof {recipe}", Path(artifact.location)))
-        told.append(_file_row(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
+        summary.append(_file_row(source, ours[-1], "random calibration" if quantizing.calibration(recipe) else ""))
     by_name = {candidate.name: candidate for candidate in ours}
     theirs: list[Candidate] = []
     rivals: list[Rival] = []
     for peer in PEERS:
-        made = outcome(peer, source, case, work)
-        if made.file is None:
-            told.append(f"| {source.name} | {peer.name} | | | {made.told} |")
+        built = outcome(peer, source, case, work)
+        if built.file is None:
+            summary.append(f"| {source.name} | {peer.name} | | | {built.told} |")
             continue
-        theirs.append(Candidate(peer.name, made.file))
-        told.append(_file_row(source, theirs[-1], made.told))
+        theirs.append(Candidate(peer.name, built.file))
+        summary.append(_file_row(source, theirs[-1], built.told))
         there = [recipe for recipe in peer.recipes if f"edgeprof {recipe}" in by_name]
         rivals += [Rival(recipe, by_name[f"edgeprof {recipe}"], theirs[-1]) for recipe in there]
-    return Prepared(candidates=(*ours, *theirs), rivals=tuple(rivals), told=tuple(told))
+    return Prepared(candidates=(*ours, *theirs), rivals=tuple(rivals), told=tuple(summary))
 
 
-def compared(model: str, rival: Rival, what: str, cell: str, value: float, asked: float | None) -> str:
+def compared(model: str, rival: Rival, what: str, cell: str, value: float, requested: float | None) -> str:
     """A row of AGAINST: `value` is what `asked` is held against."""
-    wanted, met = ("", "") if asked is None else (f"{asked:.1f}", "yes" if value <= asked else "no")
-    return f"| {model} | {rival.recipe} | {rival.theirs.name} | {what} | {cell} | {wanted} | {met} |"
+    expected, met = ("", "") if requested is None else (f"{requested:.1f}", "yes" if value <= requested else "no")
+    return f"| {model} | {rival.recipe} | {rival.theirs.name} | {what} | {cell} | {expected} | {met} |"
 
 
 def _file_row(source: Artifact, candidate: Candidate, what: str) -> str:

@@ -45,7 +45,7 @@ class Outcome:
 
 def outcome(peer: Peer, source: Artifact, case: Case, work: Path) -> Outcome:
     """Quantize `source`; what comes out has to run at `case`."""
-    told: list[str] = []
+    summary: list[str] = []
     for plain in (False, True):
         target = work / "peers" / source.name / f"{peer.name}{'-plain' if plain else ''}" / "model.onnx"
         target.parent.mkdir(parents=True)
@@ -54,11 +54,11 @@ def outcome(peer: Peer, source: Artifact, case: Case, work: Path) -> Outcome:
             cost = peer.quantize(source, target, plain, work)
             time_lengths(target, shapes(target, source.variant, [case]), work)
         except Failed as problem:
-            told.append(f"{how}: fails, {_reason(problem)}")
+            summary.append(f"{how}: fails, {_reason(problem)}")
             continue
-        told.append(f"{how}: runs, made in {cost.wall_s:.1f} s")
-        return Outcome(peer.name, target, "; ".join(told))
-    return Outcome(peer.name, None, "; ".join(told))
+        summary.append(f"{how}: runs, made in {cost.wall_s:.1f} s")
+        return Outcome(peer.name, target, "; ".join(summary))
+    return Outcome(peer.name, None, "; ".join(summary))
 
 
 def _reason(problem: Failed) -> str:
@@ -82,9 +82,9 @@ def _matmul_nbits_as_int4(source: Artifact, target: Path, _plain: bool, work: Pa
 def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-    interpreter, told = optimum_here()
+    interpreter, summary = optimum_here()
     if interpreter is None:
-        raise Failed(told)
+        raise Failed(summary)
     assert source.variant is not None
     folder = source.folder
     (folder / "config.json").write_text(json.dumps({"model_type": source.variant.family}))

@@ -65,10 +65,10 @@ def request(work: Path, name: str, provider: str) -> Request:
     artifact, (target,) = one_model(name, work / "models"), resolve([provider])
     case = Case(batch=1, tokens=TOKENS[name])
     inputs = of_variant(signature(artifact.graph().inputs), artifact.variant, case)
-    made = prepare_for_provider(artifact.graph(), target, inputs.sizes.shapes, work / "cache" / "graphs")
+    built = prepare_for_provider(artifact.graph(), target, inputs.sizes.shapes, work / "cache" / "graphs")
     return Request(
-        model=made.path,
-        weights_folder=made.weights_folder,
+        model=built.path,
+        weights_folder=built.weights_folder,
         target=target,
         threads=os.cpu_count() or 1,
         inputs=inputs.values,
@@ -80,12 +80,14 @@ def _receipt(work: Path, name: str, provider: str) -> tuple[float, float, float]
     times_s = []
     for _ in range(2):
         started = time.perf_counter()
-        asked = request(work, name, provider)
+        requested = request(work, name, provider)
         times_s.append(time.perf_counter() - started)
     started = time.perf_counter()
     process.call(
         "edgeprof.measure.placement_worker",
-        PlacementRequest(request=asked, original=replace(asked, target=CPU), precision=Precision(recipe="fp32")),
+        PlacementRequest(
+            request=requested, original=replace(requested, target=CPU), precision=Precision(recipe="fp32")
+        ),
         PlacementReading,
     )
     return times_s[0], times_s[1], time.perf_counter() - started

@@ -27,9 +27,9 @@ def run() -> list[str]:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         for model, case in MODELS.items():
-            made = prepare(work, quantizing.export(work, model), case, RECIPES)
-            files += made.told
-            for rival in made.rivals:
+            built = prepare(work, quantizing.export(work, model), case, RECIPES)
+            files += built.told
+            for rival in built.rivals:
                 ratio = size_bytes(rival.ours.file) / size_bytes(rival.theirs.file)
                 against.append(compared(model, rival, "bytes", f"{ratio:.4f}", ratio, 1.0))
     return [f"optimum-onnx, in its own environment: {optimum_here()[1]}.", "", *files, "", *against]

@@ -60,11 +60,11 @@ def run() -> list[str]:
         work = Path(scratch)
         for model, cases in MODELS.items():
             source = quantizing.export(work, model)
-            made = prepare(work, source, next(iter(cases.values())), RECIPES)
-            files += made.told
-            latencies = _visit(made.candidates, source, cases, work)
-            tables += _ratios(model, made.candidates, cases, latencies)
-            against += [line for rival in made.rivals for line in _compare(model, rival, cases, latencies)]
+            built = prepare(work, source, next(iter(cases.values())), RECIPES)
+            files += built.told
+            latencies = _visit(built.candidates, source, cases, work)
+            tables += _ratios(model, built.candidates, cases, latencies)
+            against += [line for rival in built.rivals for line in _compare(model, rival, cases, latencies)]
     optimum = f"optimum-onnx, in its own environment: {optimum_here()[1]}."
     return [optimum, "", *files, "", "Latency over that of fp32 (below 1: faster):", "", *tables, *against]
 
@@ -96,8 +96,8 @@ def _compare(model: str, rival: Rival, cases: dict[str, Case], latencies: Latenc
     lines = []
     for shape in cases:
         ratios = latencies.ratios(rival.ours.name, rival.theirs.name, shape)
-        asked = ASKED.get((model, shape)) if rival.recipe == "int8" else None
-        lines.append(compared(model, rival, shape, _range(ratios), median(ratios), asked))
+        requested = ASKED.get((model, shape)) if rival.recipe == "int8" else None
+        lines.append(compared(model, rival, shape, _range(ratios), median(ratios), requested))
     return lines
 
 

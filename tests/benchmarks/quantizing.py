@@ -32,8 +32,8 @@ def quantize(work: Path, model: str, recipe: str) -> tuple[Artifact, Cost]:
     Raises:
         Failed: the command did.
     """
-    asked = VARIED.get(recipe, (recipe,))
-    cost = edgeprof("quantize", f"models/{model}/fp32", "--recipe", *asked, *calibration(recipe), cwd=work)
+    requested = VARIED.get(recipe, (recipe,))
+    cost = edgeprof("quantize", f"models/{model}/fp32", "--recipe", *requested, *calibration(recipe), cwd=work)
     return load_artifact(work / "models" / model / recipe), cost
 
 

@@ -20,18 +20,18 @@ MIN_TIME_S = 0.25
 def shapes(model: Path, variant: Variant | None, cases: Sequence[Case]) -> tuple[Shape, ...]:
     """The same values for every file made of one model, in the types that this file takes."""
     artifact = foreign(model)
-    taken = signature_of_artifact(artifact, artifact.graph())
+    accepted = signature_of_artifact(artifact, artifact.graph())
     if variant is not None:
-        return tuple(of_variant(taken, variant, case).values for case in cases)
+        return tuple(of_variant(accepted, variant, case).values for case in cases)
     phases: list[Phase] = ["decode" if case.past_tokens else "prefill" for case in cases]
     loads = [
         LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
         for phase, case in zip(phases, cases, strict=True)
     ]
-    return tuple(of_file(taken, load).values for load in loads)
+    return tuple(of_file(accepted, load).values for load in loads)
 
 
-def time_lengths(model: Path, wanted: tuple[Shape, ...], work: Path) -> list[float]:
+def time_lengths(model: Path, expected: tuple[Shape, ...], work: Path) -> list[float]:
     """Median latencies in seconds, by shape.
 
     Raises:
@@ -40,7 +40,7 @@ def time_lengths(model: Path, wanted: tuple[Shape, ...], work: Path) -> list[flo
     request = Request(
         model=str(model),
         threads=machine.describe().cores_allowed,
-        shapes=wanted,
+        shapes=expected,
         min_runs=MIN_RUNS,
         min_time_s=MIN_TIME_S,
     )

@@ -43,9 +43,9 @@ def weights_left(path: Path) -> Left:
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    found = list(_matmuls(graph, weights, makers))
-    fp32 = [4 * prod(weight.dims) for kind, weight in found if kind == "fp32"]
-    unpacked = [4 * prod(weight.dims) for kind, weight in found if kind == "unpacked"]
+    result = list(_matmuls(graph, weights, makers))
+    fp32 = [4 * prod(weight.dims) for kind, weight in result if kind == "fp32"]
+    unpacked = [4 * prod(weight.dims) for kind, weight in result if kind == "unpacked"]
     return Left(len(fp32), sum(fp32), len(unpacked), sum(unpacked))
 
 

@@ -100,10 +100,10 @@ CASES: list[tuple[str, dict[str, Any], Right]] = [
 def test_parameters_and_macs(name: str, options: dict[str, Any], right: Right, cases: Path) -> None:
     ledger = explain(str(cases / f"{name}.onnx"), **options).ledger
     assert not ledger.uncounted
-    found = Right(
+    result = Right(
         ledger.total("params"), ledger.total("macs"), ledger.tokens, ledger.past_tokens, ledger.batch, ledger.precision
     )
-    assert found == right
+    assert result == right
 
 
 CACHES = {"dec_torch_s": 16_896, "past_seq": 16_896, "packedpast": 16_896, "gqa": 8_448, "gqa_nbits": 8_448}
@@ -116,17 +116,17 @@ def test_the_cache_after_a_step(name: str, cases: Path) -> None:
 
 
 def test_a_length_at_which_the_graph_does_not_run_is_not_presented_as_one(cases: Path) -> None:
-    found = explain(str(cases / "pos64.onnx"))
-    assert found.ledger.tokens == 64
-    assert found.doubled is None
-    assert any("does not run at 512 tokens" in note and "64 rows" in note for note in found.notes)
-    asked = explain(str(cases / "pos64.onnx"), seq=[65])
-    assert any("does not run at 65 tokens" in note for note in asked.notes)
+    result = explain(str(cases / "pos64.onnx"))
+    assert result.ledger.tokens == 64
+    assert result.doubled is None
+    assert any("does not run at 512 tokens" in note and "64 rows" in note for note in result.notes)
+    requested = explain(str(cases / "pos64.onnx"), seq=[65])
+    assert any("does not run at 65 tokens" in note for note in requested.notes)
 
 
 def test_macs_that_do_not_grow(cases: Path) -> None:
-    found = explain(str(cases / "last_token.onnx"), seq=[16, 32, 64])
-    assert [ledger.total("macs") for ledger in found.lengths] == [12_800] * 3
+    result = explain(str(cases / "last_token.onnx"), seq=[16, 32, 64])
+    assert [ledger.total("macs") for ledger in result.lengths] == [12_800] * 3
 
 
 REFUSED = [

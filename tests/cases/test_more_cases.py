@@ -50,10 +50,10 @@ CASES: list[tuple[str, dict[str, Any], Right]] = [
 def test_parameters_and_macs(name: str, options: dict[str, Any], right: Right, more: Path) -> None:
     ledger = explain(str(more / f"{name}.onnx"), **options).ledger
     assert not ledger.uncounted
-    found = Right(
+    result = Right(
         ledger.total("params"), ledger.total("macs"), ledger.tokens, ledger.past_tokens, ledger.batch, ledger.precision
     )
-    assert found == right
+    assert result == right
 
 
 def test_a_cache_of_fixed_size_takes_its_room_however_many_tokens_it_holds(more: Path) -> None:
@@ -90,12 +90,12 @@ def test_what_was_counted_is_what_runs(more: Path, tmp_path: Path) -> None:
     names = ["shared_buffer", "zero_past", "no_inputs"]
     measured = profile([str(more / f"{name}.onnx") for name in names[:1]], seq=[32], out=tmp_path, name="a", **QUICK)
     fixed = profile([str(more / f"{name}.onnx") for name in names[1:]], out=tmp_path, name="b", **QUICK)
-    found = [
+    result = [
         (one.variant, one.phase, one.tokens, one.past_tokens, one.macs, one.status)
         for run in (measured, fixed)
         for one in run.points
     ]
-    assert found == [
+    assert result == [
         ("shared_buffer", "prefill", 32, 0, 802_816, "ok"),
         ("shared_buffer", "decode", 1, 32, 25_216, "ok"),
         ("no_inputs", "prefill", None, 0, 16_384, "ok"),
@@ -115,12 +115,12 @@ def test_what_was_counted_is_what_runs(more: Path, tmp_path: Path) -> None:
 def test_quantized_where_the_source_runs(
     name: str, shapes: list[tuple[int, int, int]], more: Path, tmp_path: Path
 ) -> None:
-    (made,) = quantize([str(more / f"{name}.onnx")], recipe=["int8"], models=tmp_path)
-    assert made.artifact is not None
-    assert made.artifact.graph().quantization is not None
-    assert made.artifact.graph().quantization.matmuls_quantized == made.artifact.graph().quantization.matmuls
-    assert [(one.case.batch, one.case.tokens, one.case.past_tokens) for one in made.artifact.checks] == shapes
-    assert all(one.cosine > 0.99 for one in made.artifact.checks)
+    (built,) = quantize([str(more / f"{name}.onnx")], recipe=["int8"], models=tmp_path)
+    assert built.artifact is not None
+    assert built.artifact.graph().quantization is not None
+    assert built.artifact.graph().quantization.matmuls_quantized == built.artifact.graph().quantization.matmuls
+    assert [(one.case.batch, one.case.tokens, one.case.past_tokens) for one in built.artifact.checks] == shapes
+    assert all(one.cosine > 0.99 for one in built.artifact.checks)
 
 
 def test_what_is_no_number_in_the_source_is_no_difference(more: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_graph_without_inputs_is_held_against_nothing(more: Path, tmp_path: Pa
 
 
 def test_samples_with_an_empty_cache_of_any_name(more: Path, tmp_path: Path) -> None:
-    (made,) = quantize([str(more / "xlnet.onnx")], recipe=["a16w8"], calibration="random", samples=3, models=tmp_path)
-    assert made.artifact is not None
-    assert made.artifact.graph().quantization is not None
-    assert made.artifact.graph().quantization.matmuls_quantized == 4
+    (built,) = quantize([str(more / "xlnet.onnx")], recipe=["a16w8"], calibration="random", samples=3, models=tmp_path)
+    assert built.artifact is not None
+    assert built.artifact.graph().quantization is not None
+    assert built.artifact.graph().quantization.matmuls_quantized == 4
 
 
 def test_a_sequence_is_no_sample(more: Path, tmp_path: Path) -> None:

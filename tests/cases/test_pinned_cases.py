@@ -43,13 +43,13 @@ def test_it_gives_what_the_file_gives(name: str, load: LoadRequest, cases: Path,
     load = LoadRequest(phase=load.phase) if name in DIMS else load
     inputs = of_file(signature_of_artifact(artifact, artifact.graph()), load, dims=DIMS.get(name))
     shapes = {value.name: value.shape for value in inputs.values}
-    made = prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path, inputs.flags)
-    sizes = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
+    built = prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path, inputs.flags)
+    sizes = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in built.inputs}
     fixed = [replace(value, shape=sizes[value.name]) for value in inputs.values if value.name in sizes]
-    found, expected = run(made.path, fixed, padded(fixed, inputs.values)), run(artifact.location, inputs.values)
-    assert list(found) == list(expected)
+    result, expected = run(built.path, fixed, padded(fixed, inputs.values)), run(artifact.location, inputs.values)
+    assert list(result) == list(expected)
     for output, values in expected.items():
-        _, relative, _ = difference(found[output], values)
+        _, relative, _ = difference(result[output], values)
         assert relative < (2e-3 if name == "fp16_attention" else 1e-5), output
 
 

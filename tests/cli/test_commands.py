@@ -66,7 +66,7 @@ def test_export_says_what_it_did(models: Path, edgeprof: Command) -> None:
 
 def test_every_command_speaks_json(models: Path, edgeprof: Command) -> None:
     exported = edgeprof("export", "bert-tiny", "--precision", "fp32,int8", "--out", models, "--json").json
-    assert [(made["precision"], made["up_to_date"]) for made in exported] == [("fp32", True), ("int8", True)]
+    assert [(built["precision"], built["up_to_date"]) for built in exported] == [("fp32", True), ("int8", True)]
     verified = edgeprof("verify", "bert-tiny", "--models", models, "--json").json
     assert [len(graph["checks"]) for artifact in verified for graph in artifact["graphs"]] == [3, 3]
     run = edgeprof("profile", models / "bert-tiny", "--seq", 4, *QUICK, "--name", "one", "--json").json

@@ -25,7 +25,7 @@ SIZES = rb'"(params|memory_bytes|width|threads|type_vocab_size)": ?\d+'
 
 def number(value: str) -> Callable[[bytes], bytes]:
     """Put something in place of the first number that is a size."""
-    return lambda data: re.sub(SIZES, lambda found: found[0].split(b":")[0] + b":" + value.encode(), data, count=1)
+    return lambda data: re.sub(SIZES, lambda result: result[0].split(b":")[0] + b":" + value.encode(), data, count=1)
 
 
 def first_key(data: bytes) -> bytes:
@@ -101,10 +101,10 @@ def check(here: Command, folder: Path, file: str, *words: object) -> None:
     before = content(folder)
     ran = here(*words)
     assert ran.code in (1, 2), ran
-    (said,) = ran.sentences
-    assert file in said
-    assert "does not know" not in said
-    assert len(said) < 700
+    (message,) = ran.sentences
+    assert file in message
+    assert "does not know" not in message
+    assert len(message) < 700
     assert content(folder) == before
     assert ran.out == ""
 

@@ -65,16 +65,16 @@ def test_a_file_tells_what_a_runtime_will_hold(edgeprof: Command, artifacts: dic
 
 def test_json_states_the_sums_of_the_table(edgeprof: Command) -> None:
     """GPT-2: Radford et al. 2019; a block has 12 x 768^2 + 13 x 768 parameters, its cache 2 x 768 x 4 bytes a token."""
-    found = edgeprof("explain", "gpt2", "--seq", "256,512", "--json").json
-    totals, block = found["ledger"]["totals"], found["ledger"]["per_block"]
+    result = edgeprof("explain", "gpt2", "--seq", "256,512", "--json").json
+    totals, block = result["ledger"]["totals"], result["ledger"]["per_block"]
     assert totals["params"] == 124_439_808
     assert totals["cache_bytes"] == 12 * 2 * 768 * 4 * 512
     assert block["params"] == 12 * 768**2 + 13 * 768
     assert block["cache_bytes"] == 2 * 768 * 4 * 512
-    for ledger in (found["ledger"], found["doubled"], *found["lengths"]):
+    for ledger in (result["ledger"], result["doubled"], *result["lengths"]):
         for quantity, total in ledger["totals"].items():
             assert total == sum(cost[quantity] for cost in ledger["costs"])
-    assert [ledger["load"]["tokens"] for ledger in found["lengths"]] == [256, 512]
+    assert [ledger["load"]["tokens"] for ledger in result["lengths"]] == [256, 512]
 
 
 def test_one_token_is_one_token(edgeprof: Command) -> None:
@@ -84,9 +84,9 @@ def test_one_token_is_one_token(edgeprof: Command) -> None:
 
 
 def test_json_is_the_record(edgeprof: Command) -> None:
-    found = edgeprof("explain", "bert-base", "--json").json
-    assert sum(cost["params"] for cost in found["ledger"]["costs"]) == 109_482_240
-    assert found["crossovers"] == [{"larger": "attention", "smaller": "the MLP", "quantity": "MACs", "tokens": 3073}]
+    result = edgeprof("explain", "bert-base", "--json").json
+    assert sum(cost["params"] for cost in result["ledger"]["costs"]) == 109_482_240
+    assert result["crossovers"] == [{"larger": "attention", "smaller": "the MLP", "quantity": "MACs", "tokens": 3073}]
 
 
 def test_several_lengths_are_drawn(edgeprof: Command, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def wait_until(condition: Callable[[], bool], running: "subprocess.Popen[str]") 
 def finish(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, str]:
     """Send a signal to the command and all its children; its exit code and what it said."""
     os.killpg(running.pid, how)
-    _, said = running.communicate(timeout=60)
-    return running.returncode, said
+    _, message = running.communicate(timeout=60)
+    return running.returncode, message
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert edgeprof(*profiling).code == 0
     assert file.read_bytes().startswith(whole)
     seen = [(r["precision"], r["tokens"], r["round"]) for r in map(flat, records(file))]
-    wanted = [(precision, n, r) for precision in ("fp32", "int8") for n in (4, 8) for r in (0, 1)]
-    assert sorted(seen) == sorted(wanted)
+    expected = [(precision, n, r) for precision in ("fp32", "int8") for n in (4, 8) for r in (0, 1)]
+    assert sorted(seen) == sorted(expected)
     complete = file.read_bytes()
     assert edgeprof(*profiling).code == 0
     assert file.read_bytes() == complete
@@ -100,9 +100,9 @@ def test_a_run_that_was_interrupted_has_all_its_files(
     wait_until(lambda: lines_in(folder / "measurements.jsonl") >= 3, running)
     children = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(how)
-    _, said = running.communicate(timeout=60)
+    _, message = running.communicate(timeout=60)
     assert running.returncode == exit_code
-    assert said.splitlines() == [f"edgeprof: {word}; finished results are on disk."]
+    assert message.splitlines() == [f"edgeprof: {word}; finished results are on disk."]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     measured = {(r["precision"], r["tokens"]) for r in map(flat, records(folder / "measurements.jsonl"))}
     with (folder / "measurements.csv").open(newline="") as file:
@@ -117,8 +117,8 @@ def test_a_command_that_waits_for_several_children_ends_at_once(tmp_path: Path) 
     wait_until(lambda: len(psutil.Process(running.pid).children()) > 0, running)
     children = psutil.Process(running.pid).children()
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
-    assert (running.returncode, said) == (143, "edgeprof: Terminated; finished results are on disk.\n")
+    _, message = running.communicate(timeout=60)
+    assert (running.returncode, message) == (143, "edgeprof: Terminated; finished results are on disk.\n")
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
@@ -138,8 +138,8 @@ def test_two_runs_of_one_name_do_not_mix(profiling: tuple[object, ...], edgeprof
     wait_until(lambda: lines_in(file) >= 1, running)
     ran = edgeprof(*profiling)
     assert (ran.code, ran.out) == (1, "")
-    (said,) = ran.sentences
-    assert f"reports/run is being written by process {running.pid}, since " in said
+    (message,) = ran.sentences
+    assert f"reports/run is being written by process {running.pid}, since " in message
     running.communicate(timeout=120)
     assert running.returncode == 0
     assert len(records(file)) == 8
@@ -167,8 +167,8 @@ def test_an_export_that_was_interrupted_cleans_up(tmp_path: Path) -> None:
     home = tmp_path / "models" / "bert-tiny"
     running = start(tmp_path, "export", "bert-tiny", "--weights", "random")
     wait_until(lambda: any(home.glob(".fp32.partial-*/reference.npz")), running)
-    code, said = finish(running, signal.SIGINT)
-    assert (code, "Traceback" in said) == (130, False)
+    code, message = finish(running, signal.SIGINT)
+    assert (code, "Traceback" in message) == (130, False)
     assert list(home.iterdir()) == []
 
 
@@ -196,8 +196,8 @@ def test_a_full_disk_fails_a_quantization_with_the_same_sentence(
     recipe = ("--precision", "fp32,int8-static", "--calibration", "random")
     ran = edgeprof("export", "bert-tiny", *recipe, "--out", small_disk)
     assert (ran.code, ran.out) == (1, "")
-    (said,) = ran.sentences
-    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk " in said  # "is full", or "took only a part"
+    (message,) = ran.sentences
+    assert f"Cannot write {small_disk / 'bert-tiny'}: the disk " in message  # "is full", or "took only a part"
     assert [path.name for path in (small_disk / "bert-tiny").iterdir()] == ["fp32"]
 
 
@@ -207,9 +207,9 @@ def test_a_disk_that_is_too_small_is_reported_beforehand(small_disk: Path, model
     recipe = ("--precision", "fp32,int8-static", "--calibration", "random")
     ran = edgeprof("export", "bert-tiny", *recipe, "--out", small_disk)
     assert (ran.code, ran.out) == (1, "")
-    (said,) = ran.sentences
-    assert "Exporting bert-tiny needs about" in said
-    assert "17.5 MB of disk" in said
+    (message,) = ran.sentences
+    assert "Exporting bert-tiny needs about" in message
+    assert "17.5 MB of disk" in message
 
 
 def test_a_full_disk_ends_a_run_whose_records_stay_whole(
@@ -219,8 +219,8 @@ def test_a_full_disk_ends_a_run_whose_records_stay_whole(
     filler.write_bytes(b"0" * (24 * 2**20 - 5 * 4096))  # leaves room for machine.json and a few lines
     ran = edgeprof(*profiling, "--out", small_disk)
     assert ran.code == 1
-    (said,) = ran.sentences
-    assert "the disk is full" in said
+    (message,) = ran.sentences
+    assert "the disk is full" in message
     filler.unlink()
     measured = lines_in(small_disk / "run" / "measurements.jsonl")
     assert measured < 8
@@ -245,6 +245,6 @@ def test_a_file_that_may_not_grow_fails_an_export_and_leaves_the_old_one(models:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    (said,) = [line for line in done.stderr.splitlines() if line.strip()]
-    assert "Cannot write models/bert-tiny: a file may not be so large here. Free or choose another place" in said
+    (message,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert "Cannot write models/bert-tiny: a file may not be so large here. Free or choose another place" in message
     assert content(tmp_path) == before

@@ -73,8 +73,8 @@ USAGE = [
 def test_a_wrong_request_exits_with_2(words: str, sentence: str, edgeprof: Command, tmp_path: Path) -> None:
     ran = edgeprof(*words.split())
     assert (ran.code, ran.out) == (2, "")
-    (said,) = ran.sentences
-    assert sentence in said
+    (message,) = ran.sentences
+    assert sentence in message
     assert list(tmp_path.iterdir()) == []
 
 

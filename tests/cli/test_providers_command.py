@@ -46,7 +46,7 @@ def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partl
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--require-placement", "most"), "--require-placement takes a share of 0 to 100 %, not 'most'"),
         (("--ep", "qnm"), "Did you mean qnn"),
@@ -55,7 +55,7 @@ def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partl
         (("--compile",), "The CPU provider compiles nothing beforehand."),
     ],
 )
-def test_invalid_options_are_refused(edgeprof: Command, partly: Path, words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(edgeprof: Command, partly: Path, words: tuple[str, ...], message: str) -> None:
     ran = edgeprof("profile", partly, *words)
     assert ran.code == 2
-    assert said in " ".join(ran.err.split())
+    assert message in " ".join(ran.err.split())

@@ -35,9 +35,9 @@ def test_it_shows_verdict_table_reasons_and_processor(run: str, edgeprof: Comman
 
 
 def test_a_program_can_read_it(run: str, edgeprof: Command) -> None:
-    (found,) = edgeprof("why", "bert-base:fp32", "bert-base:int8", "--run", run, "--json").json
-    assert found["turns"] == [{"phase": "prefill", "below": 16, "above": 64, "winner": "A"}]
-    assert found["places"][1]["classes"][0] == {"name": "matmul", "a_s": 0.03, "b_s": 0.04}
+    (result,) = edgeprof("why", "bert-base:fp32", "bert-base:int8", "--run", run, "--json").json
+    assert result["turns"] == [{"phase": "prefill", "below": 16, "above": 64, "winner": "A"}]
+    assert result["places"][1]["classes"][0] == {"name": "matmul", "a_s": 0.03, "b_s": 0.04}
 
 
 def test_it_measures_files(models: Path, edgeprof: Command, tmp_path: Path) -> None:

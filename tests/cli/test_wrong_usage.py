@@ -131,10 +131,10 @@ def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, h
     ran = here(*shlex.split(words.replace("MODELS", str(models))))
     assert ran.code == 2, ran
     assert ran.out == ""
-    (said,) = ran.sentences
-    assert said.startswith("edgeprof: ")
-    assert sentence in said
-    assert len(said) < 600
+    (message,) = ran.sentences
+    assert message.startswith("edgeprof: ")
+    assert sentence in message
+    assert len(message) < 600
     assert list(Path().iterdir()) == []
 
 
@@ -144,9 +144,9 @@ def test_a_wrong_request_exits_with_2(words: str, sentence: str, models: Path, h
 def test_a_name_that_is_too_long_for_a_file_is_one_sentence(words: str, here: Command) -> None:
     ran = here(*words.format("x" * 3000).split())
     assert (ran.code in (1, 2), ran.out) == (True, "")
-    (said,) = ran.sentences
-    assert "does not know" not in said
-    assert len(said) < 600
+    (message,) = ran.sentences
+    assert "does not know" not in message
+    assert len(message) < 600
     assert list(Path().iterdir()) == []
 
 
@@ -173,8 +173,8 @@ def test_a_file_that_cannot_be_used_exits_with_1(
     damage(file)
     ran = edgeprof("profile", file, "--seq", 16)
     assert (ran.code, ran.out) == (1, "")
-    (said,) = ran.sentences
-    assert sentence in said
+    (message,) = ran.sentences
+    assert sentence in message
     assert not (tmp_path / "reports").exists()
 
 
@@ -200,10 +200,10 @@ def test_a_folder_that_cannot_be_written_exits_with_1(
     (tmp_path / "file").touch()
     ran = edgeprof(*words.replace("MODELS", str(models)).split(), "--out", tmp_path / "file" / "folder")
     assert (ran.code, ran.out) == (1, "")
-    (said,) = ran.sentences
-    assert f"Cannot write {tmp_path / 'file'}" in said
-    assert "a part of the path is a file" in said
-    assert "--out" in said
+    (message,) = ran.sentences
+    assert f"Cannot write {tmp_path / 'file'}" in message
+    assert "a part of the path is a file" in message
+    assert "--out" in message
 
 
 def test_the_traceback_is_there_for_those_who_ask(edgeprof: Command) -> None:

@@ -30,12 +30,12 @@ def main(names: list[str]) -> int:
     with Worker() as worker:
         for done, (number, name) in enumerate(chosen):
             for command in COMMANDS:
-                outcome, said = worker.ask(command, number)
+                outcome, message = worker.ask(command, number)
                 counts[command][outcome] += 1
                 if outcome == "wrong":
-                    wrong.append(f"{command} {name}: {' '.join(said.split())[:300]}")
+                    wrong.append(f"{command} {name}: {' '.join(message.split())[:300]}")
                     print(wrong[-1], flush=True)
-                elif said.startswith(NOT_LOADED):
+                elif message.startswith(NOT_LOADED):
                     unloaded.append(name)
             if not done % 200:
                 print(f"{done} of {len(chosen)}", flush=True)
@@ -49,8 +49,8 @@ def main(names: list[str]) -> int:
 def _table(counts: dict[str, Counter[str]], wrong: list[str], unloaded: list[str]) -> Iterator[str]:
     yield "| command | models | answered | refused with one sentence | anything else |"
     yield "|---|---|---|---|---|"
-    for command, found in counts.items():
-        yield f"| {command} | {found.total()} | {found['answered']} | {found['refused']} | {found['wrong']} |"
+    for command, result in counts.items():
+        yield f"| {command} | {result.total()} | {result['answered']} | {result['refused']} | {result['wrong']} |"
     if unloaded:
         yield ""
         yield f"Refused by onnxruntime only once they are pinned: {', '.join(unloaded)}."

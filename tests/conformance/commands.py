@@ -61,9 +61,9 @@ def _explain(file: Path, example: Example) -> None:
     model = counting.read(file)
     counting.inputs(model)
     counting.count(model, example.shapes)
-    found = shapes.infer(model, example.shapes)
+    result = shapes.infer(model, example.shapes)
     for name, value in _outputs(file, example).items():
-        counted = found.get(name)
+        counted = result.get(name)
         if isinstance(value, np.ndarray) and counted is not None and counted.shape is not None:
             assert counted.shape == value.shape, f"{name} has shape {value.shape}, and {counted.shape} is counted"
 
@@ -76,8 +76,8 @@ def _quantize(file: Path, example: Example) -> None:
     folder = file.parent / "int8"
     folder.mkdir()
     quantized(QuantizeRequest(model=str(file), precision=Precision(recipe="int8"), folder=str(folder)), silent)
-    found = _run(folder / "model.onnx", weighted)
-    assert _shapes(found) == _shapes(expected)
+    result = _run(folder / "model.onnx", weighted)
+    assert _shapes(result) == _shapes(expected)
 
 
 def _shapes(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,22 +86,22 @@ def _shapes(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pin(file: Path, example: Example) -> None:
-    made = Path(prepare_for_provider(foreign(file).graph(), NPU, example.shapes, file.parent / "graphs").path)
+    built = Path(prepare_for_provider(foreign(file).graph(), NPU, example.shapes, file.parent / "graphs").path)
     expected = _outputs(file, example)
     try:
-        found = _run(made, example)
+        result = _run(built, example)
     except EdgeprofError as problem:
         if expected:
             raise EdgeprofError(f"{NOT_LOADED}{problem}") from problem
         raise
     if not expected:
         return
-    assert list(found) == list(expected)
+    assert list(result) == list(expected)
     for name, value in expected.items():
-        _, relative, _ = difference(found[name], value)
+        _, relative, _ = difference(result[name], value)
         kind = value.dtype.name if isinstance(value, np.ndarray) else ""
         assert relative <= ALLOWED.get(kind, 1e-4), f"{name} differs by {relative:.3g}"
-        assert not kind or found[name].dtype == value.dtype
+        assert not kind or result[name].dtype == value.dtype
 
 
 def _fold(file: Path, example: Example) -> None:

@@ -56,11 +56,11 @@ def examples() -> list[Example]:
 
 def sample(size: int) -> list[str]:
     """The names of those that differ most: each brings the most operators and types that none before it had."""
-    found = {one.name: _features(one) for one in examples()}
+    result = {one.name: _features(one) for one in examples()}
     seen, names = set[str](), list[str]()
     for _ in range(size):
-        names.append(max((name for name in found if name not in names), key=lambda name: len(found[name] - seen)))
-        seen |= found[names[-1]]
+        names.append(max((name for name in result if name not in names), key=lambda name: len(result[name] - seen)))
+        seen |= result[names[-1]]
     return names
 
 

@@ -36,11 +36,11 @@ def test_every_model_is_answered_or_refused_in_a_sentence(
 ) -> None:
     outcomes = {name: worker.ask(command, number) for name, number in numbers.items()}
     wrong = {
-        name: said
-        for name, (outcome, said) in outcomes.items()
-        if outcome == "wrong" or (said.startswith(NOT_LOADED) and name not in VECTOR_IN_RANGE)
+        name: message
+        for name, (outcome, message) in outcomes.items()
+        if outcome == "wrong" or (message.startswith(NOT_LOADED) and name not in VECTOR_IN_RANGE)
     }
     assert not wrong
     assert len(outcomes) == SIZE + 1
     assert any(outcome == "answered" for outcome, _ in outcomes.values())
-    assert all("\n" not in said.strip() for _, said in outcomes.values())
+    assert all("\n" not in message.strip() for _, message in outcomes.values())

@@ -46,8 +46,8 @@ class Worker:
         ended = f"no answer within {TIMEOUT_S} s"
         with contextlib.suppress(EOFError, ConnectionResetError):
             if self.pipe.poll(TIMEOUT_S):
-                found: tuple[str, str] = self.pipe.recv()
-                return found
+                result: tuple[str, str] = self.pipe.recv()
+                return result
         self.child.join(1)
         code = self.child.exitcode
         if code is not None:

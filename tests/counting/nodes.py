@@ -41,9 +41,9 @@ def one(dtype: Any = np.float32) -> Any:
 def node(op_type: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
     """A node from names with blanks between; "-" is an input or output that is left out; "ms." a contrib operator."""
     names = ["" if name == "-" else name for name in inputs.split()]
-    made = ["" if name == "-" else name for name in outputs.split()]
+    built = ["" if name == "-" else name for name in outputs.split()]
     domain = MS if op_type.startswith("ms.") else ""
-    return helper.make_node(op_type.removeprefix("ms."), names, made, domain=domain, **attributes)
+    return helper.make_node(op_type.removeprefix("ms."), names, built, domain=domain, **attributes)
 
 
 def graph(
@@ -62,9 +62,9 @@ def graph(
         for name, array in (weights or {}).items()
     ]
     names = outputs or [name for one_node in nodes for name in one_node.output if name]
-    made = [onnx.ValueInfoProto(name=name) for name in names]
+    built = [onnx.ValueInfoProto(name=name) for name in names]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
-    return helper.make_model(helper.make_graph(nodes, "g", given, made, held), opset_imports=opsets, ir_version=10)
+    return helper.make_model(helper.make_graph(nodes, "g", given, built, held), opset_imports=opsets, ir_version=10)
 
 
 def _dtype(array: Any) -> int:

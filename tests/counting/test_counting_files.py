@@ -83,10 +83,10 @@ def value(name: str, dims: Any, dtype: int = TensorProto.FLOAT) -> onnx.ValueInf
 
 
 def with_inputs(*values: onnx.ValueInfoProto) -> onnx.ModelProto:
-    made = graph(node("Relu", "x"), FEEDS)
-    del made.graph.input[:]
-    made.graph.input.extend(values)
-    return made
+    built = graph(node("Relu", "x"), FEEDS)
+    del built.graph.input[:]
+    built.graph.input.extend(values)
+    return built
 
 
 def test_inputs_have_sizes_symbols_and_dimensions_without_a_name() -> None:

@@ -35,8 +35,8 @@ GROWING: dict[str, tuple[str, list[Any], dict[str, Any], int]] = {
 
 @pytest.mark.parametrize("case", GROWING.values(), ids=GROWING)
 def test_the_number_of_elements_is_known_before_they_are_computed(case: Any) -> None:
-    operator, arrays, options, wanted = case
-    assert elements(operator, arrays, options) == wanted
+    operator, arrays, options, expected = case
+    assert elements(operator, arrays, options) == expected
     assert compute(operator, arrays, options, (1 << 18) - 1) == ()
 
 

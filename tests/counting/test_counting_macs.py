@@ -351,8 +351,8 @@ ALL = {
 
 @pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 def test_macs(case: Case) -> None:
-    made, feeds, weights, macs = case
-    model = graph(made, feeds, weights)
+    built, feeds, weights, macs = case
+    model = graph(built, feeds, weights)
     require_real_shapes(model, feeds)
     counted = count(model, feeds)
     assert not counted.uncounted
@@ -361,8 +361,8 @@ def test_macs(case: Case) -> None:
 
 @pytest.mark.parametrize("case", NOT_ON_CPU.values(), ids=NOT_ON_CPU)
 def test_macs_of_what_does_not_run_here(case: Case) -> None:
-    made, feeds, weights, macs = case
-    counted = count(graph(made, feeds, weights), feeds)
+    built, feeds, weights, macs = case
+    counted = count(graph(built, feeds, weights), feeds)
     assert not counted.uncounted
     assert counted.macs == macs
 

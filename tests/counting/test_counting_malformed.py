@@ -38,10 +38,10 @@ def changed(change: Callable[[onnx.ModelProto], Any]) -> onnx.ModelProto:
 
 def nested(depth: int) -> onnx.ModelProto:
     """A branch in a branch in a branch."""
-    made = [onnx.ValueInfoProto(name="b")]
-    inner = helper.make_graph([node("Relu", "x", "b")], "g", [], made)
+    built = [onnx.ValueInfoProto(name="b")]
+    inner = helper.make_graph([node("Relu", "x", "b")], "g", [], built)
     for _ in range(depth):
-        inner = helper.make_graph([node("If", "c", "b", then_branch=inner, else_branch=inner)], "g", [], made)
+        inner = helper.make_graph([node("If", "c", "b", then_branch=inner, else_branch=inner)], "g", [], built)
         if inner.ByteSize() > 1_000_000:
             break
     return graph(node("If", "c", then_branch=inner, else_branch=inner), {**X, "c": np.asarray(True)})
@@ -133,8 +133,8 @@ def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:
     return helper.make_function("mine", name, ["a"], ["b"], list(nodes), opsets)
 
 
-def call(name: str, given: str, made: str) -> onnx.NodeProto:
-    return helper.make_node(name, [given], [made], domain="mine")
+def call(name: str, given: str, built: str) -> onnx.NodeProto:
+    return helper.make_node(name, [given], [built], domain="mine")
 
 
 def test_a_function_that_calls_itself_is_named() -> None:

@@ -48,7 +48,7 @@ def planned(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> AllocationP
 
 def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:
     """a (4 x 32), b (4 x 8), c (4 x 32) takes a's place, d (4 x 8): b is still read, so d is new; y is an output."""
-    made = planned(
+    built = planned(
         [
             helper.make_node("MatMul", ["x", "w1"], ["a"]),
             helper.make_node("MatMul", ["a", "w2"], ["b"]),
@@ -59,8 +59,8 @@ def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:
         ],
         {"x": (4, 8)},
     )
-    assert made.inputs_bytes == 4 * 8 * 4
-    assert [(b.nbytes, b.first, b.last) for b in made.buffers] == [
+    assert built.inputs_bytes == 4 * 8 * 4
+    assert [(b.nbytes, b.first, b.last) for b in built.buffers] == [
         (4 * 32 * 4, 0, 3),  # a, then c
         (4 * 8 * 4, 1, 4),  # b, free after node 2, then d
         (4 * 8 * 4, 4, 5),  # e, while d is read
@@ -69,7 +69,7 @@ def test_a_buffer_waits_for_the_next_tensor_of_its_shape() -> None:
 
 
 def test_views_and_elementwise_operators_take_no_buffer() -> None:
-    made = planned(
+    built = planned(
         [
             helper.make_node("MatMul", ["x", "w1"], ["a"]),
             helper.make_node("Relu", ["a"], ["b"]),  # over a
@@ -78,19 +78,19 @@ def test_views_and_elementwise_operators_take_no_buffer() -> None:
         ],
         {"x": (4, 8)},
     )
-    assert [(b.nbytes, b.first, b.last) for b in made.buffers] == [(4 * 32 * 4, 0, 3), (4 * 8 * 4, 3, ALWAYS)]
+    assert [(b.nbytes, b.first, b.last) for b in built.buffers] == [(4 * 32 * 4, 0, 3), (4 * 8 * 4, 3, ALWAYS)]
 
 
 def test_an_input_is_not_written_over() -> None:
-    made = planned(
+    built = planned(
         [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("MatMul", ["a", "w0"], ["y"])], {"x": (4, 8)}
     )
-    assert [b.nbytes for b in made.buffers] == [128, 128]
+    assert [b.nbytes for b in built.buffers] == [128, 128]
 
 
 def test_a_sum_that_only_a_norm_reads_is_not_allocated() -> None:
     """As SkipLayerNormalization: both terms, 4 x 8 each, are there until the norm has its own buffer."""
-    made = planned(
+    built = planned(
         [
             helper.make_node("MatMul", ["x", "w0"], ["a"]),
             helper.make_node("MatMul", ["x", "w0"], ["b"]),
@@ -100,7 +100,7 @@ def test_a_sum_that_only_a_norm_reads_is_not_allocated() -> None:
         ],
         {"x": (4, 8), "scale": (8,)},
     )
-    assert [(b.first, b.last) for b in made.buffers] == [(0, 3), (1, 3), (3, 4), (4, ALWAYS)]
+    assert [(b.first, b.last) for b in built.buffers] == [(0, 3), (1, 3), (3, 4), (4, ALWAYS)]
 
 
 def test_integer_products_are_allocated_only_once_scaled() -> None:
@@ -111,13 +111,13 @@ def test_integer_products_are_allocated_only_once_scaled() -> None:
         helper.make_node("Cast", ["product"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["real", "s"], ["y"]),
     ]
-    made = planned(nodes, {"x": (8, 8)})
-    assert [(b.nbytes, b.first, b.last) for b in made.buffers] == [(64, 0, 3), (4, 0, 3), (1, 0, 3), (256, 3, ALWAYS)]
+    built = planned(nodes, {"x": (8, 8)})
+    assert [(b.nbytes, b.first, b.last) for b in built.buffers] == [(64, 0, 3), (4, 0, 3), (1, 0, 3), (256, 3, ALWAYS)]
 
 
 def test_a_gelu_in_parts_is_one_node() -> None:
     """tanh(x + x^3) x: of four values only the last is made, while a (4 x 8) is still there."""
-    made = planned(
+    built = planned(
         [
             helper.make_node("MatMul", ["x", "w0"], ["a"]),
             helper.make_node("Pow", ["a", "w3"], ["cube"]),
@@ -128,12 +128,12 @@ def test_a_gelu_in_parts_is_one_node() -> None:
         ],
         {"x": (4, 8)},
     )
-    assert [(b.first, b.last) for b in made.buffers] == [(0, 4), (4, 5), (5, ALWAYS)]
+    assert [(b.first, b.last) for b in built.buffers] == [(0, 4), (4, 5), (5, ALWAYS)]
 
 
 def test_a_gelu_that_onnxruntime_does_not_know_stays_in_parts() -> None:
     """a (0.5 (1 + erf a)), as torch writes it below operator set 20: the half is taken before a is multiplied."""
-    made = planned(
+    built = planned(
         [
             helper.make_node("MatMul", ["x", "w0"], ["a"]),
             helper.make_node("Erf", ["a"], ["erf"]),
@@ -144,7 +144,7 @@ def test_a_gelu_that_onnxruntime_does_not_know_stays_in_parts() -> None:
         ],
         {"x": (4, 8)},
     )
-    assert [(b.first, b.last) for b in made.buffers] == [
+    assert [(b.first, b.last) for b in built.buffers] == [
         (0, 4),  # a
         (1, 4),  # erf, then the half
         (2, 5),  # the sum, then the GELU
@@ -232,7 +232,7 @@ def test_a_real_run_holds_about_what_is_predicted(
 
 
 def test_a_file_without_attention_has_no_workspace(tmp_path: Path) -> None:
-    made = helper.make_model(
+    built = helper.make_model(
         helper.make_graph(
             [helper.make_node("Relu", ["x"], ["y"])],
             "g",
@@ -240,7 +240,7 @@ def test_a_file_without_attention_has_no_workspace(tmp_path: Path) -> None:
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
         )
     )
-    assert counting.count(made, {"x": (1024,)}).working_bytes == 2 * 4096  # x, and y in the arena
+    assert counting.count(built, {"x": (1024,)}).working_bytes == 2 * 4096  # x, and y in the arena
 
 
 def test_the_tightest_gap_is_used_and_freed_neighbours_are_merged() -> None:

@@ -236,8 +236,8 @@ CLASSIC: dict[str, tuple[onnx.NodeProto, Arrays, int]] = {
 
 @pytest.mark.parametrize("case", CLASSIC.values(), ids=CLASSIC)
 def test_classic_models(case: Any) -> None:
-    made, feeds, macs = case
-    model = graph(made, feeds)
+    built, feeds, macs = case
+    model = graph(built, feeds)
     model.opset_import.append(helper.make_opsetid(ML, 3))
     require_real_shapes(model, feeds)
     counted = count(model, feeds)
@@ -245,8 +245,8 @@ def test_classic_models(case: Any) -> None:
 
 
 def test_maps_are_counted_as_nothing() -> None:
-    made = ml("ZipMap", "x", classlabels_int64s=[0, 1, 2])
-    model = graph(made, {"x": f32(5, 3)})
+    built = ml("ZipMap", "x", classlabels_int64s=[0, 1, 2])
+    model = graph(built, {"x": f32(5, 3)})
     model.opset_import.append(helper.make_opsetid(ML, 1))
     assert count(model, {"x": f32(5, 3)}).uncounted == ()
 

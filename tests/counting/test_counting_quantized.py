@@ -45,8 +45,8 @@ def model() -> onnx.ModelProto:
         node("MatMul", "g down", "d"),
         node("MatMul", "d head", "y"),
     ]
-    for made in nodes:
-        made.name = made.output[0]
+    for created in nodes:
+        created.name = created.output[0]
     arrays = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in weights.items()}
     built = graph(nodes, IDS, arrays, outputs=["y"], opset=21)
     built.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, VOCABULARY]))
@@ -71,8 +71,8 @@ def in_blocks(model: onnx.ModelProto, bits: int, *, symmetric: bool) -> onnx.Mod
     copy.CopyFrom(model)
     quantizer = MatMulNBitsQuantizer(copy, algo_config=config)
     quantizer.process()
-    made: onnx.ModelProto = quantizer.model.model
-    return made
+    built: onnx.ModelProto = quantizer.model.model
+    return built
 
 
 def static(model: onnx.ModelProto, folder: Path, activations: str, operators: list[str] | None) -> onnx.ModelProto:
@@ -108,8 +108,8 @@ def with_all_outputs(quantized: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(quantized)
     there = {output.name for output in copy.graph.output}
-    made = [name for each in copy.graph.node for name in each.output if name and name not in there]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    built = [name for each in copy.graph.node for name in each.output if name and name not in there]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in built)
     return copy
 
 
@@ -122,7 +122,7 @@ BLOCKS = MULTIPLIED // 32
 
 
 @pytest.mark.parametrize(
-    ("bits", "symmetric", "wanted"),
+    ("bits", "symmetric", "expected"),
     [
         (4, True, MULTIPLIED // 2 + 4 * BLOCKS),
         (4, False, MULTIPLIED // 2 + 4 * BLOCKS + BLOCKS // 2),
@@ -130,11 +130,11 @@ BLOCKS = MULTIPLIED // 32
         (8, False, MULTIPLIED + 4 * BLOCKS + BLOCKS),
     ],
 )
-def test_weights_in_blocks(model: onnx.ModelProto, bits: int, symmetric: bool, wanted: int) -> None:
+def test_weights_in_blocks(model: onnx.ModelProto, bits: int, symmetric: bool, expected: int) -> None:
     """A scale in fp32 for 32 weights, and a zero point of as many bits as a weight where zero is not in the middle."""
     counted = require_same(in_blocks(model, bits, symmetric=symmetric))
     rounding = 4 if (bits, symmetric) == (4, False) else 0  # two zero points in a byte, row by row
-    assert counted.weights_bytes == pytest.approx(LEFT + wanted, abs=VOCABULARY * rounding)
+    assert counted.weights_bytes == pytest.approx(LEFT + expected, abs=VOCABULARY * rounding)
     assert sum(cost.params for cost in counted.nodes if cost.role == "weight matmuls") == MULTIPLIED
 
 
@@ -218,10 +218,10 @@ MATRIX: Arrays = {"x": f32(3, 8)}
 
 def absorbed_and_unpacked(nodes: list[onnx.NodeProto], feeds: Arrays) -> tuple[dict[str, int], set[str]]:
     """What is never made, with its last reader; and which weights are unpacked in every run."""
-    made = graph(nodes, feeds, WEIGHTS, outputs=["y"])
+    built = graph(nodes, feeds, WEIGHTS, outputs=["y"])
     constants = {*WEIGHTS, "v"}
-    flat = everything(made.graph)
-    never = absorbed(flat, infer(made, shapes(feeds)), constants)
+    flat = everything(built.graph)
+    never = absorbed(flat, infer(built, shapes(feeds)), constants)
     return never, unpacked(flat, constants, never)
 
 
@@ -288,11 +288,11 @@ def test_the_runtime_does_so(tmp_path: Path) -> None:
 
 def loaded(nodes: list[onnx.NodeProto], feeds: Arrays, folder: Path) -> list[str]:
     used = {name: WEIGHTS[name] for each in nodes for name in each.input if name in WEIGHTS}
-    made = graph(nodes, feeds, used, outputs=["y"])
+    built = graph(nodes, feeds, used, outputs=["y"])
     rank = len(feeds["x"].shape)
-    made.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [*["n"] * (rank - 1), 8]))
+    built.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [*["n"] * (rank - 1), 8]))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(folder / "loaded.onnx")
-    onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(built.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [each.op_type for each in counting.read(folder / "loaded.onnx").graph.node]

@@ -261,8 +261,8 @@ CONTRIB: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CONTRIB.values(), ids=CONTRIB)
 def test_contrib_operators(case: Any) -> None:
-    made, feeds, weights = case
-    require_real_shapes(graph(made, feeds, weights), feeds)
+    built, feeds, weights = case
+    require_real_shapes(graph(built, feeds, weights), feeds)
 
 
 @pytest.mark.parametrize(

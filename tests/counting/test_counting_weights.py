@@ -143,9 +143,9 @@ def test_a_factor_of_real_numbers_is_a_parameter() -> None:
 
 def test_blocks_of_4_bits() -> None:
     """N x K = 6 x 40 weights in 6 x 2 blocks of 16 bytes (the last block of a row is part empty), scales 6 x 2."""
-    made = node("ms.MatMulNBits", "x w s z", N=6, K=40, bits=4, block_size=32)
+    built = node("ms.MatMulNBits", "x w s z", N=6, K=40, bits=4, block_size=32)
     weights = {"w": u8(6, 2, 16), "s": f32(12), "z": u8(6)}
-    (cost,) = costs(made, {"x": f32(3, 40)}, weights)
+    (cost,) = costs(built, {"x": f32(3, 40)}, weights)
     assert (cost.params, cost.weight_bytes, cost.role) == (240, 192 + 48 + 6, "weight matmuls")
 
 
@@ -182,9 +182,9 @@ def test_constants_of_many_values_are_weights_too() -> None:
 def branches(weight: str) -> dict[str, Any]:
     """Both branches of an If multiply the same tensor of the graph around them; one holds a matrix of its own."""
     own = numpy_helper.from_array(f32(4, 2), "own")
-    told = [onnx.ValueInfoProto(name="b")]
-    then = helper.make_graph([node("MatMul", f"x {weight}", "b")], "then", [], told)
-    other = helper.make_graph([node("MatMul", "x own", "b")], "else", [], told, [own])
+    summary = [onnx.ValueInfoProto(name="b")]
+    then = helper.make_graph([node("MatMul", f"x {weight}", "b")], "then", [], summary)
+    other = helper.make_graph([node("MatMul", "x own", "b")], "else", [], summary, [own])
     return {"then_branch": then, "else_branch": other}
 
 
@@ -229,9 +229,9 @@ ROLES: list[tuple[str, Any, Arrays, Arrays]] = [
 ]
 
 
-@pytest.mark.parametrize(("role", "made", "feeds", "weights"), ROLES)
-def test_roles(role: str, made: Any, feeds: Arrays, weights: Arrays) -> None:
-    (cost,) = costs(made, feeds, weights)
+@pytest.mark.parametrize(("role", "built", "feeds", "weights"), ROLES)
+def test_roles(role: str, built: Any, feeds: Arrays, weights: Arrays) -> None:
+    (cost,) = costs(built, feeds, weights)
     assert cost.role == role
 
 

@@ -247,8 +247,8 @@ def test_values_of_inputs_can_be_given() -> None:
     feeds = {"at": i64(3, 128)}
     model = graph(node("Gather", "w at"), feeds, {"w": f32(128, 4)})
     assert count(model, feeds).problems == ()
-    told = counting.count(model, {"at": (2,)}, {"at": i64(3, 128)})
-    assert told.problems == ("Gather: a table of 128 rows (w) is indexed at 128",)
+    summary = counting.count(model, {"at": (2,)}, {"at": i64(3, 128)})
+    assert summary.problems == ("Gather: a table of 128 rows (w) is indexed at 128",)
 
 
 # --- control flow ---
@@ -256,9 +256,9 @@ def test_values_of_inputs_can_be_given() -> None:
 
 def branching() -> onnx.ModelProto:
     """x [3, 4] times a matrix of 4 x 2 in one branch and 4 x 3 in the other, both called "own"."""
-    made = [onnx.ValueInfoProto(name="b")]
+    built = [onnx.ValueInfoProto(name="b")]
     then, other = (
-        helper.make_graph([node("MatMul", "x own", "b")], "g", [], made, [numpy_helper.from_array(f32(4, n), "own")])
+        helper.make_graph([node("MatMul", "x own", "b")], "g", [], built, [numpy_helper.from_array(f32(4, n), "own")])
         for n in (2, 3)
     )
     return graph(node("If", "c", then_branch=then, else_branch=other), {**X, "c": np.asarray(True)})
@@ -277,9 +277,9 @@ def test_the_branch_that_a_value_chooses(chosen: bool, macs: int) -> None:
 
 def test_a_branch_that_a_size_chooses() -> None:
     """As torch writes squeeze: whether an axis is of one."""
-    made = [onnx.ValueInfoProto(name="b")]
-    then = helper.make_graph([node("Squeeze", "x first", "b")], "g", [], made)
-    other = helper.make_graph([node("Identity", "x", "b")], "g", [], made)
+    built = [onnx.ValueInfoProto(name="b")]
+    then = helper.make_graph([node("Squeeze", "x first", "b")], "g", [], built)
+    other = helper.make_graph([node("Identity", "x", "b")], "g", [], built)
     nodes = [
         node("Shape", "x", "s"),
         node("Gather", "s zero", "n"),
@@ -305,8 +305,8 @@ def looped(rounds: int | None, goes_on: str = "go", **held: Any) -> onnx.ModelPr
     )
     times = {} if rounds is None else {"n": np.asarray(rounds)}
     feeds = {**X, **({"n": np.asarray(2)} if rounds is None else {}), **held}
-    made = node("Loop", f"n {'c' if held else '-'} x", "last all", body=body)
-    return graph([made, node("MatMul", "all v")], feeds, {**times, "w": f32(4, 4), "v": f32(4, 2)})
+    built = node("Loop", f"n {'c' if held else '-'} x", "last all", body=body)
+    return graph([built, node("MatMul", "all v")], feeds, {**times, "w": f32(4, 4), "v": f32(4, 2)})
 
 
 def value(name: str, kind: int) -> onnx.ValueInfoProto:
@@ -336,8 +336,8 @@ def test_a_scan_runs_once_for_each_slice() -> None:
         [value("state", TensorProto.FLOAT), value("w", TensorProto.FLOAT)],
         [onnx.ValueInfoProto(name="next"), onnx.ValueInfoProto(name="kept")],
     )
-    made = node("Scan", "x layers", "last all", body=body, num_scan_inputs=1)
-    counted = count(graph(made, X, {"layers": f32(5, 4, 4)}), X)
+    built = node("Scan", "x layers", "last all", body=body, num_scan_inputs=1)
+    counted = count(graph(built, X, {"layers": f32(5, 4, 4)}), X)
     assert (counted.macs, counted.params, counted.uncounted) == (5 * 48, 80, ())
     assert counted.unsized == 0
     assert {cost.role for cost in counted.nodes if cost.macs} == {"weight matmuls"}

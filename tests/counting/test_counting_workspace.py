@@ -94,8 +94,8 @@ def cases(n: int) -> dict[str, Case]:
 def blocks(n: int, bits: int, **level: int) -> Case:
     """n x 4096 numbers times 4096 x 512 weights in blocks of 32."""
     weights = {"w": u8(512, 128, 4 * bits), "s": f32(512 * 128)}
-    made = node("ms.MatMulNBits", "x w s", K=4096, N=512, bits=bits, block_size=32, **level)
-    return made, {"x": f32(n, 4096)}, weights
+    built = node("ms.MatMulNBits", "x w s", K=4096, N=512, bits=bits, block_size=32, **level)
+    return built, {"x": f32(n, 4096)}, weights
 
 
 TILE = MIB / 4  # 128 queries, as many as a head has numbers twice, and 512 keys: a quarter of a cache of 1 MiB
@@ -124,8 +124,8 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
-    made, feeds, weights = cases(512)[name]
-    assert workspace_bytes(graph(made, feeds, weights), feeds) == BY_HAND[name]
+    built, feeds, weights = cases(512)[name]
+    assert workspace_bytes(graph(built, feeds, weights), feeds) == BY_HAND[name]
 
 
 def test_what_is_not_known_takes_nothing() -> None:
@@ -166,10 +166,10 @@ print(json.dumps(grown))
 
 def test_tiles_are_as_large_as_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 2 MiB, 1,024 keys; of 256 KiB, 128; and never more than there are."""
-    made, feeds, weights = cases(512)["grouped, with a cache"]
+    built, feeds, weights = cases(512)["grouped, with a cache"]
     for cache, tile in ((2 * MIB, 2 * TILE), (MIB // 4, TILE / 4), (8 * MIB, 2 * TILE)):
         monkeypatch.setattr("edgeprof.counting.workspace.L2_BYTES", cache)
-        assert workspace_bytes(graph(made, feeds, weights), feeds) == TENSOR + 2 * TENSOR / 3 + tile
+        assert workspace_bytes(graph(built, feeds, weights), feeds) == TENSOR + 2 * TENSOR / 3 + tile
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of the resident set can be reset on Linux only")
@@ -183,15 +183,18 @@ def test_as_seen(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     cache = os.sysconf(LEVEL2_CACHE_SIZE)
     monkeypatch.setattr("edgeprof.counting.workspace.L2_BYTES", cache or MIB)
     tiled = ("plain", "with a bias", "grouped, with a cache")
-    wanted, asked = {}, {}
-    for index, (name, (made, feeds, weights)) in enumerate(cases(n).items()):
+    expected, requested = {}, {}
+    for index, (name, (built, feeds, weights)) in enumerate(cases(n).items()):
         if name in tiled and cache <= 0:
             continue
-        model = graph(made, feeds, weights)
+        model = graph(built, feeds, weights)
         onnx.save(model, tmp_path / f"{index}.onnx")
-        wanted[name] = workspace_bytes(model, feeds)
-        asked[name] = (str(tmp_path / f"{index}.onnx"), {feed: (a.dtype.name, a.shape) for feed, a in feeds.items()})
-    (tmp_path / "asked.json").write_text(json.dumps(asked))
+        expected[name] = workspace_bytes(model, feeds)
+        requested[name] = (
+            str(tmp_path / f"{index}.onnx"),
+            {feed: (a.dtype.name, a.shape) for feed, a in feeds.items()},
+        )
+    (tmp_path / "asked.json").write_text(json.dumps(requested))
     own_pages = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "16384", "MALLOC_TOP_PAD_": "0"}
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(tmp_path / "asked.json")],
@@ -201,4 +204,4 @@ def test_as_seen(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         check=True,
     )
     seen = json.loads(done.stdout)
-    assert seen == {name: pytest.approx(bytes_, rel=0.05, abs=0.4 * MIB) for name, bytes_ in wanted.items()}
+    assert seen == {name: pytest.approx(bytes_, rel=0.05, abs=0.4 * MIB) for name, bytes_ in expected.items()}

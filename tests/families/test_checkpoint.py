@@ -228,11 +228,11 @@ def test_shards_lie_within_their_folder(shard: str, folder: Path) -> None:
 
 
 def test_links_of_a_hub_cache_lead_to_its_blobs(tmp_path: Path) -> None:
-    made = tiny_models.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
+    built = tiny_models.checkpoint(tmp_path / "made", "bert", "base", shard="20KB")
     blobs, snapshot = (tmp_path / "models--acme--mini" / part for part in ("blobs", "snapshots/c0ffee"))
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
-    for number, file in enumerate(sorted(made.iterdir())):
+    for number, file in enumerate(sorted(built.iterdir())):
         file.rename(blobs / f"{number:064}")
         (snapshot / file.name).symlink_to(f"../../blobs/{number:064}")
     assert checkpoint.read(snapshot, "mini")[0].family == "bert"

@@ -24,7 +24,7 @@ def test_masked_language_model_has_a_gelu_and_a_norm_in_its_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "desired"),
     [
         ("mixer-dense", {}),
         ("mixer-pointwise", {}),
@@ -34,8 +34,8 @@ def test_masked_language_model_has_a_gelu_and_a_norm_in_its_head() -> None:
         ("embedding-word2vec", {}),
     ],
 )
-def test_single_layers(name: str, wanted: dict[str, int]) -> None:
-    assert expected(find_variant(name)) == wanted
+def test_single_layers(name: str, desired: dict[str, int]) -> None:
+    assert expected(find_variant(name)) == desired
 
 
 @pytest.mark.parametrize(("opset", "attention"), [(18, 0), (22, 0), (23, 12), (24, 12)])
@@ -53,8 +53,8 @@ def test_gelu_is_an_operator_from_20_on(opset: int, gelu: int) -> None:
     [("gelu_new", GELU), ("gelu", GELU), ("gelu_pytorch_tanh", GELU), ("silu", "QuickGelu"), ("relu", None)],
 )
 def test_activation_of_a_checkpoint(activation: str, operator: str | None) -> None:
-    found = expected(tiny_models.variant("gpt2", "base", activation_function=activation))
-    assert found == {ATTENTION: 2, NORM: 5} | ({operator: 2} if operator else {})
+    result = expected(tiny_models.variant("gpt2", "base", activation_function=activation))
+    assert result == {ATTENTION: 2, NORM: 5} | ({operator: 2} if operator else {})
 
 
 def test_the_tanh_form_is_put_together_at_any_operator_set() -> None:

@@ -38,7 +38,7 @@ def test_sizes_people_know(name: str, summary: Summary, max_tokens: int | None) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "true", "side"),
+    ("requested", "true", "side"),
     [
         (512, 485, 352),  # 22 x 22 patches and the class token; 23 x 23 would be 530
         (197, 197, 224),
@@ -47,10 +47,10 @@ def test_sizes_people_know(name: str, summary: Summary, max_tokens: int | None) 
         (4, 2, 16),
     ],
 )
-def test_vit_takes_the_largest_square_image_with_at_most_so_many_tokens(asked: int, true: int, side: int) -> None:
+def test_vit_takes_the_largest_square_image_with_at_most_so_many_tokens(requested: int, true: int, side: int) -> None:
     variant = find_variant("vit-base")
     family = family_of(variant)
-    assert family.true_tokens(variant, asked) == true
+    assert family.true_tokens(variant, requested) == true
     sizes = family.sizes(variant, Case(batch=1, tokens=true))
     assert (sizes["height"], sizes["width"]) == (side, side)
 

@@ -96,11 +96,11 @@ def answer(file: Path) -> bool:
     """Read, size and count a file; whether it was answered, and not refused."""
     try:
         model = counting.read(file)
-        taken = signature(counting.inputs(model), model, counting.outputs(model))
+        accepted = signature(counting.inputs(model), model, counting.outputs(model))
         counting.parameters(model), counting.precision(model)
         for load in (LoadRequest(length=4), LoadRequest(), LoadRequest(phase="decode", length=4)):
             try:
-                counting.count(model, resolve(taken, load).shapes)
+                counting.count(model, resolve(accepted, load).shapes)
             except EdgeprofError:
                 continue
             return True

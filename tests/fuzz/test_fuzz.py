@@ -22,9 +22,9 @@ CASES = Path(__file__).parents[1] / "cases"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Valid files to damage."""
-    made = tmp_path_factory.mktemp("fuzz")
-    subprocess.run([sys.executable, CASES / "make_cases.py", made], check=True)
-    yield made
+    built = tmp_path_factory.mktemp("fuzz")
+    subprocess.run([sys.executable, CASES / "make_cases.py", built], check=True)
+    yield built
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -97,15 +97,15 @@ def test_axes_of_any_name_are_sized_or_requested(
     specs: list[TensorSpec], phase: Phase, batch: int | None, length: int | None
 ) -> None:
     """What is suggested works: with it nothing is asked for again."""
-    taken, load = signature(specs), LoadRequest(phase=phase, batch=batch, length=length)
+    accepted, load = signature(specs), LoadRequest(phase=phase, batch=batch, length=length)
     try:
-        found = resolve(taken, load)
+        result = resolve(accepted, load)
     except UnknownSizes as problem:
         pairs = [value.rpartition("=") for option, value in problem.options if option == "--dim"]
-        told = {name: int(size) for name, _, size in pairs}
+        summary = {name: int(size) for name, _, size in pairs}
         length = length or next((int(value) for option, value in problem.options if option == "--seq"), None)
         try:
-            found = resolve(taken, LoadRequest(phase=phase, batch=batch, length=length), dims=told)
+            result = resolve(accepted, LoadRequest(phase=phase, batch=batch, length=length), dims=summary)
         except UnknownSizes as again:
             raise AssertionError(f"{problem} then {again}") from again
         except UsageError:  # what is fixed contradicts itself, and is named
@@ -113,10 +113,10 @@ def test_axes_of_any_name_are_sized_or_requested(
     except UsageError:
         return
     for spec in specs:
-        shape = found.shapes[spec.name]
+        shape = result.shapes[spec.name]
         assert len(shape) == len(spec.dims)
         assert all(size == dim for size, dim in zip(shape, spec.dims, strict=True) if isinstance(dim, int))
-    assert len(fill(taken, found)) == len(specs)
+    assert len(fill(accepted, result)) == len(specs)
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

@@ -97,11 +97,11 @@ def test_what_indexes_a_table_is_known_by_it() -> None:
         ("position_ids", "positions", 16),
         ("column", "index", 9),
     ]
-    found = values(model, 16)
-    assert tensors.make(found["args_0"]).max() < 200
-    assert tensors.make(found["args_0"]).max() > 100
-    assert found["args_1"].shape == (1, 16)
-    assert tensors.make(found["position_ids"]).max() == 15
+    result = values(model, 16)
+    assert tensors.make(result["args_0"]).max() < 200
+    assert tensors.make(result["args_0"]).max() > 100
+    assert result["args_1"].shape == (1, 16)
+    assert tensors.make(result["position_ids"]).max() == 15
     with pytest.raises(UsageError, match=r"position 16, but the model's table of positions has 16 rows"):
         tensors.make(values(model, 17)["position_ids"])
 
@@ -153,8 +153,8 @@ def test_sequences_and_optionals(tmp_path: Path) -> None:
     proto = onnx.numpy_helper.from_list(arrays, "x")
     (tmp_path / "x.pb").write_bytes(proto.SerializeToString())
     for name in ("x.npz", "x.pb"):
-        found = read(sequence, tmp_path / name)
-        assert [array.tolist() for array in found] == [array.tolist() for array in arrays]
+        result = read(sequence, tmp_path / name)
+        assert [array.tolist() for array in result] == [array.tolist() for array in arrays]
     optional = TensorSpec(name="x", dtype="float32", dims=(), kind="optional")
     (tmp_path / "o.pb").write_bytes(onnx.numpy_helper.from_optional(arrays[0], "x").SerializeToString())
     assert read(optional, tmp_path / "o.pb").tolist() == arrays[0].tolist()

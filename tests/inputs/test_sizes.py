@@ -261,9 +261,9 @@ REFUSED: dict[str, tuple[Signature, dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_done_is_refused_with_the_way_out(name: str) -> None:
-    model, asked, says = REFUSED[name]
+    model, requested, says = REFUSED[name]
     with pytest.raises(UsageError) as refusal:
-        sized(model, **asked)
+        sized(model, **requested)
     for part in says:
         assert part.casefold() in str(refusal.value).casefold()
 
@@ -276,8 +276,8 @@ def test_all_unknown_sizes_are_reported_at_once_with_options_that_work() -> None
         assert part in refusal.value.what
     names = [value.partition("=")[0] for _, value in refusal.value.options]
     assert names == ["channels", "x.2", "rows"]
-    told = {name: int(size) for _, value in refusal.value.options for name, _, size in [value.partition("=")]}
-    assert sized(model, dims=told).shapes == {"x": (1, 16, 16), "y": (1, 32)}
+    summary = {name: int(size) for _, value in refusal.value.options for name, _, size in [value.partition("=")]}
+    assert sized(model, dims=summary).shapes == {"x": (1, 16, 16), "y": (1, 32)}
 
 
 def test_a_missing_length_is_requested_once_by_its_option() -> None:
@@ -300,6 +300,6 @@ def test_an_array_sizes_what_nothing_else_does() -> None:
     sizes = sized(model, arrays={"ids": (2, 6)})
     assert sizes.shapes == {"mask": (2, 6), "ids": (2, 6)}
     assert counts(sizes) == (2, 6, 0)
-    for shape, asked in [((2, 5), {"length": 6}), ((2, 6, 1), {}), ((3, 6), {"batch": 2})]:
+    for shape, requested in [((2, 5), {"length": 6}), ((2, 6, 1), {}), ((3, 6), {"batch": 2})]:
         with pytest.raises(UsageError, match=r"holds an array of shape"):
-            sized(model, arrays={"ids": shape}, **asked)
+            sized(model, arrays={"ids": shape}, **requested)

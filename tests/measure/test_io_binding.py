@@ -143,9 +143,9 @@ def test_a_sequence_is_fed_and_a_sequence_comes_out(tmp_path: Path) -> None:
         ],
         [numpy_helper.from_array(np.array(-1), "last")],
     )
-    found = given(file, "x", [np.ones(2, np.float32), np.zeros((1, 3), np.float32)]).outputs()
-    assert found["y"].tolist() == [[0, 0, 0]]
-    assert [part.tolist() for part in found["rest"]] == [[1, 1]]
+    result = given(file, "x", [np.ones(2, np.float32), np.zeros((1, 3), np.float32)]).outputs()
+    assert result["y"].tolist() == [[0, 0, 0]]
+    assert [part.tolist() for part in result["rest"]] == [[1, 1]]
 
 
 def test_runs_that_make_a_sequence_keep_nothing_of_each_other(tmp_path: Path) -> None:
@@ -194,9 +194,9 @@ def test_a_classifier_gives_labels_and_a_map_of_strings(tmp_path: Path) -> None:
     )
     binding = given(file, "x", np.array([[0.25, 0.75]], np.float32))
     assert not binding.fed
-    found = binding.outputs()
-    assert found["label"].tolist() == ["yes"]
-    assert found["scores"] == [{"no": 0.25, "yes": 0.75}]
+    result = binding.outputs()
+    assert result["label"].tolist() == ["yes"]
+    assert result["scores"] == [{"no": 0.25, "yes": 0.75}]
 
 
 def given(file: Path, name: str, values: Any) -> Binding:

@@ -70,8 +70,8 @@ def test_matrix_products_by_shape_and_by_where_the_second_factor_comes_from() ->
         node("Softmax", 99, [a], [a]),
         RUN,
     ]
-    found = [(t.operator, t.inner, t.columns, t.second, t.nodes) for t in matrix_times(last_runs(profile(*events), 1))]
-    assert found == [
+    result = [(t.operator, t.inner, t.columns, t.second, t.nodes) for t in matrix_times(last_runs(profile(*events), 1))]
+    assert result == [
         ("MatMul", 8, 5, "activation", 1),
         ("MatMul", 8, 24, "computed", 1),
         ("MatMul", 8, 24, "constant", 3),
@@ -168,10 +168,10 @@ def kernel_time(fields: dict[str, Any], **changes: Any) -> KernelTime:
 def test_the_products_are_measured_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul_speed, "WIDTH", 16)
     products = matmul_speed.to_measure(1, [])[:2]
-    made = list(matmul_speed.measure_kernels(products, 1, "here"))
-    assert [(one.precision, one.tokens, one.status, one.error) for one in made] == [
+    built = list(matmul_speed.measure_kernels(products, 1, "here"))
+    assert [(one.precision, one.tokens, one.status, one.error) for one in built] == [
         ("fp32", 1, "ok", ""),
         ("int8", 1, "ok", ""),
     ]
-    assert all(one.median_s and one.median_s > 0 for one in made)
+    assert all(one.median_s and one.median_s > 0 for one in built)
     assert onnx.checker.check_model(matmul_speed.model("int8")) is None

@@ -17,29 +17,29 @@ def on(kind: Kind) -> Target:
 def test_the_worst_output_decides() -> None:
     expected = {"logits": np.array([[3.0, 4.0]]), "present": np.array([0.0, -100.0])}
     outputs = {"logits": np.array([[3.0, 3.0]]), "present": np.array([0.0, -98.0])}
-    found = agreement(outputs, expected, on("CPU"), Precision(recipe="fp32"))
-    assert found == Agreement(
+    result = agreement(outputs, expected, on("CPU"), Precision(recipe="fp32"))
+    assert result == Agreement(
         max_abs_error=2.0,  # 2 of 100 in one, 1 of 4 in the other
         max_rel_error=0.25,
         cosine=pytest.approx((9 + 12) / (5 * 18**0.5)),
         tolerance=1e-3,
         output="logits",
     )
-    assert not found.within
+    assert not result.within
 
 
 def test_equal_outputs_agree_with_infinities_too() -> None:
     mask = {"mask": np.array([0.0, -np.inf, 1.0], np.float16), "ids": np.array([3, 5]), "none": np.zeros((0, 4))}
-    found = agreement(mask, mask, on("NPU"), Precision(recipe="fp32"))
-    assert (found.max_abs_error, found.max_rel_error, found.cosine) == (0.0, 0.0, 1.0)
-    assert found.within
+    result = agreement(mask, mask, on("NPU"), Precision(recipe="fp32"))
+    assert (result.max_abs_error, result.max_rel_error, result.cosine) == (0.0, 0.0, 1.0)
+    assert result.within
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_number_is_as_far_as_can_be_and_can_be_recorded(wrong: float) -> None:
-    found = agreement({"y": np.array([1.0, wrong])}, {"y": np.array([1.0, 2.0])}, on("NPU"), Precision(recipe="a8w8"))
-    assert (found.max_rel_error, found.cosine) == (sys.float_info.max, 0.0)
-    assert decode(encode(found), Agreement, "memory") == found
+    result = agreement({"y": np.array([1.0, wrong])}, {"y": np.array([1.0, 2.0])}, on("NPU"), Precision(recipe="a8w8"))
+    assert (result.max_rel_error, result.cosine) == (sys.float_info.max, 0.0)
+    assert decode(encode(result), Agreement, "memory") == result
 
 
 def test_another_shape_is_another_result() -> None:

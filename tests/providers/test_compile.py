@@ -26,15 +26,15 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="the emulator is for x86")
 def test_what_qnn_compiles_is_kept_and_computes_the_same(model: Path) -> None:
     qnn = target("qnn")
-    made = compiled(model, "", qnn)
-    assert made.contexts == 1
-    assert made.compile_s > 0
-    files = [file for file in Path(made.path).parent.iterdir() if file.suffix != ".json"]
-    assert made.nbytes == sum(file.stat().st_size for file in files)
-    first = Path(made.path).stat().st_mtime_ns
-    assert compiled(model, "", qnn) == made
-    assert Path(made.path).stat().st_mtime_ns == first
-    session = open_session(made.path, qnn, record_assignment=True)
+    built = compiled(model, "", qnn)
+    assert built.contexts == 1
+    assert built.compile_s > 0
+    files = [file for file in Path(built.path).parent.iterdir() if file.suffix != ".json"]
+    assert built.nbytes == sum(file.stat().st_size for file in files)
+    first = Path(built.path).stat().st_mtime_ns
+    assert compiled(model, "", qnn) == built
+    assert Path(built.path).stat().st_mtime_ns == first
+    session = open_session(built.path, qnn, record_assignment=True)
     (part,) = session.get_provider_graph_assignment_info()
     assert (part.ep_name, [node.op_type for node in part.get_nodes()]) == (qnn.runtime_name, ["EPContext"])
     x = np.eye(probe.SIZE, dtype=np.float32)

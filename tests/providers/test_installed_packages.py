@@ -71,7 +71,7 @@ def test_an_onnxruntime_that_is_too_old_for_a_plugin_is_a_reason(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("version", "wanted", "right"),
+    ("version", "expected", "right"),
     [
         ("1.32.0", "", True),
         ("1.24.2", ">=1.24.2", True),
@@ -81,8 +81,8 @@ def test_an_onnxruntime_that_is_too_old_for_a_plugin_is_a_reason(tmp_path: Path)
         ("1.9", ">=1.24", False),
     ],
 )
-def test_versions_are_compared_number_by_number(version: str, wanted: str, right: bool) -> None:
-    assert fits(version, wanted) is right
+def test_versions_are_compared_number_by_number(version: str, expected: str, right: bool) -> None:
+    assert fits(version, expected) is right
 
 
 def test_what_follows_the_numbers_of_a_version_does_not_count() -> None:

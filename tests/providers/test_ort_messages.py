@@ -33,8 +33,8 @@ def test_a_general_error_gives_way_to_what_was_logged_before_it() -> None:
 
 
 def test_a_specific_error_is_kept_without_source_locations() -> None:
-    told = "Failed to get a WebGPU adapter: No supported adapters"
-    assert ort_messages.reason(RuntimeError(ADAPTER), LOGGED) == told
+    summary = "Failed to get a WebGPU adapter: No supported adapters"
+    assert ort_messages.reason(RuntimeError(ADAPTER), LOGGED) == summary
 
 
 def test_an_error_without_a_message_is_reported_by_its_class() -> None:
@@ -43,13 +43,13 @@ def test_an_error_without_a_message_is_reported_by_its_class() -> None:
 
 
 def test_a_node_that_fails_is_named() -> None:
-    told = (
+    summary = (
         "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'sum' "
         "Status Message: /src/onnxruntime/core/element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init("
         "ptrdiff_t, ptrdiff_t) axis == 1 || axis == largest was false. Attempting to broadcast an axis by a dimension "
         "other than 1. 3 by 4\n"
     )
-    assert ort_messages.reason(RuntimeError(told)) == (
+    assert ort_messages.reason(RuntimeError(summary)) == (
         "Add 'sum': Attempting to broadcast an axis by a dimension other than 1. 3 by 4"
     )
 
@@ -95,8 +95,8 @@ def test_operator_node_and_what_is_wrong_are_kept(raw: str) -> None:
 
 def test_a_file_that_does_not_load_is_named_once() -> None:
     """By whoever tells the reason."""
-    told = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Load model from a.onnx failed:Invalid model. No 'q'."
-    assert ort_messages.reason(RuntimeError(told)) == "Invalid model. No 'q'"
+    summary = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Load model from a.onnx failed:Invalid model. No 'q'."
+    assert ort_messages.reason(RuntimeError(summary)) == "Invalid model. No 'q'"
 
 
 def test_messages_since_a_moment_are_read_back_from_a_file(tmp_path: Path) -> None:
@@ -107,12 +107,12 @@ def test_messages_since_a_moment_are_read_back_from_a_file(tmp_path: Path) -> No
             os.write(2, b"before\n")
             moment = ort_messages.mark()
             os.write(2, b"since\n")
-            said = ort_messages.since(moment)
+            message = ort_messages.since(moment)
             os.write(2, b"after\n")
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-    assert said == "since\n"
+    assert message == "since\n"
     assert (tmp_path / "said").read_text() == "before\nsince\nafter\n"
 
 

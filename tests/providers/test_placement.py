@@ -27,28 +27,28 @@ RAN = [
 
 
 def test_a_graph_of_which_two_nodes_stay_on_the_cpu() -> None:
-    found = placement(GPU, PARTLY, RAN, {"a": 300, "b": 0, "c": 100, "d": 100, "e": 0})
-    assert found.placed == (
+    result = placement(GPU, PARTLY, RAN, {"a": 300, "b": 0, "c": 100, "d": 100, "e": 0})
+    assert result.placed == (
         ProviderShare(provider="webgpu", nodes=3, macs=400, partitions=2),
         ProviderShare(provider="cpu", nodes=2, macs=100, partitions=2),
     )
-    assert found.left == (
+    assert result.left == (
         LeftOperator(operator="Det", nodes=1, macs=100),
         LeftOperator(operator="Shape", nodes=1, macs=0),
     )
-    assert (found.copies, found.disagreement) == (3, "")
-    assert (found.macs_share, found.nodes_share, found.share) == (0.8, 0.6, 0.8)
+    assert (result.copies, result.disagreement) == (3, "")
+    assert (result.macs_share, result.nodes_share, result.share) == (0.8, 0.6, 0.8)
 
 
 def test_macs_that_are_not_known() -> None:
-    found = placement(GPU, PARTLY, RAN)
-    assert [one.macs for one in found.placed] == [None, None]
-    assert (found.macs_share, found.share) == (None, 0.6)
+    result = placement(GPU, PARTLY, RAN)
+    assert [one.macs for one in result.placed] == [None, None]
+    assert (result.macs_share, result.share) == (None, 0.6)
 
 
 def test_without_a_match_for_a_node_with_macs_no_share_is_reported() -> None:
-    found = placement(GPU, PARTLY, RAN, {"a": 300, "renamed": 100})
-    assert found.macs_share is None
+    result = placement(GPU, PARTLY, RAN, {"a": 300, "renamed": 100})
+    assert result.macs_share is None
     assert placement(GPU, PARTLY, RAN, {"a": 300, "vanished": 0}).macs_share == 1.0
 
 
@@ -59,12 +59,12 @@ def test_a_node_that_onnxruntime_changed_is_known_by_its_former_name(name: str) 
 
 
 def test_a_provider_that_has_nothing_comes_first_all_the_same() -> None:
-    found = placement(NPU, on("cpu", "MatMul a"), [], {"a": 8})
-    assert found.placed == (
+    result = placement(NPU, on("cpu", "MatMul a"), [], {"a": 8})
+    assert result.placed == (
         ProviderShare(provider="qnn", nodes=0, macs=0, partitions=0),
         ProviderShare(provider="cpu", nodes=1, macs=8, partitions=0),
     )
-    assert found.share == 0
+    assert result.share == 0
 
 
 def test_what_a_provider_compiled_is_a_partition_of_its_own() -> None:
@@ -72,9 +72,9 @@ def test_what_a_provider_compiled_is_a_partition_of_its_own() -> None:
     nodes = [*on("npu", "MatMul a", "Add b", "MatMul c"), *on("cpu", "Det d")]
     parts = [f"QNNExecutionProvider_4841480161828261718_{number} part{number}" for number in (1, 2, 3)]
     ran = [*on("npu", *parts[:2]), *on("cpu", "Det d"), *on("npu", parts[2])]
-    found = placement(NPU, nodes, ran)
-    assert [one.partitions for one in found.placed] == [3, 1]
-    assert found.disagreement == ""
+    result = placement(NPU, nodes, ran)
+    assert [one.partitions for one in result.placed] == [3, 1]
+    assert result.disagreement == ""
 
 
 @pytest.mark.parametrize(
@@ -132,18 +132,18 @@ def test_reasons_of_qnn() -> None:
 
 
 def test_reasons_of_webgpu_and_of_onnxruntime_itself() -> None:
-    said = """\
+    message = """\
 [I:onnxruntime:, ep.cc:91 GetCapabilityImpl] webgpu kernel not found in registries for Op type: Shape node name: s/1
 [W:onnxruntime:, get_capability_utils.h:200 GetCpuPreferredNodes] EP optimization: Force fallback to CPU execution for \
 node cut because the CPU execution path is deemed faster than overhead involved with execution on other EPs.
 """
-    assert reasons(said) == {"s/1": "it has no kernel for it", "cut": "onnxruntime expects the CPU to be faster"}
+    assert reasons(message) == {"s/1": "it has no kernel for it", "cut": "onnxruntime expects the CPU to be faster"}
 
 
 def test_operators_left_are_grouped_by_reason() -> None:
     nodes = [*on("npu", "MatMul a"), *on("cpu", "LayerNormalization norm", "LayerNormalization other")]
-    found = placement(NPU, nodes, [], log=QNN)
-    assert found.left == (
+    result = placement(NPU, nodes, [], log=QNN)
+    assert result.left == (
         LeftOperator(operator="LayerNormalization", nodes=1, macs=None),
         LeftOperator(
             operator="LayerNormalization",

@@ -150,9 +150,9 @@ def test_a_factory_that_fails(relu: str, openvino: Path) -> None:
     """By itself onnxruntime writes a line to its log, and runs on the CPU."""
     call = [openvino, "-c", FACTORY_FAILS, relu]
     done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
-    fallen, told = json.loads(done.stdout.splitlines()[-1])
+    fallen, summary = json.loads(done.stdout.splitlines()[-1])
     assert fallen == ["CPUExecutionProvider"]
-    assert "OpenVINOExecutionProvider was not used" in told
+    assert "OpenVINOExecutionProvider was not used" in summary
 
 
 @qnn_only

@@ -23,8 +23,8 @@ def generated() -> list[Measurement]:
 
 def large() -> list[Measurement]:
     """Twelve variants, two precisions, five lengths."""
-    made = _make()
-    records: list[Measurement] = made["records"](tuple(made["SIZES"]), (16, 64, 128, 256, 512))
+    built = _make()
+    records: list[Measurement] = built["records"](tuple(built["SIZES"]), (16, 64, 128, 256, 512))
     return records
 
 

@@ -87,15 +87,15 @@ def qnn(visit: Measurement) -> Measurement:
 
 
 def analyzed(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[Point]]:
-    made = records(visits)
-    points = statistics.points(made)
+    built = records(visits)
+    points = statistics.points(built)
     elsewhere = placement.placed(points)
     return points, captions.sentences(points, placed=elsewhere), elsewhere
 
 
-def placed(asked: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[ProviderShare, ...]:
+def placed(requested: str, there: tuple[int, int | None], here: tuple[int, int | None]) -> tuple[ProviderShare, ...]:
     on_cpu = ProviderShare(provider="cpu", nodes=here[0], macs=here[1], partitions=2 if here[0] else 0)
-    return (ProviderShare(provider=asked, nodes=there[0], macs=there[1], partitions=3 if here[0] else 1), on_cpu)
+    return (ProviderShare(provider=requested, nodes=there[0], macs=there[1], partitions=3 if here[0] else 1), on_cpu)
 
 
 def _agreement(off: float) -> Agreement:

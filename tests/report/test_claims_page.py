@@ -10,8 +10,8 @@ from edgeprof.analysis import claims, statistics
 from edgeprof.report.claims import write_claims
 
 
-def page(folder: Path, **made: object) -> str:
-    points = statistics.points(length_runs.visits(**made))  # type: ignore[arg-type]
+def page(folder: Path, **built: object) -> str:
+    points = statistics.points(length_runs.visits(**built))  # type: ignore[arg-type]
     checked = claims.check(points, run=str(folder))
     written = write_claims(folder, length_runs.MACHINE, checked, started_at="2026-03-01T12:00:00+00:00")
     assert written == folder / "claims.md"

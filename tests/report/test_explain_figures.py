@@ -147,12 +147,12 @@ def test_explained_figures_can_be_read(chart: Chart) -> None:
     assert struct.unpack(">II", data[16:24])[0] >= 8 * style.DPI
     svg = drawing.save("svg")
     assert svg == draw(chart).save("svg")
-    said = legible.texts(svg)
+    message = legible.texts(svg)
     for panel in chart.panels:
         assert {panel.y.label, *(line.label for line in panel.lines), *(event.label for event in panel.events)} <= {
-            *said
+            *message
         }
-    assert chart.title in said
+    assert chart.title in message
 
 
 def test_token_lengths_are_not_rounded() -> None:
@@ -283,8 +283,8 @@ def test_the_method_says_what_a_prediction_is(tmp_path: Path) -> None:
     some = [point for point in runs.analyzed()[0] if point.subject.model == "bert-tiny"][:1]
     findings = runs.captions.sentences(some)
     machine = store.load_machine(runs.RUN)
-    said = "an estimate of working memory, counted on the exported graph"
+    message = "an estimate of working memory, counted on the exported graph"
     page = report.write(tmp_path / "with", machine, some, findings)
-    assert said in page.read_text() and said in (tmp_path / "with" / "report.md").read_text()
+    assert message in page.read_text() and message in (tmp_path / "with" / "report.md").read_text()
     none = [changed(point, memory_predicted_bytes=None) for point in some]
-    assert said not in report.write(tmp_path / "without", machine, none, findings).read_text()
+    assert message not in report.write(tmp_path / "without", machine, none, findings).read_text()

@@ -59,13 +59,13 @@ def test_png_is_whole_and_crisp(figure: Figure) -> None:
 
 @by_name
 def test_svg_says_in_text_what_it_shows(figure: Figure) -> None:
-    said = texts(drawn(figure, SMALL).save("svg"))
-    assert figure.title in said
-    assert figure.x.scale.label in said
-    assert figure.y.scale.label in said
-    assert any("random weights" in text for text in said)
+    message = texts(drawn(figure, SMALL).save("svg"))
+    assert figure.title in message
+    assert figure.x.scale.label in message
+    assert figure.y.scale.label in message
+    assert any("random weights" in text for text in message)
     for panel in arranged(figure, SMALL).panels:
-        assert all(line.label in said for line in panel.lines)
+        assert all(line.label in message for line in panel.lines)
 
 
 @by_name
@@ -80,8 +80,8 @@ def test_text_can_be_read(figure: Figure, run: tuple[list[Point], Findings]) -> 
 
 
 def test_token_axis_has_plain_powers_of_two() -> None:
-    said = texts(drawn(row("decode-latency"), SMALL).save("svg"))
-    assert [text for text in said if text.isdigit()][:6] == ["16", "32", "64", "128", "256", "512"]
+    message = texts(drawn(row("decode-latency"), SMALL).save("svg"))
+    assert [text for text in message if text.isdigit()][:6] == ["16", "32", "64", "128", "256", "512"]
 
 
 def test_families_have_a_panel_each_and_variants_one_colour() -> None:

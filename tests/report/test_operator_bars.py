@@ -29,8 +29,8 @@ def side(model: str, precision: str) -> Side:
 def recipe_comparison() -> Why:
     points = statistics.points(operator_runs.visits())
     (pair,) = sides(points)
-    (found,) = why(*pair, points, operator_runs.passes(), operator_runs.MACHINE, operator_runs.products())
-    return found
+    (result,) = why(*pair, points, operator_runs.passes(), operator_runs.MACHINE, operator_runs.products())
+    return result
 
 
 def comparison(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") -> Why:
@@ -83,11 +83,11 @@ def test_the_picture_can_be_read(whys: list[Why]) -> None:
     assert chart is not None
     drawn = bars.draw(chart)
     legible.check(drawn.canvas)
-    said = legible.texts(drawn.save("svg"))
-    assert chart.title in said
-    assert {name for name, _ in chart.names} <= set(said)
+    message = legible.texts(drawn.save("svg"))
+    assert chart.title in message
+    assert {name for name, _ in chart.names} <= set(message)
     assert (
-        said.count(str(whys[0].b.precision) if whys[0].b.model == "gpt2" else "gpt2 fp32")
+        message.count(str(whys[0].b.precision) if whys[0].b.model == "gpt2" else "gpt2 fp32")
         == 2 * len(whys[0].places) // 2
     )
     assert drawn.save("svg") == bars.draw(chart).save("svg")
@@ -95,8 +95,8 @@ def test_the_picture_can_be_read(whys: list[Why]) -> None:
 
 def test_nothing_profiled_is_no_picture() -> None:
     points = statistics.points(operator_runs.visits())
-    (found,) = why(FP32, INT8, points, [], operator_runs.MACHINE)
-    assert arrange(CLASSES, [found]) is None
+    (result,) = why(FP32, INT8, points, [], operator_runs.MACHINE)
+    assert arrange(CLASSES, [result]) is None
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -114,8 +114,8 @@ def test_the_section_is_there_and_the_page_at_peace(folder: Path, tmp_path: Path
     assert visit.console == ()
     assert [address for address in visit.requests if address != (folder / "index.html").as_uri()] == []
     section = visit.dom.partition('<section id="why">')[2].partition("</section>")[0]
-    found = recipe_comparison()
-    for line in (*found.verdicts, *found.findings, *found.machine):
+    result = recipe_comparison()
+    for line in (*result.verdicts, *result.findings, *result.machine):
         assert line in section
     assert len(re.findall(r"<img src=.data:image/svg", section)) == 1
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", section)
@@ -135,8 +135,8 @@ def test_markdown_has_the_same(folder: Path) -> None:
 
 def test_files_of_two_names_are_distinguished_in_the_heading(tmp_path: Path) -> None:
     points = statistics.points(operator_runs.visits())
-    found = [comparison("int8", (16,), variant="other")]
-    report.write(tmp_path / "run", operator_runs.MACHINE, points[:1], captions.sentences(points[:1]), whys=found)
+    result = [comparison("int8", (16,), variant="other")]
+    report.write(tmp_path / "run", operator_runs.MACHINE, points[:1], captions.sentences(points[:1]), whys=result)
     lines = (tmp_path / "run" / "report.md").read_text().splitlines()
     heading = lines.index("### other: int8 against fp32 of gpt2")
     assert lines[heading + 1 : heading + 3] == ["", "- Prefill: slower."]

@@ -184,15 +184,15 @@ def test_only_failures_make_a_page_too(tmp_path: Path) -> None:
 
 def test_progress_names_each_figure(tmp_path: Path) -> None:
     points = runs.analyzed()[0][:1]
-    heard: list[tuple[str, float | None]] = []
+    logged: list[tuple[str, float | None]] = []
     report.write(
         tmp_path / "run",
         store.load_machine(runs.RUN),
         points,
         runs.captions.sentences(points),
-        progress=lambda doing, share: heard.append((doing, share)),
+        progress=lambda doing, share: logged.append((doing, share)),
     )
-    shares = [share for _, share in heard if share is not None]
+    shares = [share for _, share in logged if share is not None]
     assert shares == sorted(shares)
     assert 0 <= shares[0] <= shares[-1] <= 1
 

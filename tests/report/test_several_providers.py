@@ -33,8 +33,8 @@ def arranged(figure: Figure, points: list[Point] = POINTS) -> Chart:
     return chart
 
 
-def shares(found: list[Point] = PLACED) -> Stacks:
-    chart = arrange(PLACEMENT, found)
+def shares(result: list[Point] = PLACED) -> Stacks:
+    chart = arrange(PLACEMENT, result)
     assert chart is not None
     return chart
 
@@ -141,7 +141,7 @@ def test_a_bar_is_what_each_provider_ran() -> None:
         "qnn, prefill (2 of 2)",
         "qnn, decode",
     ]
-    found = {
+    result = {
         (panel.title.partition(",")[0], group.label): [
             (bar.label, bar.top, bar.parts, bar.hatched) for bar in group.bars
         ]
@@ -149,11 +149,11 @@ def test_a_bar_is_what_each_provider_ran() -> None:
         for group in panel.groups
         if "prefill" in panel.title
     }
-    assert found["webgpu", "bert-base fp32"] == [(n, "100 %", (1, 0, 0), False) for n in ("16", "64", "128", "512")]
-    assert found["webgpu", "gpt2 int8"][0] == ("16", "75 %", (0.75, 0, 0.25), False)
-    assert found["qnn", "gpt2 int8"][0] == ("16", "83 %", (0, 0.83, 0.17), True)
-    assert found["qnn", "vit-tiny fp32"][0] == ("10", "97 % of nodes", (0, 62 / 64, 2 / 64), True)
-    assert ("qnn", "gpt2 fp32") not in found  # it ran nowhere
+    assert result["webgpu", "bert-base fp32"] == [(n, "100 %", (1, 0, 0), False) for n in ("16", "64", "128", "512")]
+    assert result["webgpu", "gpt2 int8"][0] == ("16", "75 %", (0.75, 0, 0.25), False)
+    assert result["qnn", "gpt2 int8"][0] == ("16", "83 %", (0, 0.83, 0.17), True)
+    assert result["qnn", "vit-tiny fp32"][0] == ("10", "97 % of nodes", (0, 62 / 64, 2 / 64), True)
+    assert ("qnn", "gpt2 fp32") not in result  # it ran nowhere
     whole = several_providers.Placement(placed=several_providers.placed("qnn", (64, None), (0, None)))
     (panel,) = shares([changed(PLACED[0], placement=whole)]).panels
     assert (panel.groups[0].bars[0].top, panel.groups[0].bars[0].parts) == ("100 %", (1, 0))  # all nodes, so all MACs
@@ -162,7 +162,7 @@ def test_a_bar_is_what_each_provider_ran() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "result",
     [
         [point for point in PLACED if point.subject.model in ("bert-tiny", "vit-tiny")],
         PLACED[:1],
@@ -171,8 +171,8 @@ def test_a_bar_is_what_each_provider_ran() -> None:
     ],
     ids=["two models", "one point", "long name", "two batches"],
 )
-def test_the_picture_can_be_read(found: list[Point]) -> None:
-    legible.check(bars.draw(shares(found)).canvas)
+def test_the_picture_can_be_read(result: list[Point]) -> None:
+    legible.check(bars.draw(shares(result)).canvas)
 
 
 def test_the_same_records_give_the_same_picture() -> None:
@@ -196,8 +196,8 @@ def rows(table: Table) -> list[dict[str, str]]:
 
 
 def test_lengths_that_ran_alike_are_one_row() -> None:
-    found = [one for one in rows(placement_tables.placements(PLACED)) if one["Variant"] == "gpt2"]
-    assert [(one["Provider"], one["Precision"], one["Phase"], one["Tokens"], one["Status"]) for one in found] == [
+    result = [one for one in rows(placement_tables.placements(PLACED)) if one["Variant"] == "gpt2"]
+    assert [(one["Provider"], one["Precision"], one["Phase"], one["Tokens"], one["Status"]) for one in result] == [
         ("webgpu", "fp32", "prefill", "16, 64, 128, 512", "ok"),
         ("webgpu", "fp32", "decode", "16, 64, 128, 512", "ok"),
         ("webgpu", "int8", "prefill", "16, 64, 128, 512", "ok"),
@@ -207,10 +207,10 @@ def test_lengths_that_ran_alike_are_one_row() -> None:
         ("qnn (emulated)", "int8", "prefill", "16, 64, 128, 512", "ok"),
         ("qnn (emulated)", "int8", "decode", "16, 64, 128, 512", "ok"),
     ]
-    assert (found[0]["MACs there"], found[0]["Nodes there"], found[0]["Copies"]) == ("75 %", "60 of 64", "8")
-    assert (found[0]["Partitions"], found[0]["Written out"], found[0]["Shapes"]) == ("3", "2 Gelu", "as exported")
-    assert (found[6]["Differs from CPU by"], found[6]["Shapes"]) == ("1.2: outside tolerance", "fixed")
-    assert found[4]["Nodes there"] == "0 of 64"
+    assert (result[0]["MACs there"], result[0]["Nodes there"], result[0]["Copies"]) == ("75 %", "60 of 64", "8")
+    assert (result[0]["Partitions"], result[0]["Written out"], result[0]["Shapes"]) == ("3", "2 Gelu", "as exported")
+    assert (result[6]["Differs from CPU by"], result[6]["Shapes"]) == ("1.2: outside tolerance", "fixed")
+    assert result[4]["Nodes there"] == "0 of 64"
 
 
 def test_what_was_left_is_grouped_with_its_reason() -> None:

@@ -19,15 +19,15 @@ def chart(*labels: str) -> Chart:
 
 
 def test_long_names_are_shortened_and_stay_different() -> None:
-    made = fitted(chart(*hostile_files.LONG))
-    labels = [line.label for line in made.panels[0].lines]
+    built = fitted(chart(*hostile_files.LONG))
+    labels = [line.label for line in built.panels[0].lines]
     assert len(set(labels)) == 2
     assert all(len(label) <= 48 and label.startswith("net-aaaa") for label in labels)
     assert "-left-" in labels[0]
-    assert made.title.endswith(": MACs over token length")
-    assert len(made.title) <= 96
-    assert max(map(len, made.remarks[0].split())) <= 48
-    assert made.panels[0].y.label == "Latency (ms)"
+    assert built.title.endswith(": MACs over token length")
+    assert len(built.title) <= 96
+    assert max(map(len, built.remarks[0].split())) <= 48
+    assert built.panels[0].y.label == "Latency (ms)"
 
 
 def test_short_names_are_left_alone() -> None:
@@ -46,8 +46,8 @@ def test_a_picture_of_such_names_can_be_read(names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("name", [*hostile_files.LONG, hostile_files.NAME])
 def test_bars_of_such_names_can_be_read(name: str) -> None:
     groups = (Group(name, (Bar(name, "1 ms", (0.5, 0.5)),)),)
-    made = fitted(
+    built = fitted(
         Stacks(f"{name}: time", (name,), "Time", (("a", "#000000"), (name, "#ffffff")), (Stack(name, groups),))
     )
-    assert hostile_files.unprintable("".join(name for name, _ in made.names)) == set()
-    legible.check(bars.draw(made).canvas)
+    assert hostile_files.unprintable("".join(name for name, _ in built.names)) == set()
+    legible.check(bars.draw(built).canvas)

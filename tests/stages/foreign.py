@@ -55,18 +55,18 @@ def quantized(source: Path | str, name: str, folder: Path, data: Path | None = N
     return quantize_here(request, silent)
 
 
-def agreement(plain: Path | str, made: Path | str, feeds: Arrays) -> float:
+def agreement(plain: Path | str, built: Path | str, feeds: Arrays) -> float:
     """The smallest cosine between outputs of two files."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(made), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(built), options, providers=["CPUExecutionProvider"])
     halves = {value.name for value in session.get_inputs() if value.type == "tensor(float16)"}
     given = {name: array.astype(np.float16) if name in halves else array for name, array in feeds.items()}
-    expected, found = run(plain, feeds), run(made, given)
-    assert list(expected) == list(found)
-    return min(cosine(expected[name], found[name]) for name in expected)
+    expected, result = run(plain, feeds), run(built, given)
+    assert list(expected) == list(result)
+    return min(cosine(expected[name], result[name]) for name in expected)
 
 
 def cosine(a: Any, b: Any) -> float:

@@ -78,11 +78,11 @@ def test_a_single_score_is_no_choice() -> None:
 
 def test_pieces_make_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
-    expected, found = random.standard_normal((2, 50, 7), np.float32)
+    expected, result = random.standard_normal((2, 50, 7), np.float32)
     whole, pieces = Tally(distributions=True), Tally(distributions=True)
-    whole.add(expected, found, np.arange(50) % 7)
+    whole.add(expected, result, np.arange(50) % 7)
     monkeypatch.setattr(accuracy_metrics, "CHUNK", 3 * 7)
-    pieces.add(expected, found, np.arange(50) % 7)
+    pieces.add(expected, result, np.arange(50) % 7)
     for name in ("cosine_mean", "cosine_min", "max_rel_error", "kl", "top1", "perplexities"):
         assert getattr(pieces, name) == pytest.approx(getattr(whole, name))
 
@@ -173,10 +173,10 @@ def table_file(path: Path, table: Any, output: str, cached: bool = False, kind: 
     values = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])]
     if cached:
         values.append(helper.make_tensor_value_info("past_key_values.0.key", kind, ["batch", 1, "past", 2]))
-    made = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", "tokens", len(table[0])])
+    built = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", "tokens", len(table[0])])
     node = helper.make_node("Gather", ["table", "input_ids"], [output])
     weights = numpy_helper.from_array(np.array(table, np.float32), "table")
-    graph = helper.make_graph([node], "table", values, [made], [weights])
+    graph = helper.make_graph([node], "table", values, [built], [weights])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     return foreign(path)
 
@@ -196,15 +196,15 @@ def test_a_decoder_is_compared_by_what_it_predicts(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[5, 5], [5, 5]], "logits", cached=True)
     other = table_file(tmp_path / "other.onnx", [[LN3, 0], [LN3, 0]], "logits", cached=True, kind=TensorProto.FLOAT16)
     samples = samples_of(fp32, tmp_path, [1, 0, 1, 0], [1, 0])
-    found = compare(fp32, Path(other.location), samples, Limits(cosine=0, top1=1, kl=0.1, perplexity=0.8))
-    assert (found.task, found.data, found.samples, found.predictions) == ("next token", "ids.npz", 2, 4)
-    assert found.kl == pytest.approx(math.log(4 / 3) / 2)
-    assert found.top1 == 1
-    assert found.perplexity_fp32 == pytest.approx(2)
-    assert found.perplexity == pytest.approx((27 / 256) ** -0.25)
-    assert found.cosine_mean == pytest.approx(math.sqrt(0.5))
-    assert found.max_rel_error == pytest.approx(1)
-    assert found.beyond == (
+    result = compare(fp32, Path(other.location), samples, Limits(cosine=0, top1=1, kl=0.1, perplexity=0.8))
+    assert (result.task, result.data, result.samples, result.predictions) == ("next token", "ids.npz", 2, 4)
+    assert result.kl == pytest.approx(math.log(4 / 3) / 2)
+    assert result.top1 == 1
+    assert result.perplexity_fp32 == pytest.approx(2)
+    assert result.perplexity == pytest.approx((27 / 256) ** -0.25)
+    assert result.cosine_mean == pytest.approx(math.sqrt(0.5))
+    assert result.max_rel_error == pytest.approx(1)
+    assert result.beyond == (
         "The KL divergence from fp32 is 0.1438 nats per prediction, above 0.1.",
         "Perplexity is 1.755 against 2 in fp32, 0.8774 times as much, above 0.8.",
     )
@@ -214,19 +214,19 @@ def test_a_decoder_is_compared_by_what_it_predicts(tmp_path: Path) -> None:
 def test_logits_of_a_foreign_encoder_are_a_classification(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[0, LN3], [9, 9]], "logits")
     other = table_file(tmp_path / "other.onnx", [[LN3, 0], [9, 9]], "logits")
-    found = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1, 1, 1]), ANYTHING)
-    assert (found.task, found.predictions, found.top1) == ("classification", 4, 0.75)
-    assert found.kl == pytest.approx(LN3 / 2 / 4)
-    assert (found.perplexity, found.perplexity_fp32) == (None, None)
+    result = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1, 1, 1]), ANYTHING)
+    assert (result.task, result.predictions, result.top1) == ("classification", 4, 0.75)
+    assert result.kl == pytest.approx(LN3 / 2 / 4)
+    assert (result.perplexity, result.perplexity_fp32) == (None, None)
 
 
 def test_vectors_of_a_foreign_file_are_compared_one_by_one(tmp_path: Path) -> None:
     fp32 = table_file(tmp_path / "fp32.onnx", [[3, 4], [2, 0]], "vectors")
     other = table_file(tmp_path / "other.onnx", [[4, 3], [2, 0]], "vectors")
-    found = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1], [1]), ANYTHING)
-    assert (found.task, found.predictions, found.cosine_min) == ("embedding", 3, pytest.approx(0.96))
-    assert (found.cosine_mean, found.max_rel_error) == (pytest.approx(2.96 / 3), 0.25)
-    assert (found.kl, found.top1) == (None, None)
+    result = compare(fp32, Path(other.location), samples_of(fp32, tmp_path, [0, 1], [1]), ANYTHING)
+    assert (result.task, result.predictions, result.cosine_min) == ("embedding", 3, pytest.approx(0.96))
+    assert (result.cosine_mean, result.max_rel_error) == (pytest.approx(2.96 / 3), 0.25)
+    assert (result.kl, result.top1) == (None, None)
 
 
 def test_a_file_that_gives_no_numbers_fails(tmp_path: Path) -> None:
@@ -269,20 +269,20 @@ def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
 def test_a_file_agrees_with_itself(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     decoder = artifacts["gpt2", "fp32"]
     samples = gather(decoder, "random", tmp_path / "samples.npz", part="evaluation", count=2)
-    found = compare(decoder, Path(decoder.location), samples, Limits(cosine=1 - 1e-9, top1=1, kl=0, perplexity=1))
-    assert (found.cosine_mean, found.max_rel_error, found.kl, found.top1) == (pytest.approx(1), 0, 0, 1)
-    assert found.perplexity == found.perplexity_fp32
-    assert found.predictions == 15 + 63  # of 16 and of 64 tokens, the first has nothing before it
-    assert found.beyond == ()
+    result = compare(decoder, Path(decoder.location), samples, Limits(cosine=1 - 1e-9, top1=1, kl=0, perplexity=1))
+    assert (result.cosine_mean, result.max_rel_error, result.kl, result.top1) == (pytest.approx(1), 0, 0, 1)
+    assert result.perplexity == result.perplexity_fp32
+    assert result.predictions == 15 + 63  # of 16 and of 64 tokens, the first has nothing before it
+    assert result.beyond == ()
 
 
 def test_int8_encoders_point_the_same_way(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     encoder = artifacts["bert", "fp32"]
     samples = gather(encoder, "random", tmp_path / "samples.npz", part="evaluation", count=6)
-    found = compare(encoder, Path(artifacts["bert", "int8"].location), samples, ANYTHING)
-    assert (found.task, found.samples, found.predictions) == ("embedding", 6, 6)
-    assert 0.99 < found.cosine_min <= found.cosine_mean < 1
-    assert 0 < found.max_rel_error < 0.1
+    result = compare(encoder, Path(artifacts["bert", "int8"].location), samples, ANYTHING)
+    assert (result.task, result.samples, result.predictions) == ("embedding", 6, 6)
+    assert 0.99 < result.cosine_min <= result.cosine_mean < 1
+    assert 0 < result.max_rel_error < 0.1
 
 
 def test_int8_classifiers_see_the_same_in_images(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
@@ -291,13 +291,13 @@ def test_int8_classifiers_see_the_same_in_images(artifacts: dict[tuple[str, str]
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
     classifier = artifacts["vit", "fp32"]
     samples = gather(classifier, str(tmp_path), tmp_path / "samples.npz", part="evaluation")
-    found = compare(classifier, Path(artifacts["vit", "int8"].location), samples, ANYTHING)
-    assert (found.task, found.samples, found.predictions) == ("classification", 3, 3)
-    assert found.data == f"images in {tmp_path.name}, in 224 x 224"
-    assert found.kl is not None
-    assert 0 < found.kl < 0.01
-    assert 0.99 < found.cosine_min < 1
-    assert found.perplexity is None
+    result = compare(classifier, Path(artifacts["vit", "int8"].location), samples, ANYTHING)
+    assert (result.task, result.samples, result.predictions) == ("classification", 3, 3)
+    assert result.data == f"images in {tmp_path.name}, in 224 x 224"
+    assert result.kl is not None
+    assert 0 < result.kl < 0.01
+    assert 0.99 < result.cosine_min < 1
+    assert result.perplexity is None
 
 
 # --- where nothing can be said ---------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ def written_out(source: onnx.ModelProto, count: int = 1, **options: Any) -> onnx
 
 
 def run(source: onnx.ModelProto, feeds: Arrays) -> list[Any]:
-    found: list[Any] = ort.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+    result: list[Any] = ort.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"]).run(
         None, feeds
     )
-    return found
+    return result
 
 
 def normal(*shape: int, seed: int = 0) -> Any:
@@ -98,13 +98,13 @@ FORMS: dict[str, tuple[Arrays, tuple[str, ...], Arrays]] = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_it_computes_what_onnxruntime_computes(form: str, dtype: Any) -> None:
-    made, outputs, attributes = FORMS[form]
-    feeds = {name: array.astype(dtype) if array.dtype == np.float32 else array for name, array in made.items()}
+    built, outputs, attributes = FORMS[form]
+    feeds = {name: array.astype(dtype) if array.dtype == np.float32 else array for name, array in built.items()}
     source = model(feeds, outputs, **attributes)
     allowed = 1e-6 if dtype == np.float32 else 2e-3
-    for found, expected in zip(run(written_out(source), feeds), run(source, feeds), strict=True):
-        assert found.dtype == expected.dtype == dtype
-        assert np.abs(found.astype(float) - expected.astype(float)).max() < allowed
+    for result, expected in zip(run(written_out(source), feeds), run(source, feeds), strict=True):
+        assert result.dtype == expected.dtype == dtype
+        assert np.abs(result.astype(float) - expected.astype(float)).max() < allowed
 
 
 def test_it_computes_what_numpy_computes() -> None:
@@ -112,8 +112,8 @@ def test_it_computes_what_numpy_computes() -> None:
     scores = QKV["q"] @ QKV["k"].transpose(0, 1, 3, 2) / np.sqrt(8)
     weights = np.where(LOOK, np.exp(scores), 0)
     expected = weights / weights.sum(-1, keepdims=True) @ QKV["v"]
-    (found,) = run(written_out(model({**QKV, "mask": LOOK}, opset=23)), {**QKV, "mask": LOOK})
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (result,) = run(written_out(model({**QKV, "mask": LOOK}, opset=23)), {**QKV, "mask": LOOK})
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_what_may_look_at_nothing_gets_a_number() -> None:
@@ -121,10 +121,10 @@ def test_what_may_look_at_nothing_gets_a_number() -> None:
     plain = {name: array.astype(np.float16) for name, array in QKV.items()}
     for mask in (np.zeros((5, 7), bool), np.full((5, 7), -np.inf, np.float16)):
         feeds = {**plain, "mask": mask}
-        (found,) = run(written_out(model(feeds)), feeds)
-        assert np.isfinite(found).all()
+        (result,) = run(written_out(model(feeds)), feeds)
+        assert np.isfinite(result).all()
         if mask.dtype == bool:
-            assert np.abs(found - QKV["v"].mean(axis=2, keepdims=True)).max() < 2e-3
+            assert np.abs(result - QKV["v"].mean(axis=2, keepdims=True)).max() < 2e-3
 
 
 NOBODY = LOOK.copy()
@@ -139,25 +139,25 @@ def test_what_may_look_at_nothing_gets_zeros(form: str, causal: int) -> None:
     mask = np.where(NOBODY, 0, ADDED[form]).astype(np.float32) if form in ADDED else NOBODY
     feeds = {**QKV, "mask": mask[0, 0] if form == "for all" else mask}
     source = model(feeds, is_causal=causal)
-    (found,), (expected,) = run(written_out(source, empty_rows=True), feeds), run(source, feeds)
-    assert (found[0, :, 3] == 0).all()
+    (result,), (expected,) = run(written_out(source, empty_rows=True), feeds), run(source, feeds)
+    assert (result[0, :, 3] == 0).all()
     assert (expected[0, :, 3] == 0).all()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_a_value_that_nobody_looks_at_may_be_no_number() -> None:
     hidden = np.ones((5, 7), bool)
     hidden[2] = False
     feeds = {**QKV, "mask": hidden, "v": np.where(np.arange(7)[:, None] == 4, np.nan, QKV["v"]).astype(np.float32)}
-    (found,) = run(written_out(model(feeds), empty_rows=True), feeds)
-    assert (found[:, :, 2] == 0).all()
+    (result,) = run(written_out(model(feeds), empty_rows=True), feeds)
+    assert (result[:, :, 2] == 0).all()
 
 
 def test_scores_beyond_fp16_do_not_overflow() -> None:
     """A product of 8 x 100 x 100 = 80,000 is beyond fp16; a quarter of it is not."""
     feeds = {name: np.full((1, 1, 2, 8), number, np.float16) for name, number in (("q", 100), ("k", 100), ("v", 3))}
-    (found,) = run(written_out(model(feeds, scale=0.25)), feeds)
-    assert (found == 3).all()
+    (result,) = run(written_out(model(feeds, scale=0.25)), feeds)
+    assert (result == 3).all()
 
 
 @pytest.mark.parametrize(
@@ -190,5 +190,5 @@ def test_two_without_names_in_a_file_that_tells_no_shapes() -> None:
     }"""
     source = onnx.parser.parse_model(text)
     feeds = {"x": normal(2, 5, 32), "seen": 1 + normal(5, 5)}
-    (found,), (expected,) = run(written_out(source, 2), feeds), run(source, feeds)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (result,), (expected,) = run(written_out(source, 2), feeds), run(source, feeds)
+    np.testing.assert_allclose(result, expected, atol=1e-6)

@@ -45,16 +45,16 @@ def test_weights_of_every_shard_are_in_the_file(tmp_path: Path) -> None:
 def test_half_precision_weights_are_exported_in_fp32(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = tiny_models.checkpoint(tmp_path / "made", "gpt2", "causal-lm")
+    folder = tiny_models.checkpoint(tmp_path / "output", "gpt2", "causal-lm")
     file = folder / "model.safetensors"
     save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
-    made = exported(folder, tmp_path, dtype="float16")
-    assert {spec.dtype for spec in made.graph().outputs} == {"float32"}
-    assert made.graph().count.weights_bytes >= 4 * made.params
+    built = exported(folder, tmp_path, dtype="float16")
+    assert {spec.dtype for spec in built.graph().outputs} == {"float32"}
+    assert built.graph().count.weights_bytes >= 4 * built.params
 
 
 def test_random_weights_of_a_checkpoint_need_its_config_only(tmp_path: Path) -> None:
-    folder = tiny_models.checkpoint(tmp_path / "made", "vit", "image-classification")
+    folder = tiny_models.checkpoint(tmp_path / "output", "vit", "image-classification")
     variant, _ = checkpoint.read(folder, "small")
     model = export.build(variant, Weights())
     assert sum(parameter.numel() for parameter in model.parameters()) == family_of(variant).params(variant)
@@ -75,19 +75,19 @@ def test_a_config_that_disagrees_with_its_weights_names_the_tensor(
     family: str, config: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     task = {"gpt2": "causal-lm", "bert": "base", "vit": "image-classification"}[family]
-    folder = tiny_models.checkpoint(tmp_path / "made", family, task)
+    folder = tiny_models.checkpoint(tmp_path / "output", family, task)
     with pytest.raises(CheckpointError, match=message):
         exported(folder, tmp_path, **config)
 
 
 def test_the_head_of_another_task_may_be_left_out(tmp_path: Path) -> None:
-    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "masked-lm")
-    made = exported(folder, tmp_path, architectures=["BertModel"])
-    assert [spec.name for spec in made.graph().outputs] == ["last_hidden_state"]
+    folder = tiny_models.checkpoint(tmp_path / "output", "bert", "masked-lm")
+    built = exported(folder, tmp_path, architectures=["BertModel"])
+    assert [spec.name for spec in built.graph().outputs] == ["last_hidden_state"]
 
 
 def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:
-    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "output", "bert", "base")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"cannot be loaded: .*\. Download it again"):
@@ -95,14 +95,14 @@ def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_model_of_fewer_positions_than_a_case_has_is_verified_at_the_others(tmp_path: Path) -> None:
-    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base", max_position_embeddings=16)
+    folder = tiny_models.checkpoint(tmp_path / "output", "bert", "base", max_position_embeddings=16)
     exported(folder, tmp_path)
     with np.load(tmp_path / "reference.npz") as archive:
         assert {key.split("/")[0] for key in archive.files} == {"schema_version", "b1-t1-p0", "b3-t7-p0"}
 
 
 def test_code_that_a_checkpoint_brings_is_never_run(tmp_path: Path) -> None:
-    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "output", "bert", "base")
     trace = tmp_path / "was-run"
     code = f"from pathlib import Path\nPath({str(trace)!r}).touch()\nclass Model: pass\nclass Config: pass\n"
     (folder / "modeling_mine.py").write_text(code)
@@ -125,7 +125,7 @@ def test_a_checkpoint_cannot_choose_what_is_loaded(
     def refused(*_: Any, **__: Any) -> Any:
         raise AssertionError("the network or the kernels loader was reached")
 
-    folder = tiny_models.checkpoint(tmp_path / "made", family, task)
+    folder = tiny_models.checkpoint(tmp_path / "output", family, task)
     variant, _ = checkpoint.read(folder, "small")
     expected = export.build(variant, Weights(folder=str(folder)))
     file = folder / "config.json"
@@ -157,7 +157,7 @@ def test_weights_of_integers_are_named_as_quantized(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    folder = tiny_models.checkpoint(tmp_path / "made", "bert", "base")
+    folder = tiny_models.checkpoint(tmp_path / "output", "bert", "base")
     file = folder / "model.safetensors"
     tensors = load_file(file)
     name = next(name for name in tensors if name.endswith("query.weight"))

@@ -20,15 +20,15 @@ from edgeprof.stages.weights import Weights
 
 
 def exported(variant: Variant, weights: Weights, folder: Path, **options: Any) -> export.Exported:
-    asked = {"logits": "all", "opset": export.OPSET, **options}
-    return export.run(export.ExportRequest(variant=variant, weights=weights, folder=str(folder), **asked), silent)
+    requested = {"logits": "all", "opset": export.OPSET, **options}
+    return export.run(export.ExportRequest(variant=variant, weights=weights, folder=str(folder), **requested), silent)
 
 
-def verified(made: export.Exported, folder: Path) -> verify.Verified:
+def verified(built: export.Exported, folder: Path) -> verify.Verified:
     request = verify.VerifyRequest(
         model=str(folder / "model.onnx"),
         reference=str(folder / "reference.npz"),
-        inputs=made.inputs,
+        inputs=built.inputs,
         tolerance=verify.TOLERANCE,
     )
     return verify.run(request, silent)
@@ -38,9 +38,9 @@ def verified(made: export.Exported, folder: Path) -> verify.Verified:
 def test_a_checkpoint_of_every_task_exports_and_agrees_with_pytorch(family: str, task: str, tmp_path: Path) -> None:
     """And with the closed forms, its head included: parameters, and MACs at two shapes."""
     variant, folder = checkpoint.read(tiny_models.checkpoint(tmp_path / "checkpoint", family, task), "small")
-    made = exported(variant, Weights(folder=str(folder)), tmp_path)
-    assert verified(made, tmp_path).checks
-    assert made.params == tiny_models.torch_params(variant)
+    built = exported(variant, Weights(folder=str(folder)), tmp_path)
+    assert verified(built, tmp_path).checks
+    assert built.params == tiny_models.torch_params(variant)
     cases = [Case(batch=2, tokens=1 + 3 * 3), Case(batch=1, tokens=1 + 2 * 2)]  # images of 3 x 3 and 2 x 2 patches
     require_counts(counting.read(tmp_path / "model.onnx"), variant, cases)
 
@@ -49,16 +49,16 @@ def test_a_checkpoint_of_every_task_exports_and_agrees_with_pytorch(family: str,
 def test_a_decoder_classifies_by_the_last_token_that_is_no_padding(padding: int | None, tmp_path: Path) -> None:
     folder = tiny_models.checkpoint(tmp_path / "checkpoint", "gpt2", "sequence-classification", pad_token_id=padding)
     variant, _ = checkpoint.read(folder, "small")
-    made = exported(variant, Weights(folder=str(folder)), tmp_path)
-    assert verified(made, tmp_path).checks
+    built = exported(variant, Weights(folder=str(folder)), tmp_path)
+    assert verified(built, tmp_path).checks
 
 
 @pytest.mark.parametrize("opset", [18, 20, 23])
 @pytest.mark.parametrize("family", ["gpt2", "bert", "vit"])
 def test_older_operator_sets_agree_too(family: str, opset: int, tmp_path: Path) -> None:
     variant = tiny_models.variant(family, "base")
-    made = exported(variant, Weights(), tmp_path, opset=opset)
-    assert verified(made, tmp_path).checks
+    built = exported(variant, Weights(), tmp_path, opset=opset)
+    assert verified(built, tmp_path).checks
     model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
     assert {imported.domain: imported.version for imported in model.opset_import}[""] == opset
 
@@ -190,8 +190,8 @@ def test_with_last_logits_the_head_runs_on_the_last_position_only(tmp_path: Path
     results = {}
     for logits in ("all", "last"):
         (tmp_path / logits).mkdir()
-        made = exported(variant, Weights(folder=str(folder)), tmp_path / logits, logits=logits)
-        assert verified(made, tmp_path / logits).checks
+        built = exported(variant, Weights(folder=str(folder)), tmp_path / logits, logits=logits)
+        assert verified(built, tmp_path / logits).checks
         cache = {f"past_key_values.{n}.{part}": np.zeros((2, 2, 0, 16), np.float32) for n in (0, 1) for part in PARTS}
         ids = np.random.default_rng(0).integers(0, 60, (2, 9))
         results[logits] = run(tmp_path / logits / "model.onnx", decoder_feeds(ids, cache, 0))["logits"]

@@ -20,10 +20,10 @@ def model(path: Path, *weights: Any, dims: tuple[int | str | None, ...] = ("batc
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, dims)
     stored = [numpy_helper.from_array(array, f"w{at}") for at, array in enumerate(weights)]
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
-    made = helper.make_model(
+    built = helper.make_model(
         helper.make_graph(nodes, "g", [x], [y], stored), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
     )
-    onnx.save(made, path)
+    onnx.save(built, path)
     return path
 
 
@@ -84,10 +84,10 @@ def keeping(path: Path, location: str, *, inner: bool = False) -> Path:
         branch = helper.make_graph([product], "branch", [], [y], [data])
         flag = helper.make_tensor_value_info("flag", TensorProto.BOOL, [])
         node = helper.make_node("If", ["flag"], ["y"], then_branch=branch, else_branch=branch)
-        made = helper.make_graph([node], "g", [x, flag], [y])
+        built = helper.make_graph([node], "g", [x, flag], [y])
     else:
-        made = helper.make_graph([product], "g", [x], [y], [data])
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        built = helper.make_graph([product], "g", [x], [y], [data])
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
 

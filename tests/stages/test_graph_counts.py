@@ -37,9 +37,9 @@ def exported(variant: Variant) -> onnx.ModelProto:
     family = family_of(variant)
     model = export.build(variant, Weights())
     with torch.no_grad():
-        made = export.translate(model, variant, "all", export.OPSET, silent)
-    export.tidy(made, family.inputs(variant), family.outputs(variant))
-    return ir.to_proto(made)
+        built = export.translate(model, variant, "all", export.OPSET, silent)
+    export.tidy(built, family.inputs(variant), family.outputs(variant))
+    return ir.to_proto(built)
 
 
 def require_equal(variant: Variant, cases: list[Case]) -> None:

@@ -62,22 +62,22 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return export_once
 
 
-def verified(made: ExportedMixer, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
-    reference, inputs = str(made.folder / "reference.npz"), made.export.inputs
+def verified(built: ExportedMixer, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
+    reference, inputs = str(built.folder / "reference.npz"), built.export.inputs
     request = verify.VerifyRequest(
-        model=str(model or made.model), reference=reference, inputs=inputs, tolerance=tolerance
+        model=str(model or built.model), reference=reference, inputs=inputs, tolerance=tolerance
     )
     return verify.run(request, silent).checks
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_it_agrees_with_pytorch(name: str, make: Make) -> None:
-    made, variant = make(name), VARIANTS[name]
-    checks = verified(made)
+    built, variant = make(name), VARIANTS[name]
+    checks = verified(built)
     assert {check.case.batch for check in checks} == {1, 3}
-    assert made.export.params == family_of(variant).params(variant) == tiny_models.torch_params(variant)
-    assert made.export.inputs == family_of(variant).inputs(variant)
-    assert made.export.outputs == family_of(variant).outputs(variant)
+    assert built.export.params == family_of(variant).params(variant) == tiny_models.torch_params(variant)
+    assert built.export.inputs == family_of(variant).inputs(variant)
+    assert built.export.outputs == family_of(variant).outputs(variant)
 
 
 @pytest.mark.parametrize("name", ["dense", "gram", "cross", "block"])
@@ -92,13 +92,13 @@ def test_attention_is_one_operator(name: str, make: Make) -> None:
 
 def test_a_second_sequence_may_have_any_length(make: Make) -> None:
     """The one that it is sized for, one token, and more and fewer than there are queries."""
-    made = make("cross")
+    built = make("cross")
     model, generator = export.build(VARIANTS["cross"], Weights()), np.random.default_rng(0)
     for tokens, context in ((5, 11), (5, 1), (1, 40), (9, 9)):
         states, other = (generator.standard_normal((2, n, 24), dtype=np.float32) for n in (tokens, context))
         with torch.no_grad():
             expected = model(torch.from_numpy(states), torch.from_numpy(other)).numpy()
-        mixed = run(made.model, {"hidden_states": states, "context": other})["mixed"]
+        mixed = run(built.model, {"hidden_states": states, "context": other})["mixed"]
         np.testing.assert_allclose(mixed, expected, atol=1e-5)
 
 
@@ -115,8 +115,8 @@ def test_what_mixes_tokens_sees_the_others_and_what_does_not_does_not(make: Make
 # --- int8 ----------------------------------------------------------------------------------------------------
 
 
-def in_int8(made: ExportedMixer, folder: Path) -> quantize.Quantized:
-    request = quantize.QuantizeRequest(model=str(made.model), precision=Precision(recipe="int8"), folder=str(folder))
+def in_int8(built: ExportedMixer, folder: Path) -> quantize.Quantized:
+    request = quantize.QuantizeRequest(model=str(built.model), precision=Precision(recipe="int8"), folder=str(folder))
     return quantize.run(request, silent)
 
 

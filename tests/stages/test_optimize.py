@@ -35,23 +35,23 @@ SKIP = "LayerNormalization or SkipLayerNormalization"  # the runtime joins those
 
 
 @pytest.mark.parametrize(
-    ("family", "wanted"),
+    ("family", "expected"),
     [
         ("gpt2", {"Attention": (2, 2), SKIP: (5, 5), "FastGelu": (2, 2)}),
         ("bert", {"Attention": (2, 2), SKIP: (5, 5), "BiasGelu": (2, 2)}),
         ("vit", {"Attention": (12, 12), SKIP: (25, 25), "BiasGelu": (12, 12)}),
     ],
 )
-def test_every_block_is_fused(artifacts: Artifacts, family: str, wanted: dict[str, tuple[int, int]]) -> None:
-    assert fused(artifacts[family, "fp32"]) == wanted
+def test_every_block_is_fused(artifacts: Artifacts, family: str, expected: dict[str, tuple[int, int]]) -> None:
+    assert fused(artifacts[family, "fp32"]) == expected
 
 
 @pytest.mark.parametrize(("family", "matmuls"), [("gpt2", 2 * 4 + 1), ("bert", 2 * 6 + 1), ("vit", 12 * 6 + 1)])
 def test_every_integer_matmul_is_one_node(artifacts: Artifacts, family: str, matmuls: int) -> None:
     """4 a block of gpt2 and its head; 6 of bert and its pooler; 6 of vit and its classifier."""
-    found = fused(artifacts[family, "int8"])
-    assert sum(found[name][1] for name in found if "MatMul" in name) == matmuls
-    assert all(expected == there for expected, there in found.values())
+    result = fused(artifacts[family, "int8"])
+    assert sum(result[name][1] for name in result if "MatMul" in name) == matmuls
+    assert all(expected == there for expected, there in result.values())
 
 
 def test_nodes_are_those_of_the_graph_that_runs(artifacts: Artifacts) -> None:
@@ -86,16 +86,16 @@ def test_none_is_an_error_too(artifacts: Artifacts, tmp_path: Path) -> None:
 def test_fusions_that_a_rewriting_precision_loses_are_reported(artifacts: Artifacts, tmp_path: Path) -> None:
     changed = copy_of(artifacts["bert", "fp32"], tmp_path)
     edit(changed, lambda model: replace(model, "Gelu", "Tanh", 2))
-    found = receipt(msgspec.structs.replace(changed, precision=Precision(recipe="fp16")))
-    assert [(fusion.expected, fusion.found) for fusion in found.fusions] == [(2, 2), (5, 5), (2, 0)]
-    assert found.note == "In fp16 the others run in parts."
+    result = receipt(msgspec.structs.replace(changed, precision=Precision(recipe="fp16")))
+    assert [(fusion.expected, fusion.found) for fusion in result.fusions] == [(2, 2), (5, 5), (2, 0)]
+    assert result.note == "In fp16 the others run in parts."
 
 
 def test_nothing_is_expected_of_a_foreign_file(artifacts: Artifacts) -> None:
-    found = receipt(msgspec.structs.replace(artifacts["bert", "int8"], variant=None))
-    assert found.fusions == ()
-    assert found.note == ""
-    assert found.nodes["Attention"] == 2
+    result = receipt(msgspec.structs.replace(artifacts["bert", "int8"], variant=None))
+    assert result.fusions == ()
+    assert result.note == ""
+    assert result.nodes["Attention"] == 2
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def old_block(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def test_old_operator_sets_spread_attention_which_is_reported(old_block: Artifact) -> None:
-    found = receipt(old_block)
-    assert [(fusion.expected, fusion.found) for fusion in found.fusions] == [(2, 2)]  # the norms
-    assert found.note == (
+    result = receipt(old_block)
+    assert [(fusion.expected, fusion.found) for fusion in result.fusions] == [(2, 2)]  # the norms
+    assert result.note == (
         "In operator set 18 attention is spread over about 15 nodes a layer and GELU is spread over 5 nodes; "
         "--opset 24 has one operator for it."
     )
@@ -122,9 +122,9 @@ def test_saved_graph_stands_alone_and_computes_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     saved = tmp_path / "optimized.onnx"
-    found = receipt_of(artifact, artifact.graph(), silent, save_to=saved)
+    result = receipt_of(artifact, artifact.graph(), silent, save_to=saved)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optimized.onnx", "optimized.onnx.data"]
-    assert sum(found.nodes.values()) == len(counting.read(saved).graph.node)
+    assert sum(result.nodes.values()) == len(counting.read(saved).graph.node)
     assert artifact.variant is not None
     made_by = family_of(artifact.variant)
     for case in made_by.cases(artifact.variant):

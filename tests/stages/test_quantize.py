@@ -102,7 +102,7 @@ def test_a_model_without_weight_matmuls_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         QuantizationError, match="int8 has nothing to quantize: the model multiplies by no constant matrix"
     ):
-        quantized(source, "int8", tmp_path / "made")
+        quantized(source, "int8", tmp_path / "output")
 
 
 @pytest.mark.parametrize("transposed", [0, 1])
@@ -111,9 +111,9 @@ def test_a_gemm_becomes_a_matmul_that_computes_the_same(bias: str, transposed: i
     shape = (4, 8) if transposed else (8, 4)
     text = f"(float[n,8] x) => (float[n,4] y) {{ y = Gemm<transB={transposed}>(x, w{bias}) }}"
     source = write(tmp_path, text, {"w": normal(*shape), "b": normal(4)})
-    made = quantized(source, "int8", tmp_path / "made")
-    assert made.receipt.matmuls_quantized == 1
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(3, 8, seed=1)}) > 0.999
+    built = quantized(source, "int8", tmp_path / "output")
+    assert built.receipt.matmuls_quantized == 1
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(3, 8, seed=1)}) > 0.999
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_gemm_that_is_more_than_a_matmul_is_not_touched(attributes: str, reaso
     text = f"(float[8,8] x) => (float[8,4] y) {{ y = Gemm<{attributes}>(x, w, b) }}"
     source = write(tmp_path, text, {"w": normal(8, 4), "b": normal(4)})
     with pytest.raises(QuantizationError, match=f"None of the 1 weight matmuls was quantized by int8: {reason}"):
-        quantized(source, "int8", tmp_path / "made")
+        quantized(source, "int8", tmp_path / "output")
 
 
 def test_an_unknown_recipe_is_offered_the_known_ones() -> None:

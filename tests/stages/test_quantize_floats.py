@@ -24,8 +24,8 @@ HALVES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 @pytest.mark.parametrize("name", HALVES)
 def test_a_decoder_is_fed_as_before_but_for_a_cache_in_fp16(name: str, artifacts: Artifacts, tmp_path: Path) -> None:
     source = artifacts["gpt2", "fp32"]
-    made = quantized(source.location, name, tmp_path)
-    for before, after in ((source.graph().inputs, made.inputs), (source.graph().outputs, made.outputs)):
+    built = quantized(source.location, name, tmp_path)
+    for before, after in ((source.graph().inputs, built.inputs), (source.graph().outputs, built.outputs)):
         assert [(value.name, value.dims) for value in before] == [(value.name, value.dims) for value in after]
         for value in after:
             cached = value.name.startswith(("past_key_values", "present"))
@@ -33,9 +33,9 @@ def test_a_decoder_is_fed_as_before_but_for_a_cache_in_fp16(name: str, artifacts
             assert value.dtype in (kind, "int64")
     graph = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph
     assert {one.data_type for one in graph.initializer if len(one.dims) > 1} == {HALVES[name]}
-    assert made.receipt.weight_bytes_quantized == made.receipt.weight_bytes
-    assert made.receipt.kept_fp32["Pow"] == 2  # of GELU, one a layer
-    assert ("MatMul" in made.receipt.kept_fp32) == (name == "bf16")
+    assert built.receipt.weight_bytes_quantized == built.receipt.weight_bytes
+    assert built.receipt.kept_fp32["Pow"] == 2  # of GELU, one a layer
+    assert ("MatMul" in built.receipt.kept_fp32) == (name == "bf16")
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_numbers_that_do_not_fit_become_the_largest(name: str, largest: float, k
     values = np.array([[3.4e38, -3.4e38, 60000.0, -np.inf, np.inf, 1.0, 0.0, -0.5]], np.float32)
     text = "(float[n,8] x) => (float[n,8] y) { a = Concat<axis=0>(x, c)  y = Identity(a) }"
     source = write(tmp_path, text, {"c": values})
-    quantized(source, name, tmp_path / "made")
-    found = run(tmp_path / "made" / "model.onnx", {"x": np.zeros((0, 8), np.float32)})["y"]
-    assert found[0].tolist() == [largest, -largest, kept, -np.inf, np.inf, 1.0, 0.0, -0.5]
+    quantized(source, name, tmp_path / "output")
+    result = run(tmp_path / "output" / "model.onnx", {"x": np.zeros((0, 8), np.float32)})["y"]
+    assert result[0].tolist() == [largest, -largest, kept, -np.inf, np.inf, 1.0, 0.0, -0.5]
 
 
 @pytest.mark.parametrize("name", HALVES)
 @pytest.mark.parametrize(("family", "task"), [("gpt2", "causal-lm"), ("bert", "encoder")])
 def test_attention_in_parts_agrees(family: str, task: str, name: str, at_18: dict[str, Path], tmp_path: Path) -> None:
     source = at_18[family]
-    made = quantized(source / "model.onnx", name, tmp_path)
-    assert made.count.nodes["Softmax"] == 2
-    assert "Attention" not in made.count.nodes
+    built = quantized(source / "model.onnx", name, tmp_path)
+    assert built.count.nodes["Softmax"] == 2
+    assert "Attention" not in built.count.nodes
     for _, feeds, _ in reference.read(source / "reference.npz"):
         assert agreement(source / "model.onnx", tmp_path / "model.onnx", feeds) > 0.9999
     onnx.checker.check_model(str(tmp_path / "model.onnx"))
@@ -83,9 +83,9 @@ NORM = """(float[n,64] x) => (float[n,64] y) {
 def test_a_norm_in_parts_sums_squares_in_fp32(tmp_path: Path) -> None:
     weights = {"axes": np.array([-1]), "two": np.float32(2), "eps": np.float32(1e-5), "w": normal(64, 64)}
     source = write(tmp_path, NORM, weights)
-    made = quantized(source, "fp16", tmp_path / "made")
-    assert made.receipt.kept_fp32 == {"ReduceMean": 2, "Pow": 1}
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": 100 * normal(9, 64, seed=1)}) > 0.9999
+    built = quantized(source, "fp16", tmp_path / "output")
+    assert built.receipt.kept_fp32 == {"ReduceMean": 2, "Pow": 1}
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": 100 * normal(9, 64, seed=1)}) > 0.9999
 
 
 OTHERS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -122,8 +122,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any], int]] = {
 @pytest.mark.parametrize(("text", "weights", "opset"), OTHERS.values(), ids=OTHERS.keys())
 def test_types_agree_with_each_other(text: str, weights: dict[str, Any], opset: int, name: str, tmp_path: Path) -> None:
     source = write(tmp_path, text, {"w": normal(64, 64), **weights}, opset=opset)
-    quantized(source, name, tmp_path / "made")
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(9, 64, seed=1)}) > 0.999
+    quantized(source, name, tmp_path / "output")
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(9, 64, seed=1)}) > 0.999
 
 
 @pytest.mark.parametrize("name", HALVES)
@@ -136,19 +136,19 @@ def test_subgraphs_are_refused(name: str, tmp_path: Path) -> None:
     model.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, None))
     onnx.save(model, source)
     with pytest.raises(QuantizationError) as caught:
-        quantized(source, name, tmp_path / "made")
+        quantized(source, name, tmp_path / "output")
     assert str(caught.value) == (
         "The model has subgraphs (Relu is in one), which 16-bit recipes do not support. "
         "Try a recipe for weights: int8 or int4."
     )
-    assert not any((tmp_path / "made").iterdir())
+    assert not any((tmp_path / "output").iterdir())
 
 
 def test_an_operator_whose_types_are_not_known_is_refused(tmp_path: Path) -> None:
     text = "(float[n,64] x) => (float[n,64] y) { a = com.microsoft.Inverse(x)  y = MatMul(a, w) }"
     source = write(tmp_path, text, {"w": normal(64, 64)})
     with pytest.raises(QuantizationError, match=r"^The type of a, a result of Inverse, is not known\. "):
-        quantized(source, "fp16", tmp_path / "made")
+        quantized(source, "fp16", tmp_path / "output")
 
 
 def test_small_weights_are_halved_too(tmp_path: Path) -> None:
@@ -167,10 +167,10 @@ def test_types_are_known_behind_operators_of_onnxruntime(tmp_path: Path) -> None
     }"""
     weights = {"w": normal(64, 64), "g": normal(64), "v": normal(64, 32)}
     source = write(tmp_path, text, weights, opset=17, ir_version=8)
-    made = quantized(source, "fp16", tmp_path / "made")
-    assert made.receipt.matmuls_quantized == 2
-    assert made.receipt.kept_fp32 == {"SimplifiedLayerNormalization": 1}
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(2, 5, 64)}) > 0.9999
+    built = quantized(source, "fp16", tmp_path / "output")
+    assert built.receipt.matmuls_quantized == 2
+    assert built.receipt.kept_fp32 == {"SimplifiedLayerNormalization": 1}
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(2, 5, 64)}) > 0.9999
 
 
 def test_a_sequence_keeps_its_type(tmp_path: Path) -> None:
@@ -178,5 +178,5 @@ def test_a_sequence_keeps_its_type(tmp_path: Path) -> None:
         m = MatMul(x, w)  s = SplitToSequence<axis=0>(m)  y = SequenceAt(s, i)
     }"""
     source = write(tmp_path, text, {"w": normal(64, 32), "i": np.array(1)})
-    assert quantized(source, "fp16", tmp_path / "made").receipt.kept_fp32 == {"SplitToSequence": 1, "SequenceAt": 1}
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(2, 64)}) > 0.9999
+    assert quantized(source, "fp16", tmp_path / "output").receipt.kept_fp32 == {"SplitToSequence": 1, "SequenceAt": 1}
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(2, 64)}) > 0.9999

@@ -182,9 +182,9 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Fo
 def test_it_computes_what_it_did(foreign: tuple[Foreign, Path, Path], tmp_path: Path) -> None:
     one, source, data = foreign
     for name in RECIPES:
-        made = quantized(source, name, tmp_path / name, data)
-        assert made.receipt.matmuls == made.receipt.matmuls_quantized == one.matmuls, name
-        assert [value.name for value in made.inputs] == ["x"]
+        built = quantized(source, name, tmp_path / name, data)
+        assert built.receipt.matmuls == built.receipt.matmuls_quantized == one.matmuls, name
+        assert [value.name for value in built.inputs] == ["x"]
         onnx.checker.check_model(str(tmp_path / name / "model.onnx"))
         near = 0.97 if "int4" in name else 0.99
         assert agreement(source, tmp_path / name / "model.onnx", one.feeds) > near, name
@@ -203,8 +203,8 @@ def test_every_initializer_was_an_input_once(tmp_path: Path) -> None:
 
 def test_a_weight_that_something_else_reads_stays(tmp_path: Path) -> None:
     source = write(tmp_path, FILES["a weight that something else reads"].text, {"w": W})
-    made = quantized(source, "int8", tmp_path / "made")
-    assert made.count.weights_bytes == 4 * 64 * 64 + 64 * 64 + 2 * 64
+    built = quantized(source, "int8", tmp_path / "output")
+    assert built.count.weights_bytes == 4 * 64 * 64 + 64 * 64 + 2 * 64
 
 
 def test_a_weight_of_two_matmuls_is_stored_once(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_weight_of_two_matmuls_is_stored_once(tmp_path: Path) -> None:
 def test_an_activation_of_three_matmuls_is_quantized_once(name: str, tmp_path: Path) -> None:
     text = f"{TO_Y} {{ r = Relu(x)  a = MatMul(r, q)  b = MatMul(r, k)  c = MatMul(r, v)  y = Sum(a, b, c) }}"
     source = write(tmp_path, text, {"q": V, "k": V + 1, "v": V - 1})
-    nodes = quantized(source, name, tmp_path / "made", samples(tmp_path, {"x": normal(9, 64)})).count.nodes
+    nodes = quantized(source, name, tmp_path / "output", samples(tmp_path, {"x": normal(9, 64)})).count.nodes
     kind = {"int8": "DynamicQuantizeLinear", "int8-static": "QuantizeLinear"}.get(name)
     assert kind is None or nodes[kind] == 1
 
@@ -281,13 +281,13 @@ def test_weights_left_are_reported_with_their_reason(
     source = write(tmp_path, text, weights)
     shape = {"(float[1": (1, 9, 64), "(float[2": (2, 9, 64), "(float[6": (64, 64)}.get(text[:8], (9, 64))
     feeds = {"x": normal(*shape, seed=9)} | ({"k": np.array(True)} if "bool k" in text else {})
-    receipt = quantized(source, name, tmp_path / "made", samples(tmp_path, feeds)).receipt
+    receipt = quantized(source, name, tmp_path / "output", samples(tmp_path, feeds)).receipt
     assert {left.weight: left.reason for left in receipt.left} == reasons
     left_bytes = sum(weights[weight].nbytes for weight in reasons)
     assert sum(left.bytes for left in receipt.left) == left_bytes
     assert receipt.weight_bytes - receipt.weight_bytes_quantized == left_bytes
     assert receipt.matmuls - receipt.matmuls_quantized == 1
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.98
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.98
 
 
 THEN = (
@@ -302,11 +302,11 @@ def test_a_weight_in_a_branch_is_reached_where_no_activations_are_observed(
     text = f"(float[n,64] x, bool k) => (float[n,2] y) {{ m = MatMul(x, w)  o = MatMul(m, s)  y = If(k) {THEN} }}"
     source = write(tmp_path, text, {"w": W, "u": normal(64, 2), "s": normal(64, 2)})
     both = [{"x": normal(9, 64, seed=9), "k": np.array(flag)} for flag in (True, False)]
-    receipt = quantized(source, name, tmp_path / "made", samples(tmp_path, *both)).receipt
+    receipt = quantized(source, name, tmp_path / "output", samples(tmp_path, *both)).receipt
     assert (receipt.matmuls, receipt.matmuls_quantized) == (3, reached)
     reason = "it is in a branch or a loop, whose activations cannot be observed"
     assert {left.weight: left.reason for left in receipt.left} == ({"u": reason} if reached == 2 else {})
-    assert all(agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.97 for feeds in both)
+    assert all(agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.97 for feeds in both)
 
 
 @pytest.mark.parametrize("name", ["int8", "int8-static", "a8w8", "int4"])
@@ -318,15 +318,15 @@ def test_a_standard_attention_stays_valid(name: str, tmp_path: Path) -> None:
     }"""
     source = write(tmp_path, text, {"w": W / 8, "u": W[::-1] / 8, "v": V}, opset=24, ir_version=11)
     feeds = {"x": normal(1, 9, 64)}
-    made = quantized(source, name, tmp_path / "made", samples(tmp_path, feeds))
-    assert made.receipt.matmuls_quantized == 3
-    nodes = onnx.load(tmp_path / "made" / "model.onnx").graph.node
+    built = quantized(source, name, tmp_path / "output", samples(tmp_path, feeds))
+    assert built.receipt.matmuls_quantized == 3
+    nodes = onnx.load(tmp_path / "output" / "model.onnx").graph.node
     domains = [node.domain for node in nodes if node.op_type == "Attention"]
     if name == "a8w8":  # its two products are quantized, as are those with weights
         assert not domains and sum(node.op_type == "MatMul" for node in nodes) == 5
     else:
         assert domains == [""]
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.97
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.97
 
 
 # --- refusals ------------------------------------------------------------------------------------------------
@@ -336,8 +336,8 @@ def test_a_standard_attention_stays_valid(name: str, tmp_path: Path) -> None:
 def test_a_model_of_16_bits(name: str, tmp_path: Path) -> None:
     source = write(tmp_path, "(float16[n,64] x) => (float16[n,c] y) { y = MatMul(x, w) }", {"w": W.astype(np.float16)})
     with pytest.raises(QuantizationError, match=r"The model has float16 weights \(w\)\. Start from the fp32 model\."):
-        quantized(source, name, tmp_path / "made")
-    assert not any((tmp_path / "made").iterdir())
+        quantized(source, name, tmp_path / "output")
+    assert not any((tmp_path / "output").iterdir())
 
 
 @pytest.mark.parametrize("name", ["int8", "int8-static", "a8w8"])
@@ -346,20 +346,20 @@ def test_a_weight_that_is_no_number(name: str, tmp_path: Path) -> None:
     broken[0, 0] = np.nan
     source = write(tmp_path, f"{TO_Y} {{ y = MatMul(x, v) }}", {"v": broken})
     with pytest.raises(QuantizationError, match=r"^onnxruntime cannot quantize (v|this model): "):
-        quantized(source, name, tmp_path / "made", samples(tmp_path, {"x": normal(9, 64)}))
-    assert not any((tmp_path / "made").iterdir())
+        quantized(source, name, tmp_path / "output", samples(tmp_path, {"x": normal(9, 64)}))
+    assert not any((tmp_path / "output").iterdir())
 
 
 def test_nothing_that_a_recipe_can_reach(tmp_path: Path) -> None:
     text, weights, _ = LEFT["left"]
     source = write(tmp_path, text.replace("MatMul(t, v)", "Relu(t)"), {"w": weights["w"]})
     with pytest.raises(QuantizationError) as caught:
-        quantized(source, "int4", tmp_path / "made")
+        quantized(source, "int4", tmp_path / "output")
     assert str(caught.value) == (
         "None of the 1 weight matmuls was quantized by int4: it is multiplied from the left. "
         "This recipe does not apply to this model."
     )
-    assert not any((tmp_path / "made").iterdir())
+    assert not any((tmp_path / "output").iterdir())
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16", "int8", "a8w8", "int4"])
@@ -368,7 +368,7 @@ def test_a_model_of_64_bits(name: str, tmp_path: Path) -> None:
     source = write(tmp_path, text, {"v": V.astype(np.float64)})
     data = samples(tmp_path, {"x": normal(9, 64).astype(np.float64)})
     with pytest.raises(QuantizationError, match=f"None of the 1 weight matmuls was quantized by {name}: it is float64"):
-        quantized(source, name, tmp_path / "made", data)
+        quantized(source, name, tmp_path / "output", data)
 
 
 @pytest.mark.parametrize(("infinite", "opset"), [(True, 18), (False, 9)])
@@ -378,10 +378,10 @@ def test_a_table_that_cannot_be_looked_up_in_blocks_stays(infinite: bool, opset:
     table[3, 5] = -np.inf if infinite else 0
     text = "(int64[n] ids, float[n,64] x) => (float[n,48] e, float[n,32] y) { e = Gather(t, ids)  y = MatMul(x, v) }"
     source = write(tmp_path, text, {"t": table, "v": V}, opset=opset, ir_version=4)
-    made = quantized(source, "int4", tmp_path / "made")
-    assert (made.receipt.tables, made.receipt.matmuls_quantized) == (0, 1)
-    found = run(tmp_path / "made" / "model.onnx", {"ids": np.arange(9), "x": normal(9, 64)})
-    np.testing.assert_array_equal(found["e"], table[:9])
+    built = quantized(source, "int4", tmp_path / "output")
+    assert (built.receipt.tables, built.receipt.matmuls_quantized) == (0, 1)
+    result = run(tmp_path / "output" / "model.onnx", {"ids": np.arange(9), "x": normal(9, 64)})
+    np.testing.assert_array_equal(result["e"], table[:9])
 
 
 def test_a_function_of_another_operator_set(tmp_path: Path) -> None:
@@ -390,14 +390,14 @@ def test_a_function_of_another_operator_set(tmp_path: Path) -> None:
     text = '<domain: "mine", opset_import: ["" : 13]> linear (a, w) => (c) { c = MatMul(a, w) }'
     model.functions.append(onnx.parser.parse_function(text))
     onnx.save(model, source)
-    assert quantized(source, "int8", tmp_path / "made").receipt.matmuls_quantized == 2
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(9, 64)}) > 0.999
+    assert quantized(source, "int8", tmp_path / "output").receipt.matmuls_quantized == 2
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(9, 64)}) > 0.999
 
 
 def test_a_file_with_its_weights_inside_is_split(tmp_path: Path) -> None:
     source = write(tmp_path, f"{TO_Y} {{ y = MatMul(x, v) }}", {"v": V})
-    quantized(source, "int8-weights", tmp_path / "made")
-    names = sorted(file.name for file in (tmp_path / "made").iterdir())
+    quantized(source, "int8-weights", tmp_path / "output")
+    names = sorted(file.name for file in (tmp_path / "output").iterdir())
     assert names == ["model.onnx", "model.onnx.data"]
-    (packed, *_) = onnx.load(tmp_path / "made" / "model.onnx", load_external_data=False).graph.initializer
+    (packed, *_) = onnx.load(tmp_path / "output" / "model.onnx", load_external_data=False).graph.initializer
     assert packed.data_location == TensorProto.EXTERNAL

@@ -120,9 +120,9 @@ def test_it_is_reached_and_computes_what_it_did(case: Case, tmp_path: Path) -> N
     feeds = {"x": normal(*case.shape, seed=9)}
     data = samples(tmp_path, feeds)
     for name in RECIPES:
-        made = quantized(source, name, tmp_path / name, data)
-        assert made.receipt.matmuls == made.receipt.matmuls_quantized == case.matmuls, name
-        assert not made.receipt.left
+        built = quantized(source, name, tmp_path / name, data)
+        assert built.receipt.matmuls == built.receipt.matmuls_quantized == case.matmuls, name
+        assert not built.receipt.left
         near = 0.97 if name == "int4" else 0.99
         assert agreement(source, tmp_path / name / "model.onnx", feeds) > near, name
 
@@ -135,8 +135,8 @@ def test_a_table_that_is_reshaped_into_an_lm_head_too(tmp_path: Path) -> None:
     source = write(tmp_path, text, {"t": normal(50, 64), "s": axes(64, 50)})
     for name in RECIPES:
         feeds = {"ids": np.arange(9)}
-        made = quantized(source, name, tmp_path / name, samples(tmp_path, feeds))
-        assert (made.receipt.matmuls, made.receipt.matmuls_quantized) == (1, 1)
+        built = quantized(source, name, tmp_path / name, samples(tmp_path, feeds))
+        assert (built.receipt.matmuls, built.receipt.matmuls_quantized) == (1, 1)
         assert agreement(source, tmp_path / name / "model.onnx", feeds) > 0.97
 
 
@@ -152,8 +152,8 @@ def test_functions_within_functions(tmp_path: Path) -> None:
     onnx.save(model, source)
     feeds = {"x": normal(9, 64)}
     for name in RECIPES:
-        made = quantized(source, name, tmp_path / name, samples(tmp_path, feeds))
-        assert (made.receipt.matmuls, made.receipt.matmuls_quantized) == (2, 2)
+        built = quantized(source, name, tmp_path / name, samples(tmp_path, feeds))
+        assert (built.receipt.matmuls, built.receipt.matmuls_quantized) == (2, 2)
         assert agreement(source, tmp_path / name / "model.onnx", feeds) > 0.97
 
 
@@ -221,11 +221,11 @@ def test_what_cannot_be_reached_is_named(
 ) -> None:
     source = write(tmp_path, text, weights)
     shape = {"(float[s": (5, 2, 64), "(float[4": (4, 9, 64), "(float[6": (64, 9)}.get(text[:8], (9, 64))
-    receipt = quantized(source, name, tmp_path / "made").receipt
+    receipt = quantized(source, name, tmp_path / "output").receipt
     assert {left.weight: left.reason for left in receipt.left} == reasons
     assert (receipt.matmuls, receipt.matmuls_quantized) == (count, count - len(reasons))
     if "Random" not in text:
-        assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(*shape)}) > 0.97
+        assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(*shape)}) > 0.97
 
 
 # --- convolutions ----------------------------------------------------------------------------------------------
@@ -252,22 +252,22 @@ def test_convolutions_are_quantized(
     weights = {"w": normal(*kernel), "b": normal(8), "s": axes(8, 4, 3, 3)}
     source = write(tmp_path, text, weights, opset=opset, ir_version=7)
     feeds = {"i": normal(*shape)}
-    made = quantized(source, name, tmp_path / "made", samples(tmp_path, feeds))
-    assert (made.receipt.convolutions, made.receipt.convolutions_quantized) == (1, 1)
-    assert (made.receipt.matmuls, made.receipt.left) == (0, ())
-    model = onnx.load(tmp_path / "made" / "model.onnx")
+    built = quantized(source, name, tmp_path / "output", samples(tmp_path, feeds))
+    assert (built.receipt.convolutions, built.receipt.convolutions_quantized) == (1, 1)
+    assert (built.receipt.matmuls, built.receipt.left) == (0, ())
+    model = onnx.load(tmp_path / "output" / "model.onnx")
     kinds = {one.name: one.data_type for one in model.graph.initializer}
     zeros = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     assert zeros == {TensorProto.UINT8 if name == "a8w8" else TensorProto.UINT16}
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.995
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.995
 
 
 def test_nothing_to_convolve_or_multiply_by(tmp_path: Path) -> None:
     source = write(tmp_path, "(float[1,4,8,8] x, float[8,4,3,3] k) => (float[1,8,6,6] y) { y = Conv(x, k) }")
     data = samples(tmp_path, {"x": normal(1, 4, 8, 8), "k": normal(8, 4, 3, 3)})
     with pytest.raises(QuantizationError, match=r"a8w8 has nothing to quantize.*This recipe does not apply"):
-        quantized(source, "a8w8", tmp_path / "made", data)
-    assert not any((tmp_path / "made").iterdir())
+        quantized(source, "a8w8", tmp_path / "output", data)
+    assert not any((tmp_path / "output").iterdir())
 
 
 # --- refusals --------------------------------------------------------------------------------------------------
@@ -285,8 +285,8 @@ def test_a_model_of_integers_is_refused_by_its_operator(operator: str, nodes: st
     weights = {"q": np.ones((64, 64), np.int8), "s": np.float32(0.1), "z": np.int8(0)}
     source = write(tmp_path, f"{TO_Y} {{ {nodes} }}", weights)
     with pytest.raises(QuantizationError, match=f"The model is quantized already: it has {operator} nodes"):
-        quantized(source, "int8", tmp_path / "made")
-    assert not any((tmp_path / "made").iterdir())
+        quantized(source, "int8", tmp_path / "output")
+    assert not any((tmp_path / "output").iterdir())
 
 
 def test_integers_within_a_function_are_seen(tmp_path: Path) -> None:
@@ -297,4 +297,4 @@ def test_integers_within_a_function_are_seen(tmp_path: Path) -> None:
     model.functions.append(onnx.parser.parse_function(text))
     onnx.save(model, source)
     with pytest.raises(QuantizationError, match="it has DequantizeLinear nodes"):
-        quantized(source, "int4", tmp_path / "made")
+        quantized(source, "int4", tmp_path / "output")

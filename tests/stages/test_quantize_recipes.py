@@ -83,18 +83,18 @@ def test_a_recipe_reaches_all_matrices_and_stays_near_fp32(
     family: str, name: str, artifacts: Artifacts, data: dict[str, Path], tmp_path: Path
 ) -> None:
     source = artifacts[family, "fp32"]
-    made = quantized(source.location, name, tmp_path, data.get(family))
+    built = quantized(source.location, name, tmp_path, data.get(family))
     matmuls = {"gpt2": 2 * 4 + 1, "bert": 2 * 6 + 1, "vit": 12 * 6 + 1}[family]
-    assert (made.receipt.matmuls, made.receipt.matmuls_quantized, made.receipt.left) == (matmuls, matmuls, ())
-    assert made.receipt.weight_bytes == made.receipt.weight_bytes_quantized
-    assert made.receipt.shared == (1 if family == "gpt2" and recipe(name).quantized else 0)
+    assert (built.receipt.matmuls, built.receipt.matmuls_quantized, built.receipt.left) == (matmuls, matmuls, ())
+    assert built.receipt.weight_bytes == built.receipt.weight_bytes_quantized
+    assert built.receipt.shared == (1 if family == "gpt2" and recipe(name).quantized else 0)
     written_out = name in ("a8w8", "a16w8")  # to be quantized inside
-    assert made.count.nodes.get("Attention", 0) == (0 if written_out else source.graph().count.nodes["Attention"])
-    assert "Gemm" not in made.count.nodes or name == "int8-static"
+    assert built.count.nodes.get("Attention", 0) == (0 if written_out else source.graph().count.nodes["Attention"])
+    assert "Gemm" not in built.count.nodes or name == "int8-static"
     for feeds in cases(source.folder):
         assert agreement(source.location, tmp_path / "model.onnx", feeds) > NEAR[name]
     if family == "gpt2" and name in BYTES:
-        assert 0 <= made.count.weights_bytes - BYTES[name] < CONSTANTS_BYTES
+        assert 0 <= built.count.weights_bytes - BYTES[name] < CONSTANTS_BYTES
     onnx.checker.check_model(str(tmp_path / "model.onnx"))
 
 
@@ -120,25 +120,25 @@ def exported(family: str, task: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mixer(name: str, mixer: Path, tmp_path: Path) -> None:
     feeds = cases(mixer)
-    made = quantized(mixer / "model.onnx", name, tmp_path / "made", samples(tmp_path, *feeds))
-    assert made.receipt.matmuls_quantized == made.receipt.matmuls == 6  # q, k, v, projection, up and down
+    built = quantized(mixer / "model.onnx", name, tmp_path / "output", samples(tmp_path, *feeds))
+    assert built.receipt.matmuls_quantized == built.receipt.matmuls == 6  # q, k, v, projection, up and down
     for one in feeds:
-        assert agreement(mixer / "model.onnx", tmp_path / "made" / "model.onnx", one) > NEAR[name]
+        assert agreement(mixer / "model.onnx", tmp_path / "output" / "model.onnx", one) > NEAR[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_small_table_alone_is_nothing_to_quantize(name: str, table: Path, tmp_path: Path) -> None:
     data = samples(tmp_path, *cases(table))
     if name in ("fp16", "bf16"):
-        made = quantized(table / "model.onnx", name, tmp_path / "made", data)
-        assert made.receipt.matmuls == 0
-        assert made.count.weights_bytes == 2 * 60 * 24
+        built = quantized(table / "model.onnx", name, tmp_path / "output", data)
+        assert built.receipt.matmuls == 0
+        assert built.count.weights_bytes == 2 * 60 * 24
         return
     with pytest.raises(
         QuantizationError, match=f"{name} has nothing to quantize: the model multiplies by no constant matrix"
     ):
-        quantized(table / "model.onnx", name, tmp_path / "made", data)
-    assert not any((tmp_path / "made").iterdir())
+        quantized(table / "model.onnx", name, tmp_path / "output", data)
+    assert not any((tmp_path / "output").iterdir())
 
 
 # --- settings ----------------------------------------------------------------------------------------------
@@ -181,23 +181,23 @@ def test_a_matrix_takes_the_bytes_that_its_settings_say(
     name: str, settings: dict[str, Any], expected: int, plain: tuple[Path, Path], tmp_path: Path
 ) -> None:
     source, data = plain
-    made = quantized(source, name, tmp_path / "made", data, **settings)
-    assert made.count.weights_bytes == expected
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(5, 64, seed=2)}) > NEAR[name]
+    built = quantized(source, name, tmp_path / "output", data, **settings)
+    assert built.count.weights_bytes == expected
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(5, 64, seed=2)}) > NEAR[name]
 
 
 @pytest.mark.parametrize("name", ["int8-weights", "int4", "int4-gptq"])
 def test_settings_are_passed_to_the_runtime(name: str, plain: tuple[Path, Path], tmp_path: Path) -> None:
-    quantized(plain[0], name, tmp_path / "made", plain[1], block_size=64, accuracy_level=1)
-    (node,) = onnx.load(tmp_path / "made" / "model.onnx").graph.node
-    found = {attribute.name: attribute.i for attribute in node.attribute}
-    assert found == {
+    quantized(plain[0], name, tmp_path / "output", plain[1], block_size=64, accuracy_level=1)
+    (node,) = onnx.load(tmp_path / "output" / "model.onnx").graph.node
+    result = {attribute.name: attribute.i for attribute in node.attribute}
+    assert result == {
         "K": 64,
         "N": 32,
         "bits": 8 if name == "int8-weights" else 4,
         "block_size": 64,
         "accuracy_level": 1,
-    } | ({"weight_prepacked": 0} if "weight_prepacked" in found else {})
+    } | ({"weight_prepacked": 0} if "weight_prepacked" in result else {})
 
 
 def test_every_algorithm_is_of_a_recipe_and_every_recipe_has_one() -> None:
@@ -206,7 +206,7 @@ def test_every_algorithm_is_of_a_recipe_and_every_recipe_has_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "precision"),
+    ("name", "expected", "precision"),
     [
         ("int4", Settings(), "int4"),
         ("int4", Settings(block_size=32, symmetric=True), "int4"),
@@ -217,13 +217,13 @@ def test_every_algorithm_is_of_a_recipe_and_every_recipe_has_one() -> None:
         ("a16w8", Settings(method="entropy"), "a16w8-entropy"),
     ],
 )
-def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Settings, precision: str) -> None:
+def test_a_result_is_called_by_what_was_set_differently(name: str, expected: Settings, precision: str) -> None:
     row = recipe(name)
-    assert str(row.precision(wanted)) == precision
+    assert str(row.precision(expected)) == precision
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "message"),
+    ("name", "expected", "message"),
     [
         ("int8", Settings(block_size=64), "Recipe int8 has no block size to choose. Leave the option out."),
         ("fp16", Settings(symmetric=True), "Recipe fp16 has no symmetry to choose."),
@@ -235,9 +235,9 @@ def test_a_result_is_called_by_what_was_set_differently(name: str, wanted: Setti
         ("int4", Settings(accuracy_level=5), "There is no accuracy level 5."),
     ],
 )
-def test_a_setting_that_a_recipe_does_not_have(name: str, wanted: Settings, message: str) -> None:
+def test_a_setting_that_a_recipe_does_not_have(name: str, expected: Settings, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recipe(name).with_settings(wanted)
+        recipe(name).with_settings(expected)
     assert str(caught.value).startswith(message)
 
 
@@ -279,10 +279,10 @@ def test_the_same_input_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
         env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     first, second = list(digests(folders[0])), list(digests(folders[1]))
-    told = again.communicate(timeout=120)[0].splitlines()
+    summary = again.communicate(timeout=120)[0].splitlines()
     assert [line.split()[0] for line in first] == NAMES
     assert first == second
-    assert first == [line for line in told if line.split()[0] in NAMES]
+    assert first == [line for line in summary if line.split()[0] in NAMES]
 
 
 # --- refusals ----------------------------------------------------------------------------------------------
@@ -295,10 +295,10 @@ def test_the_same_input_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
 def test_an_older_operator_set_is_converted(name: str, opset: int, written: int, tmp_path: Path) -> None:
     source = write(tmp_path, PLAIN, {"w": normal(64, 32)}, opset=opset, ir_version=4)
     feeds = {"x": normal(5, 64)}
-    quantized(source, name, tmp_path / "made", samples(tmp_path, feeds))
-    made = onnx.load(tmp_path / "made" / "model.onnx")
-    assert [one.version for one in made.opset_import if one.domain == ""] == [written]
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.999
+    quantized(source, name, tmp_path / "output", samples(tmp_path, feeds))
+    built = onnx.load(tmp_path / "output" / "model.onnx")
+    assert [one.version for one in built.opset_import if one.domain == ""] == [written]
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.999
 
 
 def test_an_operator_set_that_cannot_be_converted(tmp_path: Path) -> None:
@@ -306,8 +306,8 @@ def test_an_operator_set_that_cannot_be_converted(tmp_path: Path) -> None:
     text = "(float[n,64] x) => (float[n,32] y) { h = SimplifiedLayerNormalization<axis=-1>(x, g)  y = MatMul(h, w) }"
     source = write(tmp_path, text, {"w": normal(64, 32), "g": normal(64)}, opset=9, ir_version=4)
     with pytest.raises(QuantizationError, match="Recipe int8 needs operator set 11, the model has 9, and onnx cannot"):
-        quantized(source, "int8", tmp_path / "made")
-    assert not any((tmp_path / "made").iterdir())
+        quantized(source, "int8", tmp_path / "output")
+    assert not any((tmp_path / "output").iterdir())
 
 
 @pytest.mark.parametrize("again", ["int4", "fp16"])

@@ -26,14 +26,14 @@ def test_ranges_are_those_of_the_samples(tmp_path: Path) -> None:
     source = write(tmp_path, TWO, {"w": 2 * np.eye(4, dtype=np.float32)})
     first = np.array([[-1.0, 0.0, 0.5, 1.0]], np.float32)
     second = np.array([[3.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0]], np.float32)
-    quantized(source, "int8-static", tmp_path / "made", samples(tmp_path, {"x": first}, {"x": second}))
-    found = constants(tmp_path / "made")
-    assert found["x_scale"] == np.float32(4 / 255)  # from -1 to 3
-    assert found["x_zero_point"] == 64
-    assert found["h_scale"] == np.float32(6 / 255)  # twice that, without what is below zero
-    assert found["h_zero_point"] == 0
-    np.testing.assert_array_equal(found["w_scale_16"], np.full(4, np.float16(2 / 127)))
-    np.testing.assert_array_equal(found["w_quantized"], 127 * np.eye(4, dtype=np.int8))
+    quantized(source, "int8-static", tmp_path / "output", samples(tmp_path, {"x": first}, {"x": second}))
+    result = constants(tmp_path / "output")
+    assert result["x_scale"] == np.float32(4 / 255)  # from -1 to 3
+    assert result["x_zero_point"] == 64
+    assert result["h_scale"] == np.float32(6 / 255)  # twice that, without what is below zero
+    assert result["h_zero_point"] == 0
+    np.testing.assert_array_equal(result["w_scale_16"], np.full(4, np.float16(2 / 127)))
+    np.testing.assert_array_equal(result["w_quantized"], 127 * np.eye(4, dtype=np.int8))
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_other_methods_leave_a_rare_value_out(name: str, method: str, tmp_path: 
     source = write(tmp_path, TWO, {"w": np.eye(4, dtype=np.float32)})
     data = samples(tmp_path, {"x": values})
     quantized(source, name, tmp_path / "usual", data)
-    quantized(source, name, tmp_path / "made", data, method=method)
-    usual, found = (constants(tmp_path / folder)["x_scale"] for folder in ("usual", "made"))
+    quantized(source, name, tmp_path / "output", data, method=method)
+    usual, result = (constants(tmp_path / folder)["x_scale"] for folder in ("usual", "output"))
     assert usual == pytest.approx((100 - values.min()) / 255)
-    assert found < usual / 2
+    assert result < usual / 2
 
 
 @pytest.mark.parametrize("name", ["int8-static", "a8w8", "int4-gptq"])
@@ -57,9 +57,9 @@ def test_a_sample_that_the_model_cannot_take(name: str, tmp_path: Path) -> None:
     data = samples(tmp_path, {"x": normal(5, 4)}, {"x": normal(5, 3)})
     message = "cannot quantize this model: " if name == "a8w8" else "The model does not run on calibration sample 2: "
     with pytest.raises(QuantizationError, match=message) as caught:
-        quantized(source, name, tmp_path / "made", data)
+        quantized(source, name, tmp_path / "output", data)
     assert "\n" not in str(caught.value)
-    assert not any((tmp_path / "made").iterdir())
+    assert not any((tmp_path / "output").iterdir())
 
 
 @pytest.mark.parametrize("name", ["a8w8", "a16w8"])
@@ -72,13 +72,13 @@ def test_a_kv_cache_has_the_range_of_what_is_added_to_it(name: str, tmp_path: Pa
     }""".replace("PAST", PAST).replace("PRESENT", PRESENT)
     source = write(tmp_path, text, {"w": normal(8, 8)}, opset=21, ir_version=10)
     empty, x = np.zeros((0, 8), np.float32), normal(50, 8, seed=1)
-    quantized(source, name, tmp_path / "made", samples(tmp_path, {"x": x, PAST: empty}))
+    quantized(source, name, tmp_path / "output", samples(tmp_path, {"x": x, PAST: empty}))
     past = run(source, {"x": x, PAST: empty})[PRESENT]
     steps = 255 if name == "a8w8" else 65535
-    width = constants(tmp_path / "made")[f"{PAST}_scale"] * steps
+    width = constants(tmp_path / "output")[f"{PAST}_scale"] * steps
     assert width == pytest.approx(past.max() - past.min(), rel=1e-4)
     feeds = {"x": x[:1], PAST: past}
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.998
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.998
 
 
 # --- GPTQ --------------------------------------------------------------------------------------------------
@@ -121,5 +121,5 @@ def test_gptq_makes_good_by_the_next_row_what_it_rounds() -> None:
 
 def test_a_matrix_whose_inputs_are_zero_is_rounded(tmp_path: Path) -> None:
     source = write(tmp_path, TWO, {"w": normal(4, 4)})
-    quantized(source, "int4-gptq", tmp_path / "made", samples(tmp_path, {"x": np.zeros((3, 4), np.float32)}))
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"x": normal(5, 4)}) > 0.95
+    quantized(source, "int4-gptq", tmp_path / "output", samples(tmp_path, {"x": np.zeros((3, 4), np.float32)}))
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"x": normal(5, 4)}) > 0.95

@@ -57,11 +57,11 @@ def test_it_is_stored_once(
     name: str, settings: dict[str, Any], expected: Any, tolerance: float, width: int, tmp_path: Path
 ) -> None:
     source, data = tied(tmp_path, width)
-    made = quantized(source, name, tmp_path / "made", data, **settings)
-    assert made.receipt.shared == 1
+    built = quantized(source, name, tmp_path / "output", data, **settings)
+    assert built.receipt.shared == 1
     of_shapes = 16 + 24 if "int4" in name or name == "int8-weights" else 0  # bounds of a cut, where one is needed
-    assert 0 <= made.count.weights_bytes - expected(width) <= of_shapes
-    outputs = run(tmp_path / "made" / "model.onnx", {"ids": IDS, "x": np.eye(width, dtype=np.float32)})
+    assert 0 <= built.count.weights_bytes - expected(width) <= of_shapes
+    outputs = run(tmp_path / "output" / "model.onnx", {"ids": IDS, "x": np.eye(width, dtype=np.float32)})
     columns = outputs["y"].T  # the matrix as it is multiplied by
     np.testing.assert_allclose(outputs["e"], columns[IDS], atol=tolerance)
     assert np.abs(columns - normal(ROWS, width)).max() < (0.5 if "int4" in name else 0.06)
@@ -89,19 +89,19 @@ def test_however_it_is_read(name: str, inputs: str, embed: str, ids: Any, opset:
     text = f"({inputs}) => (float[b,s,v] y) {HEAD.replace('EMBED', embed)}"
     text = text.replace("b,s,v", ",".join("abcd"[: ids.ndim + 1]))
     source = write(tmp_path, text, {"t": normal(ROWS, 64)}, opset=opset, ir_version=7)
-    made = quantized(source, name, tmp_path / "made", samples(tmp_path, {"ids": ids}))
-    assert made.receipt.shared >= 1
-    assert made.count.weights_bytes < ROWS * 64 * 1.2
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"ids": ids}) > 0.98
+    built = quantized(source, name, tmp_path / "output", samples(tmp_path, {"ids": ids}))
+    assert built.receipt.shared >= 1
+    assert built.count.weights_bytes < ROWS * 64 * 1.2
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"ids": ids}) > 0.98
 
 
 @pytest.mark.parametrize("name", ["int8", "int4"])
 def test_an_older_operator_set(name: str, tmp_path: Path) -> None:
     source, _ = tied(tmp_path, 48, opset=11)
-    made = quantized(source, name, tmp_path / "made")
-    assert made.receipt.shared == 1
+    built = quantized(source, name, tmp_path / "output")
+    assert built.receipt.shared == 1
     feeds = {"ids": IDS, "x": normal(5, 48)}
-    assert agreement(source, tmp_path / "made" / "model.onnx", feeds) > 0.98
+    assert agreement(source, tmp_path / "output" / "model.onnx", feeds) > 0.98
 
 
 @pytest.mark.parametrize("name", ["int8", "int8-static", "int4-gptq"])
@@ -112,17 +112,17 @@ def test_two_tables_each_with_its_head(name: str, tmp_path: Path) -> None:
         q = Transpose<perm=[1,0]>(p)  z = MatMul(h, q)
     }"""
     source = write(tmp_path, text, {"t": normal(ROWS, 64), "p": normal(ROWS, 64, seed=1)})
-    made = quantized(source, name, tmp_path / "made", samples(tmp_path, {"ids": IDS}))
-    assert (made.receipt.matmuls_quantized, made.receipt.shared) == (2, 2)
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"ids": IDS}) > 0.98
+    built = quantized(source, name, tmp_path / "output", samples(tmp_path, {"ids": IDS}))
+    assert (built.receipt.matmuls_quantized, built.receipt.shared) == (2, 2)
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"ids": IDS}) > 0.98
 
 
 def test_a_head_that_is_a_gemm_is_shared_too(tmp_path: Path) -> None:
     text = "(int64[b] ids) => (float[b,v] y) { e = Gather(t, ids)  h = Relu(e)  y = Gemm<transB=1>(h, t, b) }"
     source = write(tmp_path, text, {"t": normal(ROWS, 64), "b": normal(ROWS)})
-    made = quantized(source, "int8-static", tmp_path / "made", samples(tmp_path, {"ids": IDS[0]}))
-    assert made.receipt.shared == 1
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"ids": IDS[0]}) > 0.99
+    built = quantized(source, "int8-static", tmp_path / "output", samples(tmp_path, {"ids": IDS[0]}))
+    assert built.receipt.shared == 1
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"ids": IDS[0]}) > 0.99
 
 
 def test_a_table_that_something_else_reads_stays(tmp_path: Path) -> None:
@@ -130,12 +130,12 @@ def test_a_table_that_something_else_reads_stays(tmp_path: Path) -> None:
         e = Gather(t, ids)  r = Transpose<perm=[1,0]>(t)  y = MatMul(e, r)  s = ReduceSum<keepdims=0>(t)
     }"""
     source = write(tmp_path, text, {"t": normal(ROWS, 64)})
-    made = quantized(source, "int8", tmp_path / "made")
-    assert made.receipt.shared == 0
-    assert made.count.weights_bytes == 4 * ROWS * 64 + int8_bytes(64)
-    assert agreement(source, tmp_path / "made" / "model.onnx", {"ids": IDS[0]}) > 0.999
+    built = quantized(source, "int8", tmp_path / "output")
+    assert built.receipt.shared == 0
+    assert built.count.weights_bytes == 4 * ROWS * 64 + int8_bytes(64)
+    assert agreement(source, tmp_path / "output" / "model.onnx", {"ids": IDS[0]}) > 0.999
 
 
 def test_four_bit_numbers_share_a_byte_the_first_in_its_lower_half() -> None:
-    found = packed(np.array([[1, 2, 3], [15, 0, 8]], np.uint8))
-    assert found.tolist() == [[0x21, 0x03], [0x0F, 0x08]]
+    result = packed(np.array([[1, 2, 3], [15, 0, 8]], np.uint8))
+    assert result.tolist() == [[0x21, 0x03], [0x0F, 0x08]]

@@ -92,13 +92,13 @@ def gathered(
 
 
 def test_the_shipped_text_is_read_by_a_models_own_tokenizer(minilm: Artifact, target: Path) -> None:
-    found = gather(minilm, "text", target, part="calibration")
+    result = gather(minilm, "text", target, part="calibration")
     feeds = list(read(target))
-    assert (found.data, found.random) == ("text that edgeprof ships, tokenized by minilm", False)
-    assert found.lengths == (16, 32, 64, 128, 256, 512)
+    assert (result.data, result.random) == ("text that edgeprof ships, tokenized by minilm", False)
+    assert result.lengths == (16, 32, 64, 128, 256, 512)
     lengths = [sample["input_ids"].shape[1] for sample in feeds]
     assert lengths[:9] == [16, 512, 32, 256, 64, 128, 16, 32, 64]  # each once, then the short ones by turns
-    assert len(lengths) == found.samples > 20
+    assert len(lengths) == result.samples > 20
     for sample in feeds:
         ids = sample["input_ids"]
         assert (ids[0, 0], ids[0, -1]) == (CLS, SEP)
@@ -155,8 +155,8 @@ def test_a_decoder_starts_with_nothing_before_it(tmp_path: Path, target: Path) -
 def test_an_embedding_reads_text_by_a_tokenizer_from_elsewhere(tmp_path: Path, target: Path) -> None:
     source = tmp_path / "mine.txt"
     source.write_text(sentence(*range(40)))
-    found = gathered(small_artifact("embedding", "lookup"), source, target, checkpoint=words(tmp_path / "words", 60))
-    assert [list(sample) for sample in found] == [["input_ids"]]
+    result = gathered(small_artifact("embedding", "lookup"), source, target, checkpoint=words(tmp_path / "words", 60))
+    assert [list(sample) for sample in result] == [["input_ids"]]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_the_users_data_are_not_marked_as_random(tmp_path: Path, target: Path) -
 def test_samples_of_several_lengths_are_read_one_by_one(tmp_path: Path, target: Path) -> None:
     arrays = {f"{number}/input_ids": np.zeros((1, 3 + number), np.int64) for number in range(12)}
     np.savez(tmp_path / "mine.npz", **arrays)  # type: ignore[arg-type]
-    found = gathered(small_artifact("bert", "base"), tmp_path / "mine.npz", target)
-    assert [sample["input_ids"].shape[1] for sample in found] == [3, 5, 7, 9, 11, 13]  # in the order of their numbers
+    result = gathered(small_artifact("bert", "base"), tmp_path / "mine.npz", target)
+    assert [sample["input_ids"].shape[1] for sample in result] == [3, 5, 7, 9, 11, 13]  # in the order of their numbers
 
 
 def test_one_array_is_enough_for_a_model_of_one_input(tmp_path: Path, target: Path) -> None:
@@ -365,8 +365,8 @@ def test_images_are_fitted_to_the_model(tmp_path: Path, target: Path) -> None:
     picture(tmp_path / "photos" / "b.jpg", (255, 255, 255))
     picture(tmp_path / "photos" / "more" / "c.PNG", 255, "L")
     (tmp_path / "photos" / "notes.txt").write_text("not an image")
-    found = gather(small_artifact("vit", "base"), str(tmp_path / "photos"), target, part="calibration")
-    assert (found.data, found.samples, found.lengths) == ("images in photos, in 32 x 32", 2, ())
+    result = gather(small_artifact("vit", "base"), str(tmp_path / "photos"), target, part="calibration")
+    assert (result.data, result.samples, result.lengths) == ("images in photos, in 32 x 32", 2, ())
     first, third = (sample["pixel_values"] for sample in read(target))
     assert (first.dtype, first.shape) == (np.float32, (1, 3, 32, 32))
     for channel, value in enumerate((1, -1, -0.6)):
@@ -428,9 +428,9 @@ def test_a_model_of_grey_images_sees_grey(tmp_path: Path, target: Path) -> None:
 
 
 def test_random_values_are_marked(target: Path) -> None:
-    found = gather(small_artifact("bert", "base"), "random", target, part="calibration", count=4)
-    assert (found.data, found.samples, found.random) == ("made-up values", 4, True)
-    assert found.lengths == (16, 32, 64, 80)
+    result = gather(small_artifact("bert", "base"), "random", target, part="calibration", count=4)
+    assert (result.data, result.samples, result.random) == ("made-up values", 4, True)
+    assert result.lengths == (16, 32, 64, 80)
     ids = np.concatenate([sample["input_ids"][0] for sample in read(target)])
     assert (ids.min(), ids.max()) == (0, 59)
 
@@ -458,8 +458,8 @@ def foreign_file(path: Path, inputs: dict[str, tuple[int, list[int | str]]], fir
     looks_up = inputs[first][0] == TensorProto.INT64
     node = helper.make_node("Gather" if looks_up else "Identity", ["table", first] if looks_up else [first], ["out"])
     table = numpy_helper.from_array(np.zeros((20, 4), np.float32), "table")
-    made = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
-    graph = helper.make_graph([node], "foreign", values, [made], [table])
+    built = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "foreign", values, [built], [table])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     return foreign(path)
 

@@ -24,28 +24,28 @@ def pinned(
     model: onnx.ModelProto, folder: Path, switches: dict[str, Any] | None = None, **shapes: tuple[int, ...]
 ) -> onnx.ModelProto:
     onnx.save(model, folder / "theirs.onnx")
-    made = prepare_for_provider(foreign(folder / "theirs.onnx").graph(), NPU, shapes, folder / "graphs", switches)
-    assert made.static
-    return onnx.load(made.path)
+    built = prepare_for_provider(foreign(folder / "theirs.onnx").graph(), NPU, shapes, folder / "graphs", switches)
+    assert built.static
+    return onnx.load(built.path)
 
 
 def run(model: onnx.ModelProto, feeds: dict[str, Any]) -> dict[str, Any]:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    taken = {value.name for value in session.get_inputs()}
-    given = {name: value for name, value in feeds.items() if name in taken}
+    accepted = {value.name for value in session.get_inputs()}
+    given = {name: value for name, value in feeds.items() if name in accepted}
     return dict(zip(names, session.run(names, given), strict=True))
 
 
 def require_same(model: onnx.ModelProto, folder: Path, x: Any = X) -> onnx.ModelProto:
     """Pin at the shape of `x`, and see that outputs are bit for bit what the original gives."""
-    made = pinned(model, folder, x=x.shape)
-    found, expected = run(made, {"x": x}), run(model, {"x": x})
-    assert list(found) == list(expected)
+    built = pinned(model, folder, x=x.shape)
+    result, expected = run(built, {"x": x}), run(model, {"x": x})
+    assert list(result) == list(expected)
     for name, values in expected.items():
-        assert (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
-        np.testing.assert_array_equal(found[name], values)
-    return made
+        assert (result[name].dtype, result[name].shape) == (values.dtype, values.shape)
+        np.testing.assert_array_equal(result[name], values)
+    return built
 
 
 GRAPHS = {
@@ -138,8 +138,8 @@ def test_the_standard_domain_by_its_name(tmp_path: Path) -> None:
         all = ai.onnx.ReduceProd<keepdims = 1>(shape)
         y = ai.onnx.Reshape(x, all)
     }"""
-    made = require_same(onnx.parser.parse_model(text), tmp_path)
-    assert [node.op_type for node in made.graph.node] == ["Reshape"]
+    built = require_same(onnx.parser.parse_model(text), tmp_path)
+    assert [node.op_type for node in built.graph.node] == ["Reshape"]
 
 
 def test_weights_that_are_listed_as_inputs(tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_weights_that_are_listed_as_inputs(tmp_path: Path) -> None:
     for name, seed in (("w", 0), ("v", 1)):
         weight = np.random.default_rng(seed).integers(-3, 3, (4, 4)).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(weight, name))
-    made = require_same(model, tmp_path)
-    assert [value.name for value in made.graph.input] == ["x"]
+    built = require_same(model, tmp_path)
+    assert [value.name for value in built.graph.input] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_equal_constants_are_stored_once_and_all_of_them_are_bounded(
     assert len(require_same(model, tmp_path).graph.initializer) == 1
     monkeypatch.setattr(static_shapes, "FOLDED_BYTES", 40)
     (tmp_path / "bounded").mkdir()
-    made = require_same(model, tmp_path / "bounded")
-    assert [node.op_type for node in made.graph.node] == ["ConstantOfShape", "ConstantOfShape", "Mul", "Add"]
+    built = require_same(model, tmp_path / "bounded")
+    assert [node.op_type for node in built.graph.node] == ["ConstantOfShape", "ConstantOfShape", "Mul", "Add"]
 
 
 def test_a_sequence_among_the_inputs_is_refused(tmp_path: Path) -> None:
@@ -260,13 +260,13 @@ def test_the_branch_that_an_input_chooses_runs(value: bool, operators: set[str],
     model = onnx.parser.parse_model(MERGED)
     model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "bias"))
     chosen = np.array([value])
-    made = pinned(model, tmp_path, {"use_cache_branch": chosen}, x=X.shape, use_cache_branch=(1,))
-    assert {node.op_type for node in made.graph.node} <= operators | {"Identity"}
-    assert [given.name for given in made.graph.input] == ["x"]
+    built = pinned(model, tmp_path, {"use_cache_branch": chosen}, x=X.shape, use_cache_branch=(1,))
+    assert {node.op_type for node in built.graph.node} <= operators | {"Identity"}
+    assert [given.name for given in built.graph.input] == ["x"]
     feeds = {"x": X, "use_cache_branch": chosen}
-    found, expected = run(made, feeds), run(model, feeds)
+    result, expected = run(built, feeds), run(model, feeds)
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values)
+        np.testing.assert_array_equal(result[name], values)
 
 
 def test_a_cache_whose_positions_nobody_tells_is_extended_as_before(tmp_path: Path) -> None:
@@ -277,11 +277,11 @@ def test_a_cache_whose_positions_nobody_tells_is_extended_as_before(tmp_path: Pa
         present_k = Concat<axis = 2>(again, x)
     }}"""
     model = onnx.parser.parse_model(text)
-    made = pinned(model, tmp_path, past_k=(1, 2, 3, 4), x=(1, 2, 1, 4))
+    built = pinned(model, tmp_path, past_k=(1, 2, 3, 4), x=(1, 2, 1, 4))
     past, x = (np.random.default_rng(0).standard_normal((1, 2, tokens, 4), np.float32) for tokens in (3, 1))
     feeds = {"past_k": past, "x": x}
-    assert [dim.dim_value for dim in made.graph.output[0].type.tensor_type.shape.dim] == [1, 2, 4, 4]
-    np.testing.assert_array_equal(run(made, feeds)["present_k"], run(model, feeds)["present_k"])
+    assert [dim.dim_value for dim in built.graph.output[0].type.tensor_type.shape.dim] == [1, 2, 4, 4]
+    np.testing.assert_array_equal(run(built, feeds)["present_k"], run(model, feeds)["present_k"])
 
 
 @pytest.mark.parametrize("dims", [("n", 4), ("b", "h", "t", 4, 2)])
@@ -296,10 +296,10 @@ def test_what_is_called_past_and_is_no_cache(dims: tuple[str | int, ...], tmp_pa
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    made = pinned(model, tmp_path, past_values=shape, x=shape)
+    built = pinned(model, tmp_path, past_values=shape, x=shape)
     past, x = (np.random.default_rng(seed).standard_normal(shape, np.float32) for seed in (0, 1))
     feeds = {"past_values": past, "x": x}
-    np.testing.assert_array_equal(run(made, feeds)["y"], run(model, feeds)["y"])
+    np.testing.assert_array_equal(run(built, feeds)["y"], run(model, feeds)["y"])
 
 
 def test_a_map_among_the_outputs_keeps_its_type(tmp_path: Path) -> None:
@@ -313,6 +313,6 @@ def test_a_map_among_the_outputs_keeps_its_type(tmp_path: Path) -> None:
     )
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    made = pinned(model, tmp_path, x=X.shape)
-    assert made.graph.output[0].type == graph.output[0].type
-    assert run(made, {"x": X})["y"] == run(model, {"x": X})["y"]
+    built = pinned(model, tmp_path, x=X.shape)
+    assert built.graph.output[0].type == graph.output[0].type
+    assert run(built, {"x": X})["y"] == run(model, {"x": X})["y"]

@@ -36,8 +36,8 @@ def main(names: list[str]) -> int:
                     went[outcome] += 1
             except (AssertionError, EdgeprofError) as problem:
                 lost, harm = " ".join(str(problem).split())[:300] or "something", 1
-            told = ", ".join(f"{count} x {outcome}" for outcome, count in sorted(went.items()))
-            lines.append(f"| {ordeal.__name__.replace('_', ' ')} | {went.total()} | {told} | {lost} |")
+            summary = ", ".join(f"{count} x {outcome}" for outcome, count in sorted(went.items()))
+            lines.append(f"| {ordeal.__name__.replace('_', ' ')} | {went.total()} | {summary} | {lost} |")
             print(lines[-1], flush=True)
     if not names:
         results.write(TITLE, (__doc__ or "").strip(), lines)

@@ -64,8 +64,8 @@ def whole(at: Path, words: Words) -> float:
     """Run a command to its end, which has to be a good one; how many seconds it took."""
     began = time.monotonic()
     running = start(at, words)
-    _, said = running.communicate(timeout=600)
-    assert running.returncode == 0, said
+    _, message = running.communicate(timeout=600)
+    assert running.returncode == 0, message
     return time.monotonic() - began
 
 
@@ -81,12 +81,12 @@ def killed(at: Path, words: Words, within_s: float) -> signal.Signals | None:
     if running.poll() is None:
         family = psutil.Process(running.pid).children(recursive=True)
         (os.killpg if how == signal.SIGKILL else os.kill)(running.pid, how)
-    _, said = running.communicate(timeout=120)
+    _, message = running.communicate(timeout=120)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive, f"{how.name} left {alive}"
-    assert "Traceback" not in said, said
+    assert "Traceback" not in message, message
     early = running.returncode == -how  # before it could say anything: the interpreter was still starting
-    assert early or running.returncode in (0, CODES[how]), (how, running.returncode, said)
+    assert early or running.returncode in (0, CODES[how]), (how, running.returncode, message)
     return how if running.returncode else None
 
 

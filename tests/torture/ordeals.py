@@ -94,8 +94,8 @@ def two_profiles(at: Path, tries: int) -> Outcomes:
         records = store.load_records(at / "reports" / "run").measurements
         assert len({(one.tokens, one.round) for one in records}) == len(records) == VISITS
         assert sorted(code for code, _ in outcomes) in ([0, 0], [0, 1]), outcomes
-        refusals = [said for code, said in outcomes if code]
-        assert all("is being written by process" in said for said in refusals), refusals
+        refusals = [message for code, message in outcomes if code]
+        assert all("is being written by process" in message for message in refusals), refusals
         yield "one refused" if refusals else "one after the other"
 
 
@@ -116,8 +116,8 @@ def _both(at: Path, words: Words) -> list[tuple[int, str]]:
     first = start(at, words)
     time.sleep(random.uniform(0.0, 1.5))
     both = [first, start(at, words)]
-    said = [running.communicate(timeout=600)[1] for running in both]
-    return [(running.returncode, text) for running, text in zip(both, said, strict=True)]
+    message = [running.communicate(timeout=600)[1] for running in both]
+    return [(running.returncode, text) for running, text in zip(both, message, strict=True)]
 
 
 def full_disks(at: Path, tries: int) -> Outcomes:
@@ -127,11 +127,11 @@ def full_disks(at: Path, tries: int) -> Outcomes:
         name = sorted(commands)[number % 2]
         before = content(at / "models")
         running = start(at, (*commands[name](at), "--force"), most_bytes=int(2 ** random.uniform(12, 24)))
-        _, said = running.communicate(timeout=600)
-        lines = [line for line in said.splitlines() if line.strip()]
-        assert running.returncode in (0, 1), said
+        _, message = running.communicate(timeout=600)
+        lines = [line for line in message.splitlines() if line.strip()]
+        assert running.returncode in (0, 1), message
         if running.returncode:
-            assert len(lines) == 1 and "does not know" not in said, said
+            assert len(lines) == 1 and "does not know" not in message, message
             assert content(at / "models") == before
         yield f"{name} refused" if running.returncode else f"{name} fitted"
 
@@ -144,17 +144,17 @@ def replaced_files(at: Path, tries: int) -> Outcomes:
     for _ in range(tries):
         shutil.rmtree(at / "reports", ignore_errors=True)
         running = start(at, profile(at, "4,8,16"))
-        wanted = random.randrange(1, VISITS - 1)
-        wait_until(lambda: _whole_lines(run).count(b"\n") >= wanted or running.poll() is not None)  # noqa: B023
+        expected = random.randrange(1, VISITS - 1)
+        wait_until(lambda: _whole_lines(run).count(b"\n") >= expected or running.poll() is not None)  # noqa: B023
         measured = _whole_lines(run).count(b"\n")
         model.with_suffix(".new").write_bytes(kept + b"\0" * random.choice([0, 1]))
         model.with_suffix(".new").replace(model)
-        _, said = running.communicate(timeout=600)
+        _, message = running.communicate(timeout=600)
         records = store.load_records(run).measurements
         # One visit may have ended between the count and the replacement.
         later = records[measured + 1 :]
         assert all(one.status == "failed" and "changed or replaced" in one.error for one in later), later
-        assert running.returncode in (0, 1), said  # 0 where every point had been visited once before
+        assert running.returncode in (0, 1), message  # 0 where every point had been visited once before
         model.write_bytes(kept)
         whole(at, profile(at))
         yield f"after {measured} of {VISITS} visits"
