@@ -15,7 +15,6 @@ EdgeprofError            a request that could not be fulfilled (exit code 1)
 └── ChildError           a child process crashed, was killed or ran out of time
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import Self
 
@@ -46,6 +45,8 @@ class UnknownName(UsageError):
     """A misspelt name; the message suggests the nearest known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        import difflib
+
         folded = {one.casefold(): one for one in known}
         near = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
         known_here = f"Known: {', '.join(folded.values())}." if folded else "There are none here."

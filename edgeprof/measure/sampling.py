@@ -1,7 +1,6 @@
 """When to start timing, and when to stop."""
 
 import math
-import statistics
 import time
 from array import array
 from collections.abc import Callable
@@ -36,10 +35,16 @@ def warm_up(run: Run, clock: Clock = time.perf_counter_ns) -> int:
         if (end - begin) / 1e9 >= WARMUP_MAX_S:
             return runs
         if len(window) >= WINDOW_RUNS and (end - window_begin) / 1e9 >= WINDOW_S:
-            median = statistics.median(window)
+            median = _median(window)
             if median >= STEADY_RATIO * previous:
                 return runs
             previous, window, window_begin = median, [], end
+
+
+def _median(values: list[int]) -> float:
+    """As `statistics.median`, whose module would take memory in the measuring process."""
+    ordered, half = sorted(values), len(values) // 2
+    return (ordered[half] + ordered[-1 - half]) / 2
 
 
 def time_runs(run: Run, rule: StoppingRule, clock: Clock = time.perf_counter_ns) -> tuple[float, ...]:
