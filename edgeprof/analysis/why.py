@@ -105,9 +105,8 @@ def _compared(
     return Why(
         a=pair.a,
         b=pair.b,
-        provider=place.provider,
+        place=place,
         batch=batch,
-        threads=place.threads,
         places=places,
         turns=tuple(turn for phase in PHASES for turn in turns(places, phase)),
         verdicts=tuple(text + shares[phase] for phase, text in zip(pair.phases, why_text.verdicts(pair), strict=True)),

@@ -66,7 +66,7 @@ def _show(found: "Why") -> None:
     from edgeprof.cli.console import show_line, show_table
 
     a, b = (f"{side.model} {side.precision}" for side in (found.a, found.b))
-    setting = f"{found.provider}, batch {found.batch}, {units.counted(found.threads, 'thread')}"
+    setting = f"{found.place.provider}, batch {found.batch}, {units.counted(found.place.threads, 'thread')}"
     show_line((f"A: {a}   B: {b}", "bold"), f"   ({setting})\n")
     for verdict in found.verdicts:
         show_line((verdict, "bold"))

@@ -23,7 +23,7 @@ def arrange(row: Stacked, whys: Sequence[Why]) -> Stacks | None:
     if not panels:
         return None
     first = whys[0]
-    setting = (first.provider, f"batch {first.batch}", units.counted(first.threads, "thread"))
+    setting = (first.place.provider, f"batch {first.batch}", units.counted(first.place.threads, "thread"))
     return Stacks(
         title=f"{first.a.model}: {row.title}",
         remarks=(row.key, *setting),

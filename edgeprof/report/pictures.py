@@ -97,12 +97,12 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
     """One picture for all that was compared with one file in one setting."""
     models: dict[tuple[object, ...], list[Why]] = {}
     for why in whys:
-        models.setdefault((why.a, why.provider, why.batch, why.threads), []).append(why)
+        models.setdefault((why.a, why.place, why.batch), []).append(why)
     names = _file_names([some[0].a.model for some in models.values()])
     for name, some in zip(names, models.values(), strict=True):
         yield Plan(
             name=f"{CLASSES.name}-{name}",
-            title=f"{some[0].a.model}: {CLASSES.title}{_on(some[0].provider)}",
+            title=f"{some[0].a.model}: {CLASSES.title}{_on(some[0].place.provider)}",
             section=WHY_SECTION,
             caption=" ".join(verdict for why in some for verdict in why.verdicts),
             chart=partial(operator_bars.arrange, CLASSES, some),

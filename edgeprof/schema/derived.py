@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgeprof.schema.base import Record
-from edgeprof.schema.identity import Phase, Precision
+from edgeprof.schema.identity import Phase, Place, Precision
 from edgeprof.schema.placement import Placement
 from edgeprof.schema.runs import Facts, Keyed, ProviderReceipt, Status, StoppingRule
 
@@ -120,9 +120,8 @@ class Why(Record, frozen=True, kw_only=True):
 
     a: Side
     b: Side
-    provider: str
+    place: Place
     batch: int
-    threads: int
     places: tuple[ComparedLength, ...]  # prefill first, shortest length first
     turns: tuple[Turn, ...]
     verdicts: tuple[str, ...]  # a sentence for each phase

@@ -181,7 +181,7 @@ def test_why_names_the_provider_and_what_it_ran() -> None:
     ]
     ((a, b),) = sides(points)
     (result,) = why(a, b, points, [], MACHINE)
-    assert (result.provider, result.machine) == ("webgpu", ())
+    assert (result.place.provider, result.machine) == ("webgpu", ())
     assert result.verdicts == (
         "Prefill on webgpu: fp16 is faster than fp32 at 128 tokens (2x as fast). webgpu ran only a part, at the least "
         "83 % of MACs of fp32 and 50 % of nodes of fp16; the CPU ran the rest.",

@@ -98,14 +98,14 @@ def test_what_is_compared_was_measured_alike() -> None:
     points = [*line(A, {16: 0.2, 32: 0.2}), *line(B, {16: 0.1, 64: 0.1}), *line(B, {16: 0.3}, batch=4)]
     (result,) = why(A, B, points, [], MACHINE)
     assert [(place.phase, place.length) for place in result.places] == [("prefill", 16)]
-    assert (result.provider, result.batch, result.threads) == ("cpu", 1, 2)
+    assert (result.place.provider, result.batch, result.place.threads) == ("cpu", 1, 2)
     assert why(A, side("gpt2", "int4"), points, [], MACHINE) == []
     assert why(A, B, [*line(A, {16: 0.2}), *line(B, {16: None})], [], MACHINE) == []  # type: ignore[dict-item]
 
 
 def test_each_setting_is_a_comparison_of_its_own() -> None:
     points = [p for n in (1, 2) for p in (*line(A, {16: 0.2}, threads=n), *line(B, {16: 0.1 * n}, threads=n))]
-    assert [(one.threads, one.places[0].speed) for one in why(A, B, points, [], MACHINE)] == [
+    assert [(one.place.threads, one.places[0].speed) for one in why(A, B, points, [], MACHINE)] == [
         (1, pytest.approx(2)),
         (2, pytest.approx(1)),
     ]

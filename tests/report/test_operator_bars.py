@@ -16,7 +16,7 @@ from edgeprof.analysis.why import sides, why
 from edgeprof.report import bars
 from edgeprof.report.figures import CLASSES
 from edgeprof.report.operator_bars import arrange
-from edgeprof.schema import ClassTime, ComparedLength, Precision, Side, Why
+from edgeprof.schema import ClassTime, ComparedLength, Place, Precision, Side, Why
 
 
 def side(model: str, precision: str) -> Side:
@@ -41,9 +41,8 @@ def comparison(precision: str, lengths: tuple[int, ...], variant: str = "gpt2") 
     return Why(
         a=side("gpt2", "fp32"),
         b=side(variant, precision),
-        provider="cpu",
+        place=Place(machine_id="m", provider="cpu", threads=2),
         batch=1,
-        threads=2,
         places=tuple(places),
         turns=(),
         verdicts=("Prefill: slower.",),
