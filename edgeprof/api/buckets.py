@@ -100,11 +100,11 @@ def choose_buckets(
 
 
 def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int) -> None:
-    taken = signature_of_artifact(artifact, artifact.graph_for(phase))
-    if not taken.sized_by_length:
+    signature = signature_of_artifact(artifact, artifact.graph_for(phase))
+    if not signature.sized_by_length:
         raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
-    if phase == "decode" and taken.no_decode:
-        raise UsageError(f"{artifact.name} {taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+    if phase == "decode" and signature.no_decode:
+        raise UsageError(f"{artifact.name} {signature.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
     if artifact.variant is not None:
         case_for(artifact.name, artifact.variant, phase, batch, longest)
 
@@ -225,11 +225,11 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
         }
     else:
         model = counting.read(Path(artifact.graph_for(phase).path))
-        taken = signature_of_graph(model)
+        signature = signature_of_graph(model)
         steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
         macs = {}
         for length in steps:
-            inputs = of_file(taken, LoadRequest(phase=phase, batch=batch, length=length))
+            inputs = of_file(signature, LoadRequest(phase=phase, batch=batch, length=length))
             counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
             if counted.uncounted:
                 names = ", ".join(one.operator for one in counted.uncounted)

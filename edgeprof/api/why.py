@@ -142,11 +142,11 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
         only = family_of(variant).fixed_tokens(variant)
         if only is not None:
             return (only,)
-    taken = [signature_of_artifact(artifact, artifact.graph_for("prefill")) for artifact in artifacts]
-    if not variants and not all(one.sized_by_length for one in taken):
+    signatures = [signature_of_artifact(artifact, artifact.graph_for("prefill")) for artifact in artifacts]
+    if not variants and not all(one.sized_by_length for one in signatures):
         return ()
-    decoding = phase != "prefill" and not all(one.no_decode for one in taken)
-    limits = [*(variant.max_tokens for variant in variants), *(one.room for one in taken)]
+    decoding = phase != "prefill" and not all(one.no_decode for one in signatures)
+    limits = [*(variant.max_tokens for variant in variants), *(one.room for one in signatures)]
     most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
 

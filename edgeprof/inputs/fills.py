@@ -37,7 +37,7 @@ ALTERNATIVES: Mapping[str, tuple[Fill, ...]] = {
 
 
 def fill(
-    taken: Signature,
+    signature: Signature,
     sizes: Sizes,
     *,
     rows: Mapping[str, int] | None = None,
@@ -57,7 +57,7 @@ def fill(
     given, chosen = given or {}, chosen or {}
     return tuple(
         given.get(one.name) or _value(one, sizes, (rows or {}).get(one.name, one.rows), chosen.get(one.name))
-        for one in taken.inputs
+        for one in signature.inputs
     )
 
 

@@ -34,10 +34,10 @@ class Inputs(Record, frozen=True, kw_only=True):
         """Inputs whose values decide which nodes run: a past, a number of tokens. Counting needs them."""
         return {value.name: make(value) for value in self.values if value.fill == "value"}
 
-    def refilled(self, taken: Signature, chosen: Mapping[str, Fill]) -> Inputs:
+    def refilled(self, signature: Signature, chosen: Mapping[str, Fill]) -> Inputs:
         """The same sizes, with other fills for inputs of unknown meaning."""
         given = {value.name: value for value in self.values if value.fill == "file"}
-        return Inputs(sizes=self.sizes, values=fill(taken, self.sizes, given=given, chosen=chosen))
+        return Inputs(sizes=self.sizes, values=fill(signature, self.sizes, given=given, chosen=chosen))
 
     @property
     def fills(self) -> dict[str, str]:
@@ -84,19 +84,19 @@ def signature_of_artifact(artifact: Artifact, graph: Graph) -> Signature:
     return signature_of_graph(counting.read(Path(graph.path)))
 
 
-def of_variant(taken: Signature, variant: Variant, case: Case) -> Inputs:
+def of_variant(signature: Signature, variant: Variant, case: Case) -> Inputs:
     """The inputs of a model of a known family at a shape."""
     family = family_of(variant)
-    symbols = {dim for spec in taken.specs for dim in spec.dims if isinstance(dim, str)}
+    symbols = {dim for spec in signature.specs for dim in spec.dims if isinstance(dim, str)}
     dims = {symbol: size for symbol, size in family.sizes(variant, case).items() if symbol in symbols}
-    step = taken.caches and case.past_tokens and case.tokens == 1
+    step = signature.caches and case.past_tokens and case.tokens == 1
     load = LoadRequest(phase="decode" if step else "prefill", batch=case.batch)
-    sizes = resolve(taken, load, dims=dims)
-    return Inputs(sizes=sizes, values=fill(taken, sizes, rows=family.table_rows(variant)))
+    sizes = resolve(signature, load, dims=dims)
+    return Inputs(sizes=sizes, values=fill(signature, sizes, rows=family.table_rows(variant)))
 
 
 def of_file(
-    taken: Signature,
+    signature: Signature,
     load: LoadRequest,
     *,
     dims: Mapping[str, int] | None = None,
@@ -113,7 +113,7 @@ def of_file(
     Raises:
         UsageError, UnknownName: as `inputs.resolve`, `inputs.fill` and `inputs.files.given`.
     """
-    values = files.given(taken.specs, given or {})
+    values = files.given(signature.specs, given or {})
     arrays = {name: value.shape for name, value in values.items()}
-    sizes = resolve(taken, load, dims=dims, arrays=arrays)
-    return Inputs(sizes=sizes, values=fill(taken, sizes, given=values, chosen=chosen))
+    sizes = resolve(signature, load, dims=dims, arrays=arrays)
+    return Inputs(sizes=sizes, values=fill(signature, sizes, given=values, chosen=chosen))

@@ -46,7 +46,7 @@ class Sizes(Record, frozen=True, kw_only=True):
 
 
 def resolve(
-    taken: Signature,
+    signature: Signature,
     load: LoadRequest,
     *,
     dims: Mapping[str, int] | None = None,
@@ -63,15 +63,15 @@ def resolve(
         UnknownName: no input has a name of `dims`.
         UsageError: the request contradicts the file or itself, or no input uses it.
     """
-    return _Resolver(taken, load, dims or {}, arrays or {}).sizes()
+    return _Resolver(signature, load, dims or {}, arrays or {}).sizes()
 
 
-def cache_bytes(taken: Signature, sizes: Sizes) -> int:
+def cache_bytes(signature: Signature, sizes: Sizes) -> int:
     """Bytes of the KV cache after a run: those of the next run's inputs."""
     total = 0
-    for one in taken.past:
+    for one in signature.past:
         shape = [
-            length_after(size, sizes.tokens or 0, taken.cache_kind) if role == "past" else size
+            length_after(size, sizes.tokens or 0, signature.cache_kind) if role == "past" else size
             for size, role in zip(sizes.shapes[one.name], one.axes, strict=True)
         ]
         total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
@@ -80,14 +80,14 @@ def cache_bytes(taken: Signature, sizes: Sizes) -> int:
 
 class _Resolver:
     def __init__(
-        self, taken: Signature, load: LoadRequest, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
+        self, signature: Signature, load: LoadRequest, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self.taken, self.load, self.dims, self.arrays = taken, load, dims, arrays
+        self.signature, self.load, self.dims, self.arrays = signature, load, dims, arrays
         self.used: set[str] = set()
         self.symbols: dict[str, int] = {}
         self.meant = {  # symbols of axes whose meaning follows from the name of their input
             dim
-            for one in taken.inputs
+            for one in signature.inputs
             if one.known
             for dim, role in zip(one.spec.dims, one.axes, strict=True)
             if role and dim and isinstance(dim, str)
@@ -95,7 +95,7 @@ class _Resolver:
         self._check_request()
         self.given = {
             (one.name, axis): size
-            for one in taken.inputs
+            for one in signature.inputs
             for axis in range(len(one.spec.dims))
             if (size := self._given(one.spec, axis)) is not None
         }
@@ -103,13 +103,13 @@ class _Resolver:
 
     def sizes(self) -> Sizes:
         for one in sorted(
-            self.taken.inputs, key=lambda one: not one.known
+            self.signature.inputs, key=lambda one: not one.known
         ):  # a known meaning is more reliable than a symbol
             for axis, dim in enumerate(one.spec.dims):
                 if isinstance(dim, str) and dim and (size := self._by_itself(one, axis)) is not None:
                     self.symbols.setdefault(dim, size)
         shapes, unknown = {}, []
-        for one in self.taken.inputs:
+        for one in self.signature.inputs:
             found = [self._size(one, axis) for axis in range(len(one.spec.dims))]
             unknown += [(one, axis) for axis, size in enumerate(found) if size is None]
             shapes[one.name] = tuple(size or 0 for size in found)
@@ -121,21 +121,21 @@ class _Resolver:
             phase=self.load.phase,
             batch=self._batch(shapes),
             tokens=self._tokens(shapes),
-            past_tokens=self.roles.get("past", 0) - bool(self.taken.slots),
+            past_tokens=self.roles.get("past", 0) - bool(self.signature.slots),
             frames=self.roles.get("frames") if self._chosen("frames") else None,
         )
 
     # --- the request -----------------------------------------------------------------------------------
 
     def _check_request(self) -> None:
-        taken, load = self.taken, self.load
+        signature, load = self.signature, self.load
         for name, size in self.dims.items():
             if size < 0:
                 raise UsageError(f"Dimension '{name}' cannot be {size}.", "Give a size of 0 or more.")
-        if load.phase == "decode" and taken.no_decode:
-            raise UsageError(f"The model {taken.no_decode}, so it cannot decode.", "Use --phase prefill.")
-        if load.phase == "prefill" and taken.no_prefill:
-            raise UsageError(f"The model {taken.no_prefill}.", "Use --phase decode.")
+        if load.phase == "decode" and signature.no_decode:
+            raise UsageError(f"The model {signature.no_decode}, so it cannot decode.", "Use --phase prefill.")
+        if load.phase == "prefill" and signature.no_prefill:
+            raise UsageError(f"The model {signature.no_prefill}.", "Use --phase decode.")
 
     def _given(self, spec: TensorSpec, axis: int) -> int | None:
         """The size of one axis by --dim, an array or the file; None where none of them has it."""
@@ -163,13 +163,13 @@ class _Resolver:
     def _role_sizes(self) -> dict[Axis, int]:
         """The size of each role. A size that the file fixes is used, unless the request has a different one."""
         load, stated = self.load, self._stated()
-        decode, slots = load.phase == "decode", self.taken.slots
+        decode, slots = load.phase == "decode", self.signature.slots
         sizes: dict[Axis, int] = {role: stated[role] for role in HEIGHT_AND_WIDTH if role in stated}
         batch = self._agreed("batch", load.batch, stated.get("batch"), 1)
         sizes["batch"] = 1 if batch is None else batch
-        if self.taken.caches:
+        if self.signature.caches:
             held = None if load.length is None or not decode else load.length + bool(slots)
-            full = None if self.taken.room is None else self.taken.room - 1
+            full = None if self.signature.room is None else self.signature.room - 1
             past = self._agreed("past", held, stated.get("past"), full if decode else 0)
         else:
             past = 0
@@ -181,7 +181,7 @@ class _Resolver:
         if tokens is None and total is not None and past is not None:
             tokens = total - past
         self._require_room(past or 0, tokens or 0)
-        if past is not None and self.taken.caches:
+        if past is not None and self.signature.caches:
             sizes["past"] = past
         if tokens is not None:
             sizes["tokens"] = tokens
@@ -189,7 +189,7 @@ class _Resolver:
                 sizes["total"] = self._agreed("total", past if slots else past + tokens, total, None) or 0
         elif total is not None:
             sizes["total"] = total
-        counts_frames = not self.taken.axes_of("tokens", "past", "total")
+        counts_frames = not self.signature.axes_of("tokens", "past", "total")
         for role in ("source", "frames"):
             length = load.length if role == "frames" and counts_frames else None
             size = self._agreed(role, length, stated.get(role), load.length or tokens)
@@ -198,7 +198,7 @@ class _Resolver:
         return sizes
 
     def _require_room(self, past: int, tokens: int) -> None:
-        room, decode = self.taken.room, self.load.phase == "decode"
+        room, decode = self.signature.room, self.load.phase == "decode"
         if room is not None and past + tokens > room:
             raise UsageError(
                 f"The KV cache has room for {room:,} tokens, but {past + tokens:,} are requested.",
@@ -208,7 +208,7 @@ class _Resolver:
     def _stated(self) -> dict[Axis, int]:
         """The size of each role by --dim, arrays and the file; the first of several."""
         found: dict[Axis, int] = {}
-        for one in self.taken.inputs:
+        for one in self.signature.inputs:
             for axis, role in enumerate(one.axes):
                 size = self.given.get((one.name, axis))
                 broadcast = role == "batch" and one.meaning == "positions" and size == 1
@@ -229,7 +229,7 @@ class _Resolver:
         return requested
 
     def _contradicted(self, role: Axis, requested: int, stated: int) -> UsageError:
-        for one, axis, dim in self.taken.axes_of(role):
+        for one, axis, dim in self.signature.axes_of(role):
             if self.given.get((one.name, axis)) != stated:
                 continue
             if isinstance(dim, int):
@@ -244,9 +244,9 @@ class _Resolver:
         return UsageError(f"{requested} is requested, but the file has {stated}.", f"Request {stated}.")
 
     def _fixed(self, spec: TensorSpec, axis: int, requested: int | None) -> UsageError:
-        role = next((one.axes[axis] for one in self.taken.inputs if one.name == spec.name), "")
-        if self.taken.slots and role == "past":
-            held = self.taken.slots - 1
+        role = next((one.axes[axis] for one in self.signature.inputs if one.name == spec.name), "")
+        if self.signature.slots and role == "past":
+            held = self.signature.slots - 1
             return UsageError(
                 f"The KV cache has a fixed size: {held:,} tokens and the new one.",
                 f"Decode after {held} tokens: --phase decode --seq {held}",
@@ -307,7 +307,7 @@ class _Resolver:
             unsized = [name for name in names_in(dim) if self._of_symbol(name, axis) is None]
             for name in unsized or [_place(one.spec, axis)]:
                 sizes.setdefault(name, SUGGESTED.get(self._role(one, axis), SUGGESTED_OTHERWISE))
-        length = min(512, (self.taken.room or 513) - 1)
+        length = min(512, (self.signature.room or 513) - 1)
         options = [("--seq", str(length))] if by_length else []
         options += [("--dim", f"{name}={size}") for name, size in sizes.items()]
         named = "; ".join(f"axis {axis} of input '{one.name}' {text(one.spec.dims)}" for one, axis in axes)
@@ -316,7 +316,7 @@ class _Resolver:
 
     def _sized_by_length(self, role: Axis) -> bool:
         """Whether `--seq` sizes a role; past tokens only where there is a cache."""
-        return role in BY_LENGTH and (role != "past" or self.taken.caches)
+        return role in BY_LENGTH and (role != "past" or self.signature.caches)
 
     def _role(self, one: Input, axis: int) -> Axis:
         dim = str(one.spec.dims[axis])
@@ -328,14 +328,14 @@ class _Resolver:
         """The size of the first axis of a role, in order of the roles."""
         found = [
             (roles.index(role), shapes[one.name][axis])
-            for one in self.taken.inputs
+            for one in self.signature.inputs
             for axis, role in enumerate(one.axes)
-            if role in roles and not (role == "batch" and one.meaning == "positions" and len(self.taken.inputs) > 1)
+            if role in roles and not (role == "batch" and one.meaning == "positions" and len(self.signature.inputs) > 1)
         ]
         return min(found)[1] if found and len(roles) > 1 else next((size for _, size in found), None)
 
     def _chosen(self, role: Axis) -> bool:
-        return any(isinstance(dim, str) for _, _, dim in self.taken.axes_of(role))
+        return any(isinstance(dim, str) for _, _, dim in self.signature.axes_of(role))
 
     def _batch(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Of an axis that counts it; where none is known to, of the first leading one that is dynamic."""
@@ -345,7 +345,7 @@ class _Resolver:
 
     def _tokens(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         tokens = self._seen(shapes, "tokens")
-        if tokens is None and self.taken.axes_of("total"):
+        if tokens is None and self.signature.axes_of("total"):
             tokens = self.roles.get("tokens")
         return self._seen(shapes, "source") if tokens is None else tokens
 
@@ -353,7 +353,7 @@ class _Resolver:
         """Nothing that is asked for may be dropped in silence: the record would tell of a run that was not made."""
         there = dict.fromkeys(
             name
-            for one in self.taken.inputs
+            for one in self.signature.inputs
             for axis, dim in enumerate(one.spec.dims)
             if isinstance(dim, str)
             for name in names_in(dim) or [_place(one.spec, axis)]
@@ -362,9 +362,9 @@ class _Resolver:
             if name not in self.used:
                 raise UnknownName("axis of the model's inputs", name, there)
         symbols = {meaning(dim, axis) for _, axis, dim in self._unread()}
-        if self.load.length is not None and not self.taken.axes_of(*BY_LENGTH) and not symbols & set(BY_LENGTH):
+        if self.load.length is not None and not self.signature.axes_of(*BY_LENGTH) and not symbols & set(BY_LENGTH):
             raise self._unsized("--seq", "a token length", there)
-        if (self.load.batch or 1) != 1 and not self.taken.axes_of("batch") and "batch" not in symbols:
+        if (self.load.batch or 1) != 1 and not self.signature.axes_of("batch") and "batch" not in symbols:
             if any(axis == 0 for _, axis, _ in self._unread()):
                 return  # a leading axis that is called otherwise
             raise self._unsized("--batch", "a batch size", there)
@@ -373,7 +373,7 @@ class _Resolver:
         """Dynamic axes whose input's meaning does not tell what they count."""
         return [
             (one, axis, dim)
-            for one in self.taken.inputs
+            for one in self.signature.inputs
             for axis, dim in enumerate(one.spec.dims)
             if isinstance(dim, str) and not one.axes[axis]
         ]

@@ -57,21 +57,21 @@ def export(
     """
     require_extra()
     request = ExportRequest(variant=variant, weights=weights, logits=logits, opset=opset, folder=str(folder))
-    made = process.call("edgeprof.stages.export", request, Exported, progress=progress)
+    exported = process.call("edgeprof.stages.export", request, Exported, progress=progress)
     return Artifact(
         name=name,
         precision=Precision(recipe=FP32),
         variant=variant,
         logits=logits,
-        params=made.params,
+        params=exported.params,
         weights=weights.source,
         graphs=(
             Graph(
                 path=str(folder / MODEL_FILE),
                 opset=opset,
-                inputs=made.inputs,
-                outputs=made.outputs,
-                count=made.count,
+                inputs=exported.inputs,
+                outputs=exported.outputs,
+                count=exported.count,
             ),
         ),
         versions=versions(),

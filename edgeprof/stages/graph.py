@@ -155,9 +155,9 @@ def rewrite(model: ir.Model, change: Callable[[onnx.ModelProto], onnx.ModelProto
     """Let a function of onnx make another graph of a model, whose data files lie in `folder`."""
     import onnx_ir as ir
 
-    made = ir.from_proto(change(ir.to_proto(model)))
-    ir.external_data.set_base_dir(made.graph, folder)
-    model.graph, model.ir_version = made.graph, max(model.ir_version, made.ir_version)
+    changed = ir.from_proto(change(ir.to_proto(model)))
+    ir.external_data.set_base_dir(changed.graph, folder)
+    model.graph, model.ir_version = changed.graph, max(model.ir_version, changed.ir_version)
     model.functions.clear()
 
 
@@ -290,7 +290,7 @@ def stand_in(old: ir.Value, new: ir.Value) -> None:
 
 
 def transposed(value: ir.Value, name: str) -> ir.Value:
-    """A new initializer that is the transpose of one, made when it is written: nothing is copied before."""
+    """A new initializer that is the transpose of another, computed when it is written: nothing is copied before."""
     import numpy as np
     import onnx_ir as ir
 

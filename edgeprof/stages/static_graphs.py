@@ -32,11 +32,11 @@ def file_name(case: Case) -> str:
 
 def standing(artifact: Artifact, case: Case) -> StaticGraph | None:
     """The graph of a shape that is there already and up to date; None where there is none."""
-    found = next((one for one in artifact.static if one.case == case), None)
-    if found is None or found.key != _key(artifact, case):
+    entry = next((one for one in artifact.static if one.case == case), None)
+    if entry is None or entry.key != _key(artifact, case):
         return None
-    file = artifact.folder / found.file
-    return found if file.is_file() and store.sha256_of(file) == found.sha256 else None
+    file = artifact.folder / entry.file
+    return entry if file.is_file() and store.sha256_of(file) == entry.sha256 else None
 
 
 def fix(artifact: Artifact, case: Case, progress: Progress) -> StaticGraph:
@@ -88,8 +88,8 @@ def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
             f"{source.path} was not exported by edgeprof, which does not know what its inputs mean.",
             "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
         )
-    made = family_of(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
-    return {spec.name: made[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
+    arrays = family_of(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
+    return {spec.name: arrays[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
 
 
 def _held(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> Arrays:

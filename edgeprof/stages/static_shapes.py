@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDED = 1 << 22
-"""Elements up to which what depends on sizes alone is made beforehand: a causal mask of 2,048 tokens."""
+"""Most elements of a tensor that is folded because it depends on sizes alone: a causal mask of 2,048 tokens."""
 
 FOLDED_BYTES = 1 << 28
-"""Of all constants that are made so, together: a graph file holds 2 GB at most."""
+"""Most bytes of all folded constants together: a graph file holds at most 2 GB."""
 
 POSITIONS = "position_ids"
-HANDED_ON = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
+PASS_THROUGH = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
 """Operators that may stand between a cache and what extends it."""
 
 
@@ -42,7 +42,7 @@ def pin(
 
     Args:
         sizes: the shape of every input, in a run with a cache that grows.
-        switches: what inputs hold that choose branches; those vanish, with the branches that are not taken.
+        switches: values of inputs that choose branches; these inputs are removed, with the branches that do not run.
 
     Raises:
         UsageError: an input is no tensor, or several new tokens follow a past.
@@ -82,10 +82,10 @@ def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]], switches: Mappi
     import onnx_ir as ir
 
     tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED, switches)
-    while _take_branches(model, values):  # which may hold others
+    while _inline_branches(model, values):  # which may hold others
         graph.name_apart(model)
         tensors, values = shapes.evaluate(ir.to_proto(model), sizes, FOLDED, switches)
-    main, made, left = model.graph, dict[tuple[str, tuple[int, ...], bytes], ir.Value](), FOLDED_BYTES
+    main, folded, left = model.graph, dict[tuple[str, tuple[int, ...], bytes], ir.Value](), FOLDED_BYTES
     for node in list(main):
         outputs = [output for output in node.outputs if output.name]
         if not outputs or not all(_foldable(output, values.get(output.name or "")) for output in outputs):
@@ -96,16 +96,16 @@ def _fold(model: ir.Model, sizes: Mapping[str, tuple[int, ...]], switches: Mappi
             break
         for output, array in zip(outputs, arrays, strict=True):
             key = (array.dtype.name, array.shape, hashlib.sha256(array.data).digest())
-            if key not in made:
-                made[key] = graph.constant(model, f"{output.name}/folded", array)
-            output.replace_all_uses_with(made[key])
+            if key not in folded:
+                folded[key] = graph.constant(model, f"{output.name}/folded", array)
+            output.replace_all_uses_with(folded[key])
         main.remove(node, safe=True)
     _skip_what_changes_nothing(model, tensors, values)
 
 
-def _take_branches(model: ir.Model, values: Mapping[str, Any]) -> bool:
-    """Put what a branch computes in the place of each If whose condition is known; whether there was one."""
-    taken = False
+def _inline_branches(model: ir.Model, values: Mapping[str, Any]) -> bool:
+    """Replace each If with a known condition by its branch; returns whether there was one."""
+    inlined = False
     for node in list(model.graph):
         condition = values.get(node.inputs[0].name or "") if node.op_type == "If" and node.inputs[0] else None
         if condition is None:
@@ -122,8 +122,8 @@ def _take_branches(model: ir.Model, values: Mapping[str, Any]) -> bool:
         for output, result in zip(node.outputs, results, strict=True):
             _stand_in(model, node, output, result)
         model.graph.remove(node, safe=True)
-        taken = True
-    return taken
+        inlined = True
+    return inlined
 
 
 def _foldable(output: ir.Value, array: Any) -> bool:
@@ -176,18 +176,18 @@ def _caches(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> list[tuple
     [batch, heads, tokens, width] is the one layout that is written in place. What is called past and joined otherwise
     stays as it is: its sizes are fixed like all others.
     """
-    found = []
+    caches = []
     for node in model.graph:
         if node.op_type != "Concat" or node.domain or len(node.inputs) != 2 or node.inputs[1] is None:
             continue
         past = node.inputs[0]
-        while past is not None and (producer := past.producer()) is not None and producer.op_type in HANDED_ON:
+        while past is not None and (producer := past.producer()) is not None and producer.op_type in PASS_THROUGH:
             past = producer.inputs[0]
         if past is None or not past.is_graph_input() or not is_past(past.name or ""):
             continue
         if len(sizes[past.name or ""]) == RANK and _axis(node) == TOKENS:
-            found.append((past, node))
-    return found
+            caches.append((past, node))
+    return caches
 
 
 def _axis(concat: ir.Node) -> int:
@@ -277,8 +277,8 @@ def _name_shapes(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> None:
     tensors = shapes.infer(ir.to_proto(model), sizes)
     for node in model.graph:  # within control flow shapes may change from one round to the next
         for value in node.outputs:
-            found = tensors.get(value.name or "")
-            if found is not None and found.shape is not None:
-                value.shape, value.type = ir.Shape(found.shape), ir.TensorType(ir.DataType(found.dtype))
+            inferred = tensors.get(value.name or "")
+            if inferred is not None and inferred.shape is not None:
+                value.shape, value.type = ir.Shape(inferred.shape), ir.TensorType(ir.DataType(inferred.dtype))
             elif not value.is_graph_output():
                 value.shape = None

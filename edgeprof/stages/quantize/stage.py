@@ -67,21 +67,21 @@ def quantize(
         samples=str(samples or ""),
         calibration=calibration,
     )
-    made = process.call("edgeprof.stages.quantize", request, Quantized, progress=progress)
+    result = process.call("edgeprof.stages.quantize", request, Quantized, progress=progress)
     stage = StageReceipt(
         stage=f"quantize {precision}",
         kept=True,
         before=source.count,
-        after=made.count,
+        after=result.count,
         seconds=time.monotonic() - started,
     )
     quantized = replace(
         source,
         path=str(folder / MODEL_FILE),
-        inputs=made.inputs,
-        outputs=made.outputs,
-        count=made.count,
-        quantization=made.receipt,
+        inputs=result.inputs,
+        outputs=result.outputs,
+        count=result.count,
+        quantization=result.receipt,
         checks=(),
         stages=(*source.stages, stage),
     )

@@ -75,14 +75,14 @@ def gather(
         MissingExtra: `source` is text, and `tokenizers` is not installed.
         StorageError: the file cannot be written.
     """
-    taken = signature_of_artifact(artifact, artifact.graph())
-    data, given = _open(artifact, taken, source, part, count, checkpoint, like)
+    signature = signature_of_artifact(artifact, artifact.graph())
+    data, given = _open(artifact, signature, source, part, count, checkpoint, like)
     lengths = set[int]()
     completed = []
     for where, sample in given:
-        feeds = complete(taken, sample, where)
-        check(artifact, taken, feeds, where)
-        lengths |= {length for length in [token_length(taken, feeds)] if length is not None}
+        feeds = complete(signature, sample, where)
+        check(artifact, signature, feeds, where)
+        lengths |= {length for length in [token_length(signature, feeds)] if length is not None}
         completed.append(feeds)
     write(target, completed)
     return Samples(
@@ -122,7 +122,7 @@ def read(path: Path | str) -> Iterator[Arrays]:
 
 def _open(
     artifact: Artifact,
-    taken: Signature,
+    signature: Signature,
     source: str,
     part: Part,
     count: int,
@@ -133,15 +133,15 @@ def _open(
     if count < 1:
         raise UsageError(f"The number of samples cannot be {count}.", "Use at least one.")
     if source == text.NAME:
-        return text.shipped(artifact, taken, part, count, checkpoint)
+        return text.shipped(artifact, signature, part, count, checkpoint)
     if source == random_inputs.NAME:
-        return random_inputs.values(artifact, taken, part, count, like)
+        return random_inputs.values(artifact, signature, part, count, like)
     path = _known(source)
     if path.is_dir():
-        return images.of_folder(artifact, taken, path, part, count, checkpoint)
+        return images.of_folder(artifact, signature, path, part, count, checkpoint)
     if path.suffix == ".txt":
-        return text.of_file(artifact, taken, path, part, count, checkpoint)
-    return arrays.of_file(artifact, taken, path, part, count)
+        return text.of_file(artifact, signature, path, part, count, checkpoint)
+    return arrays.of_file(artifact, signature, path, part, count)
 
 
 def require(source: str | None) -> None:

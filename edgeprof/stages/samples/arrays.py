@@ -27,7 +27,7 @@ NUMBERED = re.compile(r"(\d+)/(.+)")
 
 
 def of_file(
-    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int
+    artifact: Artifact, signature: Signature, path: Path, part: Part, count: int
 ) -> tuple[str, list[tuple[str, Arrays]]]:
     """The samples in a file, without the inputs that follow from others.
 
@@ -38,7 +38,7 @@ def of_file(
     if isinstance(content, dict) and content and all(map(NUMBERED.fullmatch, content)):
         samples = _by_number(content)
     else:
-        samples = _by_row(artifact, taken, content, path)
+        samples = _by_row(artifact, signature, content, path)
     picked = chosen(len(samples), part, count)
     return path.name, [(f"sample {number} of {path.name}", samples[number]) for number in picked]
 
@@ -58,9 +58,9 @@ def _by_number(content: Arrays) -> list[Arrays]:
     return [{key.split("/", 1)[1]: content[key] for key in keys} for keys in numbered(content)]
 
 
-def _by_row(artifact: Artifact, taken: Signature, content: Arrays | NDArray[Any], path: Path) -> list[Arrays]:
+def _by_row(artifact: Artifact, signature: Signature, content: Arrays | NDArray[Any], path: Path) -> list[Arrays]:
     """A sample for each row of the arrays, or for each batch of rows where the model has a fixed batch size."""
-    inputs = required(taken)
+    inputs = required(signature)
     if not isinstance(content, dict):
         if len(inputs) > 1:
             names = ", ".join(spec.name for spec in inputs)

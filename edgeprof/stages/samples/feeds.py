@@ -21,36 +21,36 @@ FOLLOWING: tuple[Meaning, ...] = ("mask", "kinds", "positions", "past", "flag", 
 """Meanings of inputs that follow from token ids: nothing is padded, and nothing is cached."""
 
 
-def token_ids(taken: Signature) -> Input | None:
+def token_ids(signature: Signature) -> Input | None:
     """The input for token ids, if there is one: by its meaning, else the first one of integers."""
-    integers = [one for one in taken.inputs if "int" in one.spec.dtype and one.meaning in ("ids", "index", "other")]
+    integers = [one for one in signature.inputs if "int" in one.spec.dtype and one.meaning in ("ids", "index", "other")]
     return min(integers, key=lambda one: (one.name != "input_ids", one.meaning != "ids"), default=None)
 
 
-def required(taken: Signature) -> list[TensorSpec]:
+def required(signature: Signature) -> list[TensorSpec]:
     """The inputs that a sample must hold: those that do not follow from token ids."""
-    follow = token_ids(taken) is not None
-    return [one.spec for one in taken.inputs if not (follow and one.meaning in FOLLOWING)]
+    follow = token_ids(signature) is not None
+    return [one.spec for one in signature.inputs if not (follow and one.meaning in FOLLOWING)]
 
 
-def token_length(taken: Signature, feeds: Arrays) -> int | None:
+def token_length(signature: Signature, feeds: Arrays) -> int | None:
     """How many tokens a sample has, as ids or as vectors; None where it has none (an image)."""
-    ids = token_ids(taken)
-    first = feeds[ids.name if ids else taken.inputs[0].name]
+    ids = token_ids(signature)
+    first = feeds[ids.name if ids else signature.inputs[0].name]
     return first.shape[1] if first.ndim == (2 if ids else 3) else None
 
 
-def table_rows(artifact: Artifact, taken: Signature) -> dict[str, int]:
+def table_rows(artifact: Artifact, signature: Signature) -> dict[str, int]:
     """Inputs that index a table, and how many rows it has, as far as that is known."""
     if artifact.variant is not None:
         return family_of(artifact.variant).table_rows(artifact.variant)
-    return {one.name: one.rows for one in taken.inputs if one.rows is not None}
+    return {one.name: one.rows for one in signature.inputs if one.rows is not None}
 
 
 # --- completed -------------------------------------------------------------------------------------------------
 
 
-def complete(taken: Signature, sample: Arrays, where: str) -> Arrays:
+def complete(signature: Signature, sample: Arrays, where: str) -> Arrays:
     """All inputs of a sample, in the order of the model.
 
     Args:
@@ -60,27 +60,29 @@ def complete(taken: Signature, sample: Arrays, where: str) -> Arrays:
         UsageError: an input is missing and does not follow from token ids, has another dtype or number of dimensions
             than the model's, or is no input of the model.
     """
-    specs = {spec.name: spec for spec in taken.specs}
+    specs = {spec.name: spec for spec in signature.specs}
     for name, array in sample.items():
         if name not in specs:
             raise UsageError(
                 f"{where} has '{name}', which is not an input of the model.", f"Its inputs: {', '.join(specs)}."
             )
         _check_kind(specs[name], array, where)
-    for spec in required(taken):
+    for spec in required(signature):
         if spec.name not in sample:
             raise UsageError(f"{where} lacks input '{spec.name}'.", f"The inputs of the model: {', '.join(specs)}.")
-    following = {} if len(sample) == len(specs) else _following(taken, sample, where)
+    following = {} if len(sample) == len(specs) else _following(signature, sample, where)
     return {name: sample[name] if name in sample else following[name] for name in specs}
 
 
-def _following(taken: Signature, sample: Arrays, where: str) -> Arrays:
+def _following(signature: Signature, sample: Arrays, where: str) -> Arrays:
     """Values of the other inputs, in the sizes of token ids and KV cache; an empty cache unless the sample has one."""
-    sizing = {spec.name for spec in required(taken)} | {one.name for one in taken.past}
+    sizing = {spec.name for spec in required(signature)} | {one.name for one in signature.past}
     shapes = {name: array.shape for name, array in sample.items() if name in sizing}
-    load = LoadRequest(phase="decode" if taken.no_prefill else "prefill")
+    load = LoadRequest(phase="decode" if signature.no_prefill else "prefill")
     try:
-        values = fill(taken, resolve(taken, load, arrays=shapes), chosen={one.name: "zeros" for one in taken.past})
+        values = fill(
+            signature, resolve(signature, load, arrays=shapes), chosen={one.name: "zeros" for one in signature.past}
+        )
     except UnknownSizes as problem:
         raise UsageError(f"{where}: {problem.what}", "Add those inputs to the sample.") from problem
     except UsageError as problem:
@@ -91,21 +93,21 @@ def _following(taken: Signature, sample: Arrays, where: str) -> Arrays:
 # --- checked ---------------------------------------------------------------------------------------------------
 
 
-def check(artifact: Artifact, taken: Signature, feeds: Arrays, where: str) -> None:
+def check(artifact: Artifact, signature: Signature, feeds: Arrays, where: str) -> None:
     """See that a model can be run on a completed sample.
 
     Raises:
         UsageError: an input has another shape than the model's, is not finite, or indexes beyond a table.
     """
-    known, rows = sizes(taken.specs, feeds), table_rows(artifact, taken)
-    for one in taken.inputs:
+    known, rows = sizes(signature.specs, feeds), table_rows(artifact, signature)
+    for one in signature.inputs:
         array = feeds[one.name]
         _check_shape(one, array, known, where)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UsageError(f"{where} has NaN or infinity in input '{one.name}'.", "Pass finite numbers only.")
         if array.dtype.kind in "iu" and array.size:
             _check_range(one.spec, array, rows.get(one.name), where)
-    _check_length(artifact, taken, feeds, where)
+    _check_length(artifact, signature, feeds, where)
     _check_patches(artifact, feeds, where)
 
 
@@ -165,11 +167,11 @@ def _check_range(spec: TensorSpec, array: NDArray[Any], rows: int | None, where:
         )
 
 
-def _check_length(artifact: Artifact, taken: Signature, feeds: Arrays, where: str) -> None:
-    ids, most = token_ids(taken), artifact.variant.max_tokens if artifact.variant else None
+def _check_length(artifact: Artifact, signature: Signature, feeds: Arrays, where: str) -> None:
+    ids, most = token_ids(signature), artifact.variant.max_tokens if artifact.variant else None
     if ids is None or most is None:
         return
-    mask = next((one.name for one in taken.inputs if one.meaning == "mask"), ids.name)
+    mask = next((one.name for one in signature.inputs if one.meaning == "mask"), ids.name)
     tokens = feeds[mask].shape[1]
     if tokens > most:
         raise UsageError(f"{where} has {tokens} tokens, but the model takes at most {most}.", "Pass shorter samples.")

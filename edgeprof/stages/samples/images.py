@@ -38,7 +38,7 @@ class Processor(Record, frozen=True, kw_only=True):
 
 
 def of_folder(
-    artifact: Artifact, taken: Signature, folder: Path, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, signature: Signature, folder: Path, part: Part, count: int, checkpoint: Path | None
 ) -> tuple[str, list[tuple[str, Arrays]]]:
     """One sample per image in a folder and those below it, in the order of their paths.
 
@@ -46,7 +46,7 @@ def of_folder(
         UsageError: the model takes no images, there are none, or one cannot be read.
         CheckpointError: the checkpoint's preprocessor_config.json is damaged.
     """
-    inputs = required(taken)
+    inputs = required(signature)
     if len(inputs) != 1 or len(inputs[0].dims) != 4 or inputs[0].dtype != "float32":
         names = ", ".join(spec.name for spec in inputs)
         raise UsageError(

@@ -25,7 +25,7 @@ NAME = "random"
 
 
 def values(
-    artifact: Artifact, taken: Signature, part: Part, count: int, like: Path | None = None
+    artifact: Artifact, signature: Signature, part: Part, count: int, like: Path | None = None
 ) -> tuple[str, list[tuple[str, Arrays]]]:
     """Token ids drawn evenly from the vocabulary, other numbers from a normal distribution; lengths as of text.
 
@@ -36,12 +36,12 @@ def values(
         UsageError: the size of an input is not known.
     """
     if artifact.variant is None and like is not None:
-        return "made-up values", _redrawn(artifact, taken, part, count, like)
+        return "made-up values", _redrawn(artifact, signature, part, count, like)
     lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
     samples = []
     for number in range(count):
         generator = _generator(number, part)
-        inputs = _inputs(artifact, taken, lengths[number % len(lengths)])
+        inputs = _inputs(artifact, signature, lengths[number % len(lengths)])
         feeds = {value.name: tensors.make_array(value, generator) for value in inputs.values}
         samples.append((f"made-up sample {number}", feeds))
     return "made-up values", samples
@@ -51,21 +51,21 @@ def _generator(number: int, part: Part) -> np.random.Generator:
     return np.random.default_rng([number, part == "evaluation"])
 
 
-def _inputs(artifact: Artifact, taken: Signature, length: int) -> Inputs:
+def _inputs(artifact: Artifact, signature: Signature, length: int) -> Inputs:
     variant = artifact.variant
     if variant is not None:
         tokens = family_of(variant).sample_tokens(variant, length)
-        return of_variant(taken, variant, Case(batch=1, tokens=tokens))
+        return of_variant(signature, variant, Case(batch=1, tokens=tokens))
     try:
-        return of_file(taken, LoadRequest(length=length if taken.sized_by_length else None))
+        return of_file(signature, LoadRequest(length=length if signature.sized_by_length else None))
     except UnknownSizes as problem:
         raise UsageError(problem.what, "Pass samples in a FILE.npz instead.") from problem
 
 
-def _redrawn(artifact: Artifact, taken: Signature, part: Part, count: int, like: Path) -> list[tuple[str, Arrays]]:
+def _redrawn(artifact: Artifact, signature: Signature, part: Part, count: int, like: Path) -> list[tuple[str, Arrays]]:
     """The feeds of a reference file, and others of their shapes: later comparisons then stay within the ranges."""
-    rows, cases = table_rows(artifact, taken), [feeds for _, feeds, _ in reference.read(like)]
-    ids = {one.name: rows[one.name] for one in taken.inputs if one.name in rows and one.meaning != "positions"}
+    rows, cases = table_rows(artifact, signature), [feeds for _, feeds, _ in reference.read(like)]
+    ids = {one.name: rows[one.name] for one in signature.inputs if one.name in rows and one.meaning != "positions"}
     samples = []
     for number in range(count):
         feeds = cases[number % len(cases)]

@@ -39,31 +39,31 @@ _Given = list[tuple[str, Arrays]]
 
 
 def shipped(
-    artifact: Artifact, taken: Signature, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, signature: Signature, part: Part, count: int, checkpoint: Path | None
 ) -> tuple[str, _Given]:
     """Samples of the text that edgeprof ships."""
     data = f"text that edgeprof ships, tokenized by {artifact.name}"
-    return data, _samples(artifact, taken, SHIPPED_TEXT, part, count, checkpoint)
+    return data, _samples(artifact, signature, SHIPPED_TEXT, part, count, checkpoint)
 
 
 def of_file(
-    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, signature: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
 ) -> tuple[str, _Given]:
     """Samples of a user's text."""
-    return f"{path.name}, tokenized by {artifact.name}", _samples(artifact, taken, path, part, count, checkpoint)
+    return f"{path.name}, tokenized by {artifact.name}", _samples(artifact, signature, path, part, count, checkpoint)
 
 
 def _samples(
-    artifact: Artifact, taken: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
+    artifact: Artifact, signature: Signature, path: Path, part: Part, count: int, checkpoint: Path | None
 ) -> _Given:
     """Consecutive windows of one half of the text, each with the tokenizer's special tokens.
 
     Raises:
         UsageError: the model takes no text, there is no tokenizer, or the text is too short.
     """
-    ids_input = token_ids(taken)
+    ids_input = token_ids(signature)
     if ids_input is None:
-        names = ", ".join(one.name for one in taken.inputs)
+        names = ", ".join(one.name for one in signature.inputs)
         raise UsageError(f"{artifact.name} does not read text: its inputs are {names}.", _instead(part))
     spec = ids_input.spec
     file, words = tokenizer_file(artifact, checkpoint, part), halves(read(path), part)
@@ -71,7 +71,7 @@ def _samples(
     with _using(file):
         before, after = _special_tokens(tokenizer)
         ids = tokenizer.encode(words, add_special_tokens=False).ids
-    _check_vocabulary([*before, *ids, *after], artifact, table_rows(artifact, taken).get(spec.name))
+    _check_vocabulary([*before, *ids, *after], artifact, table_rows(artifact, signature).get(spec.name))
     lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
     cut = list(_windows(ids, lengths, len(before) + len(after), count))
     if not cut:
