@@ -58,7 +58,7 @@ def explain(
         sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
 
     Raises:
-        UsageError: no such model, or a request that it cannot meet.
+        UsageError: there is no such model, or it does not support the request.
         ModelFileError: not a readable ONNX file, or one without shapes.
     """
     options = chosen_sizes(sizes)
@@ -70,24 +70,24 @@ def explain(
     else:
         for name in (*options, *(["precision"] if precision is not None else [])):
             raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
-        ask = Sizing(dims=dict(dim or {}), files=dict(input or {}))
-        found = _explain_file(_File(file, batch, phase, ask, progress), tuple(seq))
+        sizing = Sizing(dims=dict(dim or {}), files=dict(input or {}))
+        found = _explain_file(_File(file, batch, phase, sizing, progress), tuple(seq))
     return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
 
 
 class _Counted(Record, frozen=True, kw_only=True):
     """A file at a token length."""
 
-    asked: int  # what --seq would be
+    length: int  # as --seq counts it
     ledger: Ledger
     problem: str  # why the graph does not run there; "" where nothing is known to fail
 
 
-# --- what is meant -------------------------------------------------------------------------------------
+# --- targets -------------------------------------------------------------------------------------
 
 
 def _file(target: str, models: Path, phase: Phase | None) -> Path | None:
-    """The graph that a target means; None where it means a variant or a checkpoint."""
+    """The graph that a target names; None where it names a variant or a checkpoint."""
     path = Path(target)
     if target.endswith(".onnx") or path.is_file():
         return path
@@ -124,46 +124,46 @@ def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: 
     family = family_of(variant)
     recipe(precision)  # raises where there is none
     if phase == "decode" and not family.caches(variant):
-        raise UsageError(f"{variant.name} has no KV cache, so it cannot decode.", "Ask for --phase prefill.")
+        raise UsageError(f"{variant.name} has no KV cache, so it cannot decode.", "Use --phase prefill.")
 
     def at(length: int) -> Ledger:
         return ledgers.ledger(variant, ledgers.case_of(phase, batch, length), precision, phase)
 
-    asked = seq or (family.fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
-    lengths = _lengths(variant, asked, phase)
+    requested = seq or (family.fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
+    lengths = _lengths(variant, requested, phase)
     chosen = _longest(lengths, variant, phase)
     return Explanation(
         ledger=at(chosen),
         doubled=at(2 * chosen),
         crossovers=ledgers.crossovers(at),
         lengths=tuple(map(at, lengths)) if len(lengths) > 1 else (),
-        notes=_notes(variant, asked, lengths, phase),
+        notes=_notes(variant, requested, lengths, phase),
     )
 
 
-def _lengths(variant: Variant, asked: Sequence[int], phase: Phase) -> tuple[int, ...]:
-    """What the variant can be given of the lengths asked for: at most as many tokens each."""
+def _lengths(variant: Variant, requested: Sequence[int], phase: Phase) -> tuple[int, ...]:
+    """The longest possible lengths of at most the requested ones."""
     if phase == "decode":
-        return tuple(dict.fromkeys(asked))
-    lengths = tuple(dict.fromkeys(family_of(variant).true_tokens(variant, length) for length in asked))
+        return tuple(dict.fromkeys(requested))
+    lengths = tuple(dict.fromkeys(family_of(variant).true_tokens(variant, length) for length in requested))
     if not all(lengths):
-        raise UsageError(f"No input of {variant.name} is as short as --seq {min(asked)}.", "Ask for a longer --seq.")
+        raise UsageError(f"No input of {variant.name} is as short as --seq {min(requested)}.", "Use a longer --seq.")
     return lengths
 
 
 def _longest(lengths: Sequence[int], variant: Variant | None, phase: Phase) -> int:
-    """The longest length that the model takes; if it takes none of them, the shortest."""
+    """The longest length that the model supports; if it supports none of them, the shortest."""
     most = _most(variant) if variant else None
     fitting = [n for n in lengths if most is None or n + (phase == "decode") <= most]
     return max(fitting, default=min(lengths))
 
 
 def _most(variant: Variant) -> int | None:
-    """The tokens that a variant takes at most. What has one length only is another model at another length."""
+    """The maximum length of a variant; None for one of a single length, which is another model at another length."""
     return None if family_of(variant).fixed_tokens(variant) else variant.max_tokens
 
 
-def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase: Phase) -> tuple[str, ...]:
+def _notes(variant: Variant, requested: Sequence[int], lengths: Sequence[int], phase: Phase) -> tuple[str, ...]:
     notes = list(family_of(variant).notes(variant))
     most, only = _most(variant), family_of(variant).fixed_tokens(variant)
     if most is not None and max(lengths) + (phase == "decode") > most:
@@ -174,44 +174,44 @@ def _notes(variant: Variant, asked: Sequence[int], lengths: Sequence[int], phase
     if only is not None and tuple(lengths) != (only,):
         length = units.counted(only, "token")
         notes.append(f"{variant.name} has {length}: at another length it is another model, with other weights.")
-    return (*notes, *_rounded(asked, lengths))
+    return (*notes, *_rounded(requested, lengths))
 
 
-def _rounded(asked: Sequence[int], lengths: Sequence[int]) -> list[str]:
-    if len(asked) > 1 or tuple(asked) == tuple(lengths):
+def _rounded(requested: Sequence[int], lengths: Sequence[int]) -> list[str]:
+    if len(requested) > 1 or tuple(requested) == tuple(lengths):
         return []
-    return [f"{asked[0]:,} tokens are asked for; the largest input with at most so many has {lengths[0]:,}."]
+    return [f"{requested[0]:,} tokens are requested; the largest input with at most that many has {lengths[0]:,}."]
 
 
 # --- files ---------------------------------------------------------------------------------------------
 
 
 class _File:
-    """An ONNX file, and what it costs at a length."""
+    """An ONNX file, and its costs at a length."""
 
-    def __init__(self, path: Path, batch: int | None, phase: Phase | None, ask: Sizing, progress: Progress) -> None:
-        self.path, self.batch, self.ask, self.progress = path, batch, ask, progress
+    def __init__(self, path: Path, batch: int | None, phase: Phase | None, sizing: Sizing, progress: Progress) -> None:
+        self.path, self.batch, self.sizing, self.progress = path, batch, sizing, progress
         self.model = counting.read(path)
         recorded = _recorded(path)
         self.artifact = recorded[0] if recorded else None
         self.variant = self.artifact.variant if self.artifact else None
         self.precision = self.artifact.precision if self.artifact else Precision(recipe=counting.precision(self.model))
-        self.taken = signature(recorded[1].inputs) if recorded else signature_of_graph(self.model)
-        no_prefill = self.taken.no_prefill
+        self.signature = signature(recorded[1].inputs) if recorded else signature_of_graph(self.model)
+        no_prefill = self.signature.no_prefill
         if phase == "prefill" and no_prefill:
-            raise UsageError(f"{path.name} {no_prefill}.", "Ask for --phase decode.")
-        if phase == "decode" and self.taken.no_decode:
-            raise UsageError(f"{path} {self.taken.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+            raise UsageError(f"{path.name} {no_prefill}.", "Use --phase decode.")
+        if phase == "decode" and self.signature.no_decode:
+            raise UsageError(f"{path} {self.signature.no_decode}, so it cannot decode.", "Use --phase prefill.")
         self.phase: Phase = phase or ("decode" if no_prefill else "prefill")
 
     def at(self, length: int | None, *, instead: bool = False) -> _Counted:
-        """Counted at a token length; None: at the one that the file or --dim has.
+        """The costs at a token length; None: at that of the file or --dim.
 
         Args:
-            instead: of what --dim says of the token length.
+            instead: ignore the token length of --dim.
         """
         self.progress(f"counting at {units.counted(length, 'token')}" if length else "counting", None)
-        dims = {name: size for name, size in self.ask.dims.items() if not instead or name not in self._by_length()}
+        dims = {name: size for name, size in self.sizing.dims.items() if not instead or name not in self._by_length()}
         inputs = self._inputs(length, dims)
         sizes, artifact = inputs.sizes, self.artifact
         counted = counting.count(self.model, sizes.shapes, inputs.flags, progress=self.progress)
@@ -220,43 +220,43 @@ class _File:
             counted,
             load=load_of(sizes, counted.attended),
             precision=self.precision,
-            cache_bytes=cache_bytes(self.taken, sizes),
+            cache_bytes=cache_bytes(self.signature, sizes),
         )
-        return _Counted(asked=length or ledger.load.length, ledger=ledger, problem=next(iter(counted.problems), ""))
+        return _Counted(length=length or ledger.load.length, ledger=ledger, problem=next(iter(counted.problems), ""))
 
     def _by_length(self) -> set[str]:
-        """Names by which --dim sizes what a token length would."""
+        """Names of --dim for axes that a token length sizes."""
         return {
             name
-            for one, axis, dim in self.taken.axes_of(*BY_LENGTH)
+            for one, axis, dim in self.signature.axes_of(*BY_LENGTH)
             for name in (f"{one.name}.{axis}", *names_in(str(dim)))
         }
 
     @property
     def sized(self) -> bool:
-        """Whether the token length is told by the file, by --dim or by an array, and so need not be asked for."""
-        told = self._by_length() & self.ask.dims.keys() or any(
-            one.name in self.ask.files for one, _, _ in self.taken.axes_of(*BY_LENGTH)
+        """Whether the token length follows from the file, from --dim or from an array."""
+        given = self._by_length() & self.sizing.dims.keys() or any(
+            one.name in self.sizing.files for one, _, _ in self.signature.axes_of(*BY_LENGTH)
         )
-        return self.variant is None and (bool(told) or not self.taken.sized_by_length)
+        return self.variant is None and (bool(given) or not self.signature.sized_by_length)
 
     def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
         if self.variant is None or length is None:
             load = LoadRequest(phase=self.phase, batch=self.batch, length=length)
-            return of_file(self.taken, load, dims=dims, given=self.ask.files)
-        require_no_sizing(str(self.path), self.ask.dims, self.ask.files)
-        return of_variant(self.taken, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
+            return of_file(self.signature, load, dims=dims, given=self.sizing.files)
+        require_no_sizing(str(self.path), self.sizing.dims, self.sizing.files)
+        return of_variant(self.signature, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
 
 
 def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
     if not seq and file.sized:
         found = file.at(None)
         return Explanation(ledger=found.ledger, doubled=_doubled(file, found), notes=tuple(_unfit([found])))
-    most = TOKENS if file.taken.room is None else min(TOKENS, file.taken.room - 1)
-    asked = seq or (most,)
-    lengths = _lengths(file.variant, asked, file.phase) if file.variant else tuple(dict.fromkeys(asked))
+    most = TOKENS if file.signature.room is None else min(TOKENS, file.signature.room - 1)
+    requested = seq or (most,)
+    lengths = _lengths(file.variant, requested, file.phase) if file.variant else tuple(dict.fromkeys(requested))
     swept = [file.at(length) for length in lengths]
-    if not seq and swept[0].problem:  # the default is a guess: take the longest half of it that runs
+    if not seq and swept[0].problem:  # the default is a guess: use the longest of its halves that runs
         swept += [next((one for one in map(file.at, _halves(most)) if not one.problem), swept[0])]
     fewest = min(len(one.ledger.uncounted) for one in swept)
     whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
@@ -266,7 +266,7 @@ def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
         ledger=found.ledger,
         doubled=_doubled(file, found),
         lengths=tuple(one.ledger for one in whole) if len(whole) > 1 else (),
-        notes=(*(_rounded(asked, lengths) if file.variant else ()), *_unfit(swept)),
+        notes=(*(_rounded(requested, lengths) if file.variant else ()), *_unfit(swept)),
     )
 
 
@@ -274,21 +274,21 @@ def _halves(length: int) -> list[int]:
     return [length >> step for step in range(1, length.bit_length())]
 
 
-def _doubled(file: _File, found: _Counted) -> Ledger | None:
-    """At twice the length, if the graph has it: what a file fixes is not doubled."""
-    if not found.asked or not file.taken.sized_by_length:
+def _doubled(file: _File, counted: _Counted) -> Ledger | None:
+    """The costs at twice the length, unless the file fixes it."""
+    if not counted.length or not file.signature.sized_by_length:
         return None
     try:
-        twice = file.at(2 * found.asked, instead=True)
-    except UsageError:  # a size that the file fixes, or that --input gives, does not grow
+        twice = file.at(2 * counted.length, instead=True)
+    except UsageError:  # a size from the file or --input does not grow
         return None
-    grown = not twice.problem and len(twice.ledger.uncounted) == len(found.ledger.uncounted)
+    grown = not twice.problem and len(twice.ledger.uncounted) == len(counted.ledger.uncounted)
     return twice.ledger if grown else None
 
 
 def _unfit(counted: Sequence[_Counted]) -> list[str]:
     unfit = (
-        f"The graph does not run at {units.counted(one.asked, 'token')}: {one.problem}"
+        f"The graph does not run at {units.counted(one.length, 'token')}: {one.problem}"
         for one in counted
         if one.problem
     )
@@ -307,24 +307,24 @@ def _recorded(path: Path) -> tuple[Artifact, Graph] | None:
 # --- pictures ------------------------------------------------------------------------------------------
 
 
-def draw_explanation(found: Explanation, *, out: Path = store.REPORTS, progress: Progress = silent) -> list[Path]:
-    """Draw what was explained over several token lengths: MACs, and memory, by component.
+def draw_explanation(explanation: Explanation, *, out: Path = store.REPORTS, progress: Progress = silent) -> list[Path]:
+    """Draw an explanation of several token lengths: MACs and memory, by component.
 
     >>> [path.name for path in draw_explanation(explain("gpt2", seq=[64, 128, 256])) if path.suffix == ".png"]
     ['explain-macs.png', 'explain-memory.png']
 
     Args:
-        found: with `lengths`.
+        explanation: one with `lengths`.
         out: the folder that receives `explain-<name>/`.
 
     Returns:
-        The paths of page and pictures.
+        The paths of the page and its pictures.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the files cannot be written.
     """
     from edgeprof import report
 
     return report.write_explanation(
-        out / f"explain-{shortened(visible(found.ledger.name), 100)}", found, progress=progress
+        out / f"explain-{shortened(visible(explanation.ledger.name), 100)}", explanation, progress=progress
     )

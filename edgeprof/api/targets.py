@@ -1,4 +1,4 @@
-"""What a user may point at when something exported is wanted: names, artifact folders, any .onnx file."""
+"""Targets of commands on exported models: names, artifact folders, any .onnx file."""
 
 import os
 import re
@@ -20,23 +20,23 @@ from edgeprof.store import artifact_folders, load_artifact, record_beside, sha25
 PARTS = ("model", "decoder", "encoder", "with", "past", "merged")
 TREATMENTS = ("quantized", "optimized", "fp32", "fp16", "int8", "uint8", "int4", "q4", "q4f16", "q8", "bnb4")
 ROLES = frozenset((*PARTS, *TREATMENTS))
-"""Words of file names that tell a part or a precision of a model, and not which model it is."""
+"""Words of file names for a part or a precision of a model, not for the model."""
 
 CONTAINERS = ("", "onnx", "model", "models", "snapshots")
-"""Folders of which the same is true."""
+"""Names of folders that do not name a model, either."""
 
 
 def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
-    """Artifacts by name or folder, in every precision there is, or in those asked for.
+    """Artifacts by name or folder, in all their precisions, or in the requested ones.
 
     Raises:
-        UsageError: nothing is exported, or not this, or not in a precision asked for.
+        UsageError: nothing is exported, or a target or precision is not.
     """
     if not targets:
-        found = [load_artifact(folder) for folder in artifact_folders(models)] if models.is_dir() else []
-        if not found:
+        every = [load_artifact(folder) for folder in artifact_folders(models)] if models.is_dir() else []
+        if not every:
             raise UsageError(f"Nothing is exported in {models} yet.", "Run: edgeprof export gpt2")
-        return _in_precision(found, precision)
+        return _in_precision(every, precision)
     chosen: list[Artifact] = []
     for target in dict.fromkeys(targets):
         chosen += _in_precision(_of_one(target, models), precision)
@@ -44,7 +44,7 @@ def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()
 
 
 def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
-    """As `exported`, and .onnx files too: those become artifacts without a variant."""
+    """As `exported`, and also .onnx files, which become artifacts without a variant."""
     files = [target for target in targets if target.endswith(".onnx") or Path(target).is_file()]
     named = [target for target in targets if target not in files]
     artifacts = exported(named, models, precision) if named or not files else []
@@ -52,21 +52,25 @@ def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = (
 
 
 def one_model(target: str, models: Path) -> Artifact:
-    """The one artifact that a target means: "gpt2:int8", the folder of one precision, an .onnx file.
+    """The artifact that a target names: "gpt2:int8", the folder of one precision, or an .onnx file.
 
     Raises:
         UsageError: there is no such model, or it is exported in several precisions and none is named.
     """
     name, precision = split(target)
-    found = any_model([name], models, [precision] if precision else [])
-    if len(found) == 1:
-        return found[0]
-    names = [f"{artifact.name}:{artifact.precision}" for artifact in found]
+    artifacts = any_model([name], models, [precision] if precision else [])
+    if len(artifacts) == 1:
+        return artifacts[0]
+    names = [f"{artifact.name}:{artifact.precision}" for artifact in artifacts]
     raise UsageError(f"{target} is exported several times.", f"Name one: {', '.join(names)}.")
 
 
 def split(target: str) -> tuple[str, str]:
-    """ "gpt2:int8" -> ("gpt2", "int8"); the precision is empty where none is named. A path may hold a colon."""
+    """Split a target into name and precision, which is empty where none is named; a path may contain a colon.
+
+    >>> split("gpt2:int8"), split("gpt2")
+    (('gpt2', 'int8'), ('gpt2', ''))
+    """
     name, colon, precision = target.rpartition(":")
     if not colon or Path(target).exists() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", precision):
         return target, ""
@@ -74,20 +78,20 @@ def split(target: str) -> tuple[str, str]:
 
 
 def of_file(path: Path) -> Artifact:
-    """As `foreign`; a static graph that was exported here is called after its model and its shape.
+    """As `foreign`; a static graph that edgeprof exported is named after its model and its shape.
 
     Raises:
         ModelFileError: as `foreign`.
         RunError: the record beside it is damaged.
     """
-    made, record = foreign(path), record_beside(path)
+    artifact, record = foreign(path), record_beside(path)
     if record is None or path.name not in [one.file for one in record.static]:
-        return made
-    return replace(made, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
+        return artifact
+    return replace(artifact, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
 
 
 def foreign(path: Path) -> Artifact:
-    """An artifact for a file nobody here exported. Weights are counted, not read.
+    """An artifact for a file from elsewhere. Its weights are counted, not read.
 
     Raises:
         ModelFileError: not a readable ONNX file, or its external data is missing or too short.
@@ -136,51 +140,53 @@ def _in_precision(artifacts: list[Artifact], precision: Sequence[str]) -> list[A
         return artifacts
     chosen: list[Artifact] = []
     for name in dict.fromkeys(artifact.name for artifact in artifacts):
-        for wanted in dict.fromkeys(precision):
-            match = [a for a in artifacts if a.name == name and a.precision == Precision.parse(wanted)]
+        for requested in dict.fromkeys(precision):
+            match = [a for a in artifacts if a.name == name and a.precision == Precision.parse(requested)]
             if not match:
-                raise _missing(name, wanted, [str(a.precision) for a in artifacts if a.name == name])
+                raise _missing(name, requested, [str(a.precision) for a in artifacts if a.name == name])
             chosen += match
     return chosen
 
 
-def _missing(name: str, wanted: str, there: Sequence[str]) -> UsageError:
-    """What would make it; a precision that there is not at all is offered the nearest ones."""
-    if wanted not in NAMES:
-        return UnknownName("precision", wanted, [*there, *NAMES])
-    return UsageError(f"{name} is not exported in {wanted}.", f"Run: edgeprof export {name} --precision {wanted}")
+def _missing(name: str, precision: str, existing: Sequence[str]) -> UsageError:
+    """The error for a precision that is not exported, or that is unknown."""
+    if precision not in NAMES:
+        return UnknownName("precision", precision, [*existing, *NAMES])
+    return UsageError(f"{name} is not exported in {precision}.", f"Run: edgeprof export {name} --precision {precision}")
 
 
 # --- names ---------------------------------------------------------------------------------------------
 
 
 def name_of(file: Path) -> str:
-    """What to call a model file: its stem, or the nearest folder with a name where the stem says nothing.
+    """The name of a model file: its stem, or the nearest folder that names a model where the stem does not.
 
-    "bert.onnx" -> "bert"; "minilm/onnx/model_quantized.onnx" -> "minilm-quantized"; a file in the hub cache,
-    ".../models--owner--minilm/snapshots/<hash>/onnx/model.onnx" -> "minilm".
+    >>> name_of(Path("bert.onnx")), name_of(Path("minilm/onnx/model_quantized.onnx"))
+    ('bert', 'minilm-quantized')
+    >>> name_of(Path("models--owner--minilm/snapshots/c0ffee/onnx/model.onnx"))
+    'minilm'
     """
     place = _place(file)
     words = file.stem.split("_")
     if "model" not in words or not ROLES.issuperset(words):
         return file.stem
-    folder = next((part for part in place if not _says_nothing(part)), "")
+    folder = next((part for part in place if not _names_no_model(part)), "")
     role = "_".join(word for word in words if word != "model")
     return "-".join(filter(None, (folder.split("--")[-1].strip(". "), role))) or file.stem
 
 
 def _place(file: Path) -> list[str]:
-    """The folders that a file lies in, the nearest first. Links stay: a hub cache's lead to names that are hashes."""
+    """The names of a file's folders, the nearest first. Links are not followed: those of a hub cache lead to hashes."""
     folders = Path(os.path.normpath(file.absolute())).parents
-    return [folder.name for folder in folders if folder.parent.name != "snapshots"]  # those are called by a hash
+    return [folder.name for folder in folders if folder.parent.name != "snapshots"]  # those are hashes
 
 
-def _says_nothing(folder: str) -> bool:
+def _names_no_model(folder: str) -> bool:
     return folder in NAMES or folder in CONTAINERS
 
 
 def renamed(artifacts: list[Artifact]) -> list[Artifact]:
-    """Artifacts under names that differ in one run: those of one name and precision are told apart by their folders."""
+    """Give artifacts distinct names in one run: the folders distinguish those of one name and precision."""
     groups: dict[tuple[str, Precision], list[Artifact]] = {}
     for artifact in artifacts:
         groups.setdefault((artifact.name, artifact.precision), []).append(artifact)
@@ -192,7 +198,7 @@ def renamed(artifacts: list[Artifact]) -> list[Artifact]:
 
 
 def _distinguishing(places: list[list[str]]) -> list[tuple[str, ...]]:
-    """For each place the folders that tell it from the others, the outermost first; as few as it takes."""
+    """For each place the fewest folders that distinguish it from the others, the outermost first."""
     levels = [level for level in zip_longest(*places, fillvalue="") if len(set(level)) > 1]
     for count in range(len(levels) + 1):
         prefixes = [tuple(filter(None, reversed(parts))) for parts in zip(*levels[:count], strict=True)]
@@ -202,7 +208,7 @@ def _distinguishing(places: list[list[str]]) -> list[tuple[str, ...]]:
 
 
 def _numbered(artifacts: list[Artifact]) -> list[Artifact]:
-    """The last resort for names that are still equal: later ones get a number."""
+    """Number the artifacts whose names are still equal, from the second on."""
     seen: Counter[tuple[str, Precision]] = Counter()
     result = []
     for artifact in artifacts:
