@@ -99,6 +99,13 @@ def test_graphs_are_found_by_role_and_by_phase(artifact: Artifact) -> None:
         artifact.graph()
 
 
+def test_a_phase_may_have_a_graph_of_its_own(artifact: Artifact) -> None:
+    first, second = artifact.graphs
+    graphs = (msgspec.structs.replace(first, role="prefill"), msgspec.structs.replace(second, role="decode"))
+    by_phase = msgspec.structs.replace(artifact, graphs=graphs)
+    assert (by_phase.graph_for("prefill"), by_phase.graph_for("decode")) == graphs
+
+
 def test_every_file_has_a_digest_and_weights_are_stored_once(artifact: Artifact) -> None:
     folder = artifact.folder
     assert artifact == store.load_artifact(folder)
