@@ -20,16 +20,16 @@ from edgeprof.schema import CPU, InputValue, ProviderReceipt, Status, Subject, T
 from edgeprof.stages.provider_graph import prepare_for_provider
 
 PREFERRED = ("a16w8", "fp16")
-"""Recipes to offer where a precision is not taken: what NPUs want, then GPUs."""
+"""Recipes to offer where a precision is not accepted: first what NPUs need, then GPUs."""
 
 FOLDER = "graphs"
-"""Below the cache folder: graphs that were made for one provider."""
+"""Below the cache folder: graphs that were adapted to one provider."""
 
 
 def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> Job:
-    """The job with what its provider is given and what becomes of it; on the CPU provider the job itself.
+    """The job with the graph for its provider, and the placement; on the CPU provider the job itself.
 
-    What cannot be measured is no error but a status: it costs this point and no other.
+    What cannot be measured is a status, not an error: other points are not affected.
 
     Args:
         least_share: of the MACs, that the provider has to run.
@@ -55,23 +55,23 @@ def misfit(target: Target, subject: Subject) -> UsageError | None:
         return None
     best = next((recipe for recipe in PREFERRED if recipe in target.precisions), target.precisions[0])
     return UsageError(
-        f"{target.provider} does not take {precision}; it takes {', '.join(target.precisions)}.",
+        f"{target.provider} does not accept {precision}; it accepts {', '.join(target.precisions)}.",
         f"Run: edgeprof export {subject.model} --precision {best}",
     )
 
 
-def require_some(jobs: Sequence[Job], asked: Sequence[str]) -> None:
-    """Refuse a run in which a provider can take nothing of what is asked for, or nobody one of the precisions.
+def require_some(jobs: Sequence[Job], precisions: Sequence[str]) -> None:
+    """Check that every provider accepts one of the models, and that every precision is accepted by a provider.
 
     Args:
-        asked: precisions that are asked for by name.
+        precisions: those that are requested by name.
 
     Raises:
-        UsageError: it is so.
+        UsageError: a provider accepts no model, or a precision is accepted by none.
     """
     for target in {job.target.provider: job.target for job in jobs}.values():
         _require_one([misfit(target, job.key.subject) for job in jobs if job.target == target])
-    for precision in asked:
+    for precision in precisions:
         _require_one(
             [misfit(job.target, job.key.subject) for job in jobs if str(job.key.subject.precision) == precision]
         )
@@ -138,12 +138,12 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
 
 
 def _nothing(job: Job, found: PlacementReading) -> str:
-    """Why a provider took no node, as far as it says."""
+    """Why a provider accepted no node, with the reasons that it logged."""
     reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
-    told = [reason for reason in reasons if reason][:3]
-    because = f": {'; '.join(told)}" if told else ""
+    logged = [reason for reason in reasons if reason][:3]
+    because = f": {'; '.join(logged)}" if logged else ""
     subject = job.key.subject
-    return f"{job.target.provider} takes no node of {subject.model} in {subject.precision}{because}."
+    return f"{job.target.provider} accepts no node of {subject.model} in {subject.precision}{because}."
 
 
 def _compiled(job: Job, executor: Executor) -> Job:

@@ -46,7 +46,7 @@ CPU = Target()
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """A line of `edgeprof devices`: a provider and what became of asking for it here."""
+    """A line of `edgeprof devices`: a provider, and whether it computes here."""
 
     provider: str
     kind: Kind
@@ -57,7 +57,7 @@ class Device(Record, frozen=True, kw_only=True):
     emulated: bool = False
     static: bool = False
     precisions: tuple[str, ...] = ()
-    runtime: str = ""  # the onnxruntime versions it wants
+    runtime: str = ""  # range of onnxruntime versions it needs
     reason: str = ""  # why it is not ready, as the runtime gave it
     install: str = ""
     docs: str = ""
@@ -73,7 +73,7 @@ class ProviderShare(Record, frozen=True, kw_only=True):
 
 
 class LeftOperator(Record, frozen=True, kw_only=True):
-    """Operators of one type that the provider asked for did not take."""
+    """Operators of one type that the requested provider left to the CPU provider."""
 
     operator: str
     nodes: int
@@ -84,20 +84,20 @@ class LeftOperator(Record, frozen=True, kw_only=True):
 class Placement(Record, frozen=True, kw_only=True):
     """Which provider runs what, from onnxruntime's assignment and, independently, from a profile of one run."""
 
-    placed: tuple[ProviderShare, ...]  # the provider asked for first, also where it runs nothing
+    placed: tuple[ProviderShare, ...]  # the requested provider first, also where it runs nothing
     left: tuple[LeftOperator, ...] = ()
     copies: int = 0  # across the boundary between providers, in one run
-    written_out: dict[str, int] = {}  # operators that were written out in smaller ones for this provider
-    disagreement: str = ""  # where assignment and profile tell different things
+    written_out: dict[str, int] = {}  # operators that were decomposed into smaller ones for this provider
+    disagreement: str = ""  # how assignment and profile contradict each other
 
     @property
     def nodes_share(self) -> float:
-        """Of all nodes, those on the provider asked for; 0 to 1."""
+        """The requested provider's share of all nodes, 0 to 1."""
         return self.placed[0].nodes / max(1, sum(one.nodes for one in self.placed))
 
     @property
     def macs_share(self) -> float | None:
-        """Of all multiply-accumulates, those on the provider asked for; 0 to 1. None: not known."""
+        """The requested provider's share of all multiply-accumulates, 0 to 1; None: not known."""
         macs = [one.macs for one in self.placed]
         if None in macs or not sum(one or 0 for one in macs):
             return None
@@ -105,7 +105,7 @@ class Placement(Record, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float:
-        """Of the MACs; where those are not known, of the nodes."""
+        """Its share of the MACs; where those are not known, of the nodes."""
         return self.nodes_share if self.macs_share is None else self.macs_share
 
     @property

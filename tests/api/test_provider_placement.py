@@ -161,10 +161,10 @@ def test_a_provider_that_takes_nothing_says_why(tmp_path: Path) -> None:
     model = chain(tmp_path / "toy.onnx", "Relu", dims=("n", WIDTH))
     dynamic = outcome(job(model, replace(target("qnn"), static=False)))
     assert dynamic.status == "unsupported"
-    assert dynamic.error == "qnn takes no node of toy in fp32: Cannot get shape."
+    assert dynamic.error == "qnn accepts no node of toy in fp32: Cannot get shape."
     broken = outcome(job(model, replace(target("qnn"), options={"backend_path": "/no/such/libQnnHtp.so"})))
     assert broken.status == "unsupported"
-    assert "takes no node of toy in fp32: QNN SetupBackend failed" in broken.error
+    assert "accepts no node of toy in fp32: QNN SetupBackend failed" in broken.error
     assert "/no/such/libQnnHtp.so: cannot open" in broken.error
     record = measure(Visit(job=job(model, target("qnn"), prepared=broken), round=0))
     assert (record.outcome.status, record.outcome.reading, record.outcome.error) == ("unsupported", None, broken.error)
@@ -350,5 +350,5 @@ def test_an_unsupported_precision_names_the_recipe_that_is_supported(
         assert result is None
     else:
         assert isinstance(result, EdgeprofError)
-        assert f"{provider} does not take {precision}; it takes " in result.what
+        assert f"{provider} does not accept {precision}; it accepts " in result.what
         assert result.next_step == f"Run: edgeprof export toy --precision {recipe}"

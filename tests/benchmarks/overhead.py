@@ -19,7 +19,7 @@ def run() -> list[str]:
         edgeprof("export", "bert-base", "bert-mini", "--weights", "random", cwd=work)
         for model in ("bert-mini", "bert-base"):
             cost = edgeprof("profile", model, "--seq", "16,64,128,256,512", "--name", model, cwd=work)
-            readings = [visit.reading for visit in load_run(work / "reports" / model).measurements]
+            readings = [visit.outcome.reading for visit in load_run(work / "reports" / model).measurements]
             timed_s = sum(sum(reading.latencies_s) for reading in readings if reading)
             lines.append(
                 f"| {model} | 16, 64, 128, 256, 512 | {len(readings)} | {cost.wall_s:.1f} | {timed_s:.1f} "

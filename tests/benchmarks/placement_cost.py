@@ -96,7 +96,7 @@ def _receipt(work: Path, name: str, provider: str) -> tuple[float, float, float]
 def _timed_s(work: Path, name: str, provider: str, turn: int) -> float:
     run = f"{name}-{provider}-{turn}"
     records = _profile(work, name, run, "--ep", provider, "--runs", "5", "--min-time", "1")
-    return median(records[-1]["reading"]["latencies_s"])
+    return median(records[-1]["outcome"]["reading"]["latencies_s"])
 
 
 def _bare_s(work: Path, name: str, provider: str) -> float:
@@ -112,10 +112,10 @@ def _loads(work: Path) -> list[str]:
         plain, fast = list[float](), list[float]()
         for turn in range(ROUNDS):
             common = (work, name)
-            plain.append(_profile(*common, f"plain-{name}-{turn}", "--ep", "qnn")[-1]["reading"]["load_s"])
+            plain.append(_profile(*common, f"plain-{name}-{turn}", "--ep", "qnn")[-1]["outcome"]["reading"]["load_s"])
             (*_, record) = _profile(*common, f"compiled-{name}-{turn}", "--ep", "qnn", "--compile")
-            fast.append(record["reading"]["load_s"])
-        lines.append(f"| {name} | {spread(plain)} | {spread(fast)} | {record['compile_s']:.2f} |")
+            fast.append(record["outcome"]["reading"]["load_s"])
+        lines.append(f"| {name} | {spread(plain)} | {spread(fast)} | {record['receipt']['compile_s']:.2f} |")
     return lines
 
 

@@ -43,7 +43,7 @@ def test_add_a_provider(checkout: Checkout, added: str) -> None:
         ("acme", "fp32"): "ok",
         ("acme", "int8"): "unsupported",
     }
-    assert "acme does not take int8; it takes fp32, fp16." in points["acme", "int8"]["error"]
+    assert "acme does not accept int8; it accepts fp32, fp16." in points["acme", "int8"]["error"]
 
     point = points["acme", "fp32"]
     assert point["macs_share"] == "1.0"  # with Attention in smaller operators, Acme runs everything
