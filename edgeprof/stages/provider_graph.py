@@ -57,8 +57,10 @@ def prepare_for_provider(
         return ProviderGraph(path=source.path, inputs=source.inputs, outputs=source.outputs)
     sizes = sorted(shapes.items()) if target.static else []
     chosen = sorted((name, bool(value.item())) for name, value in (switches or {}).items()) if target.static else []
-    key = store.content_key(source.sha256, sorted(lacking), sizes, chosen, VERSION)
-    file, weights = folder / f"{key[:32]}.onnx", _weights_folder(model, beside)
+    weights = _weights_folder(model, beside)
+    names = sorted(_data_names(model, beside)) if weights != beside else []  # hashes of weights in a hub cache
+    key = store.content_key(source.sha256, names, sorted(lacking), sizes, chosen, VERSION)
+    file = folder / f"{key[:32]}.onnx"
     if file.is_file():
         model = graph.load(file)
     else:
@@ -88,6 +90,11 @@ def _weights_folder(model: ir.Model, beside: Path) -> Path:
     files = {beside / value.const_value.location for value in _external(model)}  # type: ignore[union-attr]
     folders = {file.resolve().parent for file in files if file.is_symlink()}
     return folders.pop() if len(folders) == 1 and all(file.is_symlink() for file in files) else beside
+
+
+def _data_names(model: ir.Model, beside: Path) -> set[str]:
+    """Names of the data files, links resolved."""
+    return {(beside / value.const_value.location).resolve().name for value in _external(model)}  # type: ignore[union-attr]
 
 
 def _refer_to(model: ir.Model, beside: Path, weights: Path) -> None:

@@ -271,3 +271,9 @@ def test_weights_behind_the_links_of_a_hub_cache(tmp_path: Path) -> None:
     session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])
     x = np.ones((3, 64), np.float32)
     assert np.allclose(session.run(None, {"x": x})[0], x @ weights, atol=1e-4)
+    (blobs / "bb").rename(blobs / "cc")  # the same graph of another repository, whose weights have another name
+    (snapshot / "model.onnx_data").unlink()
+    (snapshot / "model.onnx_data").symlink_to("../../blobs/cc")
+    again = prepare_for_provider(foreign(snapshot / "model.onnx").graph(), NPU, {"x": (3, 64)}, tmp_path / "graphs")
+    session = ort.InferenceSession(Path(again.path).read_bytes(), options, providers=["CPUExecutionProvider"])
+    assert np.allclose(session.run(None, {"x": x})[0], x @ weights, atol=1e-4)
