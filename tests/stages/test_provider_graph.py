@@ -30,13 +30,13 @@ def shapes_of(feeds: Arrays) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in feeds.items()}
 
 
-def run_tailored(made: ProviderGraph, feeds: Arrays) -> Arrays:
+def run_adapted(built: ProviderGraph, feeds: Arrays) -> Arrays:
     """The graph, with its weights where they are; only inputs that it has."""
     options = ort.SessionOptions()
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", made.weights_folder)
-    session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", built.weights_folder)
+    session = ort.InferenceSession(Path(built.path).read_bytes(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {spec.name: feeds[spec.name] for spec in made.inputs}), strict=True))
+    return dict(zip(names, session.run(names, {spec.name: feeds[spec.name] for spec in built.inputs}), strict=True))
 
 
 CASES = [
@@ -57,26 +57,26 @@ def test_prefill_is_static_and_computes_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     feeds = feeds_of(artifact, case)
-    made = prepare_for_provider(artifact.graph(), NPU, shapes_of(feeds), tmp_path)
-    model = onnx.load(made.path, load_external_data=False)
+    built = prepare_for_provider(artifact.graph(), NPU, shapes_of(feeds), tmp_path)
+    model = onnx.load(built.path, load_external_data=False)
     operators = {node.op_type for node in model.graph.node}
-    assert made.static and made.written_out == {"Attention": 2 if family != "vit" else 12}
+    assert built.static and built.written_out == {"Attention": 2 if family != "vit" else 12}
     assert not operators & (SHAPE_ARITHMETIC | {"Attention"})
-    assert all(isinstance(dim, int) for spec in (*made.inputs, *made.outputs) for dim in spec.dims)
-    assert not [spec.name for spec in made.inputs if spec.name.startswith("past")]  # a past of no tokens is no input
-    assert Path(made.path).stat().st_size < 500_000  # the graph alone
-    found, expected = run_tailored(made, feeds), run(artifact.location, feeds)
-    assert list(found) == list(expected)
+    assert all(isinstance(dim, int) for spec in (*built.inputs, *built.outputs) for dim in spec.dims)
+    assert not [spec.name for spec in built.inputs if spec.name.startswith("past")]  # a past of no tokens is no input
+    assert Path(built.path).stat().st_size < 500_000  # the graph alone
+    result, expected = run_adapted(built, feeds), run(artifact.location, feeds)
+    assert list(result) == list(expected)
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, atol=2e-5 if precision == "fp32" else 2e-2, err_msg=name)
+        np.testing.assert_allclose(result[name], values, atol=2e-5 if precision == "fp32" else 2e-2, err_msg=name)
 
 
 # --- decode ------------------------------------------------------------------------------------------------
 
 
-def static_feeds(made: ProviderGraph, token: Any, position: int, cache: Arrays) -> Arrays:
+def static_feeds(built: ProviderGraph, token: Any, position: int, cache: Arrays) -> Arrays:
     """One new token; slots up to and with its own hold something."""
-    (mask,) = (spec.dims for spec in made.inputs if spec.name == "attention_mask")
+    (mask,) = (spec.dims for spec in built.inputs if spec.name == "attention_mask")
     filled = np.zeros(mask, np.int64)
     filled[:, : position + 1] = 1
     return {"input_ids": token, "attention_mask": filled, "position_ids": np.full_like(token, position), **cache}
@@ -84,7 +84,6 @@ def static_feeds(made: ProviderGraph, token: Any, position: int, cache: Arrays) 
 
 def decode_graph(artifact: Artifact, past: int, folder: Path, batch: int = 1) -> ProviderGraph:
     return prepare_for_provider(
-        artifact,
         artifact.graph(),
         NPU,
         shapes_of(feeds_of(artifact, Case(batch=batch, tokens=1, past_tokens=past))),
@@ -94,10 +93,10 @@ def decode_graph(artifact: Artifact, past: int, folder: Path, batch: int = 1) ->
 
 def test_a_cache_has_a_slot_for_the_new_token(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     """2 sequences of 9 cached tokens; 4 heads of 32."""
-    made = decode_graph(artifacts["gpt2", "fp32"], 9, tmp_path, batch=2)
-    sizes = {spec.name: spec.dims for spec in made.inputs}
+    built = decode_graph(artifacts["gpt2", "fp32"], 9, tmp_path, batch=2)
+    sizes = {spec.name: spec.dims for spec in built.inputs}
     assert sizes["input_ids"] == sizes["position_ids"] == (2, 1) and sizes["attention_mask"] == (2, 10)
-    results = {spec.name: spec.dims for spec in made.outputs}
+    results = {spec.name: spec.dims for spec in built.outputs}
     assert sizes["past_key_values.0.key"] == results["present.0.key"] == (2, 4, 10, 32)
     assert results["logits"] == (2, 1, 4000)
 
@@ -107,15 +106,15 @@ def test_steps_from_an_empty_cache_equal_those_of_a_growing_one(
 ) -> None:
     """8 steps of 2 sequences; what lies in slots that hold nothing yet does not matter."""
     artifact = artifacts["gpt2", "fp32"]
-    made = decode_graph(artifact, 7, tmp_path, batch=2)
+    built = decode_graph(artifact, 7, tmp_path, batch=2)
     tokens = np.random.default_rng(0).integers(0, 4000, (8, 2, 1))
     growing = empty_cache(artifact, batch=2)
     held = {name: np.full((2, 4, 8, 32), 50, np.float32) for name in growing}
     for step, token in enumerate(tokens):
         expected = run(artifact.location, decoder_feeds(token, growing, step))
-        found = run_tailored(made, static_feeds(made, token, step, held))
-        np.testing.assert_allclose(found["logits"], expected["logits"], atol=2e-5)
-        growing, held = cache_of(expected), cache_of(found)
+        result = run_adapted(built, static_feeds(built, token, step, held))
+        np.testing.assert_allclose(result["logits"], expected["logits"], atol=2e-5)
+        growing, held = cache_of(expected), cache_of(result)
     for name, values in growing.items():
         np.testing.assert_allclose(held[name], values, atol=2e-5)
 
@@ -125,19 +124,19 @@ def test_the_cache_of_a_prefill_is_copied_into_slots(
 ) -> None:
     """5 tokens at once, then 3 steps in a cache of 12 slots, bound to past and present alike."""
     artifact = artifacts["gpt2", "fp32"]
-    made = decode_graph(artifact, 11, tmp_path)
+    built = decode_graph(artifact, 11, tmp_path)
     tokens = np.random.default_rng(1).integers(0, 4000, (1, 8))
     prefill = run(artifact.location, decoder_feeds(tokens[:, :5], empty_cache(artifact), 0))
     held = {name: np.zeros((1, 4, 12, 32), np.float32) for name in cache_of(prefill)}
     for name, values in cache_of(prefill).items():
         held[name][:, :, :5] = values
     options = ort.SessionOptions()
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", made.weights_folder)
-    session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", built.weights_folder)
+    session = ort.InferenceSession(Path(built.path).read_bytes(), options, providers=["CPUExecutionProvider"])
     buffers = {name: ort.OrtValue.ortvalue_from_numpy(values) for name, values in held.items()}
     for step in (5, 6, 7):
         binding = session.io_binding()
-        for name, values in static_feeds(made, tokens[:, step : step + 1], step, {}).items():
+        for name, values in static_feeds(built, tokens[:, step : step + 1], step, {}).items():
             binding.bind_cpu_input(name, values)
         for name, buffer in buffers.items():
             binding.bind_ortvalue_input(name, buffer)
@@ -153,11 +152,11 @@ def test_a_position_beyond_the_cache_is_written_nowhere(
     artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
     artifact = artifacts["gpt2", "fp32"]
-    made = decode_graph(artifact, 3, tmp_path)
+    built = decode_graph(artifact, 3, tmp_path)
     held = {name: np.ones((1, 4, 4, 32), np.float32) for name in empty_cache(artifact)}
-    feeds = static_feeds(made, np.array([[7]]), 4, held)
-    found = cache_of(run_tailored(made, feeds))
-    assert all((values == 1).all() for values in found.values())
+    feeds = static_feeds(built, np.array([[7]]), 4, held)
+    result = cache_of(run_adapted(built, feeds))
+    assert all((values == 1).all() for values in result.values())
 
 
 def test_several_new_tokens_after_a_past_are_refused(
@@ -188,9 +187,9 @@ def test_multiplications_stay_the_same(
     artifact = artifacts[family, "fp32"]
     assert artifact.variant is not None
     shapes = shapes_of(feeds_of(artifact, case))
-    made = prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path)
-    fixed = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in made.inputs}
-    static, dynamic = counting.read(Path(made.path)), counting.read(Path(artifact.location))
+    built = prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path)
+    fixed = {spec.name: tuple(int(dim) for dim in spec.dims) for spec in built.inputs}
+    static, dynamic = counting.read(Path(built.path)), counting.read(Path(artifact.location))
     macs = counting.count(static, fixed).macs
     assert macs == counting.count(dynamic, shapes).macs == family_of(artifact.variant).macs(artifact.variant, case)
 
@@ -201,14 +200,14 @@ def test_only_what_has_to_change_is_changed(artifacts: dict[tuple[str, str], Art
     same = prepare_for_provider(artifact.graph(), CPU, shapes, tmp_path)
     assert (same.path, same.inputs, same.static) == (artifact.location, artifact.graph().inputs, False)
     assert not list(tmp_path.iterdir())
-    made = prepare_for_provider(artifact.graph(), GPU, shapes, tmp_path)
-    assert made.written_out == {"Attention": 2} and not made.static
-    assert made.inputs == artifact.graph().inputs  # its dimensions stay dynamic
+    built = prepare_for_provider(artifact.graph(), GPU, shapes, tmp_path)
+    assert built.written_out == {"Attention": 2} and not built.static
+    assert built.inputs == artifact.graph().inputs  # its dimensions stay dynamic
     for case in (Case(batch=1, tokens=8), Case(batch=2, tokens=5)):
         feeds = feeds_of(artifact, case)
-        found, expected = run_tailored(made, feeds), run(artifact.location, feeds)
+        result, expected = run_adapted(built, feeds), run(artifact.location, feeds)
         for name, values in expected.items():
-            np.testing.assert_allclose(found[name], values, atol=2e-5)
+            np.testing.assert_allclose(result[name], values, atol=2e-5)
 
 
 def test_it_is_built_once(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
@@ -233,11 +232,11 @@ def test_a_file_from_elsewhere(tmp_path: Path) -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
     onnx.save(model, tmp_path / "theirs.onnx")
     x = np.random.default_rng(0).standard_normal((2, 5, 8), np.float32)
-    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"x": x.shape}, tmp_path)
-    assert made.written_out == {"Attention": 1}
-    assert [(spec.name, spec.dims) for spec in (*made.inputs, *made.outputs)] == [("x", (2, 5, 8)), ("y", (2, 5, 8))]
+    built = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"x": x.shape}, tmp_path)
+    assert built.written_out == {"Attention": 1}
+    assert [(spec.name, spec.dims) for spec in (*built.inputs, *built.outputs)] == [("x", (2, 5, 8)), ("y", (2, 5, 8))]
     np.testing.assert_allclose(
-        run_tailored(made, {"x": x})["y"], run(tmp_path / "theirs.onnx", {"x": x})["y"], atol=1e-6
+        run_adapted(built, {"x": x})["y"], run(tmp_path / "theirs.onnx", {"x": x})["y"], atol=1e-6
     )
 
 
@@ -246,8 +245,8 @@ def test_what_joins_inputs_is_no_cache(tmp_path: Path) -> None:
         joined = Concat<axis = 0>(a, b)  y = Neg(joined)
     }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "theirs.onnx")
-    made = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
-    assert [spec.dims for spec in (*made.inputs, *made.outputs)] == [(3, 4), (1, 4), (4, 4)]
+    built = prepare_for_provider(foreign(tmp_path / "theirs.onnx").graph(), NPU, {"a": (3, 4), "b": (1, 4)}, tmp_path)
+    assert [spec.dims for spec in (*built.inputs, *built.outputs)] == [(3, 4), (1, 4), (4, 4)]
 
 
 def test_weights_behind_the_links_of_a_hub_cache(tmp_path: Path) -> None:
@@ -265,10 +264,10 @@ def test_weights_behind_the_links_of_a_hub_cache(tmp_path: Path) -> None:
     onnx.save(opened, blobs / "aa")
     (snapshot / "model.onnx").symlink_to("../../blobs/aa")
     (snapshot / "model.onnx_data").symlink_to("../../blobs/bb")
-    made = prepare_for_provider(foreign(snapshot / "model.onnx").graph(), NPU, {"x": (3, 64)}, tmp_path / "graphs")
+    built = prepare_for_provider(foreign(snapshot / "model.onnx").graph(), NPU, {"x": (3, 64)}, tmp_path / "graphs")
     options = ort.SessionOptions()
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", made.weights_folder)
-    session = ort.InferenceSession(Path(made.path).read_bytes(), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", built.weights_folder)
+    session = ort.InferenceSession(Path(built.path).read_bytes(), options, providers=["CPUExecutionProvider"])
     x = np.ones((3, 64), np.float32)
     assert np.allclose(session.run(None, {"x": x})[0], x @ weights, atol=1e-4)
     (blobs / "bb").rename(blobs / "cc")  # the same graph of another repository, whose weights have another name
