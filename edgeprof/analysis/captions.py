@@ -1,6 +1,7 @@
-"""Findings in words: the headlines of a report, and the caption of every figure.
+"""Findings as text: the headlines of a report and the caption of every figure.
 
-Each sentence is computed. What the data do not show is said to be not shown, or nothing is said.
+Every sentence is computed from the points. A conclusion that the data do not support is reported as "not shown" or
+left out.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,22 +16,22 @@ def sentences(
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
     placed: Sequence[Point] = (),
 ) -> Findings:
-    """All there is to tell about the points of one run; what has no data has no sentence.
+    """Headlines, captions and reference points of one run; quantities without data have no sentence.
 
     Args:
-        mixers: ledgers over token lengths that are drawn beside the points.
-        placed: those of the points that ran on other providers than the CPU's, with where they did.
+        mixers: ledgers over token lengths, drawn beside the points.
+        placed: the points with a recorded placement, which ran on a provider other than the CPU.
     """
     phases: tuple[Phase, ...] = ("prefill", "decode")
-    by_phase = {phase: about for phase in phases if (about := PhasePoints.of(points, phase)).points}
-    headlines = (say(by_phase[phase]) for one_of, say in HEADLINES if (phase := _first(one_of, by_phase)))
-    captions = {name: say(by_phase[phase]) for name, phase, say in CAPTIONS if phase in by_phase}
-    captions["mixers"] = explain_captions.mixed(mixers or {})
+    by_phase = {phase: scope for phase in phases if (scope := PhasePoints.of(points, phase)).points}
+    headlines = (write(by_phase[phase]) for one_of, write in HEADLINES if (phase := _first(one_of, by_phase)))
+    captions = {name: write(by_phase[phase]) for name, phase, write in CAPTIONS if phase in by_phase}
+    captions["mixers"] = explain_captions.mixer_caption(mixers or {})
     captions["placement"] = placement.caption(placed)
     return Findings(
         headlines=(*placement.headlines(points), *filter(None, headlines)),
         captions={name: text for name, text in captions.items() if text},
-        reference=tuple(point for about in by_phase.values() for point in findings.reference_points(about.points)),
+        reference=tuple(point for scope in by_phase.values() for point in findings.reference_points(scope.points)),
     )
 
 
@@ -40,7 +41,7 @@ def _first(one_of: Iterable[Phase], by_phase: dict[Phase, PhasePoints]) -> Phase
 
 # --- the tables ----------------------------------------------------------------------------------------
 
-# Each speaks of the first of its phases that has data.
+# Each headline describes the first of its phases that has data.
 HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = (
     (("prefill",), length.prefill_growth),
     (("prefill", "decode"), size.latency_law),

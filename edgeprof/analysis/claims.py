@@ -1,7 +1,7 @@
-"""What the background article says of transformers, each claim checked, with the verdict the check is known to give.
+"""Claims of the background article about transformers, each with its check and the verdict recorded for it.
 
-The sentences hold the article's own figures, because those are what is claimed. A verdict that changes means that a
-formula, or a measurement, no longer says what it said: the table doubles as a regression test.
+The texts keep the article's own figures, because those are what is checked. A verdict that differs from the recorded
+one means that a formula or a measurement has changed: the table doubles as a regression test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ How = Literal["computed", "counted", "measured"]
 
 
 class Claim(NamedTuple):
-    """`check` is given the measured points; only a measured claim looks at them."""
+    """A claim and its check. Every check receives the measured points; only measured claims use them."""
 
     number: int
     text: str
@@ -141,11 +141,11 @@ def check(points: Sequence[Point] | None, *, why_not: str = "", run: str = "") -
 
     Args:
         points: for the measured claims; None leaves those unchecked.
-        why_not: the reason, where there are no points.
+        why_not: why there are no points.
         run: the folder that the points come from.
 
     Raises:
-        ValueError: there are points, but too few (`edgeprof.analysis.growth.lacking`).
+        ValueError: too few points (`edgeprof.analysis.growth.lacking`).
     """
     return [_check(claim, points, why_not, run) for claim in CLAIMS]
 
@@ -162,13 +162,13 @@ def _check(claim: Claim, points: Sequence[Point] | None, why_not: str, run: str)
     measured = claim.how == "measured"
     if measured and points is None:
         return unchecked
-    found = claim.check(points or ())
+    result = claim.check(points or ())
     return msgspec.structs.replace(
         unchecked,
-        verdict=found.verdict,
-        found=found.lines,
-        correction=found.correction,
-        numbers=dict(found.numbers),
-        growths=found.growths,
+        verdict=result.verdict,
+        found=result.lines,
+        correction=result.correction,
+        numbers=dict(result.numbers),
+        growths=result.growths,
         run=run if measured else "",
     )

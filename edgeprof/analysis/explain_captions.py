@@ -1,4 +1,4 @@
-"""Ledgers in words: the captions of figures that show what was counted over token lengths."""
+"""Ledgers as text: the captions of figures that show counted quantities over token lengths."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -9,8 +9,8 @@ from edgeprof.schema import Crossover, Explanation, Ledger
 from edgeprof.text import joined, sentence
 
 
-def explained(explanation: Explanation) -> dict[str, str]:
-    """The captions of an explanation's figures, by their names; none where it tells of one length only."""
+def explanation_captions(explanation: Explanation) -> dict[str, str]:
+    """Figure name -> caption for the figures of an explanation; empty where it has one length only."""
     if len({ledger.load.length for ledger in explanation.lengths if ledger.load.length > 0}) < 2:
         return {}
     captions = {"explain-macs": _macs(explanation), "explain-memory": _memory(explanation)}
@@ -42,20 +42,20 @@ def _macs(explanation: Explanation) -> str:
     total = _over(ledgers, lambda ledger: ledger.total("macs"))
     if not known or not total:
         return ""
-    told = [f"{_span(ledgers)} {_alike(known, 'MACs', _tokens(ledgers))}"]
+    clauses = [f"{_span(ledgers)} {_grouped(known, 'MACs', _tokens(ledgers))}"]
     if len(known) > 1 and total.shape != "flat":
-        told.append(f"in all, {units.macs(total.first)} become {units.macs(total.last)}")
-    return " ".join([sentence("; ".join(told)), *_crossed(explanation, "MACs"), *_uncounted(explanation.ledger)])
+        clauses.append(f"in all, {units.macs(total.first)} become {units.macs(total.last)}")
+    return " ".join([sentence("; ".join(clauses)), *_crossed(explanation, "MACs"), *_uncounted(explanation.ledger)])
 
 
-def _alike(grown: Mapping[str, CountedGrowth], what: str, tokens: str) -> str:
-    """What grows alike in one breath: "the MACs of a and b grow ..., those of c stay the same"."""
-    said: dict[str, list[str]] = {}
+def _grouped(grown: Mapping[str, CountedGrowth], what: str, tokens: str) -> str:
+    """One clause for components that grow alike: "the MACs of a and b grow ..., those of c stay the same"."""
+    by_verb: dict[str, list[str]] = {}
     for name, growth in grown.items():
-        said.setdefault(_verb(growth, tokens), []).append(name)
-    subjects = [f"the {what} of {joined(names)}" for names in said.values()][:1]
-    subjects += [f"those of {joined(names)}" for names in said.values()][1:]
-    return joined([f"{subject} {verb}" for subject, verb in zip(subjects, said, strict=True)])
+        by_verb.setdefault(_verb(growth, tokens), []).append(name)
+    subjects = [f"the {what} of {joined(names)}" for names in by_verb.values()][:1]
+    subjects += [f"those of {joined(names)}" for names in by_verb.values()][1:]
+    return joined([f"{subject} {verb}" for subject, verb in zip(subjects, by_verb, strict=True)])
 
 
 def _verb(growth: CountedGrowth, tokens: str, plural: bool = True) -> str:
@@ -82,14 +82,14 @@ def _uncounted(ledger: Ledger) -> list[str]:
 def _crossed(explanation: Explanation, quantity: str) -> list[str]:
     lengths = [ledger.load.length for ledger in explanation.lengths]
 
-    def told(crossover: Crossover) -> str:
+    def describe(crossover: Crossover) -> str:
         overtakes = f"{crossover.larger} overtakes {crossover.smaller}"
         if crossover.tokens is None:
             return sentence(f"{overtakes} at no token length")
         outside = "" if min(lengths) <= crossover.tokens <= max(lengths) else ", outside the lengths shown"
         return sentence(f"{overtakes} at {crossover.tokens:,} {_tokens(explanation.lengths)}{outside}")
 
-    return [told(crossover) for crossover in explanation.crossovers if crossover.quantity == quantity]
+    return [describe(crossover) for crossover in explanation.crossovers if crossover.quantity == quantity]
 
 
 # --- memory --------------------------------------------------------------------------------------------
@@ -102,16 +102,16 @@ def _memory(explanation: Explanation) -> str:
         _sized("the KV cache", _over(ledgers, lambda ledger: ledger.total("cache_bytes")), ledgers),
         _sized(f"live {'tensors' if graph else 'activations'}", _over(ledgers, lambda it: it.live_bytes), ledgers),
     ]
-    said = [_weights(ledgers)]
+    parts = [_weights(ledgers)]
     if any(changing):
-        said.append(sentence(f"{_span(ledgers)} {', and '.join(filter(None, changing))}"))
+        parts.append(sentence(f"{_span(ledgers)} {', and '.join(filter(None, changing))}"))
     if graph and explanation.ledger.total("cache_bytes"):
-        said.append("The KV cache is one of the live tensors.")
-    return " ".join([*filter(None, said), *_crossed(explanation, "bytes")])
+        parts.append("The KV cache is one of the live tensors.")
+    return " ".join([*filter(None, parts), *_crossed(explanation, "bytes")])
 
 
 def _weights(ledgers: Sequence[Ledger]) -> str:
-    """That parameters do not change is said only where they were counted and did not."""
+    """Growth of the weights; constant parameters are reported only where they were counted at every length."""
     params = {ledger.total("params") for ledger in ledgers}
     sizes = {ledger.total("weights_bytes") for ledger in ledgers}
     if len(params) == len(sizes) == 1 and all(params):
@@ -136,8 +136,8 @@ def _sized(what: str, growth: CountedGrowth | None, ledgers: Sequence[Ledger]) -
 # --- ways to mix tokens ----------------------------------------------------------------------------------
 
 
-def mixed(mixers: Mapping[str, Sequence[Ledger]]) -> str:
-    """The caption of the figure that compares ways to mix tokens; empty where there is no growth to tell."""
+def mixer_caption(mixers: Mapping[str, Sequence[Ledger]]) -> str:
+    """The caption of the figure that compares ways to mix tokens; empty where nothing grows."""
     return " ".join(filter(None, (_compared(mixers, "params"), _compared(mixers, "macs"))))
 
 
@@ -151,13 +151,13 @@ def _compared(mixers: Mapping[str, Sequence[Ledger]], quantity: str) -> str:
     if not known:
         return ""
     every = [ledger for name in known for ledger in mixers[name]]
-    said = [sentence(f"{_span(every)} {_alike(known, what, _tokens(every))}")]
+    parts = [sentence(f"{_span(every)} {_grouped(known, what, _tokens(every))}")]
     common = set.intersection(*({ledger.load.length for ledger in mixers[name]} for name in known))
     if common and len(known) > 1:
         at = max(common)
         sizes = {name: next(it.total(quantity) for it in mixers[name] if it.load.length == at) for name in known}
         order = sorted(sizes, key=lambda name: -sizes[name])
-        said.append(f"At {at:,} {_tokens(every)}: {joined([f'{name} {unit(sizes[name])}' for name in order])}.")
+        parts.append(f"At {at:,} {_tokens(every)}: {joined([f'{name} {unit(sizes[name])}' for name in order])}.")
     none = [name for name, ledgers in mixers.items() if ledgers and not any(it.total(quantity) for it in ledgers)]
-    said += [f"No {what}: {joined(none)}."] if none else []
-    return " ".join(said)
+    parts += [f"No {what}: {joined(none)}."] if none else []
+    return " ".join(parts)

@@ -1,8 +1,8 @@
-"""The numbers worth telling: small frozen records computed from points, None or empty where the data do not allow it.
+"""Comparable numbers computed from points: small frozen records, None or empty where the data are insufficient.
 
-Two medians differ clearly when their 95 % intervals do not overlap: stricter than a test at 5 %, and what a reader
-sees in the figure. Points of emulated devices prove a path, never a speed, and points whose result is wrong time some
-other computation: both are left out of every comparison.
+Two medians differ clearly when their 95 % intervals do not overlap: stricter than a test at 5 %, and visible in the
+figure. Points of emulated devices show that a path works, not how fast it is, and points with a wrong result time a
+different computation: both are excluded from every comparison.
 """
 
 import math
@@ -48,7 +48,7 @@ def latency(point: Point) -> Estimate:
 
 
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
-    """Points that can be compared: they succeeded, on a device that is really there, with the right result."""
+    """Comparable points: they succeeded, on a real device, with the right result."""
     return [point for point in points if comparable(point) and phase in (None, point.load.phase)]
 
 
@@ -57,12 +57,12 @@ def comparable(point: Point) -> bool:
 
 
 def is_base(point: Point) -> bool:
-    """Whether a point is in the precision that others are compared with."""
+    """Whether a point is in the precision that other precisions are compared with."""
     return point.subject.precision.recipe == BASE_PRECISION
 
 
 def by_series(points: Iterable[Point]) -> dict[PointKey, list[Point]]:
-    """Lines in a figure, by what stays the same while the token length changes; each sorted by length."""
+    """Lines of a figure by their series key, which leaves out the token length; each sorted by length."""
     lines: dict[PointKey, list[Point]] = {}
     for point in sorted(points, key=lambda point: point.load.length):
         lines.setdefault(point.key.series, []).append(point)
@@ -98,12 +98,12 @@ class LengthGrowth:
 
     @property
     def per_token_s(self) -> float:
-        """What one more token costs on the way: a chord, in seconds per run."""
+        """Seconds per run for one more token: the slope of the chord between the two lengths."""
         return (latency(self.long).value - latency(self.short).value) / (self.long.load.length - self.short.load.length)
 
 
 def length_growth(line: Sequence[Point]) -> LengthGrowth | None:
-    """From the length nearest to a quarter of the longest to the longest: where the tokens, not the overhead, count."""
+    """From the length nearest to a quarter of the longest to the longest: there tokens dominate, not overhead."""
     lengths = [point for point in line if point.load.length > 0]
     if len({point.load.length for point in lengths}) < 2:
         return None
@@ -119,7 +119,7 @@ def whole_growth(line: Sequence[Point]) -> LengthGrowth | None:
 
 
 def per_token(point: Point) -> Estimate:
-    """Seconds per token: latency over the tokens of all sequences of one run, whose length is known."""
+    """Seconds per token: latency over the tokens of all sequences of one run; an unknown length counts as one."""
     return latency(point).over(Estimate(*[point.load.batch * (point.load.tokens or 1)] * 3))
 
 
@@ -128,7 +128,7 @@ def per_token(point: Point) -> Estimate:
 
 @dataclass(frozen=True)
 class SizeGrowth:
-    """Sizes of one family at about one token length, smallest first."""
+    """Sizes of one family at similar token lengths, smallest first."""
 
     points: tuple[Point, ...]
     power: float | None  # p in value ~ params^p, least squares over logarithms; None below 3 sizes
@@ -163,10 +163,10 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 def reference_points(points: Iterable[Point]) -> list[Point]:
-    """One point for each series, at one token length: that at which most series were measured; of several, the longest.
+    """One point for each series, at the token length at which most series were measured; on a tie, the longest.
 
-    Image models have the lengths their patches allow (122 where a text model has 128), so lengths within a factor of
-    1.3 are taken for one. A series that was not measured there is left out: lengths are never mixed.
+    Image models have the lengths that their patches allow (122 where a text model has 128), so lengths within a factor
+    of 1.3 count as equal. A series that was not measured there is left out: lengths are never mixed.
     """
     lines = by_series(point for point in points if point.load.length > 0).values()
 
@@ -178,7 +178,7 @@ def reference_points(points: Iterable[Point]) -> list[Point]:
     return max(map(near, sorted(lengths, reverse=True)), key=len, default=[])
 
 
-# --- one thing against another -------------------------------------------------------------------------
+# --- comparisons ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -194,27 +194,27 @@ class Comparison:
 
 
 def comparisons(points: Iterable[Point]) -> list[Comparison]:
-    """Each point that was also measured in fp32 on the same provider, against that."""
+    """Each point compared with the same point in fp32 on the same provider, where that was measured."""
     return _against(points, lambda key: replace(key, subject=replace(key.subject, precision=BASE)))
 
 
 def provider_comparisons(points: Iterable[Point]) -> list[Comparison]:
-    """Each point that was also measured on the CPU provider in the same precision, against that."""
+    """Each point compared with the same point on the CPU provider in the same precision, where that was measured."""
     return _against(points, lambda key: replace(key, place=replace(key.place, provider=BASE_PROVIDER)))
 
 
 def _against(points: Iterable[Point], base: Callable[[PointKey], PointKey]) -> list[Comparison]:
-    """Points that can be compared, each against the one whose key is the base of its own."""
+    """Comparable points, each with the point at the base of its key."""
     known = {point.key.lasting: point for point in filter(comparable, points)}
     pairs = ((known.get(base(key)), point) for key, point in known.items() if base(key) != key)
-    return [Comparison(found, point) for found, point in pairs if found]
+    return [Comparison(other, point) for other, point in pairs if other]
 
 
 # --- memory --------------------------------------------------------------------------------------------
 
 
 def predicted_ratio(point: Point) -> float | None:
-    """Working memory as measured over what was predicted; None where one of them is not known."""
+    """Measured over predicted working memory; None where one of them is unknown."""
     predicted = point.facts.memory_predicted_bytes
     return point.memory.working_bytes / predicted or None if point.memory and predicted else None
 
@@ -227,7 +227,7 @@ _SHAPES: dict[int, Shape] = {0: "flat", 1: "linear", 2: "quadratic"}
 
 @dataclass(frozen=True)
 class CountedGrowth:
-    """A quantity that was counted, from the shortest length to the longest; `shape` if it is one all the way."""
+    """A counted quantity at the shortest and the longest length; `shape` where one holds throughout."""
 
     first: float
     last: float
@@ -241,8 +241,8 @@ class CountedGrowth:
 def counted_growth(values: Sequence[tuple[int, float]]) -> CountedGrowth | None:
     """How positive values (length, value) grow; None below two lengths.
 
-    A shape is one only if it holds from each length to the next, to a hundredth of the power: projections and scores
-    together are neither linear nor quadratic.
+    A shape must hold from each length to the next, to a hundredth of the power: projections and scores together are
+    neither linear nor quadratic.
     """
     known = sorted((length, value) for length, value in dict(values).items() if length > 0 and value > 0)
     if len(known) < 2:

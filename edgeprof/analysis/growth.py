@@ -1,4 +1,4 @@
-"""Token length drives computation and working memory: that claim, held against measured points."""
+"""The claim that token length drives computation and working memory, checked against measured points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeprof.analysis.fit import fit
 from edgeprof.schema import Curve, MeasuredGrowth, Measurement, Point, Verdict
 
 MODELS = ("bert-base", "gpt2")
-LENGTHS = (16, 32, 64, 128, 256)  # what is measured where a run has too few
+LENGTHS = (16, 32, 64, 128, 256)  # measured where a run has too few
 ENOUGH = 5
 CLEAR = 1.1  # resident sets of one point repeat within a few percent
 
@@ -23,14 +23,14 @@ def _succeeded(record: Point | Measurement) -> bool:
     return (record.status if isinstance(record, Point) else record.outcome.status) == "ok"
 
 
-# --- what is needed ------------------------------------------------------------------------------------
+# --- which points are needed ---------------------------------------------------------------------------
 
 
 def lines(records: Iterable[R]) -> dict[str, list[R]]:
-    """For each model the records that can be used, shortest first: prefill in fp32 of one sequence, on a real device
-    that did all of it, with the right result.
+    """Model -> its usable records, shortest first: fp32 prefill of one sequence, run entirely by one provider of a real
+    device, with the right result.
 
-    Where it was measured on several providers or numbers of threads, the setting with the most lengths is taken.
+    Where a model was measured on several providers or with several thread counts, the setting with most lengths counts.
     """
     settings: dict[str, dict[tuple[str, int], list[R]]] = {name: {} for name in MODELS}
     for record in records:
@@ -39,14 +39,14 @@ def lines(records: Iterable[R]) -> dict[str, list[R]]:
         if record.subject.model in settings and usual and _succeeded(record) and _sound(record):
             settings[record.subject.model].setdefault((place.provider, place.threads), []).append(record)
     longest = {
-        name: max(found.values(), key=lambda line: len({record.load.tokens or 0 for record in line}), default=[])
-        for name, found in settings.items()
+        name: max(of_model.values(), key=lambda line: len({record.load.tokens or 0 for record in line}), default=[])
+        for name, of_model in settings.items()
     }
     return {name: sorted(line, key=lambda record: record.load.tokens or 0) for name, line in longest.items()}
 
 
 def _sound(record: Point | Measurement) -> bool:
-    """What was timed is the model, on one provider that is really there."""
+    """Whether the model ran correctly and entirely on one provider of a real device."""
     receipt = record.receipt
     return not (record.place.emulated or receipt.share_text or receipt.agrees is False)
 
@@ -56,49 +56,49 @@ def measured_lengths(records: Iterable[R]) -> dict[str, tuple[int, ...]]:
 
 
 def lacking(lengths: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    """What is missing, model by model; nothing where there is enough."""
-    for name, found in lengths.items():
-        if len(found) < ENOUGH:
-            have = f"only {', '.join(map(str, found))}" if found else "none"
+    """A line for each model with too few lengths."""
+    for name, known in lengths.items():
+        if len(known) < ENOUGH:
+            have = f"only {', '.join(map(str, known))}" if known else "none"
             yield f"{name} {BASE_PRECISION} prefill at {ENOUGH} token lengths (there is {have})"
 
 
 def to_measure(lengths: dict[str, tuple[int, ...]]) -> dict[tuple[int, ...], list[str]]:
-    """Token lengths that are missing, and the models of which."""
-    wanted: dict[tuple[int, ...], list[str]] = {}
-    for name, found in lengths.items():
-        if len(found) < ENOUGH:
-            wanted.setdefault(tuple(length for length in LENGTHS if length not in found), []).append(name)
-    return wanted
+    """Missing token lengths -> the models that need them."""
+    missing: dict[tuple[int, ...], list[str]] = {}
+    for name, known in lengths.items():
+        if len(known) < ENOUGH:
+            missing.setdefault(tuple(length for length in LENGTHS if length not in known), []).append(name)
+    return missing
 
 
-# --- what it says --------------------------------------------------------------------------------------
+# --- the check -----------------------------------------------------------------------------------------
 
 
 def length_drives(points: Iterable[Point]) -> CheckResult:
-    """Time has to grow clearly, and working memory, from the shortest length to the longest, for every model.
+    """Check that time and working memory grow clearly from the shortest length to the longest, for every model.
 
     Raises:
         ValueError: a model has too few lengths (`lacking`).
     """
-    told: list[str] = []
+    evidence: list[str] = []
     numbers: dict[str, float] = {}
     fitted: list[MeasuredGrowth] = []
-    judgements: list[tuple[Verdict, str]] = []
+    verdicts: list[tuple[Verdict, str]] = []
     for line in lines(points).values():
         growth = whole_growth(line)
         if growth is None:
-            raise ValueError("a growth takes two token lengths")
+            raise ValueError("growth needs two token lengths")
         fitted.append(_fitted(line))
-        told += _told(growth, fitted[-1])
+        evidence += _evidence(growth, fitted[-1])
         numbers |= _numbers(growth)
-        judgements.append(_judgement(growth))
-    given = {verdict for verdict, _ in judgements}
-    worst = next(verdict for verdict in (WRONG, NOT_SHOWN, CORRECTED, CONFIRMED) if verdict in given)
-    return CheckResult(worst, tuple(told), numbers, " ".join(said for _, said in judgements if said), tuple(fitted))
+        verdicts.append(_verdict(growth))
+    reached = {verdict for verdict, _ in verdicts}
+    worst = next(verdict for verdict in (WRONG, NOT_SHOWN, CORRECTED, CONFIRMED) if verdict in reached)
+    return CheckResult(worst, tuple(evidence), numbers, " ".join(text for _, text in verdicts if text), tuple(fitted))
 
 
-def _judgement(growth: LengthGrowth) -> tuple[Verdict, str]:
+def _verdict(growth: LengthGrowth) -> tuple[Verdict, str]:
     name, times = growth.long.subject.model, f"{growth.lengths:.3g} times the tokens"
     if not growth.time.clear:
         return NOT_SHOWN, f"The time of {name} does not differ clearly at {times}: the intervals overlap."
@@ -114,7 +114,7 @@ def _memory(growth: LengthGrowth) -> float:
 
 
 def _working(point: Point) -> int:
-    """At least a byte: growth beyond what was loaded may be too small for the kernel to see."""
+    """At least one byte: growth after loading may be too small for the kernel to report."""
     return max(point.memory.working_bytes if point.memory else 0, 1)
 
 
@@ -134,7 +134,7 @@ def _numbers(growth: LengthGrowth) -> dict[str, float]:
     return {f"{growth.long.subject.model}: {name} x": value for name, value in of.items()}
 
 
-def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
+def _evidence(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
     short, long = growth.short, growth.long
 
     def from_to(unit: Callable[[float], str], value: Callable[[Point], float]) -> str:
@@ -154,7 +154,7 @@ def _told(growth: LengthGrowth, fitted: MeasuredGrowth) -> Iterator[str]:
 
 
 def formula(curve: Curve, unit: Callable[[float], str]) -> str:
-    """The curve for n tokens, with units, and how far it is from what was measured."""
+    """The curve for n tokens with units, and its largest relative error."""
     parts = ((curve.constant, ""), (curve.linear, " n"), (curve.quadratic, " n^2"))
     terms = [f"{unit(value)}{of}" for value, of in parts if value]
     return (

@@ -1,4 +1,4 @@
-"""Closed forms as ledgers: what a variant costs at a shape, and at which token length what overtakes what."""
+"""Closed forms as ledgers: the cost of a variant at a shape, and the token lengths at which components cross over."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgeprof.schema import FP32, Case, Cost, Crossover, Ledger, Load, Logits, P
 if TYPE_CHECKING:
     from edgeprof.counting import GraphCosts
 
-LONGEST = 2**40  # tokens; what does not cross before this does not cross
+LONGEST = 2**40  # tokens; a crossover beyond this counts as none
 
 
 def case_of(phase: Phase, batch: int, length: int) -> Case:
-    """The shape of one run: in decode the length is what is cached, and one token is new."""
+    """The shape of one run; in decode the length is the number of cached tokens, and one token is new."""
     if phase == "decode":
         return Case(batch=batch, tokens=1, past_tokens=length)
     return Case(batch=batch, tokens=length)
@@ -27,7 +27,7 @@ def case_of(phase: Phase, batch: int, length: int) -> Case:
 def ledger(
     variant: Variant, case: Case, precision: str = FP32, phase: Phase = "prefill", logits: Logits = "all"
 ) -> Ledger:
-    """What a variant costs in one run at a shape, from its family's closed forms.
+    """The cost of one run of a variant at a shape, from the closed forms of its family.
 
     Args:
         precision: of the weights, the name of a recipe.
@@ -71,10 +71,10 @@ def of_graph(
     precision: Precision,
     cache_bytes: int = 0,
 ) -> Ledger:
-    """What was counted on a graph, by the role of its nodes.
+    """The counts of a graph, summed by the role of its nodes.
 
     Args:
-        cache_bytes: of the KV cache at the end of the run.
+        cache_bytes: size of the KV cache at the end of the run.
     """
     roles: dict[str, Cost] = {}
     for node in counted.nodes:
@@ -102,24 +102,24 @@ def of_graph(
 
 
 def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
-    """At which token length attention overtakes the MLP in MACs, and the KV cache the weights in bytes.
+    """The token lengths at which attention overtakes the MLP in MACs, and the KV cache the weights in bytes.
 
     Args:
-        at: the ledger at a token length; what is compared must grow, or stay, with the length.
+        at: the ledger at a token length; the difference of the compared quantities must not fall with the length.
     """
-    found = []
+    crossed = []
     first = at(1)
     if first.of(*ATTENTION).macs and first.of(*MLP).macs:
         tokens = _first(lambda length: (it := at(length)).of(*ATTENTION).macs > it.of(*MLP).macs)
-        found.append(Crossover(larger="attention", smaller="the MLP", quantity="MACs", tokens=tokens))
+        crossed.append(Crossover(larger="attention", smaller="the MLP", quantity="MACs", tokens=tokens))
     if first.total("cache_bytes"):
         tokens = _first(lambda length: (it := at(length)).total("cache_bytes") > it.total("weights_bytes"))
-        found.append(Crossover(larger="the KV cache", smaller="the weights", quantity="bytes", tokens=tokens))
-    return tuple(found)
+        crossed.append(Crossover(larger="the KV cache", smaller="the weights", quantity="bytes", tokens=tokens))
+    return tuple(crossed)
 
 
 def _first(holds: Callable[[int], bool]) -> int | None:
-    """The smallest length from which a condition holds, by bisection."""
+    """Find the smallest length from which a condition holds, by bisection."""
     if not holds(LONGEST):
         return None
     low, high = 0, LONGEST  # never holds at low, always at high

@@ -1,6 +1,6 @@
-"""What operators are for: the table of classes, and which matmuls multiply in which numbers.
+"""Operators by purpose: the table of classes, and the number format in which matmuls multiply.
 
-Names are those of the graph that onnxruntime runs, fused operators among them; it does not tell domains.
+Names are those of the graph that onnxruntime runs, fused operators included; it does not report their domains.
 """
 
 import statistics
@@ -43,7 +43,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         *("Shape", "Range", "ConstantOfShape", "QLinearConcat", "MemcpyFromHost", "MemcpyToHost"),
     ),
 }
-"""Operators of no class are OTHER: sums, products, comparisons."""
+"""Operators in none of these classes are OTHER: sums, products, comparisons."""
 
 _CLASS = {operator: name for name, operators in CLASSES.items() for operator in operators}
 NAMES = (*CLASSES, OTHER)
@@ -54,30 +54,31 @@ def class_of(operator: str) -> str:
 
 
 def class_times(reading: OperatorReading) -> dict[str, float]:
-    """Seconds of each class in one run, in the order of NAMES; a class that has no operator takes none."""
+    """Seconds of each class in one run, in the order of NAMES; 0 for a class without operators."""
     times = dict.fromkeys(NAMES, 0.0)
-    for one in reading.operators:
-        times[class_of(one.operator)] += one.time_s
+    for kind in reading.operators:
+        times[class_of(kind.operator)] += kind.time_s
     return times
 
 
-def explained(reading: OperatorReading) -> float | None:
-    """The sum of operator times over an unprofiled run of the same process; None where that took no time."""
+def explained_share(reading: OperatorReading) -> float | None:
+    """Sum of operator times over the latency of an unprofiled run of the same process; None without such a run."""
     plain_s = statistics.median(reading.latencies_s) if reading.latencies_s else 0.0
-    return sum(one.time_s for one in reading.operators) / plain_s if plain_s else None
+    return sum(kind.time_s for kind in reading.operators) / plain_s if plain_s else None
 
 
 def weight_products(reading: OperatorReading) -> list[MatrixTime]:
-    """The matmuls with a weight; those of activations with each other are attention in parts."""
-    return [one for one in reading.matrices if one.second != "activation"]
+    """Matmuls with a weight; products of two activations belong to attention."""
+    return [product for product in reading.matrices if product.second != "activation"]
 
 
 def in_fp32(products: Iterable[MatrixTime]) -> list[MatrixTime]:
-    """Those that multiply in fp32, by a weight that is stored so or is made so in the run."""
-    return [one for one in products if one.dtype == "float" and one.operator not in (*INTEGER, *PACKED)]
+    """Products that multiply in fp32, by a weight stored in fp32 or dequantized in every run."""
+    return [each for each in products if each.dtype == "float" and each.operator not in (*INTEGER, *PACKED)]
 
 
-def ok(passes: Iterable[OperatorPass]) -> Iterator[tuple[OperatorPass, OperatorReading]]:
-    for one in passes:
-        if one.outcome.status == "ok" and one.outcome.reading is not None:
-            yield one, one.outcome.reading
+def successful(passes: Iterable[OperatorPass]) -> Iterator[tuple[OperatorPass, OperatorReading]]:
+    """Passes that succeeded, each with its reading."""
+    for profiled in passes:
+        if profiled.outcome.status == "ok" and profiled.outcome.reading is not None:
+            yield profiled, profiled.outcome.reading

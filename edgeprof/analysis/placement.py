@@ -1,4 +1,4 @@
-"""Where points ran: which provider did what of each, and what has to be said of it before any time is."""
+"""Where points ran: the share of each provider, and the warnings that belong before any latency."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,16 +6,16 @@ from edgeprof.analysis.findings import BASE_PROVIDER
 from edgeprof.schema import Point
 from edgeprof.text import joined
 
-NAMED = 3  # points, or operators, that a sentence names
+NAMED = 3  # points or operators that a sentence lists by name
 
 
-def placed(points: Iterable[Point]) -> list[Point]:
-    """Those of the points whose placement is known: on other providers than the CPU's."""
+def with_placement(points: Iterable[Point]) -> list[Point]:
+    """The points with a recorded placement: those on a provider other than the CPU."""
     return [point for point in points if point.receipt.placement is not None]
 
 
 def headlines(points: Sequence[Point]) -> list[str]:
-    """Of each provider beside the CPU's: what it did not run, what it ran in part, where its result is wrong."""
+    """For each provider other than the CPU: unsupported points, points run in part, and wrong results."""
     sentences = []
     for provider in dict.fromkeys(point.place.provider for point in points if point.place.provider != BASE_PROVIDER):
         mine = [point for point in points if point.place.provider == provider]
@@ -26,14 +26,14 @@ def headlines(points: Sequence[Point]) -> list[str]:
 def _emulated(provider: str, points: Sequence[Point]) -> str:
     if not any(point.place.emulated for point in points):
         return ""
-    return f"{provider} is emulated here: the path is proven, the time means nothing, and no comparison holds it."
+    return f"{provider} is emulated here: the path works, but its times are not meaningful and enter no comparison."
 
 
 def _unsupported(provider: str, points: Sequence[Point]) -> str:
-    lost = [point for point in points if point.status == "unsupported"]
-    if not lost:
+    unsupported = [point for point in points if point.status == "unsupported"]
+    if not unsupported:
         return ""
-    return f"{provider} did not take {_share(lost, points)}: {_names(lost)}. They have no times."
+    return f"{provider} does not support {_share(unsupported, points)}: {_names(unsupported)}. They have no times."
 
 
 def _in_part(provider: str, points: Sequence[Point]) -> str:
@@ -41,7 +41,7 @@ def _in_part(provider: str, points: Sequence[Point]) -> str:
     if not partly:
         return ""
     least = min(partly, key=lambda point: point.receipt.share or 0.0)
-    at_least = f"at the least {least.receipt.share_text} ({_name(least)})"
+    at_least = f"at least {least.receipt.share_text} ({_name(least)})"
     return f"{provider} ran only a part of {_share(partly, points)}, {at_least}; the CPU ran the rest."
 
 
@@ -50,18 +50,18 @@ def _wrong(points: Sequence[Point]) -> str:
     if not wrong:
         return ""
     worst = max(wrong, key=lambda point: point.receipt.max_rel_error or 0.0)
-    others = f" (the worst of {len(wrong)} points like that)" if len(wrong) > 1 else ""
+    others = f" (the worst of {len(wrong)} such points)" if len(wrong) > 1 else ""
     where = f"{_name(worst)} on {worst.place.provider}"
-    return f"{where}: {worst.receipt.difference_text}{others}; no comparison holds such times."
+    return f"{where}: {worst.receipt.difference_text}{others}; such times enter no comparison."
 
 
 def _name(point: Point) -> str:
-    """Its label, in a sentence that names the provider."""
+    """The label of a point, without the provider, which the sentence names."""
     return point.key.label.replace(f" on {point.place.provider}", "")
 
 
 def _names(points: Sequence[Point]) -> str:
-    """Models rather than points: what one length lacks, all usually do."""
+    """The models of the points: a provider that does not support one length usually supports none."""
     models = list(dict.fromkeys(f"{point.subject.model} {point.subject.precision}" for point in points))
     more = [f"{len(models) - NAMED} more"] if len(models) > NAMED else []
     return joined(models[:NAMED] + more)
@@ -78,25 +78,25 @@ def _all(count: int) -> str:
 # --- the caption of the figure ---------------------------------------------------------------------------
 
 
-def caption(found: Sequence[Point]) -> str:
-    """Of each provider how many points it ran whole, and what kept it from the others. Unsupported ones ran nowhere."""
+def caption(points: Sequence[Point]) -> str:
+    """For each provider: how many points it ran entirely, and which operators of the others went to the CPU."""
     sentences = []
-    ran = [point for point in found if point.status == "ok"]
+    ran = [point for point in points if point.status == "ok"]
     for provider in dict.fromkeys(point.place.provider for point in ran):
         mine = [point for point in ran if point.place.provider == provider]
         partly = [point for point in mine if point.receipt.share_text]
         if not partly:
-            sentences.append(f"{provider} did all multiplications of {_all(len(mine))}.")
+            sentences.append(f"{provider} ran all multiplications of {_all(len(mine))}.")
             continue
         least = min(partly, key=lambda point: point.receipt.share or 0.0)
         share, whole = f"{least.receipt.share_text} ({_name(least)}){_left(partly)}", len(mine) - len(partly)
-        did = f"all multiplications of {whole} of its {len(mine)} points, and at the least" if whole else "at the least"
-        sentences.append(f"{provider} did {did} {share}.")
+        entire = f"all multiplications of {whole} of its {len(mine)} points, and at least" if whole else "at least"
+        sentences.append(f"{provider} ran {entire} {share}.")
     return " ".join(sentences)
 
 
 def _left(partly: Sequence[Point]) -> str:
-    """The operators that went to the CPU, those with the most MACs first."""
+    """Operators that went to the CPU, those with the most MACs first."""
     macs: dict[str, int] = {}
     for placement in (point.receipt.placement for point in partly):
         for left in placement.left if placement else ():

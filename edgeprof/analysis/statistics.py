@@ -1,7 +1,7 @@
-"""From visits to points: what several processes saw of one point, as one row.
+"""From visits to points: the visits of one point, each a process, summarized in one record.
 
-Latency. Every round is a process of its own, and processes differ more than the runs within one: memory lands
-elsewhere, the clock of the core moves. The unit of replication is therefore the round, never the single run.
+Latency. Every round is a process of its own, and processes differ more than the runs within one: memory is laid out
+differently, the clock of the core moves. The unit of replication is therefore the round, never the single run.
 
     median     m = median_r(median(latencies of round r))
     interval   two-sided 95 % Student t over y_r = log(median of round r), n rounds:
@@ -10,7 +10,7 @@ elsewhere, the clock of the core moves. The unit of replication is therefore the
     one round  x_(k) .. x_(n+1-k) of its n ordered latencies, with the largest k for which
                P(Binomial(n, 1/2) < k) <= 0.025 (Conover, Practical Nonparametric Statistics, 3.2: no assumption on
                the distribution). Fewer than 6 latencies cannot reach 95 %: their smallest and largest.
-               It says nothing about other processes.
+               It does not cover the variation between processes.
     p90        quantile over the latencies of all rounds (Hyndman & Fan type 7, numpy's default).
 
 Memory. Resident set sizes from the kernel, in bytes; the parts are medians over the rounds, the peak is the maximum.
@@ -48,15 +48,15 @@ class Interval(NamedTuple):
 
 
 def points(measurements: Iterable[Measurement]) -> list[Point]:
-    """One Point for each key, whatever was exported or set anew since (`PointKey.lasting`).
+    """One Point for each key, across exports and changes of settings (`PointKey.lasting`).
 
-    Of a round that was visited again the newest visit counts, and of an artifact or a setting that has changed
-    since, none: the last record of a point says which artifact and settings are the present ones. The order of the
-    records is their age (the file is only ever appended to; the clock of an edge device may jump).
+    Of several visits in one round the newest counts. Visits with an earlier artifact or earlier settings do not count:
+    the last record of a point defines the current ones. Records are in order of age (the file is only appended to;
+    the clock of an edge device may jump).
 
     Returns:
-        Points sorted by family, size, precision, phase and length. A point none of whose visits succeeded has the
-        status of the newest one, and no latency or memory.
+        Points sorted by family, size, precision, phase and length. A point without a successful visit has the status
+        of its newest visit, and no latency or memory.
     """
     visits: dict[PointKey, list[Measurement]] = {}
     for record in measurements:
@@ -72,7 +72,7 @@ def _order(point: Point) -> tuple[str | int, ...]:
         point.subject.model,
         str(point.subject.precision),
         place.provider,
-        -len(load.phase),  # prefill before decode: one leads to the other
+        -len(load.phase),  # prefill before decode
         load.batch,
         place.threads,
         load.tokens or 0,
@@ -82,7 +82,7 @@ def _order(point: Point) -> tuple[str | int, ...]:
 
 
 def _current(visits: Sequence[Measurement]) -> list[Measurement]:
-    """The newest visit of each round, newest last, of the artifact and settings that the newest visit had."""
+    """The newest visit of each round, newest last, among those with the artifact and settings of the newest."""
     newest = visits[-1]
     rounds: dict[int, Measurement] = {}
     for visit in visits:
@@ -111,21 +111,21 @@ def _point(visits: Sequence[Measurement]) -> Point:
 
 
 def _receipt(receipts: Sequence[ProviderReceipt]) -> ProviderReceipt:
-    """The newest; what only an earlier visit saw holds for all."""
+    """The newest receipt; fields recorded by an earlier visit only are copied from it."""
     newest = receipts[-1]
-    seen = {
-        name: next((value for one in reversed(receipts) if (value := getattr(one, name)) is not None), None)
+    recorded = {
+        name: next((value for receipt in reversed(receipts) if (value := getattr(receipt, name)) is not None), None)
         for name in ("placement", "agreement", "compile_s", "load_plain_s")
     }
-    return msgspec.structs.replace(newest, **seen)
+    return msgspec.structs.replace(newest, **recorded)
 
 
-def _largest(seen: Iterable[int | None]) -> int | None:
-    return max((one for one in seen if one is not None), default=None)
+def _largest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _reason(visits: Sequence[Measurement]) -> str:
-    """Why rounds are missing: the newest reason, and how many where others succeeded."""
+    """Why rounds are missing: the newest reason, with the number of failed rounds if others succeeded."""
     failed = [visit.outcome for visit in visits if visit.outcome.status != "ok"]
     if not failed:
         return ""
@@ -137,7 +137,7 @@ def _reason(visits: Sequence[Measurement]) -> str:
 
 
 def _latency(rounds: Sequence[Sequence[float]]) -> LatencySummary | None:
-    """Of the raw latencies of each round, in seconds."""
+    """Summarize the raw latencies of each round, in seconds."""
     import numpy
 
     if not rounds:
@@ -193,6 +193,6 @@ def _memory(readings: Sequence[Reading]) -> MemorySummary | None:
 
 
 def _touched(reading: Reading) -> int:
-    """Bytes of mapped files that came into memory during the runs: rows of an embedding that were looked up, mostly."""
+    """Bytes of mapped files loaded into memory during the runs: mostly rows of an embedding that were looked up."""
     after = reading.memory_run_file_bytes
     return max(after - reading.memory_loaded_file_bytes, 0) if after is not None else 0

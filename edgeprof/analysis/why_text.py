@@ -1,4 +1,4 @@
-"""Why B is faster than A, or is not, in words: a verdict for each phase, and what it comes from."""
+"""Why B is or is not faster than A, as text: a verdict for each phase, and the findings behind it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from edgeprof.text import joined, sentence
 
 Winner = Literal["A", "B"]
 
-NOTICEABLE = 0.02  # of what the operators take: less is not worth a sentence
-EXPLAINED_LOW, EXPLAINED_HIGH = 0.8, 1.2  # sums of operator times outside this are of runs that were disturbed
+NOTICEABLE = 0.02  # share of operator time below which nothing is reported
+EXPLAINED_LOW, EXPLAINED_HIGH = 0.8, 1.2  # sums of operator times outside this range come from disturbed runs
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sides, the lengths both were measured at, and what was profiled of B there."""
+    """Two sides, the lengths at which both were measured, and the passes of B at those lengths."""
 
     a: Side
     b: Side
@@ -45,14 +45,14 @@ class Pair:
 
     @property
     def names(self) -> tuple[str, str]:
-        """As short as tells them apart."""
+        """The shortest names that distinguish the sides."""
         if self.a.model == self.b.model:
             return str(self.a.precision), str(self.b.precision)
         return str(self.a), str(self.b)
 
 
 def winner(place: ComparedLength) -> Winner | None:
-    """Who is clearly faster: the intervals do not overlap."""
+    """The clearly faster side; None where the intervals overlap."""
     if place.speed_low <= 1 <= place.speed_high:
         return None
     return "B" if place.speed > 1 else "A"
@@ -68,12 +68,12 @@ def verdicts(pair: Pair) -> tuple[str, ...]:
 def _verdict(pair: Pair, phase: Phase) -> str:
     places, (a, b) = pair.of(phase), pair.names
     head = phase.capitalize() + ("" if pair.provider == BASE_PROVIDER else f" on {pair.provider}")
-    won = {name for place in places if (name := winner(place))}
-    if not won:
+    winners = {name for place in places if (name := winner(place))}
+    if not winners:
         return f"{head}: no clear difference between {b} and {a} at {_span(places)}: the intervals overlap."
     stretches = [_stretch(name, list(group), a) for name, group in groupby(places, key=winner)]
-    # Where B loses is what was asked; a win is explained where there is nothing else.
-    chosen = [place for place in places if winner(place) == ("A" if "A" in won else "B")]
+    # Explain where B is slower; explain where it is faster only if it never is.
+    chosen = [place for place in places if winner(place) == ("A" if "A" in winners else "B")]
     why = _reason(pair, max(chosen, key=lambda place: max(place.speed, 1 / place.speed)))
     return f"{head}: {b} is {joined(stretches)}{why}."
 
@@ -100,42 +100,39 @@ def _tokens(place: ComparedLength) -> str:
 
 
 def _reason(pair: Pair, place: ComparedLength) -> str:
-    """The class that makes the difference, if the profiled runs show one."""
+    """The class that accounts for the difference, if the profiled runs show one."""
     if not place.classes:
         return ""
     wins = winner(place) == "B"
-    gap = sum(one.b_s - one.a_s for one in place.classes)
+    gap = sum(times.b_s - times.a_s for times in place.classes)
     if (gap < 0) != wins:
-        return f", and the operators as profiled at {_tokens(place)} do not show why"
+        return f", and the operator times at {_tokens(place)} do not show why"
     a, b = pair.names
-    most = (min if wins else max)(place.classes, key=lambda one: one.b_s - one.a_s)
-    made = _made_anew(pair, place)
-    if (
-        not wins
-        and made
-        and most.name in (operator_classes.CONVERSION, operator_classes.MATMUL, operator_classes.MOVEMENT)
-    ):
-        return f", because {made}"
+    most = (min if wins else max)(place.classes, key=lambda times: times.b_s - times.a_s)
+    dequantized = _dequantized_each_run(pair, place)
+    affected = (operator_classes.CONVERSION, operator_classes.MATMUL, operator_classes.MOVEMENT)
+    if not wins and dequantized and most.name in affected:
+        return f", because {dequantized}"
     what = "the matmuls take" if most.name == operator_classes.MATMUL else f"{most.name} takes"
     took = f"{what} {units.duration(most.b_s)} in {b} and {units.duration(most.a_s)} in {a}"
     return f", because {took} at {_tokens(place)}"
 
 
-def _made_anew(pair: Pair, place: ComparedLength) -> str:
-    """ "the weight of the LM head (768 x 50,257) is made in fp32 in every run (DequantizeLinear takes 38 ms)" """
-    for at, one, reading in pair.profiled:
-        anew = [product for product in _left(reading) if product.second == "computed"]
-        if at == place and anew:
+def _dequantized_each_run(pair: Pair, place: ComparedLength) -> str:
+    """ "the weight of the LM head (768 x 50,257) is dequantized to fp32 in every run: DequantizeLinear takes ..." """
+    for at, profiled, reading in pair.profiled:
+        computed = [product for product in _left(reading) if product.second == "computed"]
+        if at == place and computed:
             takes_s = sum(kind.time_s for kind in reading.operators if kind.operator == "DequantizeLinear")
             whole_s = sum(kind.time_s for kind in reading.operators)
-            plural = sum(product.nodes for product in anew) > 1
-            what = joined([_named(product, one.vocabulary) for product in anew])
+            plural = sum(product.nodes for product in computed) > 1
+            what = joined([_named(product, profiled.vocabulary) for product in computed])
             spent = f"DequantizeLinear takes {units.duration(takes_s)}, " if takes_s else ""
-            product_s = units.duration(sum(product.time_s for product in anew))
-            whole = f"{units.duration(whole_s)} that all operators take at {_tokens(place)}"
+            product_s = units.duration(sum(product.time_s for product in computed))
+            whole = f"{units.duration(whole_s)} of all operators at {_tokens(place)}"
             return (
-                f"the weight{'s' * plural} of {what} {'are' if plural else 'is'} made in fp32 in every run: "
-                f"{spent}the product {product_s}, of {whole}"
+                f"the weight{'s' * plural} of {what} {'are' if plural else 'is'} dequantized to fp32 in every run: "
+                f"{spent}the product {product_s}, out of {whole}"
             )
     return ""
 
@@ -144,22 +141,22 @@ def _made_anew(pair: Pair, place: ComparedLength) -> str:
 
 
 def findings(pair: Pair) -> tuple[str, ...]:
-    """Of each phase at the longest length that was profiled, then what both phases share."""
-    said: list[str] = []
+    """Findings of each phase at its longest profiled length, then those about weights."""
+    sentences: list[str] = []
     for phase in pair.phases:
         known = [place for place in pair.of(phase) if place.classes]
         if not known:
-            said.append(f"{phase.capitalize()}: no operators were timed, so nothing is said of where time goes.")
+            sentences.append(f"{phase.capitalize()}: operators were not timed, so where time goes is not shown.")
             continue
-        said += _of_place(pair, known[-1])
-    return (*said, *_of_weights(pair))
+        sentences += _at_length(pair, known[-1])
+    return (*sentences, *_of_weights(pair))
 
 
-def _of_place(pair: Pair, place: ComparedLength) -> Iterator[str]:
+def _at_length(pair: Pair, place: ComparedLength) -> Iterator[str]:
     a, b = pair.names
-    times = {one.name: one for one in place.classes}
+    times = {kind.name: kind for kind in place.classes}
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
-    whole_a, whole_b = sum(one.a_s for one in place.classes), sum(one.b_s for one in place.classes)
+    whole_a, whole_b = sum(kind.a_s for kind in place.classes), sum(kind.b_s for kind in place.classes)
     products = times.get(operator_classes.MATMUL)
     if products and products.a_s and products.b_s:
         faster = products.b_s < products.a_s
@@ -168,19 +165,19 @@ def _of_place(pair: Pair, place: ComparedLength) -> Iterator[str]:
             f"{units.duration(abs(products.a_s - products.b_s))} {'gained' if faster else 'lost'}."
         )
     yield _conversion(pair, place, at, times.get(operator_classes.CONVERSION), whole_b)
-    rest = [one for one in place.classes if one.name not in (operator_classes.MATMUL, operator_classes.CONVERSION)]
-    rest_a, rest_b = sum(one.a_s for one in rest), sum(one.b_s for one in rest)
+    rest = [kind for kind in place.classes if kind.name not in (operator_classes.MATMUL, operator_classes.CONVERSION)]
+    rest_a, rest_b = sum(kind.a_s for kind in rest), sum(kind.b_s for kind in rest)
     if rest_a > NOTICEABLE * whole_a or rest_b > NOTICEABLE * whole_b:
-        most = max(rest, key=lambda one: one.b_s)
+        most = max(rest, key=lambda kind: kind.b_s)
         yield (
-            f"{at}: all else takes {units.duration(rest_b)} in {b} ({_percent(rest_b, whole_b)}) and "
-            f"{units.duration(rest_a)} in {a} ({_percent(rest_a, whole_a)}), most of it {most.name}."
+            f"{at}: all other operators take {units.duration(rest_b)} in {b} ({_percent(rest_b, whole_b)}) and "
+            f"{units.duration(rest_a)} in {a} ({_percent(rest_a, whole_a)}), mostly {most.name}."
         )
     yield _explained(pair, place, at)
 
 
-def _change(one: ClassTime) -> str:
-    return f"{units.duration(one.b_s)} instead of {units.duration(one.a_s)}"
+def _change(times: ClassTime) -> str:
+    return f"{units.duration(times.b_s)} instead of {units.duration(times.a_s)}"
 
 
 def _percent(part: float, whole: float) -> str:
@@ -189,39 +186,40 @@ def _percent(part: float, whole: float) -> str:
 
 def _conversion(pair: Pair, place: ComparedLength, at: str, times: ClassTime | None, whole_s: float) -> str:
     b = pair.names[1]
-    reading = next((reading for one, _, reading in pair.profiled if one == place), None)
-    own = [one for one in reading.operators if one.operator.startswith("DynamicQuantizeMatMul")] if reading else []
+    reading = next((reading for at_length, _, reading in pair.profiled if at_length == place), None)
+    operators = reading.operators if reading else ()
+    own = [kind for kind in operators if kind.operator.startswith("DynamicQuantizeMatMul")]
     within = ""
     if own:
-        nodes = f"{sum(one.nodes for one in own)} DynamicQuantizeMatMul"
-        within = f"; {nodes} quantize their own input, which counts as matmul"
+        nodes = f"{sum(kind.nodes for kind in own)} DynamicQuantizeMatMul"
+        within = f"; {nodes} quantize their own input, counted as matmul"
     if times is None or times.b_s < NOTICEABLE * whole_s:
-        little = f"{units.duration(times.b_s)}, next to nothing," if times and times.b_s else "nothing"
-        return f"{at}: operators of their own for quantizing and dequantizing cost {little} in {b}{within}."
-    spent = f"{units.duration(times.b_s)} ({_percent(times.b_s, whole_s)} of what its operators take)"
-    return f"{at}: quantizing, dequantizing and casting costs {spent} in {b}{within}."
+        little = f"only {units.duration(times.b_s)}" if times and times.b_s else "no time"
+        return f"{at}: separate operators for quantizing and dequantizing take {little} in {b}{within}."
+    spent = f"{units.duration(times.b_s)} ({_percent(times.b_s, whole_s)} of its operator time)"
+    return f"{at}: quantizing, dequantizing and casting take {spent} in {b}{within}."
 
 
 def _explained(pair: Pair, place: ComparedLength, at: str) -> str:
     shares = (place.a_explained or 0.0, place.b_explained or 0.0)
     (a, b), (of_a, of_b) = pair.names, (f"{100 * share:.0f} %" for share in shares)
-    said = f"{at}: the operator times add up to {of_b} of a run without the profiler in {b}, and to {of_a} in {a}"
+    text = f"{at}: the operator times add up to {of_b} of a run without the profiler in {b}, and to {of_a} in {a}"
     trusted = all(EXPLAINED_LOW <= share <= EXPLAINED_HIGH for share in shares)
-    return f"{said}." if trusted else f"{said}: other work disturbed the runs, or time passes between operators."
+    return f"{text}." if trusted else f"{text}: other work disturbed the runs, or time passes between operators."
 
 
 # --- weights -------------------------------------------------------------------------------------------
 
 
 def _quantized(reading: OperatorReading) -> bool:
-    """By what runs: the precision of a plain file is that of most of its bytes."""
+    """Whether the operators that run are quantized; the precision of a user's file describes most of its bytes only."""
     products = operator_classes.weight_products(reading)
-    dequantized = any(one.operator == "DequantizeLinear" for one in reading.operators)
+    dequantized = any(kind.operator == "DequantizeLinear" for kind in reading.operators)
     return dequantized or len(operator_classes.in_fp32(products)) < len(products)
 
 
 def _left(reading: OperatorReading) -> list[MatrixTime]:
-    """Weight matmuls that still multiply in fp32; where all do that is no news."""
+    """Weight matmuls that still multiply in fp32; none of a file that is not quantized."""
     return operator_classes.in_fp32(operator_classes.weight_products(reading)) if _quantized(reading) else []
 
 
@@ -229,7 +227,7 @@ def _of_weights(pair: Pair) -> Iterator[str]:
     if not pair.profiled:
         return
     for phase in pair.phases:
-        known = [found for found in pair.profiled if found[0].phase == phase]
+        known = [profiled for profiled in pair.profiled if profiled[0].phase == phase]
         if known:
             yield from _of_products(pair, *known[-1])
     receipt = pair.profiled[-1][1].quantization
@@ -237,8 +235,8 @@ def _of_weights(pair: Pair) -> Iterator[str]:
         yield from _of_receipt(pair, receipt)
 
 
-def _of_products(pair: Pair, place: ComparedLength, one: OperatorPass, reading: OperatorReading) -> Iterator[str]:
-    """What runs, which need not be what the file says: the runtime fuses and folds when it loads."""
+def _of_products(pair: Pair, place: ComparedLength, profiled: OperatorPass, reading: OperatorReading) -> Iterator[str]:
+    """The matmuls that run, which may differ from those in the file: the runtime fuses and folds when it loads."""
     products, left = operator_classes.weight_products(reading), _left(reading)
     if not products or not _quantized(reading):
         return
@@ -246,23 +244,23 @@ def _of_products(pair: Pair, place: ComparedLength, one: OperatorPass, reading: 
     at = f"{place.phase.capitalize()} of {_tokens(place)}"
     if not left:
         of = f"of {pair.names[1]}"
-        several = f"none of the {count:,} weight matmuls {of} that run multiplies in fp32"
-        yield f"{at}: {several if count > 1 else f'the one weight matmul {of} does not multiply in fp32'}."
+        several = f"none of the {count:,} weight matmuls {of} multiplies in fp32"
+        yield f"{at}: {several if count > 1 else f'the only weight matmul {of} does not multiply in fp32'}."
         return
     takes_s = sum(product.time_s for product in left)
-    named = joined([_named(product, one.vocabulary) for product in left])
-    anew = _made_anew(pair, place)
+    named = joined([_named(product, profiled.vocabulary) for product in left])
+    dequantized = _dequantized_each_run(pair, place)
     verbs = ("multiplies", "takes") if remaining == 1 else ("multiply", "take")
     yield (
         f"{at}: {remaining} of {units.counted(count, 'weight matmul')} of {pair.names[1]} still {verbs[0]} in fp32 "
         f"and {verbs[1]} {units.duration(takes_s)}: {named}."
     )
-    if anew:
-        yield sentence(f"{at}: {anew}")
+    if dequantized:
+        yield sentence(f"{at}: {dequantized}")
 
 
 def _named(product: MatrixTime, vocabulary: int | None) -> str:
-    """ "the LM head (768 x 50,257)"; what is not known by its size goes by it."""
+    """ "the LM head (768 x 50,257)"; other products are named by their size."""
     size = f"{product.inner:,} x {product.columns:,}"
     if vocabulary is not None and product.columns == vocabulary:
         return f"the LM head ({size})"
@@ -275,5 +273,5 @@ def _of_receipt(pair: Pair, receipt: QuantReceipt) -> Iterator[str]:
     reasons: dict[str, int] = {}
     for left in receipt.left:
         reasons[left.reason] = reasons.get(left.reason, 0) + 1
-    why = "; ".join(f"{count} left: {reason}" for reason, count in reasons.items())
-    yield f"The export of {pair.b.model} to {pair.b.precision} reached {reached}, {sizes}{'; ' + why if why else ''}."
+    why = "; ".join(f"{count} not quantized: {reason}" for reason, count in reasons.items())
+    yield f"The export of {pair.b.model} to {pair.b.precision} quantized {reached}, {sizes}{'; ' + why if why else ''}."

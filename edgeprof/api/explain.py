@@ -7,7 +7,7 @@ import msgspec
 
 from edgeprof import counting, store, units
 from edgeprof.analysis import ledger as ledgers
-from edgeprof.analysis.explain_captions import explained
+from edgeprof.analysis.explain_captions import explanation_captions
 from edgeprof.api.sizing import Sizing, require_no_sizing
 from edgeprof.api.targets import name_of
 from edgeprof.errors import UnknownName, UsageError
@@ -72,7 +72,7 @@ def explain(
             raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
         sizing = Sizing(dims=dict(dim or {}), files=dict(input or {}))
         found = _explain_file(_File(file, batch, phase, sizing, progress), tuple(seq))
-    return msgspec.structs.replace(found, captions=explained(found)) if found.lengths else found
+    return msgspec.structs.replace(found, captions=explanation_captions(found)) if found.lengths else found
 
 
 class _Counted(Record, frozen=True, kw_only=True):

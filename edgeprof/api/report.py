@@ -40,7 +40,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     folder = Path(found.folder)
     store.save_table(folder, found.points)
     mixers = _mixers()
-    placed = placement.placed(found.points)
+    placed = placement.with_placement(found.points)
     return report.write(
         folder,
         found.machine,

@@ -106,7 +106,7 @@ def write_explanation(folder: Path, explanation: Explanation, *, progress: Progr
 
     Args:
         folder: belongs to this explanation; pictures of an earlier one do not stay.
-        explanation: with captions, if there shall be any (`edgeprof.analysis.explain_captions.explained`).
+        explanation: with captions, if there shall be any (`edgeprof.analysis.explain_captions.explanation_captions`).
 
     Returns:
         The paths of page and pictures.

@@ -107,7 +107,7 @@ def test_two_sizes_are_compared_without_a_law() -> None:
     pair = [point(0.1), point(0.34, variant="bert-large", params=300 * MB)]
     assert sentences(pair).captions["prefill-latency-by-size"] == (
         "bert-large has 3x the parameters of bert-base and 3.4x its latency at 128 tokens; "
-        "two sizes are too few for a law."
+        "two sizes are too few for a power law."
     )
 
 
@@ -129,19 +129,19 @@ def test_how_far_predictions_are_off() -> None:
 
     summary = sentences([working(64, 30, 20), working(128, 33, 30), working(256, 90, 30), working(512, 9, None)])
     caption = (
-        "Working memory in prefill is 1.5x what was predicted, the median of 3 points; "
+        "Working memory in prefill is 1.5x the prediction, the median of 3 points; "
         "1.1x (bert-base at 128 tokens) to 3x (bert-base at 256 tokens)."
     )
     assert summary.captions["prefill-memory-predicted"] == caption
     assert caption in summary.headlines
     with_small = sentences([working(16, 4, 1), working(64, 30, 20), working(128, 33, 30), working(256, 90, 30)])
     assert with_small.captions["prefill-memory-predicted"] == (
-        "Working memory in prefill is 1.5x what was predicted, the median of 3 points above 10 MB; "
+        "Working memory in prefill is 1.5x the prediction, the median of 3 points above 10 MB; "
         "1.1x (bert-base at 128 tokens) to 3x (bert-base at 256 tokens). "
         "Below that it is up to 4x (bert-base at 16 tokens)."
     )
     assert sentences([working(64, 30, 20)]).captions["prefill-memory-predicted"] == (
-        "The working memory of bert-base at 64 tokens is 1.5x what was predicted: 30 MB against 20 MB."
+        "The working memory of bert-base at 64 tokens is 1.5x the prediction: 30 MB against 20 MB."
     )
     assert "prefill-memory-predicted" not in sentences([working(64, 30, None)]).captions
 

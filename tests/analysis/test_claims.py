@@ -7,7 +7,7 @@ import pytest
 from builders import length_runs
 
 from edgeprof.analysis import claim_checks, claims, growth, statistics
-from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, amount, as_said, near, rounds_to
+from edgeprof.analysis.claim_checks import CONFIRMED, CORRECTED, NOT_SHOWN, WRONG, amount, in_unit_of, near, rounds_to
 from edgeprof.schema import CheckedClaim, Measurement, Point
 
 
@@ -171,9 +171,9 @@ def test_how_well_a_figure_fits(value: float, message: str, rounds: bool, is_nea
 
 
 def test_a_number_in_the_digits_of_a_figure() -> None:
-    assert as_said(124_439_808, "125 M") == "124 M"
-    assert as_said(6_488_064, "7.1 M") == "6.5 M"
-    assert as_said(174_604_259_328, "175 B") == "175 B"
+    assert in_unit_of(124_439_808, "125 M") == "124 M"
+    assert in_unit_of(6_488_064, "7.1 M") == "6.5 M"
+    assert in_unit_of(174_604_259_328, "175 B") == "175 B"
 
 
 # --- measured ------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edgeprof.analysis.captions import sentences
-from edgeprof.analysis.explain_captions import explained, mixed
+from edgeprof.analysis.explain_captions import explanation_captions, mixer_caption
 from edgeprof.schema import Cost, Crossover, Explanation, Ledger, Load, Precision, Uncounted
 
 
@@ -44,7 +44,7 @@ def crossover(tokens: int | None, quantity: Any = "MACs") -> Crossover:
 
 
 def captions_of(*lengths: Ledger, crossed: tuple[Crossover, ...] = ()) -> dict[str, str]:
-    return explained(Explanation(ledger=lengths[0], lengths=lengths, crossovers=crossed))
+    return explanation_captions(Explanation(ledger=lengths[0], lengths=lengths, crossovers=crossed))
 
 
 def test_macs_by_how_they_grow() -> None:
@@ -109,7 +109,7 @@ def test_what_could_not_be_counted_is_named() -> None:
 
 def test_one_length_has_no_caption() -> None:
     assert captions_of(toy(10)) == {}
-    assert explained(Explanation(ledger=toy(10))) == {}
+    assert explanation_captions(Explanation(ledger=toy(10))) == {}
 
 
 def test_ways_to_mix_tokens() -> None:
@@ -131,6 +131,6 @@ def test_ways_to_mix_tokens() -> None:
         "in proportion to the tokens and those of block grow 23x. At 100 tokens: dense 1 MMAC, block 320 kMAC, "
         "gram 200 kMAC and pointwise 10 kMAC. No MACs: table."
     )
-    assert mixed(mixers) == caption
+    assert mixer_caption(mixers) == caption
     assert sentences([], mixers).captions == {"mixers": caption}
-    assert mixed({}) == ""
+    assert mixer_caption({}) == ""

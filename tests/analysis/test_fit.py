@@ -51,5 +51,5 @@ def test_the_error_of_a_fit_to_noisy_points_is_reported() -> None:
     ("lengths", "values"), [((16, 32), (1.0, 2.0)), ((16, 32, 32), (1.0, 2.0, 3.0)), ((1, 2, 3), (1.0, 0.0, 2.0))]
 )
 def test_what_cannot_be_fitted_is_refused(lengths: tuple[int, ...], values: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="three lengths"):
+    with pytest.raises(ValueError, match="three different lengths"):
         fit(lengths, values)

@@ -143,7 +143,7 @@ def test_no_winner_without_its_share() -> None:
     points = [*line((64, 0.2), (128, 0.4)), *line((64, 0.05), (128, 0.1), **PARTLY)]
     summary = sentences(points)
     assert summary.headlines[0] == (
-        "webgpu ran only a part of all of its 2 points, at the least 83 % of MACs "
+        "webgpu ran only a part of all of its 2 points, at least 83 % of MACs "
         "(bert-base fp32, prefill at 64 tokens); the CPU ran the rest."
     )
     assert (
@@ -170,7 +170,7 @@ def test_the_least_share_is_the_least_whatever_it_is_of() -> None:
     assert (
         sentences([nodes, point(0.1, **PARTLY)])
         .headlines[0]
-        .startswith("webgpu ran only a part of all of its 2 points, at the least 83 % of MACs (bert-base fp32")
+        .startswith("webgpu ran only a part of all of its 2 points, at least 83 % of MACs (bert-base fp32")
     )
 
 
@@ -183,7 +183,7 @@ def test_why_names_the_provider_and_what_it_ran() -> None:
     (result,) = why(a, b, points, [], MACHINE)
     assert (result.place.provider, result.machine) == ("webgpu", ())
     assert result.verdicts == (
-        "Prefill on webgpu: fp16 is faster than fp32 at 128 tokens (2x as fast). webgpu ran only a part, at the least "
+        "Prefill on webgpu: fp16 is faster than fp32 at 128 tokens (2x as fast). webgpu ran only a part, at least "
         "83 % of MACs of fp32 and 50 % of nodes of fp16; the CPU ran the rest.",
     )
 
@@ -199,10 +199,10 @@ def test_headlines_before_all_times() -> None:
         point(None, precision="bf16", provider="qnn", emulated=True, status="unsupported", error="no bf16"),
     ]
     assert sentences(points).headlines[:3] == (
-        "qnn is emulated here: the path is proven, the time means nothing, and no comparison holds it.",
-        "qnn did not take 1 of its 3 points: bert-base bf16. They have no times.",
+        "qnn is emulated here: the path works, but its times are not meaningful and enter no comparison.",
+        "qnn does not support 1 of its 3 points: bert-base bf16. They have no times.",
         "bert-base a8w8, prefill at 128 tokens on qnn: result differs from the CPU by 1.2: outside tolerance; "
-        "no comparison holds such times.",
+        "such times enter no comparison.",
     )
 
 
@@ -226,7 +226,7 @@ def test_points_get_the_newest_placement_of_their_own() -> None:
         seen(2, None),
         seen(0, old, tokens=64),
     ]
-    result = placements.placed(points_of(records))
+    result = placements.with_placement(points_of(records))
     assert [(one.load.tokens, one.placement) for one in result] == [(64, old), (128, new)]
     assert new.macs_share == pytest.approx(0.831)
     assert new.nodes_share == 0.75
@@ -236,9 +236,9 @@ def test_the_caption_names_the_least_share_and_what_was_left() -> None:
     whole, part, npu = point(0.1, **GPU), point(0.1, tokens=64, **PARTLY), point(0.1, **EMULATED)
     lost = point(None, provider="qnn", status="unsupported", placement=placement("qnn", 0, 9, 0, 8))
     assert placements.caption([whole, part, npu, lost]) == (
-        "webgpu did all multiplications of 1 of its 2 points, and at the least 83 % of MACs "
+        "webgpu ran all multiplications of 1 of its 2 points, and at least 83 % of MACs "
         "(bert-base fp32, prefill at 64 tokens); left to the CPU: Attention. "
-        "qnn did all multiplications of its only point."
+        "qnn ran all multiplications of its only point."
     )
     assert placements.caption([]) == ""
 

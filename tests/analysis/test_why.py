@@ -8,7 +8,7 @@ from builders.operator_runs import matrix, operators, profiled
 from factories import point
 
 from edgeprof.analysis import operator_classes as table
-from edgeprof.analysis.processor import told
+from edgeprof.analysis.processor import describe
 from edgeprof.analysis.why import sides, why
 from edgeprof.schema import KernelTime, Left, Machine, OperatorPass, Point, Precision, QuantReceipt, Side, Turn, Why
 
@@ -155,9 +155,10 @@ def test_a_win_is_explained_by_the_class_that_gained_most() -> None:
     ]
     assert result.findings == (
         "Prefill of 128 tokens: the matmuls take 100 ms instead of 400 ms, 0.25x of the time: 300 ms gained.",
-        "Prefill of 128 tokens: operators of their own for quantizing and dequantizing cost nothing in int8; "
-        "49 DynamicQuantizeMatMul quantize their own input, which counts as matmul.",
-        "Prefill of 128 tokens: all else takes 100 ms in int8 (50 %) and 100 ms in fp32 (20 %), most of it attention.",
+        "Prefill of 128 tokens: separate operators for quantizing and dequantizing take no time in int8; "
+        "49 DynamicQuantizeMatMul quantize their own input, counted as matmul.",
+        "Prefill of 128 tokens: all other operators take 100 ms in int8 (50 %) and 100 ms in fp32 (20 %), "
+        "mostly attention.",
         "Prefill of 128 tokens: the operator times add up to 100 % of a run without the profiler in int8, and to 100 % "
         "in fp32.",
     )
@@ -194,16 +195,16 @@ def test_an_lm_head_that_stays_in_fp32_is_named() -> None:
     result = head_left()
     assert result.verdicts == (
         "Decode: int8 is slower than fp32 at 128 cached tokens (0.56x as fast), because the weight of the LM head "
-        "(768 x 50,257) is made in fp32 in every run: DequantizeLinear takes 23 ms, the product 8 ms, of 35 ms that "
-        "all operators take at 128 cached tokens.",
+        "(768 x 50,257) is dequantized to fp32 in every run: DequantizeLinear takes 23 ms, the product "
+        "8 ms, out of 35 ms of all operators at 128 cached tokens.",
     )
     assert (
         "Decode of 128 cached tokens: 1 of 49 weight matmuls of int8 still multiplies in fp32 and takes 8 ms: "
         "the LM head (768 x 50,257)."
     ) in result.findings
     assert (
-        "Decode of 128 cached tokens: quantizing, dequantizing and casting costs 23 ms (66 % of what its operators "
-        "take) in int8; 48 DynamicQuantizeMatMul quantize their own input, which counts as matmul."
+        "Decode of 128 cached tokens: quantizing, dequantizing and casting take 23 ms (66 % of its operator "
+        "time) in int8; 48 DynamicQuantizeMatMul quantize their own input, counted as matmul."
     ) in result.findings
 
 
@@ -233,8 +234,8 @@ def test_a_receipt_tells_what_was_reached_and_why_the_rest_was_not() -> None:
     )
     passes = (operator_pass(A, {"MatMul": (49, 0.2)}), operator_pass(B, {"MatMul": (49, 0.2)}, quantization=receipt))
     assert compared({128: 0.2}, {128: 0.2}, *passes).findings[-1] == (
-        "The export of gpt2 to int8 reached 48 of 49 weight matmuls, 3 MB of 4 MB of their weights; "
-        "1 left: too small to gain."
+        "The export of gpt2 to int8 quantized 48 of 49 weight matmuls, 3 MB of 4 MB of their weights; "
+        "1 not quantized: too small to gain."
     )
 
 
@@ -254,7 +255,7 @@ def test_operators_that_say_the_opposite_explain_nothing() -> None:
     result = compared(
         {128: 0.2}, {128: 0.1}, operator_pass(A, {"MatMul": (1, 0.1)}), operator_pass(B, {"MatMul": (1, 0.2)})
     )
-    assert result.verdicts[0].endswith("(2x as fast), and the operators as profiled at 128 tokens do not show why.")
+    assert result.verdicts[0].endswith("(2x as fast), and the operator times at 128 tokens do not show why.")
 
 
 def test_disturbed_runs_are_reported() -> None:
@@ -280,7 +281,7 @@ def test_of_several_passes_the_newest_good_one_counts() -> None:
 
 def test_without_operators_only_the_times_speak() -> None:
     assert compared({128: 0.2}, {128: 0.1}).findings == (
-        "Prefill: no operators were timed, so nothing is said of where time goes.",
+        "Prefill: operators were not timed, so where time goes is not shown.",
     )
 
 
@@ -318,16 +319,16 @@ def machine(*features: str, architecture: str = "x86_64") -> Machine:
 def test_features_are_reported_and_their_use_is_called_inferred(
     features: tuple[str, ...], architecture: str, has: str, uses: str
 ) -> None:
-    facts, inferred = told(machine(*features, architecture=architecture), [], 2)
+    facts, inferred = describe(machine(*features, architecture=architecture), [], 2)
     assert facts == f"Some CPU has {has}."
     assert inferred == (
-        "Inferred, not seen: by the published rules of its kernels onnxruntime multiplies by signed int8 weights "
+        "Inferred, not observed: by the rules of its kernel library, onnxruntime multiplies by signed int8 weights "
         f"with {uses} here."
     )
 
 
 def test_a_system_that_tells_nothing() -> None:
-    assert told(machine(), [], 2) == ("The system does not tell which instructions for int8 the processor has.",)
+    assert describe(machine(), [], 2) == ("The system does not report the int8 instructions of its processor.",)
 
 
 def test_a_measured_product_supports_the_inference_or_does_not() -> None:
@@ -336,10 +337,12 @@ def test_a_measured_product_supports_the_inference_or_does_not() -> None:
     single = [product("fp32", 1, 0.006), product("int8", 1, 0.002)]
     other = [product("fp32", 128, 9.0, threads=1), product("int8", 128, 1.0, threads=1)]
     failed = [product("int8", 1, None, status="failed")]
-    assert told(MACHINE, [*slow, *single, *other, *failed], 2)[-1] == (
-        "Measured: one product with 2048 x 2048 weights is in int8, against fp32, 3x as fast at 1 token and 4x as fast "
-        "at 128 tokens, which speaks for AVX-512 VNNI being used."
+    assert describe(MACHINE, [*slow, *single, *other, *failed], 2)[-1] == (
+        "Measured: one product with 2048 x 2048 weights in int8 is 3x as fast at 1 token and 4x as fast "
+        "at 128 tokens as in fp32, which suggests that AVX-512 VNNI is used."
     )
     little = [product("fp32", 128, 0.0012), product("int8", 128, 0.001)]
-    assert told(MACHINE, little, 2)[-1].endswith("so little that AVX-512 VNNI may be unused, or the machine was busy.")
-    assert "without dot product instructions int8 has little to win" in told(machine("avx2"), little, 2)[-1]
+    assert describe(MACHINE, little, 2)[-1].endswith(
+        "so little that AVX-512 VNNI may be unused, or the machine was busy."
+    )
+    assert "without dot product instructions int8 gains little" in describe(machine("avx2"), little, 2)[-1]

@@ -89,7 +89,7 @@ def qnn(visit: Measurement) -> Measurement:
 def analyzed(visits: list[Measurement] | None = None) -> tuple[list[Point], Findings, list[Point]]:
     built = records(visits)
     points = statistics.points(built)
-    elsewhere = placement.placed(points)
+    elsewhere = placement.with_placement(points)
     return points, captions.sentences(points, placed=elsewhere), elsewhere
 
 

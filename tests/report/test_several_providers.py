@@ -276,7 +276,7 @@ def test_the_page_tells_of_providers_and_is_at_peace(folder: Path, tmp_path: Pat
     assert titles == ["What ran where", "Left to the CPU", "Not taken", "Load and first run"]
     (alt,) = re.findall(r'<img src="data:image/svg[^>]* alt="([^"]+)"', section)
     assert alt.startswith("Share of MACs per provider. ")
-    assert "webgpu did all multiplications of" in alt
+    assert "webgpu ran all multiplications of" in alt
     assert "qnn took none of the 64 nodes: fp32 weights" in section
     points = visit.dom.partition('<section id="points">')[2].partition("</section>")[0]
     assert '<td class="number" data-verdict="wrong">1.2: outside tolerance</td>' in points

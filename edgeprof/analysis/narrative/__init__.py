@@ -1,4 +1,4 @@
-"""The points of one phase, how to name them, and what sentences about them share."""
+"""Sentences about points, a module for each subject; here the points of one phase and how they are named."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ SETTINGS: tuple[Callable[[Point], str], ...] = (
     lambda point: f"at batch {point.load.batch}",
     lambda point: f"with {units.counted(point.place.threads, 'thread')}",
 )
-"""What tells two points of one model and length apart, in words."""
+"""Text of the settings that distinguish points of one model and length."""
 
 
 @dataclass(frozen=True)
 class PhasePoints:
-    """The points of one phase, at least one, and how to name them: unambiguously, and no longer than that needs."""
+    """The points of one phase, with the shortest unambiguous names for them."""
 
     phase: Phase
     points: tuple[Point, ...]
@@ -31,9 +31,9 @@ class PhasePoints:
         return cls(phase, tuple(mine), tuple(map(tuple, findings.by_series(mine).values())))
 
     def name(self, point: Point) -> str:
-        """ "bert-base", with whatever else is not the same everywhere: "bert-base int8 at batch 4".
+        """ "bert-base", with the settings that vary among the points: "bert-base int8 at batch 4".
 
-        What a provider ran only a part of is never named without that: "bert-base on webgpu (83 % of MACs)".
+        A point that a provider ran only in part always carries its share: "bert-base on webgpu (83 % of MACs)".
         """
         varying = [text(point) for text in SETTINGS if len({text(other) for other in self.points}) > 1]
         share = [f"({point.receipt.share_text})"] if point.receipt.share_text else []
@@ -46,7 +46,7 @@ class PhasePoints:
 
     @property
     def subject(self) -> Sequence[Point]:
-        """The line to speak of: the one with the most lengths; among those the largest, in fp32."""
+        """The line that sentences describe: the one with the most lengths; on a tie the largest model, then fp32."""
         return max(self.lines, key=lambda line: (len(line), line[0].facts.params, findings.is_base(line[0])))
 
     def growths(self, between: Callable[[Sequence[Point]], LengthGrowth | None]) -> list[LengthGrowth]:

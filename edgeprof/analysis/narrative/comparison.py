@@ -1,4 +1,4 @@
-"""What is said of the same point measured twice: in one precision and another, on the CPU and another provider."""
+"""Sentences that compare a point in two precisions, or on the CPU and another provider."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from edgeprof.text import joined
 
 
 def precisions(scope: PhasePoints) -> str:
-    """Each precision against fp32, on each provider by itself."""
+    """Compare each precision with fp32, on each provider separately."""
     pairs = findings.comparisons(scope.points)
     groups = _grouped(pairs, lambda point: (str(point.subject.precision), point.place.provider))
     several = len({point.place.provider for point in scope.points}) > 1
@@ -23,7 +23,7 @@ def precisions(scope: PhasePoints) -> str:
 
 
 def providers(scope: PhasePoints) -> str:
-    """Each provider against the CPU's, in each precision by itself."""
+    """Compare each provider with the CPU, in each precision separately."""
     groups = _grouped(
         findings.provider_comparisons(scope.points),
         lambda point: (point.place.provider, str(point.subject.precision)),
@@ -47,8 +47,8 @@ def _grouped(
 def _against(scope: PhasePoints, pairs: Sequence[Comparison], one: str, base: str, which: str) -> str:
     """
     Args:
-        one, base: what differs, with its preposition if it has one: "int8" or "on webgpu".
-        which: what all pairs share and others do not, to stand behind the phase.
+        one, base: the setting that differs, with its preposition if it has one: "int8" or "on webgpu".
+        which: the setting that all pairs share, written after the phase.
     """
     if len(pairs) == 1:
         return _one_against(scope, pairs[0], one, base, which)
@@ -90,10 +90,10 @@ def _one_against(scope: PhasePoints, pair: Comparison, one: str, base: str, whic
 
 
 def _where(scope: PhasePoints, pair: Comparison) -> str:
-    """The point, and how much of it ran where it was asked to, if that is not all."""
+    """The point, with the share that ran on the requested provider if that is not all."""
     where = f"{pair.point.subject.model} at {scope.tokens(pair.point)}"
-    elsewhere = [one for one in (pair.point, pair.base) if one.place.provider != BASE_PROVIDER]
-    shares = {one.subject.precision: one.receipt.share_text for one in elsewhere}
+    elsewhere = [point for point in (pair.point, pair.base) if point.place.provider != BASE_PROVIDER]
+    shares = {point.subject.precision: point.receipt.share_text for point in elsewhere}
     if not any(shares.values()):
         return where
     if len(set(shares.values())) == 1:
@@ -103,7 +103,7 @@ def _where(scope: PhasePoints, pair: Comparison) -> str:
 
 
 def _parts(pairs: Sequence[Comparison]) -> str:
-    """What is to be said where the provider ran only a part of some of them."""
+    """The warning where the provider ran only a part of some points."""
     some = [pair for pair in pairs if pair.point.receipt.share_text or pair.base.receipt.share_text]
     if not some:
         return ""

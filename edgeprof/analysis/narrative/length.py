@@ -1,4 +1,4 @@
-"""What is said of latency over token length."""
+"""Sentences about latency over token length."""
 
 from edgeprof import units
 from edgeprof.analysis import findings
@@ -72,7 +72,7 @@ def time_per_token(scope: PhasePoints) -> str:
     least, most = (units.duration(findings.per_token(point).value) for point in (best, worst))
     name = scope.name(best)
     if len(line) < 2:
-        return f"{name} needs {least} per token at {scope.tokens(best)}, the only length scope."
+        return f"{name} needs {least} per token at {scope.tokens(best)}, the only measured length."
     if not findings.per_token(worst).over(findings.per_token(best)).clear:
         needs = f"{least} to {most}" if least != most else f"about {least}"
         return (
@@ -97,5 +97,5 @@ def _does(scope: PhasePoints) -> str:
 
 
 def _rate(point: Point) -> str:
-    """Of all sequences together."""
+    """Throughput of all sequences together."""
     return f"{units.number(1 / findings.per_token(point).value)} tokens/s"

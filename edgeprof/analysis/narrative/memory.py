@@ -1,4 +1,4 @@
-"""What is said of memory: where it goes, and how far it is from what was predicted."""
+"""Sentences about memory: how it splits, and how it compares with the prediction."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from edgeprof.analysis.narrative import PhasePoints, spread
 from edgeprof.schema import Point
 from edgeprof.text import joined
 
-LARGE_BYTES = 10_000_000  # what every process needs besides, a MB or two, then weighs little
+LARGE_BYTES = 10_000_000  # above this the megabyte or two that every process needs besides does not matter
 
 
 def memory(scope: PhasePoints) -> str:
@@ -34,7 +34,7 @@ def _split(scope: PhasePoints, point: Point) -> str:
         ]
     )
     peak = f"At {scope.tokens(point)} {scope.name(point)} peaks at {units.size(split.peak_bytes)}"
-    return f"{peak}, while it is loaded; its runs need {parts}." if split.peak_at_load else f"{peak}: {parts}."
+    return f"{peak} while it is loaded; its runs need {parts}." if split.peak_at_load else f"{peak}: {parts}."
 
 
 def _working_growth(scope: PhasePoints, line: Sequence[Point]) -> str:
@@ -51,7 +51,7 @@ def _working_growth(scope: PhasePoints, line: Sequence[Point]) -> str:
 
 
 def predicted(scope: PhasePoints) -> str:
-    """How far the working memory is from what was predicted."""
+    """Compare the working memory with its prediction."""
     ratios = [(ratio, point) for point in scope.points if (ratio := findings.predicted_ratio(point))]
     if not ratios:
         return ""
@@ -60,8 +60,8 @@ def predicted(scope: PhasePoints) -> str:
         working = units.size(point.memory.working_bytes if point.memory else 0)
         expected = units.size(point.facts.memory_predicted_bytes or 0)
         return (
-            f"The working memory of {scope.name(point)} at {scope.tokens(point)} is {units.ratio(ratio)} what was "
-            f"predicted: {working} against {expected}."
+            f"The working memory of {scope.name(point)} at {scope.tokens(point)} is {units.ratio(ratio)} the "
+            f"prediction: {working} against {expected}."
         )
     large = [(ratio, point) for ratio, point in ratios if (point.facts.memory_predicted_bytes or 0) >= LARGE_BYTES]
     small = [pair for pair in ratios if pair not in large]
@@ -78,6 +78,6 @@ def _off(scope: PhasePoints, ratios: Sequence[tuple[float, Point]], which: str =
     median = statistics.median(ratio for ratio, _ in ratios)
     named = [(ratio, f"{scope.name(point)} at {scope.tokens(point)}") for ratio, point in ratios]
     return (
-        f"Working memory in {scope.phase} is {units.ratio(median)} what was predicted, the median of {len(ratios)} "
+        f"Working memory in {scope.phase} is {units.ratio(median)} the prediction, the median of {len(ratios)} "
         f"points{which}; {spread(named, units.ratio)}"
     )

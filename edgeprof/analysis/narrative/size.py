@@ -1,4 +1,4 @@
-"""What is said of latency and memory over the parameter count."""
+"""Sentences about latency and memory over the parameter count."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def _peak_bytes(point: Point) -> float | None:
 
 
 def _sized(scope: PhasePoints, value: findings.Value) -> list[SizeGrowth]:
-    """Growth with size of each line over sizes: a family in one precision and setting."""
+    """Growth with size for each family in one precision and setting."""
     families: dict[tuple[object, ...], list[Point]] = {}
     for point in findings.reference_points(scope.points):
         key = (point.facts.family, point.subject.precision, point.place.provider, point.load.batch, point.place.threads)
@@ -39,9 +39,9 @@ def _sized(scope: PhasePoints, value: findings.Value) -> list[SizeGrowth]:
 
 
 def _law(scope: PhasePoints, growths: Sequence[SizeGrowth], what: str) -> str:
-    """Of the line with the most sizes."""
+    """The power law of the family with the most sizes."""
     if len({point.facts.params for point in findings.reference_points(scope.points)}) < 2:
-        return ""  # one size says nothing about size
+        return ""  # a single size shows no growth
     if not growths:
         return f"Every family was measured in one size only, so growth of {what} with the parameters is not shown."
     growth = max(growths, key=lambda g: (len(g.points), g.params, findings.is_base(g.points[0])))
@@ -49,7 +49,7 @@ def _law(scope: PhasePoints, growths: Sequence[SizeGrowth], what: str) -> str:
     if growth.power is None:
         return (
             f"{scope.name(large)} has {units.ratio(growth.params)} the parameters of {small.subject.model} and "
-            f"{units.ratio(growth.ratio)} its {what} at {scope.tokens(large)}; two sizes are too few for a law."
+            f"{units.ratio(growth.ratio)} its {what} at {scope.tokens(large)}; two sizes are too few for a power law."
         )
     return (
         f"Over {len(growth.points)} sizes of {_family(scope, growth)} ({units.count(small.facts.params)} to "
@@ -66,6 +66,6 @@ def _laws(scope: PhasePoints, growths: Sequence[SizeGrowth], what: str) -> str:
 
 
 def _family(scope: PhasePoints, growth: SizeGrowth) -> str:
-    """The name of a line over sizes: that of a point, with the family for the variant."""
+    """The name of a line over sizes: that of its largest point, with the family in place of the model."""
     point = growth.points[-1]
     return scope.name(point).replace(point.subject.model, point.facts.family or point.subject.model, 1)
