@@ -62,7 +62,7 @@ def test_every_model_runs_on_every_provider(run: Run) -> None:
 def test_the_cpu_provider_has_no_receipt(run: Run) -> None:
     for point, visit in of(run, "cpu").values():
         assert (
-            point.receipt.placement.macs_share,
+            point.receipt.share,
             point.receipt.agrees,
             point.place.emulated,
             point.receipt.static,
@@ -110,7 +110,7 @@ def test_qnn_takes_static_graphs_as_one_part(run: Run) -> None:
         assert (
             point.receipt.static,
             point.receipt.placement.nodes_share,
-            point.partitions,
+            point.receipt.placement.placed[0].partitions,
             visit.receipt.placement.copies,
         ) == (True, 1.0, 1, 0)
         assert 1e-5 < (point.receipt.max_rel_error or 0) < 0.02  # it computes in fp16
@@ -126,7 +126,12 @@ def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Pat
         ("gpt2-small-prefill-1x8", "prefill", 8),
     ]
     for point in result.points:
-        assert (point.status, point.receipt.placement.macs_share, point.partitions, point.receipt.agrees) == (
+        assert (
+            point.status,
+            point.receipt.placement.macs_share,
+            point.receipt.placement.placed[0].partitions,
+            point.receipt.agrees,
+        ) == (
             "ok",
             1.0,
             1,
