@@ -35,7 +35,7 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
         least_share: of the MACs, that the provider has to run.
         executor: where the graph is placed and compiled.
     """
-    if job.target == CPU:
+    if job.target.is_cpu:
         return job
     try:
         placed = _placed(*_for_provider(job), least_share, executor)

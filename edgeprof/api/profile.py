@@ -29,7 +29,6 @@ from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import (
-    CPU,
     Artifact,
     Case,
     Facts,
@@ -153,7 +152,7 @@ def profile(
         dims=dict(dim or {}),
         files=dict(input or {}),
     )
-    if compile and all(target == CPU for target in ask.targets):
+    if compile and all(target.is_cpu for target in ask.targets):
         raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")
     artifacts = renamed(any_model(targets, models, precision))
     jobs: list[Job] = []
@@ -214,7 +213,7 @@ class _Places:
 
     def of(self, job: Job, done: float) -> Job:
         if job.key not in self.known:
-            if job.target != CPU:
+            if not job.target.is_cpu:
                 self.progress(f"placing {job.key.label}", done)
             self.known[job.key] = placement.prepared(job, self.least_share).prepared
         return replace(job, prepared=self.known[job.key])
@@ -274,7 +273,7 @@ def _by_graph(artifact: Artifact, phase: PhaseChoice) -> list[tuple[Graph, Phase
 
 def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]) -> list[Job]:
     graph = counting.read(Path(source.path))
-    if all(target == CPU for target in ask.targets):  # before anything is asked about inputs
+    if all(target.is_cpu for target in ask.targets):  # before anything is asked about inputs
         require_no_library(graph, source.path)
     taken = signature(source.inputs) if artifact.variant else signature_of_graph(graph)
     phases, note = _phases(artifact, taken, ask.phase)
@@ -356,7 +355,7 @@ def _job(artifact: Artifact, graph: Graph, load: Load, facts: Facts, inputs: Inp
     """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
     return Job(
         key=PointKey(subject=artifact.subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
-        facts=facts if target == CPU else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
+        facts=facts if target.is_cpu else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
         graph=graph,
         data_sha256=artifact.data_sha256,
         target=target,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprof import kv_cache
 from edgeprof.inputs import tensors
 from edgeprof.measure import ort_values, sampling
-from edgeprof.schema import CPU, InputValue, Target
+from edgeprof.schema import InputValue, Target
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding, OrtMemoryInfo, OrtValue
@@ -205,7 +205,7 @@ class Binding:
 def _places(session: "InferenceSession", target: Target, of: str) -> "dict[str, OrtMemoryInfo]":
     """Device memory that a session reads its inputs from or writes its outputs to, by name; host memory is left out."""
     memory_infos: Any = getattr(session, f"get_{of}_memory_infos", None)  # since onnxruntime 1.23
-    if target.runtime_name == CPU.runtime_name or memory_infos is None:
+    if target.is_cpu or memory_infos is None:
         return {}
     values = session.get_inputs() if of == "input" else session.get_outputs()
     infos = {value.name: info for value, info in zip(values, memory_infos(), strict=True) if info.name != HOST}

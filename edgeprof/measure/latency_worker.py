@@ -15,7 +15,7 @@ from edgeprof.measure.worker import running, undisturbed
 from edgeprof.process import Progress, serve
 from edgeprof.providers import placement
 from edgeprof.providers.session import open_request
-from edgeprof.schema import CPU, Reading, Request
+from edgeprof.schema import Reading, Request
 from edgeprof.store import require_unchanged
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
     with undisturbed(request):
         imports = memory.read()
         start = time.perf_counter_ns()
-        session = open_request(request, record_assignment=request.target.runtime_name != CPU.runtime_name)
+        session = open_request(request, record_assignment=not request.target.is_cpu)
         load_ns = time.perf_counter_ns() - start
         loaded = memory.read()
         require_unchanged(request.files)
@@ -74,7 +74,7 @@ def require_share(session: "InferenceSession", request: Request) -> None:
         EdgeprofError: it has none, or more or fewer.
     """
     target = request.target
-    if target.runtime_name == CPU.runtime_name:
+    if target.is_cpu:
         return
     nodes = sum(node.provider == target.runtime_name for node in placement.assigned(session))
     if not nodes or (request.nodes and nodes != request.nodes):

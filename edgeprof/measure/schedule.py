@@ -69,7 +69,7 @@ class Job(Record, frozen=True, kw_only=True):
     def settings_key(self) -> str:
         """A digest of everything that could change a time without showing in the key of the point."""
         target = self.target
-        of_provider = [] if target == CPU else [target.options, target.library, target.device, self.compile]
+        of_provider = [] if target.is_cpu else [target.options, target.library, target.device, self.compile]
         return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider)[:16]
 
 

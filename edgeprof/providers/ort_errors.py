@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError, ModelFileError
 from edgeprof.providers import ort_messages
-from edgeprof.schema import CPU, Target
+from edgeprof.schema import Target
 from edgeprof.store import ARTIFACT_FILE
 
 if TYPE_CHECKING:
@@ -73,21 +73,21 @@ def not_loaded(model: str, target: Target, reason: str) -> EdgeprofError:
             f"{f' of {kind}' if kind else ''} (operator set {kernel['opset']}{f', node {name!r}' if name else ''}).",
             "Use a file in another precision, such as fp32, or a provider that can.",
         )
-    if target.runtime_name != CPU.runtime_name:
+    if not target.is_cpu:
         return EdgeprofError(f"{target.provider} cannot load {model}: {reason}.")
     return ModelFileError(f"onnxruntime cannot load {model}: {reason}.", _after_loading(model, reason))
 
 
 def not_run(model: str, target: Target, reason: str) -> EdgeprofError:
     """The error for a session that fails in a run."""
-    runner = "onnxruntime" if target.runtime_name == CPU.runtime_name else target.provider
+    runner = "onnxruntime" if target.is_cpu else target.provider
     return EdgeprofError(
         f"{runner} cannot run {model}: {reason}.", "Request sizes that it accepts, or pass your own inputs."
     )
 
 
 def _provider(target: Target) -> str:
-    return "CPU" if target.runtime_name == CPU.runtime_name else target.provider
+    return "CPU" if target.is_cpu else target.provider
 
 
 def _after_loading(model: str, reason: str) -> str:

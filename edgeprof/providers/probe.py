@@ -15,7 +15,7 @@ from edgeprof.providers import plugins
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import create_session, session_options
 from edgeprof.providers.table import vulkan_drivers
-from edgeprof.schema import CPU, Kind, Record, Target
+from edgeprof.schema import Kind, Record, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def _refusal(model: bytes, target: Target) -> str:
     try:
         with ort_errors(EdgeprofError):
             options = session_options(target)
-            if target.runtime_name != CPU.runtime_name:
+            if not target.is_cpu:
                 options.add_session_config_entry(NO_CPU, "1")
             session = create_session(model, target, options)
             output = session.get_outputs()[0].name

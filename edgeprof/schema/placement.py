@@ -32,6 +32,11 @@ class Target(Record, frozen=True, kw_only=True):
         return {name: value for name, value in self.options.items() if self.defaults.get(name) != value}
 
     @property
+    def is_cpu(self) -> bool:
+        """Whether it is onnxruntime's own CPU provider, which runs every graph as it is."""
+        return self.runtime_name == "CPUExecutionProvider"
+
+    @property
     def custom_library(self) -> str:
         """The library that the user named; "" where the provider is built in, or an installed package brings it."""
         return "" if self.plugin else self.library
