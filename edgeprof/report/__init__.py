@@ -1,19 +1,21 @@
-"""What people look at: a table of figures, and the pages that show them.
+"""Figures and the pages that show them.
 
-figures    the tables: one row per figure
-panels     points as a chart: which line goes into which box, in which colour
-counted    ledgers as a chart
-stacked    comparisons of precisions as a chart
-chart      what a drawing needs: plain numbers and words
-drawing    how a chart becomes a picture, `layout` where its parts go, `naming` its names; `bars` for stacked ones
-labels     direct labels that do not overlap, ticks people expect
-style      the one look
-pictures   charts as files
-table      points, and costs, as rows of text
-reproduce  the commands that make the same points again
-page       index.html and report.md, explanation.md
-claims     claims.md
-templates  how pages are rendered
+figures           the tables: one row per figure
+latency_figures   points as a chart: which line belongs to which panel, in which colour
+explain_figures   ledgers as a chart
+operator_bars     comparisons of precisions as stacked bars
+placement_bars    shares of providers as stacked bars
+chart             records of a chart: plain numbers and text
+drawing           draws a chart; `layout` places its parts, `chart_text` its names; `bars` draws stacked bars
+labels            direct labels that do not overlap, and round ticks
+text_fit          shortens texts that are too long for a chart
+style             colours, strokes and fonts of all figures
+pictures          charts as files
+table             points and costs as rows of text; `placement_tables` for several providers
+reproduce         the commands that measure the same points again
+page              index.html, report.md and explanation.md
+claims            claims.md
+templates         renders pages
 """
 
 from edgeprof.report.page import write, write_explanation

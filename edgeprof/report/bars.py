@@ -1,4 +1,4 @@
-"""How stacked bars become a picture: panels below each other, bars as wide as their names need."""
+"""Draw stacked bars: panels below each other, bars as wide as their names need."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEFT_IN, BELOW_IN, ABOVE_IN = 0.95, 0.85, 0.42
-SIDEWAYS_FROM = 12  # bars in a panel: their names are then written upwards
-GROUP_GAP = 0.6  # of a bar
+SIDEWAYS_FROM = 12  # bars in a panel above which their names are rotated
+GROUP_GAP = 0.6  # between groups, in widths of a bar
 LINE_IN = 0.24
-LEAST_IN = 6.4
+MIN_WIDTH_IN = 6.4
 
 
 def draw(chart: Stacks) -> Drawing:
@@ -27,12 +27,12 @@ def draw(chart: Stacks) -> Drawing:
             for field in ("label", "top")
         )
         slot = 0.34 if sideways else max(0.5, names + 0.14, tops + 0.14)
-        slot = max(slot, *(_room(group) for panel in chart.panels for group in panel.groups))
+        slot = max(slot, *(_min_slot(group) for panel in chart.panels for group in panel.groups))
         below, above = BELOW_IN + (names if sideways else 0.0), ABOVE_IN + (tops if sideways else 0.1)
         most, tall = max(_slots(panel) for panel in chart.panels), chart.height_in
         box = max(slot * most, 2.0)
         legend = max(text_width_in(name) for name, _ in chart.names) + 0.55
-        width = max(LEFT_IN + box + legend, text_width_in(chart.title, style.TITLE_PT, bold=True) + 0.3, LEAST_IN)
+        width = max(LEFT_IN + box + legend, text_width_in(chart.title, style.TITLE_PT, bold=True) + 0.3, MIN_WIDTH_IN)
         box = width - LEFT_IN - legend
         head = wrap(chart.remarks, width - 0.3)
         top = 0.49 + LINE_IN * (len(head) + chart.hatched)
@@ -64,8 +64,8 @@ def draw(chart: Stacks) -> Drawing:
     return Drawing(canvas)
 
 
-def _room(group: Group) -> float:
-    """How wide a slot has to be for the name of the group."""
+def _min_slot(group: Group) -> float:
+    """The slot width that the name of the group needs, in inches."""
     return (text_width_in(group.label, bold=True) + 0.12) / (len(group.bars) + GROUP_GAP)
 
 
@@ -120,7 +120,7 @@ def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, bel
 
 
 def _legend(axes: "Axes", chart: Stacks, box_in: float) -> None:
-    """The classes beside the first panel, in the order in which they are stacked."""
+    """Draw the names of the parts beside the first panel, in stacking order."""
     for number, (name, colour) in enumerate(reversed(chart.names)):
         height = 1 - (number + 0.5) * LINE_IN / chart.height_in
         axes.plot(

@@ -1,4 +1,4 @@
-"""What a picture is made of, as plain numbers and words: a drawing knows neither points nor ledgers."""
+"""The records of a chart, as plain numbers and text: drawing does not know points or ledgers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 from edgeprof import units
 from edgeprof.recipe_table import Stroke
 
-EMULATED = "emulated: the path is proven, the time means nothing"
-"""What stands beside a hatched swatch."""
+EMULATED = "emulated: the path works, but its times are not meaningful"
+"""The legend of a hatched swatch."""
 
 
 class ChartValue(NamedTuple):
@@ -24,7 +24,7 @@ class ChartValue(NamedTuple):
 
 
 class Band(NamedTuple):
-    """From where to where the area below a mark is filled."""
+    """The lower and upper edge of the filled area at a mark."""
 
     low: float
     high: float
@@ -32,7 +32,7 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True)
 class Scale:
-    """A logarithmic axis: what stands beside it, and how its ticks are written."""
+    """A logarithmic axis: its label, and the format of its ticks."""
 
     label: str
     tick: Callable[[float], str] = units.number
@@ -41,11 +41,11 @@ class Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """One place on the axes; all values are positive."""
+    """One position on the axes; all values are positive."""
 
     x: float
     y: ChartValue
-    name: str = ""  # stands beside the mark where there is room
+    name: str = ""  # written beside the mark where there is space
     band: Band | None = None
     crossed: bool = False  # drawn, but not valid
 
@@ -56,12 +56,12 @@ class Line:
     colour: str
     stroke: Stroke
     marks: tuple[Mark, ...]  # along x
-    joined: bool = True  # else the marks stand for themselves
+    joined: bool = True  # whether a line connects the marks
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A quiet line behind all others: y = factor * x ** power, which is straight on logarithmic axes."""
+    """A reference line behind the others: y = factor * x ** power, straight on logarithmic axes."""
 
     label: str
     factor: float
@@ -70,7 +70,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens at an x: a vertical line, named above the box."""
+    """A vertical line at an x, named above the panel."""
 
     label: str
     x: float
@@ -78,12 +78,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Panel:
-    title: str  # empty where one panel is all there is to say
+    title: str  # empty for a single panel
     y: Scale
     lines: tuple[Line, ...]
     guides: tuple[Guide, ...] = ()
     events: tuple[Event, ...] = ()
-    hatched: bool = False  # what it shows was emulated
+    hatched: bool = False  # its device is emulated
 
     @property
     def marks(self) -> list[Mark]:
@@ -92,10 +92,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure ready to be drawn. Panels with the same `y` share its limits, so that they can be compared."""
+    """A figure ready to be drawn. Panels with the same `y` share its limits, which makes them comparable."""
 
     title: str
-    remarks: tuple[str, ...]  # below the title: how to read a mark, what holds for all of it
+    remarks: tuple[str, ...]  # below the title: how to read a mark, and settings common to all panels
     x: Scale
     panels: tuple[Panel, ...]
     square: bool = False  # x and y are the same quantity, within the same limits
@@ -110,15 +110,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Bar:
-    label: str  # below
-    top: str  # above
-    parts: tuple[float, ...]  # heights from the ground up, one for each name of the chart
-    hatched: bool = False  # what it shows was emulated
+    label: str  # below the bar
+    top: str  # above the bar
+    parts: tuple[float, ...]  # heights from bottom to top, one for each name of the chart
+    hatched: bool = False  # its device is emulated
 
 
 @dataclass(frozen=True)
 class Group:
-    """Bars that stand together."""
+    """Adjacent bars under one label."""
 
     label: str
     bars: tuple[Bar, ...]
@@ -134,15 +134,15 @@ class Stack:
 
 @dataclass(frozen=True)
 class Stacks:
-    """A figure of stacked bars, ready to be drawn; its panels share a linear scale that begins at nothing."""
+    """A figure of stacked bars, ready to be drawn; its panels share a linear scale that starts at 0."""
 
     title: str
     remarks: tuple[str, ...]
     label: str  # of the scale
-    names: tuple[tuple[str, str], ...]  # of the parts, each with its colour
+    names: tuple[tuple[str, str], ...]  # parts, each with its colour
     panels: tuple[Stack, ...]
     height_in: float = 2.6  # of a panel
-    tick: Callable[[float], str] | None = None  # how a tick of the scale is written, if not as a number
+    tick: Callable[[float], str] | None = None  # format of a tick; None writes a plain number
 
     @property
     def hatched(self) -> bool:

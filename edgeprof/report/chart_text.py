@@ -1,4 +1,4 @@
-"""Names within a chart: titles, labels at the ends of lines, events above a box, names beside marks."""
+"""Text within a chart: titles, labels at line ends, events above a panel, names beside marks."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ def title(axes: "Axes", panel: Panel, layout: Layout) -> None:
 
 
 def lines(axes: "Axes", panel: Panel, layout: Layout) -> None:
-    """Each line's name beside its right end, moved apart where ends are close, tied to its end by a thin stroke."""
+    """Label each line at its right end; labels move apart where ends are close, with a thin stroke to the end."""
     ends = [(line.label, line.colour, line.marks[-1].x, line.marks[-1].y.middle) for line in panel.lines]
     ends += [(guide.label, style.QUIET, *_guide(axes, guide)) for guide in panel.guides]
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -33,7 +33,7 @@ def lines(axes: "Axes", panel: Panel, layout: Layout) -> None:
 
 
 def _guide(axes: "Axes", guide: Guide) -> tuple[float, float]:
-    """Draw a guide across the box; comes back with its right end."""
+    """Draw a guide across the panel and return its right end."""
     xs = axes.get_xlim()
     ys = [guide.factor * x**guide.power for x in xs]
     axes.plot(xs, ys, color=style.QUIET, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1.5)
@@ -41,24 +41,24 @@ def _guide(axes: "Axes", guide: Guide) -> tuple[float, float]:
 
 
 def events(axes: "Axes", panel: Panel, layout: Layout) -> None:
-    """A vertical line for each event, up to its name above the box: there no line and no other name can be."""
+    """Draw a vertical line for each event, up to its name above the panel, which no line or label reaches."""
     across = axes.get_xaxis_transform()
     to_axes = axes.transData + axes.transAxes.inverted()
-    widest = 1 + (layout.right - 0.12) / layout.box_width  # as far as the longest name beside the box
+    widest = 1 + (layout.right - 0.12) / layout.box_width  # to the end of the longest label beside the panel
     for number, event in enumerate(sorted(panel.events, key=lambda event: event.x)):
         height = 1 + layout.line * (number + 0.5) / HEIGHT_IN
         look: dict[str, Any] = {"color": style.INK, "clip_on": False}
         axes.plot([event.x] * 2, [0, height - 0.09 / HEIGHT_IN], linewidth=0.9, zorder=1.8, transform=across, **look)
         half = text_width_in(event.label) / 2 / layout.box_width
         middle = min(max(float(to_axes.transform((event.x, 1))[0]), half), widest - half)
-        words: dict[str, Any] = {"fontsize": style.LABEL_PT, "ha": "center", "va": "center_baseline"}
-        axes.text(middle, height, event.label, transform=axes.transAxes, **words, **look)
+        font: dict[str, Any] = {"fontsize": style.LABEL_PT, "ha": "center", "va": "center_baseline"}
+        axes.text(middle, height, event.label, transform=axes.transAxes, **font, **look)
 
 
 def marks(axes: "Axes", panel: Panel) -> None:
-    """A name beside the first mark that has it, above or below the line; left out where it would touch anything.
+    """Name the first mark of each name, above or below the line; skip names that would overlap anything.
 
-    Lines of one colour are about the same things: what one of them names, the others need not.
+    Lines of one colour show the same models, so each name is written once per colour.
     """
     unit = axes.figure.dpi / 72 * style.LABEL_PT
     to_pixels = axes.transData.transform
@@ -70,21 +70,21 @@ def marks(axes: "Axes", panel: Panel) -> None:
             if mark.name:
                 first.setdefault((line.colour, mark.name), (line, mark))
     within = labels.Box(*axes.get_window_extent().extents)
-    taken: list[labels.Box] = []
+    occupied: list[labels.Box] = []
     for line, mark in first.values():
         place = (mark.x, mark.y.middle)
         boxes = _beside(*to_pixels(place), width=0.66 * unit * len(mark.name), unit=unit)
-        side = labels.first_free(boxes, within, taken, on_lines)
+        side = labels.first_free(boxes, within, occupied, on_lines)
         if side is None:
             continue
-        taken.append(boxes[side])
+        occupied.append(boxes[side])
         ha, va, offset = (("right", "bottom", (-5, 2)), ("left", "top", (5, -2)))[side]
         look: dict[str, Any] = {"ha": ha, "va": va, "fontsize": style.LABEL_PT, "color": style.darker(line.colour)}
         axes.annotate(mark.name, place, xytext=offset, textcoords="offset points", **look)
 
 
 def _beside(x: float, y: float, *, width: float, unit: float) -> tuple[labels.Box, labels.Box]:
-    """Room for a name above and to the left of a mark, and below and to the right."""
+    """Boxes for a name above left of a mark, and below right of it."""
     near, far = 0.4 * unit, 0.4 * unit + width
     return (
         labels.Box(x - far, y + 0.2 * unit, x - near, y + 1.2 * unit),

@@ -1,4 +1,4 @@
-"""claims.md: what is said of transformers, and what was found, beside the run that the measured claims come from."""
+"""claims.md: claims about transformers and their verdicts, in the folder of the run they were measured in."""
 
 import shlex
 from collections import Counter
@@ -16,14 +16,14 @@ def write_claims(folder: Path, machine: Machine, checked: Sequence[CheckedClaim]
     """Write claims.md into the folder of the run that the measured claims come from.
 
     Args:
-        machine: where that run was made.
-        started_at: when, ISO 8601.
+        machine: of that run.
+        started_at: start of that run, ISO 8601.
 
     Returns:
         The path of the page.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the page cannot be written.
     """
     growths = [growth for claim in checked for growth in claim.growths]
     points = [point for growth in growths for point in growth.points]
@@ -49,10 +49,10 @@ def _name(point: Point) -> str:
 
 
 def _rows(growth: MeasuredGrowth) -> Iterator[tuple[str, ...]]:
-    """A measured value, and beside it what the curve says."""
+    """Rows of measured values, each beside the value of its curve."""
     for point in growth.points:
         latency, memory = point.latency, point.memory
-        if latency is None or memory is None:  # a growth is of points that were measured
+        if latency is None or memory is None:  # for the type checker: a growth has measured points only
             continue
         yield (
             f"{point.load.length:,}",

@@ -1,7 +1,7 @@
-"""How a chart becomes a picture: one common way for all of them.
+"""Draw a chart.
 
-The layout is computed in inches, before anything is drawn, from the text that has to fit: nothing is clipped, whatever
-the names are. Drawing uses matplotlib's objects and never its global state.
+The layout is computed in inches, before anything is drawn, from the text that has to fit, so that no name is clipped.
+Drawing uses matplotlib's objects and never its global state.
 """
 
 import io
@@ -21,19 +21,19 @@ PAGE_PX_PER_IN = 100
 
 
 class Drawing:
-    """A figure that has data, ready to be saved."""
+    """A drawn figure, ready to be saved."""
 
     def __init__(self, canvas: "Canvas") -> None:
         self.canvas = canvas
 
     @property
     def page_size_px(self) -> tuple[int, int]:
-        """Width and height in a page: text of one size in all figures, about that of the page."""
+        """Width and height in a page; text has the same size in all figures, close to that of the page."""
         width, height = self.canvas.get_size_inches()
         return round(width * PAGE_PX_PER_IN), round(height * PAGE_PX_PER_IN)
 
     def save(self, kind: str) -> bytes:
-        """The file, "png" or "svg": the same bytes for the same records."""
+        """The bytes of a "png" or "svg" file, the same for the same records."""
         file = io.BytesIO()
         with style.look():
             metadata = {"Date": None} if kind == "svg" else {"Software": None}
@@ -73,20 +73,20 @@ Limits = tuple[float, float]
 
 
 def _limits(chart: Chart) -> dict[Scale, tuple[Limits, Limits]]:
-    """Of x and y, for each scale; panels that share a scale have the same, so that they can be compared."""
+    """Limits of x and y for each scale; panels that share a scale have the same limits and can be compared."""
     xs = [mark.x for panel in chart.panels for mark in panel.marks]
-    found = {}
+    limits = {}
     for scale in dict.fromkeys(panel.y for panel in chart.panels):
         panels = [panel for panel in chart.panels if panel.y == scale]
         ys = [edge for panel in panels for mark in panel.marks for edge in (mark.y.low, mark.y.high)]
         ys += [guide.factor for panel in panels for guide in panel.guides if guide.power == 0]
         same = _margin([*xs, *ys], 0.05)
-        found[scale] = (same, same) if chart.square else (_margin(xs, 0.05), _margin(ys, 0.06))
-    return found
+        limits[scale] = (same, same) if chart.square else (_margin(xs, 0.05), _margin(ys, 0.06))
+    return limits
 
 
 def _margin(values: Sequence[float], share: float) -> Limits:
-    """Limits a share of the (logarithmic) range beyond the data; at least a factor of 2 in all."""
+    """Limits that exceed the data by a share of the logarithmic range; they span a factor of 2 at least."""
     low, high = min(values), max(values)
     if high / low < 2:
         middle = (low * high) ** 0.5
@@ -117,7 +117,7 @@ def _ticks(axes: "Axes", chart: Chart, layout: Layout, index: int) -> None:
 
 
 def _places(scale: Scale, low: float, high: float, most: int, known: Sequence[float]) -> list[float]:
-    """Ticks; on an axis of token lengths that spans no two powers of two, the lengths that there are."""
+    """Positions of ticks; the known lengths on an axis of token lengths with fewer than two powers of two."""
     if scale.base == 10:
         return labels.decades(low, high, most)
     ticks = labels.octaves(low, high, most)

@@ -1,4 +1,4 @@
-"""What was counted as a chart: ledgers over the token length."""
+"""Charts of counted quantities: ledgers over the token length."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -8,17 +8,17 @@ from edgeprof.report.chart import Chart, ChartValue, Event, Line, Mark, Panel
 from edgeprof.report.figures import CACHED_TOKENS, TOKENS, Explained, View
 from edgeprof.schema import Crossover, Ledger
 
-UNMARKED = Stroke((), "", False)  # a formula holds between the lengths too
+UNMARKED = Stroke((), "", False)  # counts are exact between the lengths too, so marks would mislead
 
 
 def arrange(
     row: Explained, ledgers: Mapping[str, Sequence[Ledger]], crossovers: Sequence[Crossover] = (), *, of: str = ""
 ) -> Chart | None:
-    """A row of the table with its data; None when there is nothing to draw: no values, or one length only.
+    """The chart of a figure; None where there is nothing to draw: no values, or one length only.
 
     Args:
-        ledgers: of each model, over token lengths.
-        of: whose ledgers they are, for the title.
+        ledgers: model -> ledgers over token lengths.
+        of: name of the model, for the title.
     """
     every = [ledger for several in ledgers.values() for ledger in several]
     lines = {view: _lines(view, ledgers) for view in row.views}
@@ -28,14 +28,14 @@ def arrange(
     events = _events(crossovers, row.quantity, every, "cached tokens" if decode else "tokens")
     return Chart(
         title=f"{of}: {row.title}" if of else row.title,
-        remarks=(*_remarks(every), *filter(None, (_lacking(view, ledgers) for view in row.views))),
+        remarks=(*_remarks(every), *filter(None, (_without_values(view, ledgers) for view in row.views))),
         x=CACHED_TOKENS if decode else TOKENS,
         panels=tuple(Panel(view.title, view.y, drawn, events=events) for view, drawn in lines.items() if drawn),
     )
 
 
 def _lines(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> tuple[Line, ...]:
-    """A line is all values under one name, in the colour of its rank among all names; zeros have no place."""
+    """One line for each name, coloured by the rank of the name; zeros do not fit on a logarithmic axis."""
     marks: dict[str, list[Mark]] = {}
     for model, several in ledgers.items():
         for ledger in sorted(several, key=lambda ledger: ledger.load.length):
@@ -47,26 +47,26 @@ def _lines(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> tuple[Line, .
     return tuple(Line(name, style.colour(rank), UNMARKED, tuple(some)) for rank, (name, some) in ranked if some)
 
 
-def _lacking(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> str:
-    """Models that have nothing on a panel cannot stand on its logarithmic axis, and are named instead."""
+def _without_values(view: View, ledgers: Mapping[str, Sequence[Ledger]]) -> str:
+    """Models with zero everywhere do not fit on a logarithmic axis, and are named in a remark."""
     none = [model for model, several in ledgers.items() if not any(any(view.of(it).values()) for it in several)]
-    return f"{view.lacking}: {', '.join(none)}" if view.lacking and none else ""
+    return f"{view.none}: {', '.join(none)}" if view.none and none else ""
 
 
 def _events(
     crossovers: Iterable[Crossover], quantity: str, ledgers: Sequence[Ledger], tokens: str
 ) -> tuple[Event, ...]:
-    """The crossovers that lie within the lengths; the caption tells of the others."""
+    """Crossovers within the drawn lengths; the caption reports the others."""
     longest, shortest = (end(ledger.load.length for ledger in ledgers) for end in (max, min))
     return tuple(
-        Event(f"{one.larger} overtakes {one.smaller} at {one.tokens:,} {tokens}", one.tokens)
-        for one in crossovers
-        if one.quantity == quantity and one.tokens is not None and shortest <= one.tokens <= longest
+        Event(f"{cross.larger} overtakes {cross.smaller} at {cross.tokens:,} {tokens}", cross.tokens)
+        for cross in crossovers
+        if cross.quantity == quantity and cross.tokens is not None and shortest <= cross.tokens <= longest
     )
 
 
 def _remarks(ledgers: Sequence[Ledger]) -> list[str]:
-    """What holds for all ledgers."""
+    """Settings common to all ledgers."""
     sources = {"formulas": "from closed forms, not measured", "graph": "counted on the graph, not measured"}
     remarks: tuple[Callable[[Ledger], str], ...] = (
         lambda ledger: sources[ledger.source],

@@ -1,7 +1,7 @@
-"""The tables of figures. A new figure is a row: what it is called, what stands on its axes, what it shows.
+"""The tables of figures. A new figure is a row: its name, its title, its axes and its lines.
 
-FIGURES show points that were measured, EXPLAINED show ledgers, which were counted, PLACEMENT shows which provider ran
-what, CLASSES where the time of precisions goes. Captions come from `edgeprof.analysis`.
+FIGURES show measured points, EXPLAINED and MIXERS counted ledgers, PLACEMENT the share of each provider, CLASSES the
+time of operator classes in two precisions. Captions come from `edgeprof.analysis`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Filled:
-    """A filled band that ends at a line, and a quiet line below all of them."""
+    """A filled band below each line, and a reference line below all of them."""
 
     band: Callable[[Point], Band | None]
     ground: Callable[[Point], float | None]
@@ -37,7 +37,7 @@ By = Literal["length", "size", "family"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One row. `by` says what a line is: a variant over lengths, a family over sizes, or all that is of a family."""
+    """One row. `by` defines a line: a variant over lengths, a family over sizes, or all points of a family."""
 
     name: str
     title: str
@@ -45,9 +45,9 @@ class Figure:
     by: By
     x: Axis
     y: Axis
-    key: str  # how to read a mark; empty where the axes say it
+    key: str  # how to read a mark; empty where the axes are enough
     filled: Filled | None = None
-    diagonal: str = ""  # what x = y means, where both are the same quantity
+    diagonal: str = ""  # name of the line x = y, where both axes have the same quantity
 
 
 # --- quantities of points ------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def _latency_ms(point: Point) -> ChartValue | None:
 
 
 def _tokens(point: Point) -> int:
-    """Of all sequences of one run; 0 where their length is not known."""
+    """Tokens of all sequences of one run; 0 where the length is unknown."""
     return point.load.batch * (point.load.tokens or 0)
 
 
@@ -98,7 +98,7 @@ _working_mb = _memory_mb(lambda memory: memory.working_bytes)
 
 
 def _working(point: Point) -> Band | None:
-    """From the resident set after load up to that of the runs."""
+    """The band from the resident set after loading to that of the runs."""
     if point.memory is None:
         return None
     loaded = point.memory.runtime_bytes + point.memory.weights_bytes
@@ -130,7 +130,7 @@ A_POINT = "each mark: one point of the table"
 AS_PREDICTED = "as predicted"
 
 
-# --- the table of what was measured ---------------------------------------------------------------------
+# --- the table of measured figures -----------------------------------------------------------------------
 
 FIGURES: tuple[Figure, ...] = (
     Figure("prefill-latency", "Prefill latency over token length", "prefill", "length", LENGTH, LATENCY, INTERVAL),
@@ -210,7 +210,7 @@ FIGURES: tuple[Figure, ...] = (
 # --- quantities of ledgers -----------------------------------------------------------------------------
 
 Amounts = Callable[[Ledger], dict[str, float]]
-"""The value of each line at one length, under its name; under an empty one where a line is a whole ledger."""
+"""Line name -> value at one length; the name is empty where a line is a whole ledger."""
 
 
 @dataclass(frozen=True)
@@ -220,12 +220,12 @@ class View:
     title: str
     y: Scale
     of: Amounts
-    lacking: str = ""  # said of models that have nothing there
+    none: str = ""  # remark that lists the models without values
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One row: what is drawn over the token length. `quantity` says which crossovers are marked."""
+    """One row: quantities over the token length. `quantity` selects the crossovers that are marked."""
 
     name: str
     title: str
@@ -245,7 +245,7 @@ def _letters(letters: str, unit: str = "") -> Callable[[float], str]:
 
 
 def _memory(ledger: Ledger) -> dict[str, float]:
-    """A graph's live tensors hold its KV cache too."""
+    """Bytes of weights, KV cache and live memory; the live tensors of a graph include its KV cache."""
     live = "live tensors" if ledger.source == "graph" else "live activations"
     return {
         "weights": ledger.total("weights_bytes"),
@@ -255,7 +255,7 @@ def _memory(ledger: Ledger) -> dict[str, float]:
 
 
 def _multiplied(ledger: Ledger) -> dict[str, float]:
-    """What all families have comes first, so that it has the same colour everywhere."""
+    """MACs by component; components of all families come first, so that colours match across figures."""
     common = ("projections", "attention", "MLP") if ledger.source == "formulas" else ()
     return {**dict.fromkeys(common, 0), **component_groups.multiplied(ledger)}
 
@@ -269,14 +269,14 @@ BYTES = Scale("Memory", tick=_letters("kMGTP", "B"))
 WEIGHTS = Scale("Parameters", tick=_letters("kMBT"))
 
 MULTIPLIED = View("", MACS, _multiplied)
-REMEMBERED = View("", BYTES, _memory)
+MEMORY = View("", BYTES, _memory)
 
 
-# --- the table of what was counted -----------------------------------------------------------------------
+# --- the table of counted figures ------------------------------------------------------------------------
 
 EXPLAINED: tuple[Explained, ...] = (
     Explained("explain-macs", "MACs over token length", (MULTIPLIED,), "MACs"),
-    Explained("explain-memory", "memory over token length, predicted", (REMEMBERED,), "bytes"),
+    Explained("explain-memory", "memory over token length, predicted", (MEMORY,), "bytes"),
 )
 MIXERS = Explained(
     "mixers",
@@ -288,7 +288,7 @@ MIXERS = Explained(
 )
 
 
-# --- where it ran --------------------------------------------------------------------------------------
+# --- placement -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -305,11 +305,11 @@ PLACEMENT = PlacementFigure(
     "placement",
     "Share of MACs per provider",
     "Share of MACs",
-    "a bar: one point, its tokens below, above it what the provider asked for ran",
+    "a bar: one point, its tokens below, the share of the requested provider above",
 )
 
 
-# --- what operators take -------------------------------------------------------------------------------
+# --- operator times ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -325,8 +325,8 @@ class Stacked:
 
 CLASSES = Stacked(
     "why",
-    "time per class of operators",
+    "time per operator class",
     "Time ({a} = 1)",
     "height: operator times in runs with the profiler; number: median without it",
-    (("prefill", "Prefill"), ("decode", "Decode, with so many tokens in the KV cache")),
+    (("prefill", "Prefill"), ("decode", "Decode, by tokens in the KV cache")),
 )

@@ -1,4 +1,4 @@
-"""Where text goes: labels at line ends that do not overlap, and ticks at numbers people expect."""
+"""Positions of text: labels at line ends that do not overlap, and ticks at round numbers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,30 +6,30 @@ from itertools import pairwise
 from typing import NamedTuple
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions as near to the wanted ones as can be, at least `gap` apart, within low..high.
+def spread(preferred: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions as close to the preferred ones as possible, at least `gap` apart, within low..high.
 
-    Least squares: neighbours that are too close become a block that stands at the mean of what its members want,
-    until no two blocks overlap (pool adjacent violators). Where there is not enough room the gap shrinks.
+    Least squares: neighbours that are too close form a block at the mean of their preferred positions, until no two
+    blocks overlap (pool adjacent violators). The gap shrinks where there is not enough space.
 
     Returns:
-        Positions in the order of `wanted`.
+        Positions in the order of `preferred`.
     """
-    if not wanted:
+    if not preferred:
         return []
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    # Without the gaps the condition is only that positions do not decrease: that is what pooling solves.
+    order = sorted(range(len(preferred)), key=lambda index: preferred[index])
+    gap = min(gap, (high - low) / max(len(preferred) - 1, 1))
+    # With the gaps subtracted, positions must only not decrease, which is the problem that pooling solves.
     blocks: list[tuple[float, int]] = []  # mean, members
     for place, index in enumerate(order):
-        mean, members = wanted[index] - place * gap, 1
+        mean, members = preferred[index] - place * gap, 1
         while blocks and blocks[-1][0] > mean:
             other, more = blocks.pop()
             mean, members = (mean * members + other * more) / (members + more), members + more
         blocks.append((mean, members))
-    ceiling = high - (len(wanted) - 1) * gap
+    ceiling = high - (len(preferred) - 1) * gap
     pooled = [min(max(mean, low), ceiling) for mean, members in blocks for _ in range(members)]
-    positions = [0.0] * len(wanted)
+    positions = [0.0] * len(preferred)
     for place, index in enumerate(order):
         positions[index] = pooled[place] + place * gap
     return positions
@@ -46,18 +46,18 @@ class Box(NamedTuple):
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
 
-    def holds(self, x: float, y: float) -> bool:
+    def contains(self, x: float, y: float) -> bool:
         return self.left < x < self.right and self.bottom < y < self.top
 
 
 def first_free(
-    boxes: Sequence[Box], within: Box, taken: Sequence[Box], points: Iterable[tuple[float, float]]
+    boxes: Sequence[Box], within: Box, occupied: Sequence[Box], points: Iterable[tuple[float, float]]
 ) -> int | None:
-    """The first of `boxes` that lies within, touches none that is taken, and holds none of the points."""
+    """Index of the first box that lies within the outer one, overlaps no occupied box and contains no point."""
     points = list(points)
     for index, box in enumerate(boxes):
         lies_within = box.left >= within.left and box.bottom >= within.bottom and box.right <= within.right
-        if lies_within and not any(map(box.touches, taken)) and not any(box.holds(*point) for point in points):
+        if lies_within and not any(map(box.touches, occupied)) and not any(box.contains(*point) for point in points):
             return index
     return None
 
@@ -88,11 +88,11 @@ _STEPS = (
 
 
 def decades(low: float, high: float, most: int) -> list[float]:
-    """Round numbers within low..high, on a logarithmic scale, where at most `most` would fit at even distances.
+    """Round numbers within low..high, for a logarithmic scale with space for `most` evenly spaced ticks.
 
-    The finest of a few patterns whose ticks are far enough apart; a range too narrow for three ticks of any pattern
-    gets evenly spaced round numbers instead, if those do not crowd at its upper end, and one too wide for every decade
-    each second or third.
+    Uses the finest of a few patterns whose ticks are far enough apart. A range too narrow for three ticks of any
+    pattern gets evenly spaced round numbers, unless they crowd at its upper end; a range too wide for every decade
+    gets every second or third.
     """
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     apart = (high / low) ** (1 / most)

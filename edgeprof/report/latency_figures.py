@@ -1,4 +1,4 @@
-"""What was measured as a chart: points into small multiples, so that twenty lines need not share one box."""
+"""Charts of measured points, as small multiples: twenty lines need not share one panel."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,39 +11,39 @@ from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
 from edgeprof.report.figures import Figure
 from edgeprof.schema import Findings, Point
 
-NAMED = 3  # of what is crossed out
+NAMED = 3  # crossed-out points that a remark lists by name
 
 SETTINGS: tuple[Callable[[Point], str], ...] = (
     lambda point: f"batch {point.load.batch}",
     lambda point: units.counted(point.place.threads, "thread"),
 )
-"""Settings of a point as a figure names them."""
+"""Text of the settings of a point."""
 
 
 class Shown(NamedTuple):
-    """A point with its place on the axes."""
+    """A point with its mark."""
 
     point: Point
     mark: Mark
 
 
 def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Chart | None:
-    """A figure with its data; None when there is nothing to draw.
+    """The chart of a figure; None where there is nothing to draw.
 
-    Over length there is a panel per family, else one for all; another provider, batch or thread count is another
-    panel. Colours stand for the same variant (or family) in every figure of a run.
+    A figure over lengths has a panel per family, others one for all; each provider, batch size and thread count has its
+    own panel. A colour means the same variant (or family) in every figure of a run.
     """
     source = findings.reference if figure.by == "size" else points
     shown = [Shown(point, mark) for point in source if (mark := _mark(figure, point))]
     if not shown or (figure.by == "size" and len({mark.x for _, mark in shown}) < 2):
-        return None  # one size says nothing about size
+        return None  # a single size shows no growth
     looks = _Looks(figure, points)
     groups: dict[tuple[object, ...], list[Shown]] = {}
-    for one in shown:
-        family = one.point.facts.family if figure.by == "length" else ""
-        groups.setdefault((family, *_setting(one.point)), []).append(one)
-    ranks = _ranks(one.point.facts.family for one in shown)
-    ordered = sorted(groups.values(), key=lambda group: _standing(group[0].point, ranks))
+    for each in shown:
+        family = each.point.facts.family if figure.by == "length" else ""
+        groups.setdefault((family, *_setting(each.point)), []).append(each)
+    ranks = _ranks(each.point.facts.family for each in shown)
+    ordered = sorted(groups.values(), key=lambda group: _order(group[0].point, ranks))
     return Chart(
         title=figure.title,
         remarks=tuple(_remarks(figure, [point for group in ordered for point, _ in group])),
@@ -63,13 +63,13 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
 
 
 def _scale(figure: Figure, point: Point) -> Scale:
-    """What is emulated has a scale of its own: a common one would look like a comparison, and squeeze the rest."""
+    """The scale of a panel; emulated panels have their own, because a common one would suggest a comparison."""
     scale = figure.y.scale
     return replace(scale, label=f"{scale.label}, emulated") if point.place.emulated else scale
 
 
 def _mark(figure: Figure, point: Point) -> Mark | None:
-    """None where the point has no place on logarithmic axes (0 cached tokens): it is left to the table."""
+    """The mark of a point; None for points of 0, such as 0 cached tokens, which only the table shows."""
     if point.load.phase != figure.phase:
         return None
     x, y = figure.x.of(point), figure.y.of(point)
@@ -81,21 +81,21 @@ def _mark(figure: Figure, point: Point) -> Mark | None:
 
 
 def _short_name(point: Point) -> str:
-    """The variant without the family that is named beside it anyway: "base" for bert-base."""
+    """The variant without its family, which the figure names anyway: "base" for bert-base."""
     return point.subject.model.removeprefix(f"{point.facts.family}-") or point.subject.model
 
 
 def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Line, ...]:
     lines: dict[tuple[str, str], list[Shown]] = {}
-    for one in shown:
-        point = one.point
+    for each in shown:
+        point = each.point
         name = _short_name(point) if figure.by == "length" else point.facts.family or point.subject.model
-        lines.setdefault((name, str(point.subject.precision)), []).append(one)
-    differ = len({one.point.receipt.share_text for one in shown}) > 1
+        lines.setdefault((name, str(point.subject.precision)), []).append(each)
+    differ = len({each.point.receipt.share_text for each in shown}) > 1
     return tuple(
         Line(
             label=(f"{name} {precision}" if looks.several_precisions else name)
-            + (_bracketed(one.point for one in members) if differ else ""),
+            + (_bracketed(each.point for each in members) if differ else ""),
             colour=looks.colour(members[0].point),
             stroke=looks.stroke(members[0].point),
             marks=tuple(sorted((mark for _, mark in members), key=lambda mark: mark.x)),
@@ -145,28 +145,28 @@ def _ranks(names: Iterable[str]) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(dict.fromkeys(names))}
 
 
-# --- words ---------------------------------------------------------------------------------------------
+# --- text ----------------------------------------------------------------------------------------------
 
 
 def _setting(point: Point) -> tuple[str, bool, int, int]:
     return (point.place.provider, point.place.emulated, point.load.batch, point.place.threads)
 
 
-def _standing(point: Point, ranks: Mapping[str, int]) -> tuple[int, bool, bool, str]:
-    """The CPU first, what is emulated last: the columns of a figure with several families are of a provider each."""
+def _order(point: Point, ranks: Mapping[str, int]) -> tuple[int, bool, bool, str]:
+    """Sort key of panels: by family, then the CPU first and emulated devices last."""
     place = point.place
     return (ranks[point.facts.family], place.emulated, place.provider != "cpu", place.provider)
 
 
 def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> str:
-    """The family, and whatever is not the same in all panels; of a provider that ran only a part, how much."""
+    """The family, the settings that vary among panels, and the share of a provider that ran only a part."""
     point = group[0].point
 
     def varies(text: Callable[[Point], str]) -> bool:
-        return len({text(one.point) for one in shown}) > 1
+        return len({text(each.point) for each in shown}) > 1
 
     parts = [point.facts.family] if figure.by == "length" and point.facts.family else []
-    share = _share(one.point for one in group)
+    share = _share(each.point for each in group)
     if varies(lambda point: point.place.provider) or point.place.emulated or share:
         parts.append(point.place.provider + (" (emulated)" if point.place.emulated else ""))
         parts += [share] if share else []
@@ -174,13 +174,13 @@ def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> st
 
 
 def _share(points: Iterable[Point]) -> str:
-    """ "83 % of MACs": of all that a panel shows, or the least of it."""
-    told = {point.receipt.share_text: point for point in points}
-    partly = [point for share, point in told.items() if share]
+    """ "83 % of MACs": the share of all points of a panel, or "at least" the smallest."""
+    shares = {point.receipt.share_text: point for point in points}
+    partly = [point for share, point in shares.items() if share]
     if not partly:
         return ""
     least = min(partly, key=lambda point: point.receipt.share or 0.0)
-    return least.receipt.share_text if len(told) == 1 else f"at least {least.receipt.share_text}"
+    return least.receipt.share_text if len(shares) == 1 else f"at least {least.receipt.share_text}"
 
 
 def _bracketed(points: Iterable[Point]) -> str:
@@ -189,29 +189,29 @@ def _bracketed(points: Iterable[Point]) -> str:
 
 
 def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
-    """What holds for all of a figure: how to read a mark, and the settings that its panels share."""
-    said = [figure.key, figure.filled.key if figure.filled else ""]
+    """How to read a mark, and the settings that all panels share."""
+    remarks = [figure.key, figure.filled.key if figure.filled else ""]
     if figure.by == "size":
         lengths = sorted({point.load.length for point in shown})
         span = units.counted(lengths[-1], "cached token" if figure.phase == "decode" else "token")
-        said.append(f"at {span}" if len(lengths) == 1 else f"at {lengths[0]:,} to {span}")
+        remarks.append(f"at {span}" if len(lengths) == 1 else f"at {lengths[0]:,} to {span}")
     for text in (lambda point: point.place.provider, *SETTINGS):
         values = {text(point) for point in shown}
-        said += values if len(values) == 1 else ()
-    return [*filter(None, said), *_weights(shown), *_wrong(shown)]
+        remarks += values if len(values) == 1 else ()
+    return [*filter(None, remarks), *_weights(shown), *_wrong(shown)]
 
 
 def _wrong(shown: Sequence[Point]) -> list[str]:
-    """What is crossed out, and by how much it is off."""
+    """The remark on crossed-out points: their names and errors."""
     worst = {}
     for point in sorted(shown, key=lambda point: point.receipt.max_rel_error or 0.0):
         name = f"{point.subject.model} {point.subject.precision} on {point.place.provider}"
         worst[name] = point.receipt.difference_text
-    alike: dict[str, list[str]] = {}
+    by_verdict: dict[str, list[str]] = {}
     for name, verdict in worst.items():
-        alike.setdefault(verdict, []).append(name)
-    said = [f"{verdict} ({_some(names)})" for verdict, names in alike.items() if verdict]
-    return [f"crossed out: {'; '.join(said)}"] if said else []
+        by_verdict.setdefault(verdict, []).append(name)
+    texts = [f"{verdict} ({_some(names)})" for verdict, names in by_verdict.items() if verdict]
+    return [f"crossed out: {'; '.join(texts)}"] if texts else []
 
 
 def _some(names: Sequence[str]) -> str:

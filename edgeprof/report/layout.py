@@ -1,4 +1,4 @@
-"""Where a chart's parts go, in inches from the figure's edges, computed before anything is drawn."""
+"""The layout of a chart, in inches from the edges of the figure, computed before anything is drawn."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH_IN = {1: 8.0, 2: 9.5, 3: 10.5}  # by columns
 HEIGHT_IN = 3.3  # of the box of a panel
-LEFT_IN = 1.0  # at least, for a scale
+LEFT_IN = 1.0  # minimum for a scale
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Layout:
     count: int
     width: float
     head: tuple[str, ...]  # lines below the title
-    hatched: bool  # one more of them explains what is hatched
-    right: float  # room for the labels beside each box
+    hatched: bool  # one more line explains the hatching
+    right: float  # space for the labels beside each box
     titled: bool  # panels have a title
     events: int  # lines of text above each box
-    shared: bool  # one scale for all panels: it stands beside the first of a row
+    shared: bool  # one scale for all panels, beside the first of each row
 
-    left: float  # room for a scale
+    left: float  # space for a scale
 
     top_pad, title, line, bottom, between = 0.15, 0.34, 0.24, 0.6, 0.62
 
     @property
     def over(self) -> float:
-        """Room above a box for the names of its events."""
+        """Space above a box for the names of its events."""
         return self.line * self.events
 
     @property
@@ -70,11 +70,11 @@ class Layout:
         return (left / self.width, bottom / self.height, self.box_width / self.width, HEIGHT_IN / self.height)
 
     def scaled(self, index: int) -> bool:
-        """The panel has its scale beside it."""
+        """Whether the panel has a scale beside it."""
         return not self.shared or index % self.columns == 0
 
     def lowest(self, index: int) -> bool:
-        """No panel stands below this one."""
+        """Whether no panel is below this one."""
         return index + self.columns >= self.count
 
 
@@ -87,7 +87,7 @@ def layout(chart: Chart) -> Layout:
     right = max(map(text_width_in, names)) + 0.3
     scale = max([LEFT_IN, *(0.55 + text_width_in(text) for text in _longest_ticks(chart))])
     left = scale if shared else columns * scale
-    # Long names (checkpoints) widen the picture rather than squeeze the boxes.
+    # Long names (checkpoints) widen the figure, so that boxes keep their size.
     over = [text_width_in(panel.title, bold=True) for panel in panels]
     over += [text_width_in(event.label) for panel in panels for event in panel.events]
     inner = max((1.6 if shared else 2.5) + right, 0.2 + max(over))
@@ -108,14 +108,14 @@ def layout(chart: Chart) -> Layout:
 
 
 def _longest_ticks(chart: Chart) -> list[str]:
-    """Round numbers near both ends of every scale."""
+    """The widest ticks to expect: round numbers near both ends of every scale."""
     drawn = [(panel.y.tick, [mark.y.middle for mark in panel.marks]) for panel in chart.panels if panel.marks]
     ends = [(tick, end) for tick, values in drawn for end in (min(values), max(values))]
     return [tick(10.0 ** math.floor(math.log10(end))) for tick, end in ends]
 
 
 def text_width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False) -> float:
-    """How wide a text is when it is drawn."""
+    """The width of a text as drawn, in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -126,7 +126,7 @@ def text_width_in(text: str, size: float = style.LABEL_PT, *, bold: bool = False
 
 
 def wrap(parts: Sequence[str], width_in: float) -> tuple[str, ...]:
-    """Remarks into lines that fit; one that alone is too long is broken between words."""
+    """Wrap remarks into lines that fit; a remark that is too long for one line is broken between words."""
     lines = [""]
     for part in chain.from_iterable(_broken(remark, width_in) for remark in parts):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
@@ -149,16 +149,16 @@ def _broken(part: str, width_in: float) -> list[str]:
 
 
 def write_head(canvas: "Canvas", title: str, lines: Sequence[str], *, hatched: bool = False) -> None:
-    """The title of a figure, what holds for all of it, and what hatching means where there is some."""
+    """Write the title of a figure, its remarks, and the legend of the hatching where there is some."""
     width, height = canvas.get_size_inches()
 
-    def text(inches_down: float, words: str, **look: Any) -> None:
-        canvas.text(0.15 / width, 1 - inches_down / height, words, va="top", **look)
+    def write(inches_down: float, text: str, **look: Any) -> None:
+        canvas.text(0.15 / width, 1 - inches_down / height, text, va="top", **look)
 
-    text(Layout.top_pad, title, fontsize=style.TITLE_PT, fontweight="bold")
+    write(Layout.top_pad, title, fontsize=style.TITLE_PT, fontweight="bold")
     for number, line in enumerate(lines):
         down = Layout.top_pad + Layout.title + Layout.line * number
-        text(down, line, fontsize=style.FONT_PT, color=style.QUIET)
+        write(down, line, fontsize=style.FONT_PT, color=style.QUIET)
     if hatched:
         down = Layout.top_pad + Layout.title + Layout.line * len(lines)
         _swatch(canvas, down)

@@ -1,4 +1,4 @@
-"""Comparisons of precisions as a chart: for each length a bar for each precision, made of classes of operators."""
+"""Charts that compare precisions: for each length a bar for each precision, stacked by operator class."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ OTHER = "other"
 
 
 def arrange(row: Stacked, whys: Sequence[Why]) -> Stacks | None:
-    """A row of the table with its data: A of all comparisons is the same file. None where nothing was profiled.
+    """The chart of comparisons with one A; None where no operators were timed.
 
-    A bar is as high as its operators take, in runs with the profiler, against those of A at the same length.
+    The height of a bar is its operator time in profiled runs, relative to that of A at the same length.
     """
-    names = list(dict.fromkeys(one.name for why in whys for place in why.places for one in place.classes))
+    names = list(dict.fromkeys(kind.name for why in whys for place in why.places for kind in place.classes))
     names.sort(key=lambda name: name == OTHER)
     stacks = [_stack(title, phase, whys, names) for phase, title in row.panels]
     panels = [stack for stack in stacks if stack.groups]
@@ -41,7 +41,7 @@ def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) ->
     places: dict[int, list[tuple[Why, ComparedLength]]] = {}
     for why in whys:
         for place in why.places:
-            if place.phase == phase and any(one.a_s for one in place.classes):
+            if place.phase == phase and any(kind.a_s for kind in place.classes):
                 places.setdefault(place.length, []).append((why, place))
     groups = [Group(units.counted(length, "token"), _bars(places[length], names)) for length in sorted(places)]
     return Stack(title=title, groups=tuple(groups))
@@ -49,11 +49,11 @@ def _stack(title: str, phase: str, whys: Sequence[Why], names: Sequence[str]) ->
 
 def _bars(compared: Sequence[tuple[Why, ComparedLength]], names: Sequence[str]) -> tuple[Bar, ...]:
     why, place = compared[0]
-    times = {one.name: one.a_s for one in place.classes}
+    times = {kind.name: kind.a_s for kind in place.classes}
     bars = [_bar(why.a, place.a_s, times, sum(times.values()), names, compared)]
     for why, place in compared:
-        whole_s = sum(one.a_s for one in place.classes)
-        times = {one.name: one.b_s for one in place.classes}
+        whole_s = sum(kind.a_s for kind in place.classes)
+        times = {kind.name: kind.b_s for kind in place.classes}
         bars.append(_bar(why.b, place.b_s, times, whole_s, names, compared))
     return tuple(bars)
 
@@ -66,6 +66,6 @@ def _bar(
     names: Sequence[str],
     compared: Sequence[tuple[Why, ComparedLength]],
 ) -> Bar:
-    variants = {one.model for why, _ in compared for one in (why.a, why.b)}
-    label = str(side.precision) if len(variants) == 1 else str(side)
+    models = {each.model for why, _ in compared for each in (why.a, why.b)}
+    label = str(side.precision) if len(models) == 1 else str(side)
     return Bar(label, units.duration(seconds), tuple(times.get(name, 0.0) / whole_s for name in names))

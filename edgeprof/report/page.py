@@ -1,4 +1,4 @@
-"""index.html and report.md: the same content twice, once to look at, once to read in a terminal or a pull request."""
+"""index.html and report.md: the same content, for a browser and for a terminal or a pull request."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +17,18 @@ MARKDOWN_FILE = "report.md"
 EXPLANATION_FILE = "explanation.md"
 CLAIMS_FILE = "claims.md"
 
-WHERE = (
-    "As onnxruntime assigned the nodes, checked against a profile of one run. Copies cross the boundary between "
-    "providers in every run. Differs: the largest difference from the CPU's result, over the largest value of the "
-    "same output."
+PLACEMENT = (
+    "Nodes as onnxruntime assigned them, checked against a profile of one run. Copies cross the boundary between "
+    "providers in every run. Difference from CPU: the largest difference from the CPU's result, over the largest "
+    "value of the same output."
 )
-LEFT = "Operators that the provider asked for did not take, with the reason where it gave one."
-NOT_TAKEN = "Nothing of these runs on the provider asked for: they have no times, and no time of the CPU instead."
+LEFT = "Operators that the requested provider did not accept, with its reason if it reported one."
+UNSUPPORTED = (
+    "The requested provider runs nothing of these points. They have no times; CPU times do not stand in for them."
+)
 START = (
-    "A provider compiles when it loads a model, or in the first run (shaders of a GPU): what only the first run takes "
-    "is in no latency."
+    "A provider compiles when it loads a model, or in the first run (GPU shaders). The extra time of the first run is "
+    "not part of any latency."
 )
 
 
@@ -49,12 +51,12 @@ def write(
         folder: the run's folder; its name is the name of the run.
         machine: where the points were measured.
         points: all points of the run, failed ones too.
-        findings: what `edgeprof.analysis` says of the same points, and of the mixers.
-        explanations: of models of the run, over token lengths and with captions; each has pictures of its own.
+        findings: headlines and captions from `edgeprof.analysis` for these points and mixers.
+        explanations: of models of the run, over token lengths and with captions; each has its own pictures.
         mixers: ledgers over token lengths of ways to mix tokens, by name.
-        whys: precisions compared, those of one model after each other.
-        placed: those of the points that ran on other providers than the CPU's, with where they did.
-        started_at: when the run began, ISO 8601.
+        whys: comparisons of precisions, grouped by model.
+        placed: the points with a recorded placement, which ran on a provider other than the CPU.
+        started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
     Returns:
@@ -62,16 +64,16 @@ def write(
 
     Raises:
         RunError: there are no points.
-        StorageError: the disk refused.
+        StorageError: the report cannot be written.
     """
     run = folder.resolve().name
     if not points:
-        raise RunError(f"Run '{run}' holds no measurements yet.", f"Run: edgeprof profile --name {run}")
+        raise RunError(f"Run '{run}' has no measurements yet.", f"Run: edgeprof profile --name {run}")
     plans = [*pictures.of_points(points, findings), *pictures.of_explanations(explanations)]
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
     plans += pictures.of_whys(whys)
     plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []
-    with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # those of an earlier report do not stay
+    with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # replaces the figures of an earlier report
         drawn = pictures.save(partial, plans, progress)
     sections = _sections(drawn)
     content = {
@@ -102,36 +104,41 @@ def write(
 
 
 def write_explanation(folder: Path, explanation: Explanation, *, progress: Progress = silent) -> list[Path]:
-    """Write explanation.md and, where it tells of several token lengths, figures/explain-*.png and *.svg.
+    """Write explanation.md and, for several token lengths, figures/explain-*.png and *.svg.
 
     Args:
-        folder: belongs to this explanation; pictures of an earlier one do not stay.
-        explanation: with captions, if there shall be any (`edgeprof.analysis.explain_captions.explanation_captions`).
+        folder: of this explanation; pictures of an earlier one are replaced.
+        explanation: its captions, if any, come from `edgeprof.analysis.explain_captions.explanation_captions`.
 
     Returns:
-        The paths of page and pictures.
+        The paths of the page and its pictures.
     """
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:
         drawn = pictures.save(partial, list(pictures.of_explanation(explanation)), progress)
-    content = {"told": explanation, "ledger": explanation.ledger, "costs": table.costs(explanation), "pictures": drawn}
+    content = {
+        "explanation": explanation,
+        "ledger": explanation.ledger,
+        "costs": table.costs(explanation),
+        "pictures": drawn,
+    }
     templates.render("explanation.md.jinja", folder / EXPLANATION_FILE, content)
     return [folder / EXPLANATION_FILE, *pictures.files(folder, drawn)]
 
 
 def _providers(points: Sequence[Point], placed: Sequence[Point], drawn: Sequence[Picture]) -> dict[str, Any] | None:
-    """What stands in the section on providers; None where all ran on the CPU's."""
+    """Content of the section on providers; None where all points ran on the CPU."""
     if all(point.place.provider == table.CPU for point in points):
         return None
-    lost = [point for point in points if point.status == "unsupported"]
+    unsupported = [point for point in points if point.status == "unsupported"]
     return {
         "devices": placement_tables.devices(points),
         "pictures": drawn,
         "tables": [
-            (title, said, rows)
-            for title, said, rows in (
-                ("What ran where", WHERE, placement_tables.placements(placed)),
-                ("Left to the CPU", LEFT, placement_tables.left(placed)),
-                ("Not taken", NOT_TAKEN, table.problems(lost)),
+            (title, text, rows)
+            for title, text, rows in (
+                ("Placement", PLACEMENT, placement_tables.placements(placed)),
+                ("Operators on the CPU", LEFT, placement_tables.left(placed)),
+                ("Unsupported points", UNSUPPORTED, table.problems(unsupported)),
                 ("Load and first run", START, placement_tables.starts(points)),
             )
             if rows.rows

@@ -1,4 +1,4 @@
-"""Charts as files, and as what a page needs to show them."""
+"""Charts as files, and as images of a page."""
 
 import base64
 import re
@@ -21,12 +21,12 @@ EXPLAINED_SECTION = "Explained"
 WHY_SECTION = "Why"
 
 LONGEST_NAME = 100
-"""Of a model in the name of a file: file systems take 255 characters in all."""
+"""Characters of a model's name in a file name: file systems allow 255 in all."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A picture that may be made: a chart is arranged only when it is its turn, and there may be nothing on it."""
+    """A picture to draw. Its chart is built when its turn comes, and is None where there is no data."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Picture:
     title: str
     section: str
     caption: str
-    data_uri: str  # of the SVG: ids of several pictures in one page cannot collide
+    data_uri: str  # SVG, so that ids of several pictures in one page cannot collide
     width_px: int
     height_px: int
 
@@ -50,7 +50,7 @@ class Picture:
         return f"{FOLDER}/{self.name}.png"
 
 
-# --- what there may be to draw -------------------------------------------------------------------------
+# --- plans ---------------------------------------------------------------------------------------------
 
 
 def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
@@ -64,16 +64,17 @@ def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
         )
 
 
-def of_placements(found: Sequence[Point], caption: str) -> Plan:
+def of_placements(points: Sequence[Point], caption: str) -> Plan:
     return Plan(
-        PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placement_bars.arrange, PLACEMENT, found)
+        PLACEMENT.name, PLACEMENT.title, PROVIDERS_SECTION, caption, partial(placement_bars.arrange, PLACEMENT, points)
     )
 
 
 def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
-    """
+    """The pictures of one explanation.
+
     Args:
-        name: what tells its pictures from those of other explanations in the same folder.
+        name: distinguishes its pictures from those of other explanations in the same folder.
     """
     ledgers = {explanation.ledger.name: explanation.lengths}
     for row in EXPLAINED:
@@ -87,14 +88,15 @@ def of_explanation(explanation: Explanation, name: str = "") -> Iterator[Plan]:
 
 
 def of_explanations(explanations: Sequence[Explanation]) -> Iterator[Plan]:
-    """Of several in one folder, each under a name of its own."""
-    wanted = [one.ledger.name + ("-decode" if one.ledger.load.phase == "decode" else "") for one in explanations]
-    for name, explanation in zip(_file_names(wanted), explanations, strict=True):
+    """The pictures of several explanations in one folder, under distinct names."""
+    ledgers = [explanation.ledger for explanation in explanations]
+    names = [ledger.name + ("-decode" if ledger.load.phase == "decode" else "") for ledger in ledgers]
+    for name, explanation in zip(_file_names(names), explanations, strict=True):
         yield from of_explanation(explanation, name)
 
 
 def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
-    """One picture for all that was compared with one file in one setting."""
+    """One picture for all comparisons with one file in one setting."""
     models: dict[tuple[object, ...], list[Why]] = {}
     for why in whys:
         models.setdefault((why.a, why.place, why.batch), []).append(why)
@@ -113,12 +115,12 @@ def _on(provider: str) -> str:
     return "" if provider == placement_bars.CPU else f" on {provider}"
 
 
-def _file_names(wanted: Sequence[str]) -> list[str]:
-    """What may be called so in a folder; of several that are alike, later ones get a number."""
+def _file_names(labels: Sequence[str]) -> list[str]:
+    """Valid, distinct file names; the second and later of equal names get a number."""
     names: list[str] = []
-    for one in wanted:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-.")[:LONGEST_NAME] or "model"
-        names.append(next(free for number in range(1, len(wanted) + 2) if (free := _nth(name, number)) not in names))
+    for label in labels:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.")[:LONGEST_NAME] or "model"
+        names.append(next(free for number in range(1, len(labels) + 2) if (free := _nth(name, number)) not in names))
     return names
 
 

@@ -1,4 +1,4 @@
-"""Which provider ran what, as a chart: a bar for each point, made of the shares of all providers."""
+"""Charts of placement: a bar for each point, stacked by the shares of all providers."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -10,15 +10,15 @@ from edgeprof.report.latency_figures import SETTINGS
 from edgeprof.schema import Point
 
 CPU = "cpu"
-MOST_BARS = 28  # in a panel: as many as a page is wide
+MAX_BARS = 28  # in a panel, by the width of a page
 
 
-def arrange(row: PlacementFigure, found: Sequence[Point]) -> Stacks | None:
-    """The row of the table with its data; None where nothing ran on another provider than the CPU's.
+def arrange(row: PlacementFigure, points: Sequence[Point]) -> Stacks | None:
+    """The chart of placements; None where all points ran on the CPU.
 
-    Points that were not taken ran nowhere, and have no bar. Where MACs are not known the bar shows nodes, and says so.
+    Unsupported points have no bar. Where MACs are unknown the bar shows nodes and is labelled so.
     """
-    ran = [point for point in found if point.status == "ok" and point.place.provider != CPU]
+    ran = [point for point in points if point.status == "ok" and point.place.provider != CPU]
     if not ran:
         return None
     ran.sort(key=lambda point: (point.place.emulated, point.place.provider, -len(point.load.phase)))  # prefill first
@@ -38,11 +38,11 @@ def arrange(row: PlacementFigure, found: Sequence[Point]) -> Stacks | None:
 
 
 def _panels(ran: Iterable[Point], names: Sequence[str], varying: Sequence[Callable[[Point], str]]) -> Iterable[Stack]:
-    together: dict[str, list[Point]] = {}
+    by_title: dict[str, list[Point]] = {}
     for point in ran:
         title = ", ".join([point.place.provider, point.load.phase, *(text(point) for text in varying)])
-        together.setdefault(title, []).append(point)
-    for title, some in together.items():
+        by_title.setdefault(title, []).append(point)
+    for title, some in by_title.items():
         pages = list(_pages(_groups(some, names)))
         for number, groups in enumerate(pages, 1):
             yield Stack(f"{title} ({number} of {len(pages)})" if len(pages) > 1 else title, tuple(groups))
@@ -58,7 +58,7 @@ def _groups(some: Iterable[Point], names: Sequence[str]) -> list[Group]:
 def _pages(groups: Sequence[Group]) -> Iterable[list[Group]]:
     page: list[Group] = []
     for group in groups:
-        if page and sum(len(one.bars) for one in (*page, group)) > MOST_BARS:
+        if page and sum(len(each.bars) for each in (*page, group)) > MAX_BARS:
             yield page
             page = []
         page.append(group)
@@ -67,7 +67,7 @@ def _pages(groups: Sequence[Group]) -> Iterable[list[Group]]:
 
 def _bar(point: Point, names: Sequence[str]) -> Bar:
     placement = point.placement
-    known = placement.macs_share is not None or placement.nodes_share == 1  # all nodes have all MACs
+    known = placement.macs_share is not None or placement.nodes_share == 1  # all nodes include all MACs
     by_nodes = placement.macs_share is None
     amounts = {part.provider: part.nodes if by_nodes else part.macs or 0 for part in placement.placed}
     whole = sum(amounts.values()) or 1

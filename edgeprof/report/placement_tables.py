@@ -1,4 +1,4 @@
-"""Tables of several providers in one run: what ran where, what was left to the CPU, what the first result costs."""
+"""Tables of several providers in one run: placement, operators left to the CPU, and the time to the first result."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from edgeprof import units
 from edgeprof.report.table import CPU, MISSING, Column, Table, agreement, of_latency, provider, scaled, tabulate
 from edgeprof.schema import LeftOperator, Placement, Point
 
-NAMED = 3  # models that a cell names
+NAMED = 3  # models that a cell lists by name
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """One model in one phase on one provider, and the points at all lengths where the same nodes ran there."""
+    """Points of one model, phase and provider at all lengths with the same placement."""
 
     members: tuple[Point, ...]
 
@@ -26,13 +26,13 @@ class Lengths:
 
     @property
     def tokens(self) -> str:
-        return ", ".join(units.known(one.load.length or None) for one in self.members)
+        return ", ".join(units.known(point.load.length or None) for point in self.members)
 
 
-def alike(found: Iterable[Point]) -> list[Lengths]:
-    """Points that differ in nothing but the length, and what follows from it."""
+def by_placement(points: Iterable[Point]) -> list[Lengths]:
+    """Group points that differ in length only and have the same placement."""
     groups: dict[tuple[object, ...], list[Point]] = {}
-    for point in found:
+    for point in points:
         placement, receipt = point.placement, point.receipt
         same = (
             *(point.key.series, point.status, receipt.static, receipt.agrees),
@@ -45,11 +45,11 @@ def alike(found: Iterable[Point]) -> list[Lengths]:
     return sorted(rows, key=lambda row: (row.point.place.emulated, row.point.place.provider))
 
 
-# --- what ran where --------------------------------------------------------------------------------------
+# --- placement -------------------------------------------------------------------------------------------
 
 
-def placements(found: Iterable[Point]) -> Table:
-    """A row for each model, phase and provider, with the lengths where the same nodes ran there."""
+def placements(points: Iterable[Point]) -> Table:
+    """A row for each model, phase and provider, with the lengths at which the same nodes ran on the provider."""
     columns: tuple[Column[Lengths], ...] = (
         Column("Provider", lambda row: provider(row.point), number=False),
         Column("Variant", lambda row: row.point.subject.model, number=False),
@@ -59,15 +59,15 @@ def placements(found: Iterable[Point]) -> Table:
         Column("Tokens", lambda row: row.tokens, number=False),
         Column("Shapes", _shapes, number=False, kept="varying"),
         Column("Status", lambda row: row.point.status, number=False, kept="varying"),
-        Column("MACs there", lambda row: _span(row.members)),
-        Column("Nodes there", lambda row: _nodes(row.placement)),
+        Column("MACs on provider", lambda row: _span(row.members)),
+        Column("Nodes on provider", lambda row: _nodes(row.placement)),
         Column("Partitions", lambda row: f"{row.placement.placed[0].partitions:,}"),
         Column("Copies", lambda row: f"{row.placement.copies:,}"),
-        Column("Written out", lambda row: _written_out(row.placement), number=False, kept="filled"),
-        Column("Differs from CPU by", _difference, kept="filled"),
-        Column("Assignment against profile", lambda row: row.placement.disagreement, number=False, kept="filled"),
+        Column("Decomposed operators", lambda row: _written_out(row.placement), number=False, kept="filled"),
+        Column("Difference from CPU", _difference, kept="filled"),
+        Column("Assignment differs from profile", lambda row: row.placement.disagreement, number=False, kept="filled"),
     )
-    return tabulate(alike(found), columns)
+    return tabulate(by_placement(points), columns)
 
 
 def _shapes(row: Lengths) -> str:
@@ -75,8 +75,8 @@ def _shapes(row: Lengths) -> str:
 
 
 def _span(members: Iterable[Point]) -> str:
-    """ "83 %", or "81 % to 83 %" over the lengths; where all nodes are, all MACs are."""
-    known = (1.0 if one.placement.nodes_share == 1 else one.placement.macs_share for one in members)
+    """ "83 %", or "81 % to 83 %" over the lengths; all nodes include all MACs."""
+    known = (1.0 if each.placement.nodes_share == 1 else each.placement.macs_share for each in members)
     shares = sorted(share for share in known if share is not None)
     if not shares:
         return "not known"
@@ -96,7 +96,7 @@ def _difference(row: Lengths) -> str:
     return agreement(max(row.members, key=lambda point: point.receipt.max_rel_error or 0.0))
 
 
-# --- what was left to the CPU ----------------------------------------------------------------------------
+# --- operators on the CPU --------------------------------------------------------------------------------
 
 Kind = tuple[str, str, str]
 """Provider, operator, reason."""
@@ -104,39 +104,39 @@ Kind = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Remaining:
-    """Operators of one type that one provider did not take for one reason, in all points."""
+    """Operators of one type that one provider left to the CPU for one reason, in all points."""
 
     kind: Kind
-    seen: tuple[tuple[Point, LeftOperator], ...]
+    cases: tuple[tuple[Point, LeftOperator], ...]
 
 
-def left(found: Iterable[Point]) -> Table:
-    """Operators grouped with the reason that the provider gave; those with the most MACs first."""
+def left(points: Iterable[Point]) -> Table:
+    """Operators grouped by provider, type and reported reason; those with the most MACs first."""
     kinds: dict[Kind, list[tuple[Point, LeftOperator]]] = {}
-    for one in found:
-        for operator in one.placement.left:
-            kinds.setdefault((provider(one), operator.operator, operator.reason), []).append((one, operator))
-    rows = [Remaining(kind, tuple(seen)) for kind, seen in kinds.items()]
-    rows.sort(key=lambda row: (row.kind[0], -max(_share(*pair) or 0.0 for pair in row.seen)))
+    for point in points:
+        for operator in point.placement.left:
+            kinds.setdefault((provider(point), operator.operator, operator.reason), []).append((point, operator))
+    rows = [Remaining(kind, tuple(cases)) for kind, cases in kinds.items()]
+    rows.sort(key=lambda row: (row.kind[0], -max(_share(*pair) or 0.0 for pair in row.cases)))
     columns: tuple[Column[Remaining], ...] = (
         Column("Provider", lambda row: row.kind[0], number=False),
         Column("Operator", lambda row: row.kind[1], number=False),
-        Column("Nodes in a model", lambda row: _counts(operator.nodes for _, operator in row.seen)),
-        Column("MACs of a model", _weight),
-        Column("In", lambda row: _models(point for point, _ in row.seen), number=False),
-        Column("Reason", lambda row: row.kind[2] or "none given", number=False),
+        Column("Nodes per model", lambda row: _counts(operator.nodes for _, operator in row.cases)),
+        Column("Share of MACs", _weight),
+        Column("Models", lambda row: _models(point for point, _ in row.cases), number=False),
+        Column("Reason", lambda row: row.kind[2] or "none reported", number=False),
     )
     return tabulate(rows, columns)
 
 
-def _share(one: Point, operator: LeftOperator) -> float | None:
-    known = [part.macs for part in one.placement.placed]
+def _share(point: Point, operator: LeftOperator) -> float | None:
+    known = [part.macs for part in point.placement.placed]
     whole = sum(macs or 0 for macs in known)
     return None if operator.macs is None or None in known or not whole else operator.macs / whole
 
 
 def _weight(row: Remaining) -> str:
-    shares = [share for pair in row.seen if (share := _share(*pair)) is not None]
+    shares = [share for pair in row.cases if (share := _share(*pair)) is not None]
     if not shares:
         return "not known"
     return f"up to {units.percent(max(shares))}" if max(shares) > 0 else "none"
@@ -154,11 +154,11 @@ def _models(points: Iterable[Point]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-# --- what the first result costs --------------------------------------------------------------------------
+# --- load and first run -----------------------------------------------------------------------------------
 
 
 def starts(points: Sequence[Point]) -> Table:
-    """Load and first run of every point that was measured: providers compile when they load, or when they first run."""
+    """Load and first run of every measured point: providers compile when they load a model or in the first run."""
     columns: tuple[Column[Point], ...] = (
         Column("Provider", provider, number=False),
         Column("Variant", lambda point: point.subject.model, number=False),
@@ -168,11 +168,11 @@ def starts(points: Sequence[Point]) -> Table:
         Column("Phase", lambda point: point.load.phase, number=False),
         Column("Tokens", lambda point: units.known(point.load.length or None)),
         Column("Load (s)", lambda point: scaled(_load_plain_s(point), 1)),
-        Column("Load compiled (s)", lambda point: scaled(_load_compiled_s(point), 1), kept="filled"),
-        Column("Compiled in (s)", lambda point: scaled(point.receipt.compile_s, 1), kept="filled"),
+        Column("Load, compiled (s)", lambda point: scaled(_load_compiled_s(point), 1), kept="filled"),
+        Column("Compile time (s)", lambda point: scaled(point.receipt.compile_s, 1), kept="filled"),
         Column("First run (ms)", lambda point: scaled(point.first_run_s, 1e3)),
         Column("Later runs (ms)", of_latency(lambda latency: latency.median_s)),
-        Column("Only the first (ms)", _compiled),
+        Column("First-run overhead (ms)", _first_run_overhead),
     )
     return tabulate([point for point in points if point.status == "ok"], columns)
 
@@ -185,24 +185,24 @@ def _load_compiled_s(point: Point) -> float | None:
     return point.load_s if point.receipt.compiled else None
 
 
-def _compiled(point: Point) -> str:
-    """What the first run takes longer than those after it: kernels and shaders are compiled, memory is set aside."""
+def _first_run_overhead(point: Point) -> str:
+    """Extra time of the first run in ms: kernels and shaders are compiled, memory is allocated."""
     if point.first_run_s is None or point.latency is None:
         return MISSING
     return scaled(max(point.first_run_s - point.latency.median_s, 0.0), 1e3)
 
 
-# --- which devices ---------------------------------------------------------------------------------------
+# --- devices ---------------------------------------------------------------------------------------------
 
 
 def devices(points: Sequence[Point]) -> list[str]:
-    """A line for each provider beside the CPU's: the device behind it, and how much of its memory is reported."""
+    """A line for each provider other than the CPU: its device, and whether device memory is reported."""
     lines = []
     for name in dict.fromkeys(provider(point) for point in points if point.place.provider != CPU):
         mine = [point for point in points if provider(point) == name]
         names = dict.fromkeys(point.place.device for point in mine if point.place.device)
-        what = ", ".join(names) or "device not named"
+        device = ", ".join(names) or "device not named"
         reported = any(point.memory and point.memory.device_bytes is not None for point in mine)
         memory = "device memory is in the table" if reported else "host memory only: device memory is not reported"
-        lines.append(f"{name}: {what}; {memory}.")
+        lines.append(f"{name}: {device}; {memory}.")
     return lines

@@ -1,4 +1,4 @@
-"""The commands that make the same points again, derived from the records."""
+"""The commands that measure the same points again, derived from the records."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -8,15 +8,15 @@ from edgeprof.schema import Point, StoppingRule
 from edgeprof.text import visible
 
 Product = dict[str, tuple[str, ...]]
-"""Values for each dimension: all their combinations were measured."""
+"""Option -> values; all combinations of the values were measured."""
 
-USUAL = StoppingRule()
-OF_PROVIDERS = ("ep-option", "ep-library")  # may be given several times
+DEFAULT_STOPPING = StoppingRule()
+OF_PROVIDERS = ("ep-option", "ep-library")  # options that may be repeated, one per provider
 _LISTS = ("seq", "precision", "phase", "variant", "ep")  # the options that take several values
 
 
 def commands(points: Sequence[Point], run: str) -> list[str]:
-    """Export and profile commands that cover exactly these points; defaults that records do not hold stay unsaid.
+    """Export and profile commands that cover exactly these points, without options at their defaults.
 
     Args:
         points: the points of a run.
@@ -26,7 +26,7 @@ def commands(points: Sequence[Point], run: str) -> list[str]:
 
 
 def products(points: Sequence[Point]) -> list[Product]:
-    """The fewest full products that a simple merge finds: points that differ in one dimension only become one."""
+    """Merge points that differ in one dimension only, dimension by dimension, into full products."""
     merged = [_single(point, points) for point in points]
     for dimension in _LISTS:
         merged = _merge(merged, dimension)
@@ -34,8 +34,8 @@ def products(points: Sequence[Point]) -> list[Product]:
 
 
 def _single(point: Point, points: Sequence[Point]) -> Product:
-    stopping, provider = point.stopping or USUAL, point.place.provider
-    rounds = max(other.rounds for other in points)  # a point with fewer had visits that failed
+    stopping, provider = point.stopping or DEFAULT_STOPPING, point.place.provider
+    rounds = max(other.rounds for other in points)  # a point with fewer rounds had failed visits
     return {
         "variant": (point.subject.model,),
         "precision": (str(point.subject.precision),),
@@ -47,8 +47,8 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "threads": (str(point.place.threads),),
         "rounds": (str(max(rounds, 1)),),
         "weights": (point.subject.weights.kind,),
-        "runs": _unless(stopping.min_runs, USUAL.min_runs),
-        "min-time": _unless(stopping.min_time_s, USUAL.min_time_s),
+        "runs": _unless(stopping.min_runs, DEFAULT_STOPPING.min_runs),
+        "min-time": _unless(stopping.min_time_s, DEFAULT_STOPPING.min_time_s),
         "ep-option": tuple(f"{provider}.{name}={value}" for name, value in sorted(point.facts.ep_options.items())),
         "compile": ("",) if point.receipt.compiled else (),
         "ep-library": (f"{provider}={point.place.library}",) if point.place.library else (),
@@ -56,18 +56,18 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
 
 
 def _seq(point: Point) -> tuple[str, ...]:
-    """What sized it: of a file from elsewhere the length that was asked for, which need not be the token length."""
-    asked = point.facts.seq if point.facts.fills else point.load.length or None
-    return () if asked is None else (str(asked),)
+    """The value of --seq: for a user's file the requested length, which may differ from the token length."""
+    length = point.facts.seq if point.facts.fills else point.load.length or None
+    return () if length is None else (str(length),)
 
 
-def _unless(value: float, usual: float) -> tuple[str, ...]:
-    """Nothing where a value is the usual one."""
-    return () if value == usual else (f"{value:g}",)
+def _unless(value: float, default: float) -> tuple[str, ...]:
+    """The value as an option; empty where it is the default."""
+    return () if value == default else (f"{value:g}",)
 
 
 def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
-    """Unite products that are equal in everything else; options bear the name of a provider, and go with it."""
+    """Unite products that are equal in all other dimensions; options that name a provider merge with the provider."""
     together = (dimension, *OF_PROVIDERS) if dimension == "ep" else (dimension,)
     rest: dict[tuple[tuple[str, ...], ...], Product] = {}
     for product in products:
@@ -90,7 +90,7 @@ def _profile(product: Product, run: str) -> str:
 
 
 def _exports(points: Sequence[Point]) -> list[str]:
-    """One command for each kind of weights; files that nobody exported here need none."""
+    """One export command for each kind of weights and set of precisions; users' files need none."""
     subjects = [point.subject for point in points if point.subject.weights.kind != "file"]
     kinds = sorted({(subject.weights.kind, subject.model, str(subject.precision)) for subject in subjects})
     chosen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
@@ -104,7 +104,7 @@ def _exports(points: Sequence[Point]) -> list[str]:
 
 
 def _command(verb: str, targets: Sequence[str], options: Iterable[tuple[str, str]]) -> str:
-    words = ["edgeprof", verb, *targets]
+    arguments = ["edgeprof", verb, *targets]
     for name, value in options:
-        words += [f"--{name}", value] if value else [f"--{name}"]
-    return visible(shlex.join(words))
+        arguments += [f"--{name}", value] if value else [f"--{name}"]
+    return visible(shlex.join(arguments))

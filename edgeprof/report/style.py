@@ -1,4 +1,4 @@
-"""The one look of all figures: colours that everyone can tell apart, text that survives being halved in size."""
+"""The style of all figures: colours that everyone can distinguish, text that is legible at half size."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeprof.recipe_table import RECIPES, Stroke
 
-# Okabe & Ito (2008), told apart with any colour vision; without yellow, which no thin line can bear on white.
+# Okabe & Ito (2008), distinguishable with any colour vision; without yellow, which is too faint for thin lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK, QUIET, FAINT, GRID = "#1f2328", "#59636e", "#afb8c1", "#e4e7eb"
 
@@ -20,7 +20,7 @@ OTHER_STROKES = (Stroke((6, 1.5, 1, 1.5), "P", True), Stroke((3, 1, 1, 1, 1, 1),
 
 
 def stroke(precision: str, rank: int = 0) -> Stroke:
-    """The look of a precision in any colour; `rank` tells those apart that have none in the table of recipes."""
+    """The stroke of a precision; `rank` distinguishes precisions without one in the table of recipes."""
     own = (row.stroke for row in RECIPES if row.name == precision)
     return next(own, None) or OTHER_STROKES[rank % len(OTHER_STROKES)]
 
@@ -30,14 +30,14 @@ def colour(rank: int) -> str:
 
 
 def darker(hex_colour: str) -> str:
-    """The same hue, dark enough to be read as text on white."""
+    """The same hue, dark enough for text on white."""
     red, green, blue = (int(hex_colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"#{red * 7 // 10:02x}{green * 7 // 10:02x}{blue * 7 // 10:02x}"
 
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """Matplotlib settings for drawing and saving; whatever the caller had set comes back after the block."""
+    """Matplotlib settings for drawing and saving; the settings of the caller are restored after the block."""
     import matplotlib
 
     with matplotlib.rc_context():

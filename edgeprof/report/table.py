@@ -1,4 +1,4 @@
-"""The points as rows of text: one unit to a column, so that numbers can be compared downwards."""
+"""Points as rows of text, with one unit per column, so that numbers compare downwards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Column(Generic[Row]):
     head: str
     text: Callable[[Row], str]
     number: bool = True
-    kept: Literal["always", "varying", "filled"] = "always"  # only where cells differ; only where one has a text
+    kept: Literal["always", "varying", "filled"] = "always"  # "varying": cells differ; "filled": a cell is not empty
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ def scaled(value: float | None, scale: float) -> str:
 
 
 def of_latency(value: Callable[[LatencySummary], float]) -> Callable[[Point], str]:
-    """A cell in ms; empty where nothing was measured."""
+    """A cell in ms; empty without a latency."""
     return lambda point: scaled(value(point.latency), 1e3) if point.latency else MISSING
 
 
 def of_memory(value: Callable[[MemorySummary], int]) -> Callable[[Point], str]:
-    """A cell in MB; empty where nothing was measured."""
+    """A cell in MB; empty without memory."""
     return lambda point: scaled(value(point.memory), 1e-6) if point.memory else MISSING
 
 
@@ -55,18 +55,18 @@ def _predicted_share(point: Point) -> str:
     return scaled(memory.working_bytes / predicted, 1) if memory and predicted else MISSING
 
 
-def _ran_there(point: Point) -> str:
+def _share_on_provider(point: Point) -> str:
     if point.place.provider == CPU:
         return MISSING
     return point.receipt.share_text or ("not known" if point.receipt.placement is None else "all")
 
 
 def agreement(point: Point) -> str:
-    """How far the result is from the CPU provider's; empty where it was not compared."""
-    found = point.receipt.agreement
-    if found is None:
+    """The largest relative error against the CPU provider; empty where results were not compared."""
+    measured = point.receipt.agreement
+    if measured is None:
         return MISSING
-    return units.number(found.max_rel_error, 2) + ("" if found.within else ": outside tolerance")
+    return units.number(measured.max_rel_error, 2) + ("" if measured.within else ": outside tolerance")
 
 
 def _device_memory(point: Point) -> str:
@@ -86,15 +86,15 @@ _IDENTITY: tuple[Column[Point], ...] = (
     Column("Threads", lambda point: str(point.place.threads), kept="varying"),
     Column("Phase", lambda point: point.load.phase, number=False),
     Column("Tokens", lambda point: units.known(point.load.tokens)),
-    Column("Cached", lambda point: f"{point.load.past_tokens:,}", kept="varying"),
+    Column("Cached tokens", lambda point: f"{point.load.past_tokens:,}", kept="varying"),
 )
 _RESULTS: tuple[Column[Point], ...] = (
     Column("Median (ms)", of_latency(lambda latency: latency.median_s)),
     Column("95 % interval (ms)", _interval_ms),
     Column("p90 (ms)", of_latency(lambda latency: latency.p90_s)),
     Column("Samples", lambda point: f"{point.latency.samples if point.latency else 0:,}"),
-    Column("Ran there", _ran_there, number=False, kept="filled"),
-    Column("Differs from CPU by", agreement, kept="filled"),
+    Column("Share on provider", _share_on_provider, number=False, kept="filled"),
+    Column("Difference from CPU", agreement, kept="filled"),
     Column("Peak (MB)", of_memory(lambda memory: memory.peak_bytes)),
     Column("Weights (MB)", of_memory(lambda memory: memory.weights_bytes)),
     Column("Working (MB)", of_memory(lambda memory: memory.working_bytes)),
@@ -112,28 +112,28 @@ _PROBLEM: tuple[Column[Point], ...] = (
 
 
 def results(points: Sequence[Point]) -> Table:
-    """The points that were measured."""
+    """The table of measured points."""
     return tabulate([point for point in points if point.status == "ok"], _IDENTITY + _RESULTS)
 
 
 def problems(points: Sequence[Point]) -> Table:
-    """The points that failed, and those of which some rounds did."""
+    """The table of points that failed, and of points with failed rounds."""
     return tabulate([point for point in points if point.error or point.status != "ok"], _IDENTITY + _PROBLEM)
 
 
 def shared(points: Sequence[Point]) -> str:
-    """What the columns left out would have said: it holds for all points."""
+    """Settings common to all points, which therefore have no column."""
     texts: dict[str, Callable[[str], str]] = {
         "Provider": "provider {}".format,
         "Batch": "batch {}".format,
         "Threads": lambda text: units.counted(int(text), "thread"),
         "Weights source": "weights {}".format,
     }
-    said = []
+    common = []
     for column in (column for column in _IDENTITY if column.head in texts):
         values = {column.text(point) for point in points}
-        said += [texts[column.head](*values)] if len(values) == 1 else []
-    return ", ".join(said)
+        common += [texts[column.head](*values)] if len(values) == 1 else []
+    return ", ".join(common)
 
 
 def tabulate(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
@@ -148,34 +148,34 @@ def tabulate(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
 # --- precisions ----------------------------------------------------------------------------------------
 
 
-def why(found: Why) -> Table:
-    """A row for each length; classes in ms of A and of B, where operators were profiled."""
-    names = dict.fromkeys(one.name for place in found.places for one in place.classes)
+def why(comparison: Why) -> Table:
+    """A row for each length; operator classes in ms of A and of B, where operators were timed."""
+    names = dict.fromkeys(kind.name for place in comparison.places for kind in place.classes)
     columns: tuple[Column[ComparedLength], ...] = (
         Column("Phase", lambda place: place.phase, number=False),
         Column("Tokens", lambda place: f"{place.length:,}"),
-        Column(f"{found.a.precision} (ms)", lambda place: scaled(place.a_s, 1e3)),
-        Column(f"{found.b.precision} (ms)", lambda place: scaled(place.b_s, 1e3)),
+        Column(f"{comparison.a.precision} (ms)", lambda place: scaled(place.a_s, 1e3)),
+        Column(f"{comparison.b.precision} (ms)", lambda place: scaled(place.b_s, 1e3)),
         Column("Speed", lambda place: units.ratio(place.speed)),
         Column("95 % interval", lambda place: f"{scaled(place.speed_low, 1)} to {scaled(place.speed_high, 1)}"),
         *(Column(name.capitalize(), partial(_class_ms, name)) for name in names),
     )
-    return tabulate(found.places, columns)
+    return tabulate(comparison.places, columns)
 
 
 def _class_ms(name: str, place: ComparedLength) -> str:
-    texts = [f"{scaled(one.a_s, 1e3)} → {scaled(one.b_s, 1e3)}" for one in place.classes if one.name == name]
+    texts = [f"{scaled(kind.a_s, 1e3)} → {scaled(kind.b_s, 1e3)}" for kind in place.classes if kind.name == name]
     return texts[0] if texts else MISSING
 
 
 # --- costs ---------------------------------------------------------------------------------------------
 
 Pair = tuple[Cost, Cost | None]
-"""What something costs, and what it costs at twice the token length."""
+"""A cost, and the same cost at twice the token length."""
 
 
 def costs(explanation: Explanation) -> Table:
-    """The rows of an explanation, with exact numbers."""
+    """The table of an explanation, with exact numbers."""
     rows = explanation.rows()
     total, _ = rows[-1]
     columns: tuple[Column[Pair], ...] = (

@@ -1,4 +1,4 @@
-"""Pages from templates: HTML, or Markdown in which names show as they are."""
+"""Render pages from templates: HTML, or Markdown with names escaped."""
 
 import re
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def render(template: str, path: Path, content: dict[str, Any]) -> None:
-    """Write a page; the template's name says of which kind it is.
+    """Write a page; the name of the template decides between HTML and Markdown.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the page cannot be written.
     """
     html = ".html." in template
     pages = _environment(autoescape=html, finalize=_visible if html else _escape_markdown)
@@ -25,14 +25,14 @@ def render(template: str, path: Path, content: dict[str, Any]) -> None:
 
 
 def started(at: str) -> str:
-    """A time in ISO 8601 as people read it."""
+    """An ISO 8601 time in readable form."""
     return at.replace("T", " ").replace("+00:00", "Z").replace("Z", " UTC")
 
 
 def machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
-    """One row for each thing worth knowing of a machine."""
+    """Rows (name, value) that describe a machine."""
     if not machine.cpu:
-        yield "CPU", f"a machine that is not recorded (no {store.MACHINE_FILE})"
+        yield "CPU", f"not recorded ({store.MACHINE_FILE} is missing)"
         yield "Machine id", machine.machine_id
         return
     yield "CPU", f"{machine.cpu} ({machine.architecture})"
@@ -60,7 +60,7 @@ def _environment(**options: Any) -> "Environment":
 
 
 def _escape_markdown(value: Any) -> Any:
-    """Text that Markdown shows as it is, also within a table cell. What is marked safe stays."""
+    """Escape text for Markdown, table cells included; text marked safe stays as it is."""
     if hasattr(value, "__html__"):
         return value
     text = " ".join(visible(str(value)).split()).replace("&", "&amp;")

@@ -1,4 +1,4 @@
-"""Texts of a chart as a picture can bear them: printable, and no longer than leaves room for the data."""
+"""Fit the texts of a chart into a picture: printable, and short enough to leave space for the data."""
 
 import re
 from collections.abc import Callable
@@ -8,24 +8,24 @@ from typing import Any, TypeVar
 from edgeprof.text import told_apart, visible
 
 LONGEST = {"label": 48, "name": 48, "top": 48, "title": 96}
-"""Characters of the fields of a chart that hold names."""
+"""Maximum characters of the fields of a chart that contain names."""
 
 LONGEST_WORD = 48
-"""In a remark, which is broken between words."""
+"""Maximum characters of a word in a remark; remarks are broken between words."""
 
 Shape = TypeVar("Shape")
 Change = Callable[[str, int], str]
 
 
 def fitted(chart: Shape) -> Shape:
-    """The same chart in which texts that are too long have their middle left out, and still differ."""
+    """The same chart with the middle of too long texts left out; distinct texts stay distinct."""
     long: dict[int, list[str]] = {}
 
-    def noted(text: str, most: int) -> str:
+    def collect(text: str, most: int) -> str:
         long.setdefault(most, []).append(text)
         return text
 
-    _changed(chart, noted)
+    _changed(chart, collect)
     brief = {most: told_apart(texts, most) for most, texts in long.items()}
     changed: Shape = _changed(chart, lambda text, most: brief[most][text])
     return changed
@@ -34,8 +34,8 @@ def fitted(chart: Shape) -> Shape:
 def _changed(part: Any, change: Change) -> Any:
     if isinstance(part, str):
         return visible(part)
-    if isinstance(part, tuple) and not hasattr(part, "_fields"):  # named ones hold numbers
-        return tuple(_changed(one, change) for one in part)
+    if isinstance(part, tuple) and not hasattr(part, "_fields"):  # named tuples hold numbers
+        return tuple(_changed(item, change) for item in part)
     if not is_dataclass(part) or isinstance(part, type):
         return part
     return replace(

@@ -54,12 +54,12 @@ def test_measured_values_stand_beside_the_curve(text: str) -> None:
 def test_machine_run_and_weights_are_named(text: str) -> None:
     assert "this run, mine, measured from 2026-03-01 12:00:00 UTC" in text
     assert "| CPU | Example Edge CPU (x86\\_64) |" in text
-    assert "Weights are random for bert-base and gpt2: times and memory hold" in text
+    assert "Weights are random for bert-base and gpt2: latency and memory are valid" in text
     assert "edgeprof claims mine --measure" in text
 
 
 def test_trained_weights_and_changed_verdicts_are_reported(tmp_path: Path) -> None:
     text = page(tmp_path / "flat", seconds=lambda tokens: 0.1, weights="pretrained")
     assert "random" not in text
-    assert "No longer as recorded: claim 8." in text
+    assert "Verdicts that differ from the recorded ones: claim 8." in text
     assert "| not shown (recorded: confirmed): The time of bert-base does not differ clearly" in text

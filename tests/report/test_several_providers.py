@@ -207,10 +207,18 @@ def test_lengths_that_ran_alike_are_one_row() -> None:
         ("qnn (emulated)", "int8", "prefill", "16, 64, 128, 512", "ok"),
         ("qnn (emulated)", "int8", "decode", "16, 64, 128, 512", "ok"),
     ]
-    assert (result[0]["MACs there"], result[0]["Nodes there"], result[0]["Copies"]) == ("75 %", "60 of 64", "8")
-    assert (result[0]["Partitions"], result[0]["Written out"], result[0]["Shapes"]) == ("3", "2 Gelu", "as exported")
-    assert (result[6]["Differs from CPU by"], result[6]["Shapes"]) == ("1.2: outside tolerance", "fixed")
-    assert result[4]["Nodes there"] == "0 of 64"
+    assert (result[0]["MACs on provider"], result[0]["Nodes on provider"], result[0]["Copies"]) == (
+        "75 %",
+        "60 of 64",
+        "8",
+    )
+    assert (result[0]["Partitions"], result[0]["Decomposed operators"], result[0]["Shapes"]) == (
+        "3",
+        "2 Gelu",
+        "as exported",
+    )
+    assert (result[6]["Difference from CPU"], result[6]["Shapes"]) == ("1.2: outside tolerance", "fixed")
+    assert result[4]["Nodes on provider"] == "0 of 64"
 
 
 def test_what_was_left_is_grouped_with_its_reason() -> None:
@@ -221,7 +229,7 @@ def test_what_was_left_is_grouped_with_its_reason() -> None:
         ),
         (
             *("qnn (emulated)", "Attention", "2", "up to 17 %"),
-            *("bert-tiny fp32 prefill, bert-tiny int8 prefill, bert-small fp32 prefill and 11 more", "none given"),
+            *("bert-tiny fp32 prefill, bert-tiny int8 prefill, bert-small fp32 prefill and 11 more", "none reported"),
         ),
         (
             *("webgpu", "Attention", "4", "up to 25 %"),
@@ -234,7 +242,7 @@ def test_what_only_the_first_run_takes() -> None:
     point = next(one for one in POINTS if one.place.provider == "webgpu")
     point = changed(point, load_s=0.5, first_run_s=2.5, latency_median_s=0.1)
     (one,) = rows(placement_tables.starts([point]))
-    assert (one["Load (s)"], one["First run (ms)"], one["Later runs (ms)"], one["Only the first (ms)"]) == (
+    assert (one["Load (s)"], one["First run (ms)"], one["Later runs (ms)"], one["First-run overhead (ms)"]) == (
         *("0.500", "2,500"),
         *("100", "2,400"),
     )
@@ -243,8 +251,8 @@ def test_what_only_the_first_run_takes() -> None:
 def test_load_with_and_without_what_was_compiled() -> None:
     point = changed(POINTS[0], provider="qnn", compiled=True, load_s=0.08, compile_s=3.0, load_plain_s=2.0)
     (one,) = rows(placement_tables.starts([point]))
-    assert (one["Load (s)"], one["Load compiled (s)"], one["Compiled in (s)"]) == ("2.00", "0.0800", "3.00")
-    assert "Load compiled (s)" not in rows(placement_tables.starts(POINTS))[0]
+    assert (one["Load (s)"], one["Load, compiled (s)"], one["Compile time (s)"]) == ("2.00", "0.0800", "3.00")
+    assert "Load, compiled (s)" not in rows(placement_tables.starts(POINTS))[0]
 
 
 def test_devices_tell_of_their_memory() -> None:
@@ -273,7 +281,7 @@ def test_the_page_tells_of_providers_and_is_at_peace(folder: Path, tmp_path: Pat
     assert visit.console == ()
     section = visit.dom.partition('<section id="providers">')[2].partition("</section>")[0]
     titles = re.findall(r"<h3>([^<]+)</h3>", section)
-    assert titles == ["What ran where", "Left to the CPU", "Not taken", "Load and first run"]
+    assert titles == ["Placement", "Operators on the CPU", "Unsupported points", "Load and first run"]
     (alt,) = re.findall(r'<img src="data:image/svg[^>]* alt="([^"]+)"', section)
     assert alt.startswith("Share of MACs per provider. ")
     assert "webgpu ran all multiplications of" in alt
@@ -291,7 +299,7 @@ def test_markdown_has_the_same(folder: Path) -> None:
     section = text.partition("\n## Providers\n")[2].partition("\n## ")[0]
     assert "![Share of MACs per provider](figures/placement.png)" in section
     assert (folder / "figures" / "placement.png").is_file()
-    for title in ("What ran where", "Left to the CPU", "Not taken", "Load and first run"):
+    for title in ("Placement", "Operators on the CPU", "Unsupported points", "Load and first run"):
         lines = section.partition(f"### {title}\n")[2].partition("\n### ")[0].splitlines()
         table = [line for line in lines if line.startswith("|")]
         assert len(table) > 2
