@@ -1,4 +1,4 @@
-"""`buckets`: the static lengths that waste least for requests of many lengths, and graphs of those."""
+"""`buckets`: choose the static lengths that waste the least for requests of many lengths, and export their graphs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ from edgeprof.inputs.run_inputs import of_file, signature_of_artifact, signature
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
 
-COUNTED = 17
-"""Lengths at which a file from elsewhere is counted; between them MACs hardly bend."""
+MAX_COUNTED = 17
+"""Lengths at which a user's file is counted, at most; between them MACs are almost linear."""
 
-
-MEASURED = 6
-"""Lengths that a user is asked to measure, at most."""
+MAX_SUGGESTED = 6
+"""Lengths in a suggested `profile` command, at most."""
 
 
 class _Costs(Record, frozen=True, kw_only=True):
-    """What a run costs at some lengths, from the shortest to the longest request or beyond."""
+    """The cost of a run at some lengths, which cover the requests up to the longest."""
 
     unit: str
     by_length: dict[int, float]
@@ -53,7 +52,7 @@ def choose_buckets(
     out: Path = store.REPORTS,
     progress: Progress = silent,
 ) -> Buckets:
-    """Choose the static lengths at which requests of many lengths cost least, and write the graphs of those.
+    """Choose the static lengths with the lowest total cost of the requests, and write their graphs.
 
     >>> chosen = choose_buckets("bert-tiny:int8", [12, 48, 48, 60], count=2, export=False)
     >>> [(bucket.length, bucket.requests) for bucket in chosen.buckets]
@@ -61,21 +60,21 @@ def choose_buckets(
 
     Args:
         target: "gpt2:int8", the folder of one precision, or an .onnx file.
-        lengths: of the requests, in tokens, one for each request. In decode: tokens in the cache.
-        count: static lengths, at most.
+        lengths: of the requests, in tokens, one for each request; in decode, tokens in the cache.
+        count: maximum number of static lengths.
         phase, batch: of the runs.
         ep: the provider whose latencies count, where a run has several.
-        run: with measured latencies; None: the newest that has this model, and without one MACs.
+        run: with measured latencies; default the newest with this model, or MACs where there is none.
         export: write the static graphs beside the model, as `export --static` does.
-        models, out: folders that hold artifacts and runs.
-        progress: called with what is being done.
+        models, out: folders of artifacts and runs.
+        progress: called with the current step.
 
     Raises:
-        UsageError: the model takes no such lengths, or the run was not made at lengths like these.
+        UsageError: the model does not support these lengths, or the run does not cover them.
         UnknownName: there is no such model or run.
     """
     if not lengths or min(lengths) < 1 or count < 1 or batch < 1:
-        raise UsageError("Lengths, their count and the batch size have to be at least 1.", "Example: --lengths 16,64")
+        raise UsageError("Lengths, --count and the batch size must be at least 1.", "Example: --lengths 16,64")
     artifact = one_model(target, models)
     _require_lengths(artifact, max(lengths), phase, batch)
     requests = Counter(lengths)
@@ -91,7 +90,7 @@ def choose_buckets(
         basis=costs.basis,
         requests=len(lengths),
         buckets=chosen,
-        mean_cost=sum(one.requests * one.cost for one in chosen) / len(lengths),
+        mean_cost=sum(bucket.requests * bucket.cost for bucket in chosen) / len(lengths),
         mean_cost_own=sum(number * at[length] for length, number in requests.items()) / len(lengths),
         mean_cost_single=at[max(lengths)],
         notes=costs.notes,
@@ -102,21 +101,21 @@ def choose_buckets(
 def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int) -> None:
     signature = signature_of_artifact(artifact, artifact.graph_for(phase))
     if not signature.sized_by_length:
-        raise UsageError(f"{artifact.name} takes no token lengths to choose from.", "Buckets are for models of text.")
+        raise UsageError(f"{artifact.name} has no variable token length.", "Use a text model.")
     if phase == "decode" and signature.no_decode:
-        raise UsageError(f"{artifact.name} {signature.no_decode}, so it cannot decode.", "Ask for --phase prefill.")
+        raise UsageError(f"{artifact.name} {signature.no_decode}, so it cannot decode.", "Use --phase prefill.")
     if artifact.variant is not None:
         case_for(artifact.name, artifact.variant, phase, batch, longest)
 
 
 def _exported(artifact: Artifact, result: Buckets, progress: Progress) -> Buckets:
     if artifact.variant is None:
-        note = "No graphs are written for a file that edgeprof did not export."
+        note = "Static graphs are written only for models that edgeprof exported."
         return msgspec.structs.replace(result, notes=(*result.notes, note))
-    shapes = Shapes(seq=tuple(one.length for one in result.buckets), batch=(result.batch,), phase=result.phase)
+    shapes = Shapes(seq=tuple(bucket.length for bucket in result.buckets), batch=(result.batch,), phase=result.phase)
     cases = shapes.cases(artifact.name, artifact.variant)
-    made = fix(artifact, cases, False, progress)
-    return msgspec.structs.replace(result, static=tuple(one for one in made.static if one.case in cases))
+    exported = fix(artifact, cases, False, progress)
+    return msgspec.structs.replace(result, static=tuple(graph for graph in exported.static if graph.case in cases))
 
 
 # --- measured ------------------------------------------------------------------------------------------
@@ -131,39 +130,39 @@ def _measured(
     run: str | Path | None,
     out: Path,
 ) -> _Costs | None:
-    """Latencies of a run: of the one that is named, or of the newest with this model. None: there is no such run.
+    """Latencies of the named run, or of the newest one with this model; None where there is no such run.
 
     Raises:
-        RunError: the run does not have the model at two lengths, on one provider, up to the longest request.
+        RunError: the run does not have the model at two lengths on the requested provider.
     """
     runs = [load_run(run, out=out)] if run is not None else _runs(out)
     emulated = ""
-    for found in runs:
-        points = [point for point in _points(found, artifact, phase, batch) if ep in (None, point.place.provider)]
+    for each in runs:
+        points = [point for point in _points(each, artifact, phase, batch) if ep in (None, point.place.provider)]
         real = [point for point in points if not point.place.emulated]
         emulated = emulated or (points[0].place.provider if points and not real else "")
         if len({point.load.length for point in real}) > 1:
-            return _latencies(artifact, found, real, requests)
-    asked = f"{artifact.name} {artifact.precision}{f' on {ep}' if ep else ''} in {phase} at batch {batch}"
+            return _latencies(artifact, each, real, requests)
+    requested = f"{artifact.name} {artifact.precision}{f' on {ep}' if ep else ''} in {phase} at batch {batch}"
     if run is not None or ep is not None:
-        why = " but by an emulator, whose times mean nothing" if emulated else ""
+        why = " but by an emulator, whose times are not meaningful" if emulated else ""
         where = f"Run '{Path(runs[0].folder).name}' has" if run is not None else f"No run in {out} has"
         raise RunError(
-            f"{where} {'no ' if run is not None else ''}latencies of {asked} at two lengths or more{why}.",
+            f"{where} {'no ' if run is not None else ''}latencies of {requested} at two lengths or more{why}.",
             f"Run: {_profiling(artifact, requests)}",
         )
     return None
 
 
 def _runs(out: Path) -> list[Run]:
-    """The newest first; damaged ones are left out."""
-    found = []
+    """All runs that can be read, newest first."""
+    runs = []
     for name in reversed(store.run_names(out) if out.is_dir() else []):
         try:
-            found.append(load_run(name, out=out))
+            runs.append(load_run(name, out=out))
         except RunError:
             continue
-    return found
+    return runs
 
 
 def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Point]:
@@ -184,15 +183,18 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
     chosen = {point.load.length: point for point in points if point.place.threads == threads}
     if max(chosen) < max(requests):
         raise UsageError(
-            f"Run '{name}' goes up to {units.counted(max(chosen), 'token')}, and requests up to {max(requests):,}.",
+            f"Run '{name}' covers up to {units.counted(max(chosen), 'token')}; requests have up to {max(requests):,}.",
             f"Run: {_profiling(artifact, requests)} --name {name}",
         )
     receipts = [point.receipt for point in chosen.values()]
-    remarks = dict.fromkeys(text for one in receipts for text in (one.share_text, one.difference_text) if text)
+    remarks = dict.fromkeys(
+        text for receipt in receipts for text in (receipt.share_text, receipt.difference_text) if text
+    )
     notes = [f"On {providers[0]}: {text}." for text in remarks]
     if min(requests) < min(chosen):
         notes.append(
-            f"Below {units.counted(min(chosen), 'token')} nothing was measured: shorter runs are taken to last as long."
+            f"No run below {units.counted(min(chosen), 'token')} was measured: "
+            "shorter requests are assumed to take as long."
         )
     at = ", ".join(f"{length:,}" for length in sorted(chosen))
     where = f"{providers[0]}, {units.counted(threads, 'thread')}"
@@ -205,9 +207,9 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
 
 
 def _profiling(artifact: Artifact, requests: Counter[int]) -> str:
-    """The command that measures the longest length, its half, and so on down to the shortest."""
+    """The command that measures the longest length, half of it, and so on down to the shortest."""
     steps = [max(requests)]
-    while steps[-1] > min(requests) and len(steps) < MEASURED:
+    while steps[-1] > min(requests) and len(steps) < MAX_SUGGESTED:
         steps.append(-(-steps[-1] // 2))
     lengths = ",".join(map(str, reversed(steps)))
     return f"edgeprof profile {artifact.name} --precision {artifact.precision} --seq {lengths}"
@@ -226,18 +228,20 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
     else:
         model = counting.read(Path(artifact.graph_for(phase).path))
         signature = signature_of_graph(model)
-        steps = lengths if len(lengths) <= COUNTED else lengths[:: -(-len(lengths) // COUNTED)] + lengths[-1:]
+        steps = lengths if len(lengths) <= MAX_COUNTED else lengths[:: -(-len(lengths) // MAX_COUNTED)] + lengths[-1:]
         macs = {}
         for length in steps:
             inputs = of_file(signature, LoadRequest(phase=phase, batch=batch, length=length))
             counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
             if counted.uncounted:
-                names = ", ".join(one.operator for one in counted.uncounted)
-                raise UsageError(f"{names} of {artifact.name} cannot be counted.", "Profile it, and choose by latency.")
+                names = ", ".join(missing.operator for missing in counted.uncounted)
+                raise UsageError(
+                    f"{names} of {artifact.name} cannot be counted.", "Profile the model to choose by latency."
+                )
             macs[length] = float(counted.macs)
     return _Costs(
         unit="MACs",
         by_length=macs,
-        basis="No run has latencies of this model: chosen by multiply-accumulates, which are not time.",
-        notes=(f"For latencies: {_profiling(artifact, requests)}",),
+        basis="No run has latencies of this model: lengths are chosen by MACs, which only approximate time.",
+        notes=(f"To choose by latency, run: {_profiling(artifact, requests)}",),
     )

@@ -1,4 +1,4 @@
-"""Which devices a model can run on here."""
+"""`devices`: the execution providers that can run on this machine."""
 
 from edgeprof.providers import discovery, installed_packages
 from edgeprof.schema import Device
@@ -11,7 +11,7 @@ def devices(*, refresh: bool = False) -> list[Device]:
     ('cpu', 'ready')
 
     Args:
-        refresh: probe all of them again, in child processes, instead of returning what was found before in this
+        refresh: probe all of them again, in child processes, instead of returning cached results of this
             environment.
     """
     return discovery.devices(refresh)

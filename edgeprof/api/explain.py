@@ -66,17 +66,19 @@ def explain(
     if file is None:
         variant = resized(_variant(target, models), **options)
         require_no_sizing(variant.name, dim or {}, input or {})
-        found = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
+        explanation = _explain_variant(variant, tuple(seq), batch or 1, phase or "prefill", precision or FP32)
     else:
         for name in (*options, *(["precision"] if precision is not None else [])):
             raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
         sizing = Sizing(dims=dict(dim or {}), files=dict(input or {}))
-        found = _explain_file(_File(file, batch, phase, sizing, progress), tuple(seq))
-    return msgspec.structs.replace(found, captions=explanation_captions(found)) if found.lengths else found
+        explanation = _explain_file(_OnnxFile(file, batch, phase, sizing, progress), tuple(seq))
+    if not explanation.lengths:
+        return explanation
+    return msgspec.structs.replace(explanation, captions=explanation_captions(explanation))
 
 
-class _Counted(Record, frozen=True, kw_only=True):
-    """A file at a token length."""
+class _CostsAtLength(Record, frozen=True, kw_only=True):
+    """The costs of a file at a token length."""
 
     length: int  # as --seq counts it
     ledger: Ledger
@@ -95,11 +97,11 @@ def _file(target: str, models: Path, phase: Phase | None) -> Path | None:
     known = target in {variant.name for variant in variants()} and not path.is_dir()
     if known or not folder.is_dir():
         return None
-    found = [store.load_artifact(one) for one in store.artifact_folders(folder)]
-    names = sorted({artifact.name for artifact in found})
+    artifacts = [store.load_artifact(each) for each in store.artifact_folders(folder)]
+    names = sorted({artifact.name for artifact in artifacts})
     if len(names) > 1:
-        raise UsageError(f"{target} holds several models.", f"Name one of them: {', '.join(names)}.")
-    return Path(found[0].graph_for(phase or "prefill").path) if found else None
+        raise UsageError(f"{target} contains several models.", f"Name one of them: {', '.join(names)}.")
+    return Path(artifacts[0].graph_for(phase or "prefill").path) if artifacts else None
 
 
 def _variant(target: str, models: Path) -> Variant:
@@ -186,7 +188,7 @@ def _rounded(requested: Sequence[int], lengths: Sequence[int]) -> list[str]:
 # --- files ---------------------------------------------------------------------------------------------
 
 
-class _File:
+class _OnnxFile:
     """An ONNX file, and its costs at a length."""
 
     def __init__(self, path: Path, batch: int | None, phase: Phase | None, sizing: Sizing, progress: Progress) -> None:
@@ -204,7 +206,7 @@ class _File:
             raise UsageError(f"{path} {self.signature.no_decode}, so it cannot decode.", "Use --phase prefill.")
         self.phase: Phase = phase or ("decode" if no_prefill else "prefill")
 
-    def at(self, length: int | None, *, instead: bool = False) -> _Counted:
+    def at(self, length: int | None, *, instead: bool = False) -> _CostsAtLength:
         """The costs at a token length; None: at that of the file or --dim.
 
         Args:
@@ -222,23 +224,25 @@ class _File:
             precision=self.precision,
             cache_bytes=cache_bytes(self.signature, sizes),
         )
-        return _Counted(length=length or ledger.load.length, ledger=ledger, problem=next(iter(counted.problems), ""))
+        return _CostsAtLength(
+            length=length or ledger.load.length, ledger=ledger, problem=next(iter(counted.problems), "")
+        )
 
     def _by_length(self) -> set[str]:
         """Names of --dim for axes that a token length sizes."""
         return {
             name
-            for one, axis, dim in self.signature.axes_of(*BY_LENGTH)
-            for name in (f"{one.name}.{axis}", *names_in(str(dim)))
+            for value, axis, dim in self.signature.axes_of(*BY_LENGTH)
+            for name in (f"{value.name}.{axis}", *names_in(str(dim)))
         }
 
     @property
     def sized(self) -> bool:
         """Whether the token length follows from the file, from --dim or from an array."""
-        given = self._by_length() & self.sizing.dims.keys() or any(
-            one.name in self.sizing.files for one, _, _ in self.signature.axes_of(*BY_LENGTH)
+        sized = self._by_length() & self.sizing.dims.keys() or any(
+            value.name in self.sizing.files for value, _, _ in self.signature.axes_of(*BY_LENGTH)
         )
-        return self.variant is None and (bool(given) or not self.signature.sized_by_length)
+        return self.variant is None and (bool(sized) or not self.signature.sized_by_length)
 
     def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
         if self.variant is None or length is None:
@@ -248,24 +252,24 @@ class _File:
         return of_variant(self.signature, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
 
 
-def _explain_file(file: _File, seq: tuple[int, ...]) -> Explanation:
+def _explain_file(file: _OnnxFile, seq: tuple[int, ...]) -> Explanation:
     if not seq and file.sized:
-        found = file.at(None)
-        return Explanation(ledger=found.ledger, doubled=_doubled(file, found), notes=tuple(_unfit([found])))
+        costs = file.at(None)
+        return Explanation(ledger=costs.ledger, doubled=_doubled(file, costs), notes=tuple(_unfit([costs])))
     most = TOKENS if file.signature.room is None else min(TOKENS, file.signature.room - 1)
     requested = seq or (most,)
     lengths = _lengths(file.variant, requested, file.phase) if file.variant else tuple(dict.fromkeys(requested))
     swept = [file.at(length) for length in lengths]
     if not seq and swept[0].problem:  # the default is a guess: use the longest of its halves that runs
-        swept += [next((one for one in map(file.at, _halves(most)) if not one.problem), swept[0])]
-    fewest = min(len(one.ledger.uncounted) for one in swept)
-    whole = [one for one in swept if len(one.ledger.uncounted) == fewest and not one.problem] or swept
-    chosen = _longest([one.ledger.load.length for one in whole], file.variant, file.phase)
-    found = next((one for one in whole if one.ledger.load.length == chosen), whole[-1])
+        swept += [next((costs for costs in map(file.at, _halves(most)) if not costs.problem), swept[0])]
+    fewest = min(len(costs.ledger.uncounted) for costs in swept)
+    usable = [costs for costs in swept if len(costs.ledger.uncounted) == fewest and not costs.problem] or swept
+    chosen = _longest([costs.ledger.load.length for costs in usable], file.variant, file.phase)
+    main = next((costs for costs in usable if costs.ledger.load.length == chosen), usable[-1])
     return Explanation(
-        ledger=found.ledger,
-        doubled=_doubled(file, found),
-        lengths=tuple(one.ledger for one in whole) if len(whole) > 1 else (),
+        ledger=main.ledger,
+        doubled=_doubled(file, main),
+        lengths=tuple(costs.ledger for costs in usable) if len(usable) > 1 else (),
         notes=(*(_rounded(requested, lengths) if file.variant else ()), *_unfit(swept)),
     )
 
@@ -274,7 +278,7 @@ def _halves(length: int) -> list[int]:
     return [length >> step for step in range(1, length.bit_length())]
 
 
-def _doubled(file: _File, counted: _Counted) -> Ledger | None:
+def _doubled(file: _OnnxFile, counted: _CostsAtLength) -> Ledger | None:
     """The costs at twice the length, unless the file fixes it."""
     if not counted.length or not file.signature.sized_by_length:
         return None
@@ -286,22 +290,22 @@ def _doubled(file: _File, counted: _Counted) -> Ledger | None:
     return twice.ledger if grown else None
 
 
-def _unfit(counted: Sequence[_Counted]) -> list[str]:
+def _unfit(counted: Sequence[_CostsAtLength]) -> list[str]:
     unfit = (
-        f"The graph does not run at {units.counted(one.length, 'token')}: {one.problem}"
-        for one in counted
-        if one.problem
+        f"The graph does not run at {units.counted(costs.length, 'token')}: {costs.problem}"
+        for costs in counted
+        if costs.problem
     )
     return list(dict.fromkeys(unfit))
 
 
 def _recorded(path: Path) -> tuple[Artifact, Graph] | None:
-    """The artifact that a file belongs to, and its graph; None for a file from elsewhere."""
+    """The artifact that a file belongs to, and its graph; None for a file that edgeprof did not export."""
     folder = path.parent
     if not (folder / store.ARTIFACT_FILE).is_file():
         return None
     artifact = store.load_artifact(folder)
-    return next(((artifact, one) for one in artifact.graphs if Path(one.path) == path.absolute()), None)
+    return next(((artifact, graph) for graph in artifact.graphs if Path(graph.path) == path.absolute()), None)
 
 
 # --- pictures ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`models`: the variants that edgeprof knows, and what is exported of them."""
+"""`models`: the variants that edgeprof knows, and the exported ones with static graphs."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ def models() -> list[ModelSummary]:
     >>> {model.name: model.params for model in models()}["gpt2"]
     124439808
     """
-    found = []
+    summaries = []
     for variant in variants():
         family = family_of(variant)
         sizes = family.summary(variant)
-        found.append(
+        summaries.append(
             ModelSummary(
                 name=variant.name,
                 family=variant.family,
@@ -31,17 +31,17 @@ def models() -> list[ModelSummary]:
                 max_tokens=variant.max_tokens,
             )
         )
-    return found
+    return summaries
 
 
 def with_static_graphs(folder: Path = MODELS) -> list[Artifact]:
-    """The artifacts below a folder that have static graphs; damaged artifacts are passed over."""
-    found = []
+    """The artifacts below a folder that have static graphs; damaged artifacts are skipped."""
+    artifacts = []
     for place in artifact_folders(folder) if folder.is_dir() else []:
         try:
             artifact = load_artifact(place)
         except RunError:
             continue
         if artifact.static:
-            found.append(artifact)
-    return found
+            artifacts.append(artifact)
+    return artifacts

@@ -1,4 +1,4 @@
-"""Points on providers other than the CPU: what they are given, where it goes, and whether it is right."""
+"""Prepare points for providers other than the CPU: their graph, its placement, and a check of its result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLDER = "graphs"
 def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> Job:
     """The job with the graph for its provider, and the placement; on the CPU provider the job itself.
 
-    What cannot be measured is a status, not an error: other points are not affected.
+    A point that cannot be measured gets a status instead of an error, so that other points are not affected.
 
     Args:
         least_share: of the MACs, that the provider has to run.
@@ -42,7 +42,7 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
         return _compiled(placed, executor) if job.compile else placed
     except process.ChildTimeout as problem:
         return _refused(job, "timeout", problem)
-    except UsageError as problem:  # it is not made for this provider
+    except UsageError as problem:  # the provider does not accept this precision
         return _refused(job, "unsupported", problem)
     except EdgeprofError as problem:
         return _refused(job, "failed", problem)
@@ -83,34 +83,34 @@ def _require_one(misfits: Sequence[UsageError | None]) -> None:
 
 
 def _for_provider(job: Job) -> tuple[Job, dict[str, int]]:
-    """With the graph for its provider; operators that were written out in smaller ones."""
+    """The job with the graph for its provider, and the operators that were decomposed into smaller ones."""
     if problem := misfit(job.target, job.key.subject):
         raise problem
     shapes = {value.name: value.shape for value in job.inputs}
     switches = {
         value.name: tensors.make(value) for value in job.inputs if value.dtype == "bool" and prod(value.shape) == 1
     }
-    made = prepare_for_provider(job.graph, job.target, shapes, store.cache_folder() / FOLDER, switches)
-    dims = {spec.name: spec.dims for spec in made.inputs}
+    adapted = prepare_for_provider(job.graph, job.target, shapes, store.cache_folder() / FOLDER, switches)
+    dims = {spec.name: spec.dims for spec in adapted.inputs}
     inputs = tuple(_reshaped(value, dims[value.name]) for value in job.inputs if value.name in dims)
-    given = Prepared(
-        model=made.path,
-        weights_folder=made.weights_folder,
+    ready = Prepared(
+        model=adapted.path,
+        weights_folder=adapted.weights_folder,
         inputs=inputs,
-        receipt=ProviderReceipt(kind=job.target.kind, static=made.static),
+        receipt=ProviderReceipt(kind=job.target.kind, static=adapted.static),
     )
-    return replace(job, prepared=given), made.written_out
+    return replace(job, prepared=ready), adapted.written_out
 
 
 def _reshaped(value: InputValue, dims: tuple[int | str, ...]) -> InputValue:
-    """A value of the shape that a graph fixes: a cache has one slot more than tokens in it."""
+    """A value with the shape that a graph fixes: a cache has one slot more than it has tokens."""
     sizes = zip(dims, value.shape, strict=True)
     return replace(value, shape=tuple(dim if isinstance(dim, int) else size for dim, size in sizes))
 
 
 def _placed(job: Job, written_out: dict[str, int], least_share: float, executor: Executor) -> Job:
-    given = job.prepared
-    assert given is not None
+    ready = job.prepared
+    assert ready is not None
     request = PlacementRequest(
         request=request_of(job),
         original=request_of(replace(job, prepared=None, target=CPU)),
@@ -118,28 +118,30 @@ def _placed(job: Job, written_out: dict[str, int], least_share: float, executor:
         written_out=written_out,
     )
     try:
-        found = process.call(
+        reading = process.call(
             "edgeprof.measure.placement_worker", request, PlacementReading, timeout_s=job.timeout_s, executor=executor
         )
     except process.ChildTimeout:
         raise
     except ChildError as problem:
         raise EdgeprofError(f"{job.target.provider} ended the process in which it ran: {problem}") from problem
-    receipt = replace(given.receipt, placement=found.placement, agreement=found.agreement, load_plain_s=found.load_s)
+    receipt = replace(
+        ready.receipt, placement=reading.placement, agreement=reading.agreement, load_plain_s=reading.load_s
+    )
     status: Status = "ok"
     error = ""
-    if not found.placement.placed[0].nodes:
-        status, error = "unsupported", _nothing(job, found)
-    elif found.placement.share < least_share:
+    if not reading.placement.placed[0].nodes:
+        status, error = "unsupported", _no_node(job, reading)
+    elif reading.placement.share < least_share:
         status = "failed"
-        share = f"{found.placement.share:.1%} of the {found.placement.share_unit}"
+        share = f"{reading.placement.share:.1%} of the {reading.placement.share_unit}"
         error = f"{job.target.provider} runs {share}, and {least_share:.0%} are required."
-    return replace(job, prepared=replace(given, receipt=receipt, status=status, error=error))
+    return replace(job, prepared=replace(ready, receipt=receipt, status=status, error=error))
 
 
-def _nothing(job: Job, found: PlacementReading) -> str:
+def _no_node(job: Job, reading: PlacementReading) -> str:
     """Why a provider accepted no node, with the reasons that it logged."""
-    reasons = dict.fromkeys((found.problem, *(left.reason for left in found.placement.left)))
+    reasons = dict.fromkeys((reading.problem, *(left.reason for left in reading.placement.left)))
     logged = [reason for reason in reasons if reason][:3]
     because = f": {'; '.join(logged)}" if logged else ""
     subject = job.key.subject
@@ -147,14 +149,14 @@ def _nothing(job: Job, found: PlacementReading) -> str:
 
 
 def _compiled(job: Job, executor: Executor) -> Job:
-    given = job.prepared
-    if given is None or given.status != "ok":
+    ready = job.prepared
+    if ready is None or ready.status != "ok":
         return job
-    made = compiled(Path(given.model), given.weights_folder, job.target, job.timeout_s, executor)
-    receipt = replace(given.receipt, compiled=True, compile_s=made.compile_s)
-    return replace(job, prepared=replace(given, model=made.path, weights_folder="", receipt=receipt))
+    result = compiled(Path(ready.model), ready.weights_folder, job.target, job.timeout_s, executor)
+    receipt = replace(ready.receipt, compiled=True, compile_s=result.compile_s)
+    return replace(job, prepared=replace(ready, model=result.path, weights_folder="", receipt=receipt))
 
 
 def _refused(job: Job, status: Status, problem: Exception) -> Job:
-    given = job.prepared or Prepared(model=job.graph.path, inputs=job.inputs)
-    return replace(job, prepared=replace(given, status=status, error=" ".join(str(problem).split())))
+    unprepared = job.prepared or Prepared(model=job.graph.path, inputs=job.inputs)
+    return replace(job, prepared=replace(unprepared, status=status, error=" ".join(str(problem).split())))

@@ -1,4 +1,4 @@
-"""`profile`: run what was exported, every point in fresh processes, every visit on disk the moment it is over."""
+"""`profile`: measure exported models, each point in fresh processes; each visit is saved as soon as it ends."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-LONGEST_S = 1_000_000  # which is eleven days
-MOST = 10**9
+MAX_SECONDS = 1_000_000  # eleven days
+MAX_COUNT = 10**9
 
 
-class Ask(Record, frozen=True, kw_only=True):
-    """What is the same for all models of one run."""
+class ProfileRequest(Record, frozen=True, kw_only=True):
+    """The settings of a run, common to all of its models."""
 
     seq: tuple[int, ...]
     batch: tuple[int, ...]
@@ -92,54 +92,54 @@ def profile(
     out: Path = store.REPORTS,
     progress: Progress = silent,
 ) -> Run:
-    """Measure latency and memory of exported models over token lengths; resume the run of that name if there is one.
+    """Measure latency and memory of exported models over token lengths; resume the run of that name if it exists.
 
     >>> run = profile(["bert-tiny"], seq=[16, 64], precision=["fp32"], rounds=1, runs=2, min_time_s=0, name="quick")
     >>> [(point.status, point.key.load.tokens) for point in run.points]
     [('ok', 16), ('ok', 64)]
 
     Args:
-        targets: exported names, artifact folders, or .onnx files; none means everything in `models`.
+        targets: exported names, artifact folders, or .onnx files; default everything in `models`.
         seq: token lengths: processed at once in prefill, already in the KV cache in decode.
-        batch: batch sizes; none means 1, or what a file fixes.
-        phase: "both" decodes where there is a KV cache.
-        precision: which of the exported precisions; none means all.
-        threads: of the runtime; None means every core that this process may use.
+        batch: batch sizes; default 1, or the size that a file fixes.
+        phase: "both" includes decode for models with a KV cache.
+        precision: precisions to measure; default all that are exported.
+        threads: of the runtime; default every core that this process may use.
         ep: execution providers, or kinds of devices: "gpu", "npu" (the best one that is ready).
-        ep_library: shared libraries of plugin providers, by the name that `ep` gives them.
-        ep_option: options of the provider asked for; "name.option" where there are several.
-        require_placement: share of the MACs that a provider has to run; a point with less fails.
-        compile: providers compile beforehand what they compile at load, and sessions load that.
-        rounds: processes in which each point is visited.
-        runs, min_time_s: both have to be reached before a visit ends.
-        timeout_s: after so many seconds a visit is given up.
-        dim: sizes of axes of a file from elsewhere, by symbol or by "<input>.<axis>".
-        input: files (.npy, .npz, .pb) to feed in place of made-up values, by input name.
-        ops: afterwards, profile the operators of every point, and a matrix product in fp32 and int8 for comparison.
-        name: of the run; a run that exists is taken up where it was left.
+        ep_library: name in `ep` -> shared library of a plugin provider.
+        ep_option: options of the requested provider; "name.option" for one of several.
+        require_placement: share of the MACs that a provider must run; a point with less fails.
+        compile: providers compile ahead of time, and sessions load the result.
+        rounds: visits of each point, each in its own process.
+        runs, min_time_s: a visit ends after at least this many runs and seconds.
+        timeout_s: a visit is stopped after this many seconds.
+        dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
+        input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
+        ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
+        name: of the run; an existing run is resumed.
         models, out: folders to read artifacts from and to write the run into.
-        progress: called with what is being done.
+        progress: called with the current step.
 
     Returns:
-        The run, with the points that failed among the others.
+        The run, failed points included.
 
     Raises:
-        UsageError: the request cannot be met; raised before anything is measured.
-        RunError: a run of that name was made on another machine.
+        UsageError: the request is invalid; raised before anything is measured.
+        RunError: the run of that name belongs to another machine.
     """
-    for option, given in {
+    for option, values in {
         "--rounds": [rounds],
         "--runs": [runs],
         "--seq": seq,
         "--batch": batch,
         "--threads": [threads or 1],
     }.items():
-        _require_positive(option, given)
+        _require_positive(option, values)
     _require_seconds("--min-time", min_time_s, 0)
     _require_seconds("--timeout", timeout_s, 1)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
-    ask = Ask(
+    request = ProfileRequest(
         seq=tuple(sorted(set(seq))),
         batch=tuple(sorted(set(batch))),
         phase=phase,
@@ -152,63 +152,63 @@ def profile(
         dims=dict(dim or {}),
         files=dict(input or {}),
     )
-    if compile and all(target.is_cpu for target in ask.targets):
-        raise UsageError("The CPU provider compiles nothing beforehand.", "Leave out --compile, or name an --ep.")
+    if compile and all(target.is_cpu for target in request.targets):
+        raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
     artifacts = renamed(any_model(targets, models, precision))
     jobs: list[Job] = []
     notes: list[str] = []
     for artifact in artifacts:
         progress(f"counting: {artifact.name} {artifact.precision}", None)
         try:
-            jobs += _jobs(artifact, ask, notes)
+            jobs += _jobs(artifact, request, notes)
         except UsageError as problem:
-            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (it is the same one)
+            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (the same error)
     if not jobs:
-        raise UsageError("None of these models has a KV cache to fill, so none can decode.", "Ask for --phase prefill.")
+        raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
     placement.require_some(jobs, precision)
-    places = _Places(require_placement, progress)
+    preparation = _Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
-        done = [record for record in recorded if _enough(record, require_placement)]
+        done = [record for record in recorded if _placement_suffices(record, require_placement)]
         try:
-            _make(plan(jobs, rounds, done), rounds, places, folder, progress)
+            _measure(plan(jobs, rounds, done), rounds, preparation, folder, progress)
             if ops:
-                _profile_operators(jobs, places, folder, progress)
+                _profile_operators(jobs, preparation, folder, progress)
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return replace(load_run(folder), notes=tuple(notes))
 
 
-def _make(visits: Sequence[Visit], rounds: int, places: _Places, folder: Path, progress: Progress) -> None:
-    """Make visits, each on disk the moment it is over; those that other work disturbed once more, at the end."""
+def _measure(visits: Sequence[Visit], rounds: int, preparation: _Preparation, folder: Path, progress: Progress) -> None:
+    """Measure and save each visit; at the end, repeat once those that other work disturbed."""
     again: list[Visit] = []
     for index, planned in enumerate(visits):
-        visit = places.prepared(planned, index / len(visits))
+        visit = preparation.of_visit(planned, index / len(visits))
         progress(f"round {visit.round + 1}/{rounds}: {visit.job.key.label}", index / len(visits))
         record = measure(visit)
         store.append_measurement(folder, record)
         if disturbed(record):
             again.append(visit)
-    for index, visit in enumerate(again):  # the newer record of a visit is the one that counts
-        progress(f"disturbed by other work, again: {visit.job.key.label}", index / len(again))
+    for index, visit in enumerate(again):  # the newer record of a visit counts
+        progress(f"repeating a disturbed visit: {visit.job.key.label}", index / len(again))
         store.append_measurement(folder, measure(visit))
 
 
-def _enough(record: Measurement, least_share: float) -> bool:
-    """Whether what was once measured still counts where a share is required."""
+def _placement_suffices(record: Measurement, least_share: float) -> bool:
+    """Whether a recorded visit satisfies the required share of placement."""
     share = record.receipt.share
     return share is None or share >= least_share or record.outcome.status == "unsupported"
 
 
-class _Places:
-    """What becomes of points on other providers, determined once for each, when it is first visited."""
+class _Preparation:
+    """Prepares each point for its provider, once, at its first visit."""
 
     def __init__(self, least_share: float, progress: Progress) -> None:
         self.least_share, self.progress = least_share, progress
         self.known: dict[PointKey, Prepared | None] = {}
 
-    def prepared(self, visit: Visit, done: float) -> Visit:
-        """The visit with what its provider is given; `done` is the share of all visits that are over."""
+    def of_visit(self, visit: Visit, done: float) -> Visit:
+        """The visit with its job prepared; `done` is the share of all visits that are complete."""
         return replace(visit, job=self.of(visit.job, done))
 
     def of(self, job: Job, done: float) -> Job:
@@ -219,16 +219,16 @@ class _Places:
         return replace(job, prepared=self.known[job.key])
 
 
-def _profile_operators(jobs: Sequence[Job], places: _Places, folder: Path, progress: Progress) -> None:
-    """One pass for each point that has none, apart from all timed visits."""
+def _profile_operators(jobs: Sequence[Job], preparation: _Preparation, folder: Path, progress: Progress) -> None:
+    """Time the operators of each point without a pass, separately from the timed visits."""
     passes = plan_operators(list(map(operator_job, jobs)), store.load_operators(folder))
     for index, job in enumerate(passes):
         progress(f"operators of {job.key.label}", index / len(passes))
-        store.append_operators(folder, measure_operators(places.of(job, index / len(passes))))
+        store.append_operators(folder, measure_operators(preparation.of(job, index / len(passes))))
     place = jobs[0].key.place
     products = matmul_speed.to_measure(place.threads, store.load_kernels(folder))
     for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
-        progress("a matrix product in fp32 and in int8", index / len(products))
+        progress("matrix product in fp32 and int8", index / len(products))
         store.append_kernel(folder, record)
 
 
@@ -238,28 +238,30 @@ def _new_name(out: Path) -> str:
     return next(name for name in names if not (out / name).exists())
 
 
-def _require_positive(option: str, given: Sequence[int]) -> None:
-    for value in given:
-        if not 1 <= value <= MOST:
-            raise UsageError(f"{option} has to be 1 to {MOST:,}.", f"Example: {option} 3")
+def _require_positive(option: str, values: Sequence[int]) -> None:
+    for value in values:
+        if not 1 <= value <= MAX_COUNT:
+            raise UsageError(f"{option} must be 1 to {MAX_COUNT:,}.", f"Example: {option} 3")
 
 
 def _require_seconds(option: str, value: float, least: float) -> None:
-    if not least <= value <= LONGEST_S:  # neither is what is not a number
-        raise UsageError(f"{option} takes {least:g} to {LONGEST_S:,} seconds, not {value:g}.", f"Example: {option} 60")
+    if not least <= value <= MAX_SECONDS:  # true of NaN, too
+        raise UsageError(
+            f"{option} must be {least:g} to {MAX_SECONDS:,} seconds, not {value:g}.", f"Example: {option} 60"
+        )
 
 
 # --- points --------------------------------------------------------------------------------------------
 
 
-def _jobs(artifact: Artifact, ask: Ask, notes: list[str]) -> list[Job]:
-    """The points of one model; a phase that it cannot run, if it can run others, becomes a note."""
+def _jobs(artifact: Artifact, request: ProfileRequest, notes: list[str]) -> list[Job]:
+    """The points of one model; of several requested phases, one that it does not have becomes a note."""
     jobs = [
         job
-        for graph, phase in _by_graph(artifact, ask.phase)
-        for job in _jobs_of_graph(artifact, graph, replace(ask, phase=phase), notes)
+        for graph, phase in _by_graph(artifact, request.phase)
+        for job in _jobs_of_graph(artifact, graph, replace(request, phase=phase), notes)
     ]
-    files = _files(artifact, ask)
+    files = _files(artifact, request)
     return [replace(job, files=files) for job in jobs]
 
 
@@ -271,75 +273,77 @@ def _by_graph(artifact: Artifact, phase: PhaseChoice) -> list[tuple[Graph, Phase
     return [(prefill, "both")] if prefill is decode else [(prefill, "prefill"), (decode, "decode")]
 
 
-def _jobs_of_graph(artifact: Artifact, source: Graph, ask: Ask, notes: list[str]) -> list[Job]:
+def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, notes: list[str]) -> list[Job]:
     graph = counting.read(Path(source.path))
-    if all(target.is_cpu for target in ask.targets):  # before anything is asked about inputs
+    if all(target.is_cpu for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
-    taken = signature(source.inputs) if artifact.variant else signature_of_graph(graph)
-    phases, note = _phases(artifact, taken, ask.phase)
+    accepted = signature(source.inputs) if artifact.variant else signature_of_graph(graph)
+    phases, note = _phases(artifact, accepted, request.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
     trial: ChosenFills | None = None
-    for phase, length, batch in product(phases, ask.seq or (None,), ask.batch or (None,)):
-        inputs = _inputs(artifact, taken, LoadRequest(phase=phase, batch=batch, length=length), ask)
+    for phase, length, batch in product(phases, request.seq or (None,), request.batch or (None,)):
+        inputs = _inputs(artifact, accepted, LoadRequest(phase=phase, batch=batch, length=length), request)
         if artifact.variant is None:
-            trial = trial or working_fills(artifact.name, source.path, taken, inputs, ask.timeout_s)
-            inputs = inputs.refilled(taken, trial.fills)
+            trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
+            inputs = inputs.refilled(accepted, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
         if artifact.variant is None:
-            facts = replace(facts, seq=length, dims=ask.dims, fills=inputs.fills)
-        for target in ask.targets:  # two lengths may mean the same image
-            jobs.setdefault((target.provider, load), _job(artifact, source, load, facts, inputs, target, ask))
+            facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
+        for target in request.targets:  # two lengths may select the same image size
+            jobs.setdefault((target.provider, load), _job(artifact, source, load, facts, inputs, target, request))
     notes += [trial.note] if trial and trial.note else []
     return list(jobs.values())
 
 
-def _phases(artifact: Artifact, taken: Signature, wanted: PhaseChoice) -> tuple[list[Phase], str]:
-    """The phases that a model has of those asked for; and why one of them is missing that it might have had.
+def _phases(artifact: Artifact, accepted: Signature, requested: PhaseChoice) -> tuple[list[Phase], str]:
+    """The requested phases that a model has, and a note on a missing prefill.
 
     Raises:
-        UsageError: it is one step of decode, and prefill alone is asked for.
+        UsageError: the model is a single step of decode, and only prefill is requested.
     """
-    if taken.no_decode:
-        return (["prefill"] if wanted != "decode" else []), ""
-    if not taken.no_prefill:
-        return ["prefill", "decode"] if wanted == "both" else [wanted], ""
-    why = f"{artifact.name} {taken.no_prefill}."
-    if wanted == "prefill":
-        raise UsageError(why, "Ask for --phase decode.")
-    return ["decode"], f"{why} So there is no prefill." if wanted == "both" else ""
+    if accepted.no_decode:
+        return (["prefill"] if requested != "decode" else []), ""
+    if not accepted.no_prefill:
+        return ["prefill", "decode"] if requested == "both" else [requested], ""
+    why = f"{artifact.name} {accepted.no_prefill}."
+    if requested == "prefill":
+        raise UsageError(why, "Use --phase decode.")
+    return ["decode"], f"{why} So there is no prefill." if requested == "both" else ""
 
 
-def _inputs(artifact: Artifact, taken: Signature, load: LoadRequest, ask: Ask) -> Inputs:
-    """What a model is given at a load, if it can be run there."""
+def _inputs(artifact: Artifact, accepted: Signature, load: LoadRequest, request: ProfileRequest) -> Inputs:
+    """The inputs of a model at a load."""
     variant = artifact.variant
     if variant is None:
-        return of_file(taken, load, dims=ask.dims, given=ask.files)
+        return of_file(accepted, load, dims=request.dims, given=request.files)
     if load.length is None:
-        raise UsageError("No token length is given.", "Add --seq 512, or --seq 16,64,256.")
-    require_no_sizing(artifact.name, ask.dims, ask.files)
-    return of_variant(taken, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length))
+        raise UsageError("A token length is required.", "Add --seq 512, or --seq 16,64,256.")
+    require_no_sizing(artifact.name, request.dims, request.files)
+    return of_variant(accepted, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length))
 
 
-def _files(artifact: Artifact, ask: Ask) -> tuple[FileState, ...]:
-    """The files that are measured, as they are now.
+def _files(artifact: Artifact, request: ProfileRequest) -> tuple[FileState, ...]:
+    """The current state of the model files and input files.
 
     Raises:
-        RunError: the model is not the one that its record describes, so that its measurements would not be of it.
+        RunError: a model file differs from its record.
     """
-    files = tuple(map(store.state_of, (*artifact.files, *ask.files.values())))
+    files = tuple(map(store.state_of, (*artifact.files, *request.files.values())))
     data = list(map(Path, artifact.data_files))
     digests = [("graph", [Path(graph.path)], graph.sha256) for graph in artifact.graphs]
     for kind, paths, digest in (*digests, ("weights", data, artifact.data_sha256)):
         if paths and store.sha256_of_all(paths) != digest:
-            what = f"{artifact.location} was changed after it was made: its {kind} have another digest than its record."
-            raise RunError(what, "Make it again with --force.")
+            what = (
+                f"{artifact.location} was changed after the export: the digest of its {kind} differs from its record."
+            )
+            raise RunError(what, "Export it again with --force.")
     store.require_unchanged(files)
     return files
 
 
 def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Load, Facts]:
-    """The load that inputs make, and what is counted of a run there."""
+    """The load of a run with these inputs, and its counted facts."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
     variant, family = artifact.variant, ""
@@ -351,16 +355,24 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
 
 
-def _job(artifact: Artifact, graph: Graph, load: Load, facts: Facts, inputs: Inputs, target: Target, ask: Ask) -> Job:
-    """A point on a provider; what is predicted of memory holds for the CPU provider alone."""
+def _job(
+    artifact: Artifact,
+    graph: Graph,
+    load: Load,
+    facts: Facts,
+    inputs: Inputs,
+    target: Target,
+    request: ProfileRequest,
+) -> Job:
+    """A point on a provider; the prediction of memory applies to the CPU provider only."""
     return Job(
-        key=PointKey(subject=artifact.subject, load=load, place=place_of(target, ask.machine_id, ask.threads)),
+        key=PointKey(subject=artifact.subject, load=load, place=place_of(target, request.machine_id, request.threads)),
         facts=facts if target.is_cpu else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
         graph=graph,
         data_sha256=artifact.data_sha256,
         target=target,
         inputs=inputs.values,
-        stopping=ask.stopping,
-        timeout_s=ask.timeout_s,
-        compile=ask.compile,
+        stopping=request.stopping,
+        timeout_s=request.timeout_s,
+        compile=request.compile,
     )

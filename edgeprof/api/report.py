@@ -1,4 +1,4 @@
-"""`write_report`: figures and pages for a run, with the closed forms of what was measured beside them."""
+"""`write_report`: figures and pages of a run, with the closed forms of its models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     'index.html'
 
     Args:
-        run: its name below `out`, or its folder; None means the latest.
+        run: its name below `out`, or its folder; default the latest.
         out: the folder that `profile` wrote into.
-        progress: called with what is being done.
+        progress: called with the current step.
 
     Returns:
         The path of index.html.
@@ -36,27 +36,27 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         UnknownName: there is no such run.
         RunError: the run is empty or damaged.
     """
-    found = load_run(run, out=out)
-    folder = Path(found.folder)
-    store.save_table(folder, found.points)
+    loaded = load_run(run, out=out)
+    folder = Path(loaded.folder)
+    store.save_table(folder, loaded.points)
     mixers = _mixers()
-    placed = placement.with_placement(found.points)
+    placed = placement.with_placement(loaded.points)
     return report.write(
         folder,
-        found.machine,
-        found.points,
-        sentences(found.points, mixers, placed),
-        explanations=_explanations(found.points),
+        loaded.machine,
+        loaded.points,
+        sentences(loaded.points, mixers, placed),
+        explanations=_explanations(loaded.points),
         mixers=mixers,
-        whys=_whys(found),
+        whys=_whys(loaded),
         placed=placed,
-        started_at=min((measurement.outcome.started_at for measurement in found.measurements), default=""),
+        started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )
 
 
 def _explanations(points: Sequence[Point]) -> list[Explanation]:
-    """Of the largest variant of each family that was measured; checkpoints and files have no closed form here."""
+    """Explain the largest measured variant of each family; checkpoints and files have no closed form here."""
     known = {variant.name for variant in variants() if not family_of(variant).single_layer}
     largest: dict[str, Point] = {}
     for point in sorted(points, key=lambda point: point.facts.params):
@@ -65,10 +65,10 @@ def _explanations(points: Sequence[Point]) -> list[Explanation]:
     return [explain(point.subject.model, seq=LENGTHS) for point in largest.values()]
 
 
-def _whys(found: Run) -> list[Why]:
-    """Of every precision beside fp32, where operators were profiled."""
-    pairs = sides(found.points) if found.operators else []
-    return [one for pair in pairs for one in why(*pair, found.points, found.operators, found.machine, found.kernels)]
+def _whys(run: Run) -> list[Why]:
+    """Compare every precision with fp32, where operators were timed."""
+    pairs = sides(run.points) if run.operators else []
+    return [each for pair in pairs for each in why(*pair, run.points, run.operators, run.machine, run.kernels)]
 
 
 def _mixers() -> dict[str, list[Ledger]]:

@@ -1,4 +1,4 @@
-"""Runs that were made, here or elsewhere."""
+"""Load runs from disk, measured on this machine or another."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Poin
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """A run: where it lies, what made it, every visit, and the points they add up to.
+    """A run: its folder, its machine, every visit, and the points derived from them.
 
-    `operators` and `kernels` are there where operators were profiled, in the order they were made.
+    `operators` and `kernels` are present where operators were timed, in order of measurement.
     """
 
     folder: str
@@ -20,7 +20,7 @@ class Run(Record, frozen=True, kw_only=True):
     points: tuple[Point, ...]
     operators: tuple[OperatorPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()
-    notes: tuple[str, ...] = ()  # what was asked for and could not be measured; of a run just made
+    notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
     def failed(self) -> list[Point]:
@@ -28,7 +28,7 @@ class Run(Record, frozen=True, kw_only=True):
 
 
 def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run:
-    """Read a run by its name below `out`, or by its folder; None means the latest.
+    """Load a run by its name below `out`, or by its folder; default the latest.
 
     >>> load_run("showcase").machine.cpu
     'AMD EPYC'
@@ -38,16 +38,16 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         RunError: its records are damaged or do not belong together.
     """
     folder = _find(run, out)
-    held = store.load_records(folder)
-    if not held.measurements:
-        raise RunError(f"{folder} holds no {store.MEASUREMENTS_FILE} with records.", "Run: edgeprof profile --seq 512")
+    records = store.load_records(folder)
+    if not records.measurements:
+        raise RunError(f"{folder} has no {store.MEASUREMENTS_FILE} with records.", "Run: edgeprof profile --seq 512")
     return Run(
         folder=str(folder),
-        machine=held.machine or Machine.unrecorded(held.measurements[0].machine_id),
-        measurements=held.measurements,
-        points=tuple(statistics.points(held.measurements)),
-        operators=held.operators,
-        kernels=held.kernels,
+        machine=records.machine or Machine.unrecorded(records.measurements[0].machine_id),
+        measurements=records.measurements,
+        points=tuple(statistics.points(records.measurements)),
+        operators=records.operators,
+        kernels=records.kernels,
     )
 
 

@@ -91,7 +91,7 @@ def of_file(path: Path) -> Artifact:
 
 
 def foreign(path: Path) -> Artifact:
-    """An artifact for a file from elsewhere. Its weights are counted, not read.
+    """An artifact for a file that edgeprof did not export. Its weights are counted, not read.
 
     Raises:
         ModelFileError: not a readable ONNX file, or its external data is missing or too short.

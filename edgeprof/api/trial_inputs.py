@@ -1,4 +1,4 @@
-"""Find values for inputs of unknown meaning with which a file from elsewhere gives a result."""
+"""Choose values for inputs of unknown meaning, so that a user's file gives a finite, varying result."""
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError
@@ -10,17 +10,19 @@ from edgeprof.schema import Fill, Record
 
 
 class ChosenFills(Record, frozen=True, kw_only=True):
+    """The fills that were chosen for one file."""
+
     fills: dict[str, Fill]  # of the inputs of unknown meaning
     note: str = ""  # why no values give a result
 
 
 def alternatives(signature: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
     """Fills to try for the inputs of unknown meaning, the first by rule; a single empty one where there are none."""
-    given = {value.name for value in inputs.values if value.fill == "file"}
+    from_files = {value.name for value in inputs.values if value.fill == "file"}
     kinds = {
         one.name: kind_of_number(one.spec.dtype)
         for one in signature.inputs
-        if not one.known and one.name not in given and one.spec.kind == "tensor"
+        if not one.known and one.name not in from_files and one.spec.kind == "tensor"
     }
     choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
     tries = max(map(len, choices.values()), default=1)

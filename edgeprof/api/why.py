@@ -1,4 +1,4 @@
-"""`why`: two files measured in turn, and what makes one of them faster than the other."""
+"""`why`: measure two files in turn, and explain which is faster and why."""
 
 from __future__ import annotations
 
@@ -43,38 +43,37 @@ def why(
     out: Path = store.REPORTS,
     progress: Progress = silent,
 ) -> list[Why]:
-    """Tell why B is faster than A, or is not; both are visited in turn, each in its own process.
+    """Explain why B is or is not faster than A; both are measured in turn, each in its own process.
 
     >>> comparisons = why("bert-tiny:fp32", "bert-tiny:int8", seq=[16], rounds=1, runs=2, min_time_s=0)
-    >>> [str(one.b) for one in comparisons], [len(one.verdicts) for one in comparisons]
+    >>> [str(each.b) for each in comparisons], [len(each.verdicts) for each in comparisons]
     (['bert-tiny int8'], [1])
 
     Args:
         a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
-        seq: token lengths; none means a few, as far as both models take them.
+        seq: token lengths; default a few that both models support.
         phase, batch, dim, input, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
-        name: of the run that is made or taken up again; none means one made of the names of A and B.
-        run: measure nothing, and use a run that has both; A and B are names in it.
+        name: of the run; an existing run is resumed. Default: a name derived from A and B.
+        run: use an existing run that has both, and measure nothing; A and B are names in it.
         models, out: folders to read artifacts from and to write the run into.
-        progress: called with what is being done.
+        progress: called with the current step.
 
     Returns:
-        A comparison for each provider, batch and number of threads in which both were measured: one, but for
-        runs that have several.
+        A comparison for each combination of provider, batch size and threads in which both were measured.
 
     Raises:
-        UsageError: no such model, or one that needs a precision; raised before anything is measured.
+        UsageError: there is no such model, or its precision must be named; raised before anything is measured.
         UnknownName: there is no such run, or it has no such model.
-        RunError: there is no length at which both were measured.
+        RunError: no length was measured for both.
     """
     if run is not None:
-        found = load_run(run, out=out)
-        first, second = (_named(target, found) for target in (a, b))
+        loaded = load_run(run, out=out)
+        first, second = (_named(target, loaded) for target in (a, b))
         _require_two(first, second)
     else:
-        artifacts = _two(a, b, models)
+        artifacts = _artifacts(a, b, models)
         first, second = (Side(model=artifact.name, precision=artifact.precision) for artifact in artifacts)
-        found = profile(
+        loaded = profile(
             list(map(_where, artifacts)),
             seq=seq or (() if dim or input else _lengths(artifacts, phase)),
             batch=batch,
@@ -92,12 +91,12 @@ def why(
             out=out,
             progress=progress,
         )
-    compared = analysis.why(first, second, found.points, found.operators, found.machine, found.kernels)
+    compared = analysis.why(first, second, loaded.points, loaded.operators, loaded.machine, loaded.kernels)
     if not compared:
-        errors = [point.error for point in found.failed if _side(point) in (first, second)]
+        errors = [point.error for point in loaded.failed if _side(point) in (first, second)]
         raise RunError(
-            f"Run '{Path(found.folder).name}' has no length at which both were measured.",
-            errors[-1] if errors else _measured_apart(found, first, second),
+            f"Run '{Path(loaded.folder).name}' has no length at which both were measured.",
+            errors[-1] if errors else _no_common_length(loaded, first, second),
         )
     return compared
 
@@ -111,62 +110,62 @@ def _require_two(first: object, second: object) -> None:
         raise UsageError("A and B are the same.", "Name two models, or two precisions of one: gpt2:fp32 gpt2:int8.")
 
 
-# --- a run that is made --------------------------------------------------------------------------------
+# --- a new run -----------------------------------------------------------------------------------------
 
 
-def _two(a: str, b: str, models: Path) -> list[Artifact]:
-    """What is meant by A and B, under the names that they get in one run."""
-    meant = [one_model(target, models) for target in (a, b)]
-    _require_two(*(artifact.location for artifact in meant))
-    named = {artifact.location: artifact for artifact in renamed(any_model(list(map(_where, meant)), models))}
-    return [named[artifact.location] for artifact in meant]
+def _artifacts(a: str, b: str, models: Path) -> list[Artifact]:
+    """The artifacts of A and B, under their names in one run."""
+    pair = [one_model(target, models) for target in (a, b)]
+    _require_two(*(artifact.location for artifact in pair))
+    named = {artifact.location: artifact for artifact in renamed(any_model(list(map(_where, pair)), models))}
+    return [named[artifact.location] for artifact in pair]
 
 
 def _where(artifact: Artifact) -> str:
-    """A target that means this one file and no other precision of it."""
+    """A target that names this artifact and no other precision of it."""
     file = Path(artifact.location)
     return str(file if artifact.weights.kind == "file" and not artifact.key else file.parent)
 
 
 def _name(first: Side, second: Side) -> str:
-    """The same for the same two, so that a run is taken up again."""
+    """The name of the run of two sides, the same each time, so that the run is resumed."""
     a, b = f"{first.model}-{first.precision}", f"{second.model}-{second.precision}"
     b = str(second.precision) if first.model == second.model else b
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"why-{a}-{b}")
 
 
 def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ...]:
-    """A few lengths, as far as both take them; none where a file fixes its own."""
+    """A few lengths that both support; none where a file fixes its length."""
     variants = [artifact.variant for artifact in artifacts if artifact.variant is not None]
     for variant in variants:
         only = family_of(variant).fixed_tokens(variant)
         if only is not None:
             return (only,)
     signatures = [signature_of_artifact(artifact, artifact.graph_for("prefill")) for artifact in artifacts]
-    if not variants and not all(one.sized_by_length for one in signatures):
+    if not variants and not all(each.sized_by_length for each in signatures):
         return ()
-    decoding = phase != "prefill" and not all(one.no_decode for one in signatures)
-    limits = [*(variant.max_tokens for variant in variants), *(one.room for one in signatures)]
+    decoding = phase != "prefill" and not all(each.no_decode for each in signatures)
+    limits = [*(variant.max_tokens for variant in variants), *(each.room for each in signatures)]
     most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
 
 
-def _measured_apart(found: Run, *sides: Side) -> str:
-    """At which lengths each was measured; how to have one in common."""
+def _no_common_length(run: Run, *sides: Side) -> str:
+    """The lengths of each side, and how to get a common one."""
     measured = []
     for side in sides:
-        points = [point for point in found.points if _side(point) == side]
+        points = [point for point in run.points if _side(point) == side]
         lengths = dict.fromkeys(f"{point.load.length:,}" if point.load.length else "unknown" for point in points)
         measured.append(f"{side} at {joined([*lengths]) or 'none'}")
-    return f"Tokens: {joined(measured)}. Ask for lengths that both take, or compare files that have one in common."
+    return f"Tokens: {joined(measured)}. Use --seq with lengths that both support, or compare other files."
 
 
-# --- a run that was made -------------------------------------------------------------------------------
+# --- an existing run -----------------------------------------------------------------------------------
 
 
-def _named(target: str, found: Run) -> Side:
+def _named(target: str, run: Run) -> Side:
     """The side that a target names in a run."""
-    known = list(dict.fromkeys(map(_side, found.points)))
+    known = list(dict.fromkeys(map(_side, run.points)))
     variant, precision = (name_of(Path(target)), "") if target.endswith(".onnx") else split(target)
     match = [side for side in known if side.model == variant and precision in ("", str(side.precision))]
     names = [f"{side.model}:{side.precision}" for side in match or known]

@@ -1,6 +1,6 @@
-"""Output: one table, one progress bar, one way to print JSON.
+"""Output of commands: lines, tables, a progress bar, and JSON.
 
-All text passes through `visible`; only line breaks around a line are edgeprof's own.
+All text passes through `visible`, which escapes control characters.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-WIDEST_TABLE = 1000
-WIDEST_NAME = 60
-"""In the first column of a table; the whole name is in the records."""
+MAX_TABLE_WIDTH = 1000
+MAX_NAME_WIDTH = 60
+"""Characters in the first column of a table; records have the full name."""
 
 
 def out() -> "Console":
@@ -45,27 +45,31 @@ def show_json(value: Any) -> None:
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    print("\n".join("".join(one if one.isprintable() else _in_json(one) for one in line) for line in text.split("\n")))
+    print(
+        "\n".join(
+            "".join(char if char.isprintable() else _json_escaped(char) for char in line) for line in text.split("\n")
+        )
+    )
 
 
-def _in_json(character: str) -> str:
-    """The character as every JSON parser reads it."""
+def _json_escaped(character: str) -> str:
+    """The JSON escape of a character."""
     return json.dumps(character)[1:-1]
 
 
 def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """`columns` are (heading, "left" | "right")."""
+    """Print a table; `columns` are (heading, "left" | "right")."""
     from rich.table import Table
 
     table = Table(title=visible(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading, side in columns:
         table.add_column(visible(heading), justify="right" if side == "right" else "left", no_wrap=True)
-    brief = told_apart([visible(row[0]) for row in rows], WIDEST_NAME)
+    brief = told_apart([visible(row[0]) for row in rows], MAX_NAME_WIDTH)
     for first, *cells in rows:
         table.add_row(brief[visible(first)], *map(visible, cells))
     console = out()
-    needed = console.measure(table, options=console.options.update(max_width=WIDEST_TABLE)).maximum
-    console.width = max(console.width, needed)  # a narrow terminal wraps rows; nothing is cut off
+    needed = console.measure(table, options=console.options.update(max_width=MAX_TABLE_WIDTH)).maximum
+    console.width = max(console.width, needed)  # a narrow terminal wraps rows instead of truncating them
     console.print(table)
 
 
@@ -73,7 +77,7 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
 def progress_bar(*, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on standard error, and yield the callback that moves it.
 
-    A `still` bar is drawn only when it moves: a running clock would disturb the cores that are being measured.
+    A `still` bar is redrawn only on progress: a running clock would disturb the cores under measurement.
     """
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn

@@ -52,7 +52,7 @@ def _terminal_width() -> int:
     """In columns; unlimited where the output is not a terminal."""
     from edgeprof.cli import console
 
-    return console.out().width if sys.stdout.isatty() or "COLUMNS" in os.environ else console.WIDEST_TABLE
+    return console.out().width if sys.stdout.isatty() or "COLUMNS" in os.environ else console.MAX_TABLE_WIDTH
 
 
 def _facts(device: Device, every: tuple[str, ...]) -> list[str]:

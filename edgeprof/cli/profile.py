@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 def profile(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET", help="Exported names, folders, or .onnx files; none means all exported."),
+        typer.Argument(metavar="TARGET", help="Exported names, folders, or .onnx files; default all exported."),
     ] = None,
     seq: options.Seq = None,
     batch: options.Batch = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
-    precision: Annotated[str | None, typer.Option(help="Which precisions; default all that are exported.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precisions to measure; default all that are exported.")] = None,
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
     ep: Annotated[
-        str, typer.Option(help="Execution providers; or gpu, npu: the best one of that kind. See edgeprof devices.")
+        str, typer.Option(help="Execution providers, or gpu, npu: the best of that kind. See edgeprof devices.")
     ] = "cpu",
     ep_library: Annotated[
         list[str] | None, typer.Option(help="A provider's library: name=path/to/lib.so. Repeatable.")
@@ -29,19 +29,20 @@ def profile(
         list[str] | None, typer.Option(help="A provider's option: key=value, or name.key=value. Repeatable.")
     ] = None,
     require_placement: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="Fail points of which a provider runs less: 100% of the MACs.")
+        str | None,
+        typer.Option(metavar="SHARE", help="Fail points with a smaller share of MACs on the provider: 100%."),
     ] = None,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Load what the provider compiled beforehand (EPContext).")
+        bool, typer.Option("--compile", help="Compile ahead of time and load the result (EPContext).")
     ] = False,
-    rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
-    runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 10,
-    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 1.0,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
+    rounds: Annotated[int, typer.Option(help="Visits of each point, each in its own process.")] = 3,
+    runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 10,
+    min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 1.0,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
     dim: options.Dim = None,
     input: options.Input = None,
-    ops: Annotated[bool, typer.Option("--ops", help="Afterwards, profile what every operator takes.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
+    ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
@@ -109,14 +110,14 @@ def _show(points: "tuple[Point, ...]") -> None:
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
     if silent := _without_device_memory(points):
-        console.show_line((f"Memory is the host's: device memory is not reported for {', '.join(silent)}.", "dim"))
+        console.show_line((f"Memory is host memory: device memory is not reported for {', '.join(silent)}.", "dim"))
     for point in points:
         if point.status != "ok":
             console.show_line((point.status, "red"), f": {point.key.label}: {point.error}")
 
 
 def _columns(elsewhere: bool) -> list[tuple[str, str]]:
-    """What a row is about; the provider only where it is not always the CPU."""
+    """The identity columns of a table; the provider only if one is not the CPU."""
     columns = [("model", "left"), ("precision", "left")]
     columns += [("provider", "left")] if elsewhere else []
     return [*columns, ("phase", "left"), ("batch", "right"), ("tokens", "right")]
@@ -126,12 +127,12 @@ def _row(record: "Point | OperatorPass", elsewhere: bool) -> list[str]:
     from edgeprof import units
 
     subject, load = record.subject, record.load
-    about = [subject.model, str(subject.precision), *([record.place.provider] if elsewhere else [])]
-    return [*about, load.phase, str(load.batch), units.known(load.length or None)]
+    identity = [subject.model, str(subject.precision), *([record.place.provider] if elsewhere else [])]
+    return [*identity, load.phase, str(load.batch), units.known(load.length or None)]
 
 
 def _show_fills(points: "tuple[Point, ...]") -> None:
-    """With what the inputs of files from elsewhere were filled."""
+    """Print the fills of the inputs of users' files."""
     from edgeprof.cli import console
 
     filled = [point for point in points if point.facts.fills]
@@ -141,19 +142,19 @@ def _show_fills(points: "tuple[Point, ...]") -> None:
 
 
 def _without_device_memory(points: "tuple[Point, ...]") -> list[str]:
-    """Providers that were measured, work on devices other than the CPU, and do not report the device's memory."""
+    """Measured providers on devices other than the CPU that do not report device memory."""
     elsewhere = [point for point in points if point.receipt.kind not in (None, "CPU")]
     silent = [point for point in elsewhere if point.memory and point.memory.device_bytes is None]
     return list(dict.fromkeys(point.place.provider for point in silent))
 
 
 def _remarks(point: "Point") -> str:
-    """What has to be known of a time on another provider: where it ran, and whether the result is right."""
+    """Remarks on a point of another provider: its placement, compilation, device memory, and a wrong result."""
     from edgeprof import units
 
     receipt, memory = point.receipt, point.memory
     loaded = [units.duration(time_s) for time_s in (point.load_s, receipt.load_plain_s) if time_s is not None]
-    compiled = f"loads in {loaded[0]}, in {loaded[1]} without" if receipt.compiled and len(loaded) > 1 else ""
+    compiled = f"loads in {loaded[0]} ({loaded[1]} without --compile)" if receipt.compiled and len(loaded) > 1 else ""
     on_device = memory.device_bytes if memory else None
     remarks = (
         "emulated" if point.place.emulated else "",
@@ -167,14 +168,14 @@ def _remarks(point: "Point") -> str:
 
 
 def _placed(point: "Point") -> str:
-    """ "all MACs, 90 % of nodes, 10 partitions"; nothing on the CPU provider, which has no placement."""
+    """ "all MACs, 90 % of nodes, 10 partitions"; empty on the CPU provider, which has no placement."""
     from edgeprof import units
 
     placement = point.receipt.placement
     if placement is None:
         return ""
     nodes = f"{units.percent(placement.nodes_share)} of nodes"
-    parts = ["all of it"] if placement.nodes_share == 1 else [nodes]
+    parts = ["all nodes"] if placement.nodes_share == 1 else [nodes]
     if placement.nodes_share < 1 and placement.macs_share is not None:
         parts = [point.receipt.share_text or "all MACs", nodes]
     if placement.placed[0].partitions > 1:
@@ -186,25 +187,25 @@ SHOWN = 4  # operator types in a row of the table; --json has all
 
 
 def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
-    """What takes the time of each point; the share says how much of a run without the profiler that explains."""
+    """Print the operator times of each point, and their share of a run without the profiler."""
     import statistics
 
     from edgeprof import units
     from edgeprof.cli import console
 
-    elsewhere = any(one.place.provider != "cpu" for one in passes)
+    elsewhere = any(each.place.provider != "cpu" for each in passes)
     columns = _columns(elsewhere)
-    columns += [("a run", "right"), ("explained", "right"), ("operators", "left")]
+    columns += [("latency", "right"), ("explained", "right"), ("operators", "left")]
     rows = []
-    for one in passes:
-        row = _row(one, elsewhere)
-        if one.outcome.reading is None:
-            rows.append([*row, one.outcome.status, "", one.outcome.error])
+    for each in passes:
+        row, reading = _row(each, elsewhere), each.outcome.reading
+        if reading is None:
+            rows.append([*row, each.outcome.status, "", each.outcome.error])
             continue
-        plain_s = statistics.median(one.outcome.reading.latencies_s)
-        total_s = sum(operator.time_s for operator in one.outcome.reading.operators)
-        explained = "dispatch only" if one.dispatch_only else f"{100 * total_s / plain_s:.0f} %"
-        rows.append([*row, units.duration(plain_s), explained, _longest(one.outcome.reading)])
+        plain_s = statistics.median(reading.latencies_s)
+        total_s = sum(operator.time_s for operator in reading.operators)
+        explained = "dispatch only" if each.dispatch_only else f"{100 * total_s / plain_s:.0f} %"
+        rows.append([*row, units.duration(plain_s), explained, _longest(reading)])
     console.show_line("")
     console.show_table(columns, rows)
 
@@ -214,6 +215,6 @@ def _longest(reading: "OperatorReading") -> str:
 
     total_s = sum(operator.time_s for operator in reading.operators)
     return ", ".join(
-        f"{one.nodes} {one.operator} {units.duration(one.time_s)} ({100 * one.time_s / total_s:.0f} %)"
-        for one in reading.operators[:SHOWN]
+        f"{kind.nodes} {kind.operator} {units.duration(kind.time_s)} ({100 * kind.time_s / total_s:.0f} %)"
+        for kind in reading.operators[:SHOWN]
     )

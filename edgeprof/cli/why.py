@@ -11,32 +11,32 @@ if TYPE_CHECKING:
 
 def why(
     a: Annotated[str, typer.Argument(metavar="A", help="gpt2:fp32, an artifact folder, or an .onnx file.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="What is compared with it: gpt2:int8, another file.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Compared with A: gpt2:int8, or another file.")],
     seq: options.Seq = None,
     batch: options.Batch = None,
     dim: options.Dim = None,
     input: options.Input = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
-    rounds: Annotated[int, typer.Option(help="Processes in which each point is visited.")] = 3,
-    runs: Annotated[int, typer.Option(help="Timed runs per visit, at least.")] = 5,
-    min_time: Annotated[float, typer.Option(help="Seconds of timed runs per visit, at least.")] = 0.5,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is given up.")] = 300.0,
-    name: Annotated[str | None, typer.Option(help="Name of the run; one that exists is taken up again.")] = None,
+    rounds: Annotated[int, typer.Option(help="Visits of each point, each in its own process.")] = 3,
+    runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 5,
+    min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 0.5,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
+    name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
     run: Annotated[
-        str | None, typer.Option(help="Measure nothing: use this run, which has both (profile --ops).")
+        str | None, typer.Option(help="Use an existing run that has both (profile --ops), and measure nothing.")
     ] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
-    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparisons as JSON.")] = False,
 ) -> None:
-    """Tell why B is faster than A, or is not: both in turn, length by length, operator class by class."""
+    """Explain why B is or is not faster than A, by token length and by operator class."""
     import edgeprof
     from edgeprof.cli import console
     from edgeprof.cli.options import choice, sizing
 
     with console.progress_bar(still=True) as progress:
-        found = edgeprof.why(
+        comparisons = edgeprof.why(
             a,
             b,
             **sizing(seq, batch, dim, input),
@@ -53,31 +53,33 @@ def why(
             progress=progress,
         )
     if json:
-        console.show_json(found)
+        console.show_json(comparisons)
         return
-    for number, one in enumerate(found):
+    for number, comparison in enumerate(comparisons):
         if number:
             console.show_line("")
-        _show(one)
+        _show(comparison)
 
 
-def _show(found: "Why") -> None:
+def _show(comparison: "Why") -> None:
     from edgeprof import units
     from edgeprof.cli.console import show_line, show_table
 
-    a, b = (f"{side.model} {side.precision}" for side in (found.a, found.b))
-    setting = f"{found.place.provider}, batch {found.batch}, {units.counted(found.place.threads, 'thread')}"
+    a, b = (f"{side.model} {side.precision}" for side in (comparison.a, comparison.b))
+    setting = (
+        f"{comparison.place.provider}, batch {comparison.batch}, {units.counted(comparison.place.threads, 'thread')}"
+    )
     show_line((f"A: {a}   B: {b}", "bold"), f"   ({setting})\n")
-    for verdict in found.verdicts:
+    for verdict in comparison.verdicts:
         show_line((verdict, "bold"))
     show_line("")
-    names = list(dict.fromkeys(one.name for place in found.places for one in place.classes))
+    names = list(dict.fromkeys(kind.name for place in comparison.places for kind in place.classes))
     columns = [("phase", "left"), *((head, "right") for head in ("tokens", "A", "B", "A / B", "95 % interval"))]
     columns += [(name, "right") for name in names]
-    show_table(columns, [_row(place, names) for place in found.places])
+    show_table(columns, [_row(place, names) for place in comparison.places])
     if names:
-        show_line(("Classes: time in A → in B, of runs with the profiler.", "dim"))
-    for title, lines in (("Why", found.findings), ("Processor", found.machine)):
+        show_line(("Classes: time in A → time in B, from runs with the profiler.", "dim"))
+    for title, lines in (("Why", comparison.findings), ("Processor", comparison.machine)):
         show_line(("\n" + title, "bold"))
         for line in lines:
             show_line(f"- {line}")
@@ -86,11 +88,11 @@ def _show(found: "Why") -> None:
 def _row(place: "ComparedLength", names: list[str]) -> list[str]:
     from edgeprof import units
 
-    times = {one.name: one for one in place.classes}
+    times = {kind.name: kind for kind in place.classes}
     length = f"{place.length:,}" if place.length or place.phase == "decode" else "unknown"
     row = [place.phase, length, units.duration(place.a_s), units.duration(place.b_s)]
     row += [units.ratio(place.speed), f"{units.number(place.speed_low)} to {units.number(place.speed_high)}"]
     for name in names:
-        one = times.get(name)
-        row.append(f"{units.duration(one.a_s)} → {units.duration(one.b_s)}" if one else "")
+        kind = times.get(name)
+        row.append(f"{units.duration(kind.a_s)} → {units.duration(kind.b_s)}" if kind else "")
     return row

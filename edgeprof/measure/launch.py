@@ -1,4 +1,4 @@
-"""Make one visit: a request to a worker in a process of its own, and its outcome as a record."""
+"""Run one visit: send a request to a worker in its own process, and record the outcome."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -28,7 +28,7 @@ R = TypeVar("R", Reading, OperatorReading)
 
 
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
-    """Measure in a fresh process. What goes wrong there is the outcome's `status` and one-line `error`."""
+    """Measure a visit in a fresh process. An error there becomes the `status` and one-line `error` of the outcome."""
     job = visit.job
     outcome = _outcome(LATENCY_WORKER, job, Reading, executor)
     return Measurement(
@@ -43,7 +43,7 @@ def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
 
 
 def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:
-    """Run with the profiler in a fresh process; the job's own stopping rule is for timed visits."""
+    """Time the operators of a point with the profiler, in a fresh process."""
     job = operator_job(job)
     return OperatorPass(
         key=job.key,
@@ -56,32 +56,32 @@ def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:
 
 
 def operator_job(job: Job) -> Job:
-    """The job with the stopping rule of runs with the profiler; its own is for timed visits."""
+    """The job with the stopping rule of profiled runs in place of that of timed visits."""
     return replace(job, stopping=operator_worker.STOPPING)
 
 
 def run_worker(
     module: str, request: Request, reading: type[R], timeout_s: float | None, executor: Executor = LOCAL
 ) -> Outcome[R]:
-    """The outcome of one worker.
+    """Run one worker and return its outcome.
 
     Args:
-        module: the worker's, as `process.call` takes it.
-        reading: what it replies.
+        module: of the worker, as in `process.call`.
+        reading: class of its reply.
     """
     started_at = _now()
     try:
-        found = call(module, request, reading, timeout_s=timeout_s, executor=executor)
+        reply = call(module, request, reading, timeout_s=timeout_s, executor=executor)
     except EdgeprofError as problem:
         status: Status = "timeout" if isinstance(problem, ChildTimeout) else "failed"
         return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at)
-    return Outcome(status="ok", reading=found, started_at=started_at)
+    return Outcome(status="ok", reading=reply, started_at=started_at)
 
 
 def _outcome(module: str, job: Job, reading: type[R], executor: Executor) -> Outcome[R]:
-    given = _prepared(job)
-    if given.status != "ok":
-        return Outcome(status=given.status, error=given.error, started_at=_now())
+    prepared = _prepared(job)
+    if prepared.status != "ok":
+        return Outcome(status=prepared.status, error=prepared.error, started_at=_now())
     return run_worker(module, request_of(job), reading, job.timeout_s, executor)
 
 
@@ -90,19 +90,19 @@ def _prepared(job: Job) -> Prepared:
 
 
 def request_of(job: Job) -> Request:
-    """What a worker reads to run a job."""
-    given = _prepared(job)
-    pinned = given.receipt.static and bool(job.key.load.past_tokens)
+    """The request to a worker that runs a job."""
+    prepared = _prepared(job)
+    fixed_cache = prepared.receipt.static and bool(job.key.load.past_tokens)
     return Request(
-        model=given.model,
-        weights_folder=given.weights_folder,
+        model=prepared.model,
+        weights_folder=prepared.weights_folder,
         target=job.target,
         threads=job.key.place.threads,
-        inputs=given.inputs,
+        inputs=prepared.inputs,
         files=job.files,
         stopping=job.stopping,
-        nodes=given.nodes,
-        in_place=pinned or _in_place(job.graph),
+        nodes=prepared.nodes,
+        in_place=fixed_cache or _in_place(job.graph),
     )
 
 
@@ -116,6 +116,6 @@ def _in_place(graph: Graph) -> bool:
 
 
 def _vocabulary(graph: Graph) -> int | None:
-    """Columns of logits that there are for every token."""
-    found = [spec.dims[-1] for spec in graph.outputs if spec.name == "logits" and len(spec.dims) == 3]
-    return found[0] if found and isinstance(found[0], int) else None
+    """The vocabulary size, from a graph with logits for every token; None where it is dynamic."""
+    columns = [spec.dims[-1] for spec in graph.outputs if spec.name == "logits" and len(spec.dims) == 3]
+    return columns[0] if columns and isinstance(columns[0], int) else None

@@ -1,7 +1,7 @@
-"""One matrix product alone, in fp32 and in int8: what this processor and this onnxruntime make of int8 at best.
+"""Measure one matrix product in fp32 and in int8: the largest gain of int8 with this processor and onnxruntime.
 
-What the runtime dispatches to cannot be asked; how fast its product is can be measured, as anything else is: in
-processes of its own, the two in turn.
+onnxruntime does not report the instructions that it uses, but the speed of its product can be measured: in processes
+of its own, fp32 and int8 in turn.
 """
 
 import statistics
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Numbers = Literal["fp32", "int8"]
 
-WIDTH = 2048  # 17 MB of weights in fp32: beyond the caches of a core, as those of a model are
+WIDTH = 2048  # 17 MB of weights in fp32: more than the caches of a core, as in a model
 TOKENS = (1, 128)
 ROUNDS = 3
 STOPPING = StoppingRule(min_runs=10, min_time_s=0.15, max_time_s=10.0)
@@ -28,21 +28,24 @@ SEED = 0
 
 
 class Product(NamedTuple):
+    """One visit of a matrix product; `tokens` is the number of rows."""
+
     round: int
     tokens: int
     precision: Numbers
 
 
 def to_measure(threads: int, done: Iterable[KernelTime]) -> list[Product]:
-    """What is still to be measured with so many threads, fp32 and int8 in turn."""
-    seen = {(one.round, one.tokens, one.precision) for one in done if one.threads == threads and one.status in SETTLED}
+    """The remaining products for a number of threads, fp32 and int8 in turn."""
+    ours = (kernel for kernel in done if kernel.threads == threads and kernel.status in SETTLED)
+    measured = {(kernel.round, kernel.tokens, kernel.precision) for kernel in ours}
     precisions: tuple[Numbers, ...] = ("fp32", "int8")
     every = (Product(number, tokens, p) for number in range(ROUNDS) for tokens in TOKENS for p in precisions)
-    return [product for product in every if product not in seen]
+    return [product for product in every if product not in measured]
 
 
 def measure_kernels(products: Sequence[Product], threads: int, machine_id: str) -> Iterator[KernelTime]:
-    """Each product in a fresh process, yielded the moment it is measured."""
+    """Measure each product in a fresh process, and yield its record as soon as it is complete."""
     if not products:
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
@@ -67,22 +70,22 @@ def measure_kernels(products: Sequence[Product], threads: int, machine_id: str) 
 
 
 def model(precision: str) -> "onnx.ModelProto":
-    """x -> MatMul -> y, or MatMulInteger of unsigned activations and signed weights, the pair that is made fastest."""
+    """x -> MatMul -> y; for int8, MatMulInteger of unsigned activations and signed weights, the fastest pair."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    dice, shape = np.random.default_rng(SEED), (WIDTH, WIDTH)
+    generator, shape = np.random.default_rng(SEED), (WIDTH, WIDTH)
     if precision == "int8":
-        kind, taken, made = "MatMulInteger", TensorProto.UINT8, TensorProto.INT32
-        weights = numpy_helper.from_array(dice.integers(-127, 128, shape, dtype=np.int8), "w")
+        operator, factor, result = "MatMulInteger", TensorProto.UINT8, TensorProto.INT32
+        weights = numpy_helper.from_array(generator.integers(-127, 128, shape, dtype=np.int8), "w")
     else:
-        kind, taken, made = "MatMul", TensorProto.FLOAT, TensorProto.FLOAT
-        weights = numpy_helper.from_array(dice.standard_normal(shape, dtype=np.float32), "w")
+        operator, factor, result = "MatMul", TensorProto.FLOAT, TensorProto.FLOAT
+        weights = numpy_helper.from_array(generator.standard_normal(shape, dtype=np.float32), "w")
     graph = helper.make_graph(
-        [helper.make_node(kind, ["x", "w"], ["y"])],
+        [helper.make_node(operator, ["x", "w"], ["y"])],
         "product",
-        [helper.make_tensor_value_info("x", taken, ["tokens", WIDTH])],
-        [helper.make_tensor_value_info("y", made, ["tokens", WIDTH])],
+        [helper.make_tensor_value_info("x", factor, ["tokens", WIDTH])],
+        [helper.make_tensor_value_info("y", result, ["tokens", WIDTH])],
         [weights],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,7 +1,7 @@
-"""Which visits to make, and in which order.
+"""Plan the visits of a run, and their order.
 
-The order is round by round, and shuffled anew within each round: whatever drifts over a run (heat, clocks, neighbours)
-then falls on all points alike and does not look like a difference between models.
+Visits are ordered by round and shuffled within each round, so that drift over a run (heat, clocks, neighbours) affects
+all points alike and does not look like a difference between models.
 """
 
 import random
@@ -25,33 +25,33 @@ from edgeprof.schema import (
 )
 from edgeprof.store import content_key
 
-SETTLED = ("ok", "unsupported")  # a point that failed or timed out is visited again when its run is resumed
+SETTLED = ("ok", "unsupported")  # visits with another status are repeated when a run is resumed
 
 CONTENTION_LIMIT = 0.03
-"""A visit whose threads waited for a core longer than this share of its time measures the machine, not the model."""
+"""Share of a visit's time that threads wait for a core, above which it measures other work, not the model."""
 
-JUDGED_FROM_S = 0.15  # in less, a single wake-up of something else is a large share
+JUDGED_FROM_S = 0.15  # in shorter visits a single wake-up of another process is a large share
 
 
 class Prepared(Record, frozen=True, kw_only=True):
-    """What a provider is given in place of a graph, and its receipt."""
+    """The graph and inputs prepared for a provider, and the receipt."""
 
     model: str
     weights_folder: str = ""
     inputs: tuple[InputValue, ...]
     receipt: ProviderReceipt = ProviderReceipt()
-    status: Status = "ok"  # else nothing is measured, and `error` says why
+    status: Status = "ok"  # otherwise the point is not measured, and `error` is the reason
     error: str = ""
 
     @property
     def nodes(self) -> int:
-        """Nodes on the provider; 0 where the graph that is loaded has others."""
+        """Nodes on the provider; 0 where the loaded graph was compiled and has other nodes."""
         receipt = self.receipt
         return receipt.placement.placed[0].nodes if receipt.placement and not receipt.compiled else 0
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """One point to be measured: its key, the files and inputs it takes, and for how long."""
+    """One point to measure: its key, its files and inputs, and its stopping rule."""
 
     key: PointKey
     facts: Facts
@@ -59,15 +59,15 @@ class Job(Record, frozen=True, kw_only=True):
     data_sha256: str = ""  # of the weights beside it
     target: Target = CPU
     inputs: tuple[InputValue, ...]
-    files: tuple[FileState, ...] = ()  # of graph, weights and inputs, as they were when digests were computed
+    files: tuple[FileState, ...] = ()  # of graph, weights and inputs, when their digests were computed
     stopping: StoppingRule
     timeout_s: float | None = None
-    compile: bool = False  # load what the provider compiled beforehand
+    compile: bool = False  # load the result of ahead-of-time compilation
     prepared: Prepared | None = None  # None: the graph itself, on the CPU provider
 
     @property
     def settings_key(self) -> str:
-        """A digest of everything that could change a time without showing in the key of the point."""
+        """A digest of everything besides the key of the point that could change its latency."""
         target = self.target
         of_provider = [] if target.is_cpu else [target.options, target.library, target.device, self.compile]
         return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider)[:16]
@@ -81,7 +81,7 @@ class Visit(Record, frozen=True, kw_only=True):
 
 
 def place_of(target: Target, machine_id: str, threads: int) -> Place:
-    """Where a target is, on a machine."""
+    """The place of a target on a machine."""
     return Place(
         machine_id=machine_id,
         provider=target.provider,
@@ -94,7 +94,7 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
 
 
 def disturbed(record: Measurement) -> bool:
-    """Whether other work ran on the cores during a visit long enough to tell, so that it is worth repeating."""
+    """Whether other work disturbed a visit, as far as it was long enough to decide; such visits are repeated."""
     reading = record.outcome.reading
     if record.place.emulated or reading is None or reading.contention is None:
         return False
@@ -102,24 +102,24 @@ def disturbed(record: Measurement) -> bool:
 
 
 def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> list[Visit]:
-    """The visits that are still to be made, in order. The same arguments always give the same order.
+    """Plan the remaining visits; the same arguments always give the same order.
 
-    A visit that `done` holds as failed or timed out is made again; its later record is then the one that counts.
+    A visit that failed or timed out in `done` is repeated; its later record then counts.
     """
-    seen = {(one.key, one.settings_key, one.round) for one in done if one.outcome.status in SETTLED}
+    planned = {(record.key, record.settings_key, record.round) for record in done if record.outcome.status in SETTLED}
     visits = []
     for number in range(rounds):
         order = list(jobs)
         random.Random(number).shuffle(order)
         for job in order:
             identity = (job.key, job.settings_key, number)
-            if identity not in seen:
-                seen.add(identity)
+            if identity not in planned:
+                planned.add(identity)
                 visits.append(Visit(job=job, round=number))
     return visits
 
 
 def plan_operators(jobs: Sequence[Job], done: Iterable[OperatorPass] = ()) -> list[Job]:
-    """Of jobs that each profile one point, those that are still to be done."""
-    seen = {(one.key, one.settings_key) for one in done if one.outcome.status in SETTLED}
-    return [job for job in jobs if (job.key, job.settings_key) not in seen]
+    """The jobs whose points have no successful operator pass yet."""
+    settled = {(record.key, record.settings_key) for record in done if record.outcome.status in SETTLED}
+    return [job for job in jobs if (job.key, job.settings_key) not in settled]

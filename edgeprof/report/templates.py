@@ -32,7 +32,7 @@ def started(at: str) -> str:
 def machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
     """Rows (name, value) that describe a machine."""
     if not machine.cpu:
-        yield "CPU", f"not recorded ({store.MACHINE_FILE} is missing)"
+        yield "CPU", f"not recorded (no {store.MACHINE_FILE})"
         yield "Machine id", machine.machine_id
         return
     yield "CPU", f"{machine.cpu} ({machine.architecture})"

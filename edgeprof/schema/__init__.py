@@ -1,16 +1,16 @@
-"""The records that cross every boundary: between rooms, between processes, and to disk.
+"""The records that cross every boundary: between packages, between processes, and to disk.
 
     base      Record
-    codec     encode, decode; `upgrades` converts what an older edgeprof wrote
+    codec     encode, decode; `upgrades` converts records of older versions
     identity  PointKey: subject, load, place
-    models    Variant, Artifact and the receipts of what was made of it
-    costs     Ledger, Explanation: what is counted
-    placement Target, Device, Placement: where it can run, and where it did
-    runs      Request, Reading, Measurement, Machine: what is measured
-    buckets   Buckets: static lengths that were chosen
-    derived   Point, Findings, Why, CheckedClaim: what follows from records
+    models    Variant, Artifact and the receipts of its stages
+    costs     Ledger, Explanation: counted costs
+    placement Target, Device, Placement: execution providers, and the nodes they run
+    runs      Request, Reading, Measurement, Machine: measured values
+    buckets   Buckets: chosen static lengths
+    derived   Point, Findings, Why, CheckedClaim: derived from the others
 
-All are frozen, all carry their units in their names. Raw values are stored; statistics are derived
+All are frozen; names of fields end in their unit. Raw values are stored; statistics are derived
 (`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.
 """
 

@@ -1,4 +1,4 @@
-"""What every record is: frozen, compared by value."""
+"""The base of all records, and the bounds of their fields."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Records as JSON on disk; those of an older schema are converted when they are read."""
+"""Records as JSON on disk; records of an older schema are converted when they are read."""
 
 import json
 from typing import Any, NoReturn, TypeVar
@@ -21,11 +21,11 @@ def encode_pretty(record: Record) -> bytes:
 
 
 def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] = RunError) -> T:
-    """Read one record that lay on disk; one of an older schema is converted.
+    """Decode one record; one of an older schema is converted.
 
     Raises:
-        EdgeprofError: of the given class, with the place the record came from: it does not fit its type, names a field
-            twice, or was written by a newer edgeprof.
+        EdgeprofError: of class `error`, with the origin of the record: it does not match its type, names a field twice,
+            or was written by a newer edgeprof.
     """
     try:
         fields = json.loads(str(data, "utf-8"), object_pairs_hook=_each_once, parse_constant=_not_a_number)
@@ -45,9 +45,10 @@ def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] =
 
 
 def require_known(version: Any, origin: str, error: type[EdgeprofError] = RunError) -> None:
-    """Refuse what only a newer edgeprof can read.
+    """Reject a version that this edgeprof cannot read.
 
     Raises:
+        EdgeprofError: of class `error`: the version is newer.
         ValueError: it is not a version.
     """
     if type(version) is not int or version < 1:
@@ -60,16 +61,16 @@ def require_known(version: Any, origin: str, error: type[EdgeprofError] = RunErr
 
 
 def _upgraded(fields: Fields, kind: type, version: int) -> Fields:
-    """The fields as the next version has them."""
+    """Convert fields to the next version."""
     upgrade = UPGRADES[version].get(kind)
     try:
         return upgrade(fields) if upgrade else fields
-    except (LookupError, TypeError, AttributeError) as problem:  # the damage that decoding would have found
-        raise ValueError(f"it is no record of schema {version}: {problem!r}") from problem
+    except (LookupError, TypeError, AttributeError) as problem:  # damage that decoding would have detected
+        raise ValueError(f"it is not a record of schema {version}: {problem!r}") from problem
 
 
 def _not_a_number(text: str) -> NoReturn:
-    raise ValueError(f"JSON is malformed: {text} is no number")
+    raise ValueError(f"JSON is malformed: {text} is not a number")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> Fields:

@@ -1,4 +1,4 @@
-"""What a model costs, counted."""
+"""Counted costs of a model."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,16 +8,16 @@ from edgeprof.schema.identity import Load, Precision
 
 
 class Cost(Record, frozen=True, kw_only=True):
-    """What all occurrences of one kind of component cost together, in one run at one shape."""
+    """The cost of all occurrences of one kind of component, in one run at one shape."""
 
     name: str
     count: int  # occurrences
-    in_block: bool = False  # as many in every block
+    in_block: bool = False  # every block has the same number of them
     params: int = 0
     macs: int = 0  # 1 MAC = 2 FLOP
     weights_bytes: int = 0
     cache_bytes: int = 0  # KV cache at the end of the run
-    activation_bytes: int = 0  # written by it
+    activation_bytes: int = 0  # that it writes
 
 
 QUANTITIES = ("params", "macs", "weights_bytes", "cache_bytes", "activation_bytes")
@@ -25,7 +25,7 @@ QUANTITIES = ("params", "macs", "weights_bytes", "cache_bytes", "activation_byte
 
 
 class Uncounted(Record, frozen=True, kw_only=True):
-    """Nodes of a graph whose MACs are not known."""
+    """Nodes of a graph whose MACs are unknown."""
 
     operator: str
     count: int
@@ -39,11 +39,11 @@ class Ledger(Record, frozen=True, kw_only=True):
     source: Literal["formulas", "graph"]
     precision: Precision
     load: Load
-    layers: int | None = None  # number of blocks; None: not known (a graph)
+    layers: int | None = None  # number of blocks; None: unknown (a graph)
     costs: tuple[Cost, ...]
-    live_bytes: int  # the most activations alive at once: formulas leave the KV cache out, a graph has all tensors
-    live_at: str  # where that is
-    working_bytes: int | None = None  # what onnxruntime is predicted to hold beside weights; of graphs
+    live_bytes: int  # largest live set: activations without the KV cache for formulas, all tensors for a graph
+    live_at: str  # component or node with the largest live set
+    working_bytes: int | None = None  # predicted memory of onnxruntime besides weights; graphs only
     uncounted: tuple[Uncounted, ...] = ()
 
     def total(self, quantity: str) -> int:
@@ -51,20 +51,20 @@ class Ledger(Record, frozen=True, kw_only=True):
         return sum(getattr(cost, quantity) for cost in self.costs)
 
     def of(self, *names: str) -> Cost:
-        """Several components as one."""
+        """The sum of several components."""
         chosen = [cost for cost in self.costs if cost.name in names]
         return _summed(" and ".join(names), chosen, count=sum(cost.count for cost in chosen))
 
     def per_block(self) -> Cost | None:
-        """One of the blocks, with all its components; None where the number of blocks is not known."""
+        """One of the blocks, with all its components; None where the number of blocks is unknown."""
         if not self.layers:
             return None
         inside = [cost for cost in self.costs if cost.in_block]
         return _summed(f"one block of {self.layers}", inside, parts=self.layers)
 
     def everything(self) -> Cost:
-        """All components as one."""
-        return _summed("total of what is counted" if self.uncounted else "total", self.costs)
+        """The sum of all components."""
+        return _summed("total of counted nodes" if self.uncounted else "total", self.costs)
 
     def rows(self) -> list[Cost]:
         """The rows of a table: every component with all its occurrences, then one block, then everything."""
@@ -99,12 +99,12 @@ class Explanation(Record, frozen=True, kw_only=True):
     ledger: Ledger
     doubled: Ledger | None = None  # at twice the token length; None: the length of a file is fixed
     crossovers: tuple[Crossover, ...] = ()
-    lengths: tuple[Ledger, ...] = ()  # the same over token lengths
+    lengths: tuple[Ledger, ...] = ()  # ledgers over token lengths
     notes: tuple[str, ...] = ()
-    captions: dict[str, str] = {}  # name of a figure -> what it shows (`edgeprof.analysis.explain_captions`)
+    captions: dict[str, str] = {}  # figure -> caption (`edgeprof.analysis.explain_captions`)
 
     def rows(self) -> list[tuple[Cost, Cost | None]]:
-        """The rows of the ledger, each with what it costs at twice the token length, where that is known."""
+        """The rows of the ledger, each with its cost at twice the token length, where known."""
         if self.doubled is None:
             return [(cost, None) for cost in self.ledger.rows()]
         twice = {cost.name: cost for cost in self.doubled.rows()}

@@ -1,4 +1,4 @@
-"""What is derived from records: points, findings, comparisons, claims."""
+"""Records derived from others: points, findings, comparisons, claims."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not show
 
 
 class LatencySummary(Record, frozen=True, kw_only=True):
-    """Latency of one point over all its rounds, by the definitions of `edgeprof.analysis.statistics`."""
+    """Latency of one point over all its rounds, as defined in `edgeprof.analysis.statistics`."""
 
     median_s: float
     ci_low_s: float
@@ -22,24 +22,24 @@ class LatencySummary(Record, frozen=True, kw_only=True):
 
 
 class MemorySummary(Record, frozen=True, kw_only=True):
-    """Memory of one point over all its rounds: parts are medians, the peak and the device's are maxima."""
+    """Memory of one point over all its rounds: parts are medians, the peak and device memory are maxima."""
 
     runtime_bytes: int  # resident before any model was loaded
-    weights_bytes: int  # resident growth at load, and mapped weights that the runs touched
+    weights_bytes: int  # resident growth at load, plus mapped weights that the runs touched
     working_bytes: int  # highest resident growth of the runs beyond load
     peak_bytes: int
-    device_bytes: int | None = None  # of the device, where provider or driver report it
+    device_bytes: int | None = None  # device memory, where provider or driver report it
 
     @property
     def peak_at_load(self) -> bool:
-        """Loading needed clearly (5 %) more than the runs did; otherwise the parts add up to the peak."""
+        """Whether loading needed clearly (5 %) more than the runs; otherwise the parts add up to the peak."""
         return self.peak_bytes > 1.05 * (self.runtime_bytes + self.weights_bytes + self.working_bytes)
 
 
 class Point(Keyed, frozen=True, kw_only=True):
-    """One point over all its rounds: its key, what is known of it, and the summary of its visits.
+    """One point over all its rounds: its key, its facts, and the summary of its visits.
 
-    Where no visit succeeded there is no latency, no memory, and `status` is that of the newest visit.
+    Without a successful visit there is no latency and no memory, and `status` is that of the newest visit.
     """
 
     facts: Facts
@@ -47,7 +47,7 @@ class Point(Keyed, frozen=True, kw_only=True):
     stopping: StoppingRule | None = None  # None: not recorded
     status: Status
     error: str = ""  # why rounds are missing
-    rounds: int  # that succeeded
+    rounds: int  # successful ones
     latency: LatencySummary | None = None
     memory: MemorySummary | None = None
     load_s: float | None = None
@@ -55,26 +55,26 @@ class Point(Keyed, frozen=True, kw_only=True):
 
     @property
     def placement(self) -> Placement:
-        """Which provider ran what, of a point on another provider than the CPU's.
+        """The placement of a point on a provider other than the CPU.
 
         Raises:
-            ValueError: it is not known.
+            ValueError: it was not recorded.
         """
         if self.receipt.placement is None:
-            raise ValueError(f"the placement of {self.key.label} is not known")
+            raise ValueError(f"the placement of {self.key.label} was not recorded")
         return self.receipt.placement
 
 
 class Findings(Record, frozen=True, kw_only=True):
-    """What the points say, in sentences computed from them (`edgeprof.analysis.captions`)."""
+    """Sentences computed from points (`edgeprof.analysis.captions`)."""
 
     headlines: tuple[str, ...]
-    captions: dict[str, str]  # name of a figure -> what it shows
-    reference: tuple[Point, ...]  # the points of figures over the parameter count: one for each series, lengths alike
+    captions: dict[str, str]  # figure -> caption
+    reference: tuple[Point, ...]  # for figures over the parameter count: one point per series, at similar lengths
 
 
 class Side(Record, frozen=True, kw_only=True):
-    """One of two files that are compared."""
+    """One of two compared files."""
 
     model: str
     precision: Precision
@@ -84,7 +84,7 @@ class Side(Record, frozen=True, kw_only=True):
 
 
 class ClassTime(Record, frozen=True, kw_only=True):
-    """Operators of one class in a run of A and in one of B."""
+    """Time of one operator class in a run of A and in a run of B."""
 
     name: str
     a_s: float
@@ -92,7 +92,7 @@ class ClassTime(Record, frozen=True, kw_only=True):
 
 
 class ComparedLength(Record, frozen=True, kw_only=True):
-    """A and B at one token length. `speed` above 1: B is faster; its interval holds 1 where the two overlap."""
+    """A and B at one token length. `speed` above 1: B is faster; its interval contains 1 if theirs overlap."""
 
     phase: Phase
     length: int
@@ -101,22 +101,22 @@ class ComparedLength(Record, frozen=True, kw_only=True):
     speed: float
     speed_low: float
     speed_high: float
-    classes: tuple[ClassTime, ...] = ()  # none where the operators of A or of B were not profiled
-    a_explained: float | None = None  # share of an unprofiled run that the sum of operator times is
+    classes: tuple[ClassTime, ...] = ()  # empty where the operators of A or of B were not timed
+    a_explained: float | None = None  # sum of operator times over the latency without the profiler
     b_explained: float | None = None
 
 
 class Turn(Record, frozen=True, kw_only=True):
-    """Between two measured lengths the faster one changes."""
+    """Two measured lengths between which the faster side changes."""
 
     phase: Phase
     below: int
     above: int
-    winner: Literal["A", "B"]  # from `above` on
+    winner: Literal["A", "B"]  # at `above` and longer
 
 
 class Why(Record, frozen=True, kw_only=True):
-    """Why B is faster than A, or is not (`edgeprof.analysis.why`)."""
+    """Why B is or is not faster than A (`edgeprof.analysis.why`)."""
 
     a: Side
     b: Side
@@ -125,8 +125,8 @@ class Why(Record, frozen=True, kw_only=True):
     places: tuple[ComparedLength, ...]  # prefill first, shortest length first
     turns: tuple[Turn, ...]
     verdicts: tuple[str, ...]  # a sentence for each phase
-    findings: tuple[str, ...]  # what it comes from
-    machine: tuple[str, ...]  # what the processor offers for int8, and what is known of its use
+    findings: tuple[str, ...]  # the evidence for the verdicts
+    machine: tuple[str, ...]  # int8 instructions of the processor, and their likely use
 
 
 class Curve(Record, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ class Curve(Record, frozen=True, kw_only=True):
     constant: float
     linear: float
     quadratic: float
-    worst: float  # the largest distance from a value, relative to the value
+    worst: float  # largest relative error
     r_squared: float
 
     def at(self, length: float) -> float:
@@ -143,7 +143,7 @@ class Curve(Record, frozen=True, kw_only=True):
 
 
 class MeasuredGrowth(Record, frozen=True, kw_only=True):
-    """One model over token lengths, shortest first, and the curves through what was measured."""
+    """One model over token lengths, shortest first, with curves fitted to its measurements."""
 
     points: tuple[Point, ...]
     latency_s: Curve
@@ -151,20 +151,20 @@ class MeasuredGrowth(Record, frozen=True, kw_only=True):
 
 
 class CheckedClaim(Record, frozen=True, kw_only=True):
-    """A claim about transformers, and what its check found (`edgeprof.analysis.claims`)."""
+    """A claim about transformers, and the result of its check (`edgeprof.analysis.claims`)."""
 
     number: int
     claim: str
     how: Literal["computed", "counted", "measured"]
-    recorded: Verdict  # what the check gave when the claim was written down
-    verdict: Verdict | None  # what it gives now; None: not checked
-    found: tuple[str, ...]  # in words; of a claim that was not checked the reason
+    recorded: Verdict  # verdict when the claim was recorded
+    verdict: Verdict | None  # present verdict; None: not checked
+    found: tuple[str, ...]  # evidence as text; for an unchecked claim, the reason
     correction: str = ""
     numbers: dict[str, float] = {}
     growths: tuple[MeasuredGrowth, ...] = ()
-    run: str = ""  # folder of the run with the measurements that were used
+    run: str = ""  # folder of the run whose points were used
 
     @property
     def holds(self) -> bool:
-        """Nothing speaks against the recorded verdict."""
+        """Whether the verdict is the recorded one, or the claim was not checked."""
         return self.verdict in (None, self.recorded)

@@ -1,11 +1,11 @@
-"""What a point is: one frozen key that runs unchanged from a request to a figure.
+"""The key of a point: one frozen record, unchanged from a request to a figure.
 
     PointKey
         subject   what runs: model, precision, weights, digest of its files
-        load      what it is given: phase, batch, new, cached and source tokens
+        load      the size of one run: phase, batch, new, cached and source tokens
         place     where it runs: machine, provider with its options, threads
 
-Keys are compared and hashed by value, so a record is found by its key, never by a tuple of some of its fields.
+Keys are compared and hashed by value, so records are looked up by key, never by a tuple of some of its fields.
 """
 
 import re
@@ -29,15 +29,15 @@ _SUFFIX = re.compile(
 
 
 class Settings(Record, frozen=True, kw_only=True):
-    """The settings of a recipe; None where a recipe has no such setting or, in a Precision, has its usual value."""
+    """The settings of a recipe; None where a recipe has no such setting or, in a Precision, its default."""
 
     block_size: Count | None = None  # weights that share one scale
-    symmetric: bool | None = None  # whether zero is in the middle: no zero points are stored
+    symmetric: bool | None = None  # symmetric ranges, without zero points
     accuracy_level: Count | None = None  # of MatMulNBits: 1 fp32, 2 fp16, 3 bf16, 4 int8 activations
-    method: Method | None = None  # how ranges of activations are chosen from calibration data
+    method: Method | None = None  # how ranges of activations follow from calibration data
 
     def __str__(self) -> str:
-        """The end of a precision's name: "-block128-asymmetric"; empty where nothing is set."""
+        """The end of a precision's name: "-block128-asymmetric"; empty without settings."""
         parts = [
             f"-block{self.block_size}" if self.block_size is not None else "",
             {True: "-symmetric", False: "-asymmetric", None: ""}[self.symmetric],
@@ -48,7 +48,7 @@ class Settings(Record, frozen=True, kw_only=True):
 
 
 class Precision(Record, frozen=True, kw_only=True):
-    """The numbers a model is stored and computed in: a recipe, and the settings that differ from its usual ones.
+    """The number formats of a model: a recipe, and the settings that differ from its defaults.
 
     >>> str(Precision.parse("int4-block128-asymmetric"))
     'int4-block128-asymmetric'
@@ -58,7 +58,7 @@ class Precision(Record, frozen=True, kw_only=True):
     'percentile'
     """
 
-    recipe: str  # a name of the table of recipes; of a file from elsewhere what its products multiply
+    recipe: str  # a name of the table of recipes; for a user's file, the format its products multiply
     settings: Settings = Settings()
 
     def __str__(self) -> str:
@@ -66,12 +66,12 @@ class Precision(Record, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> "Precision":
-        """The precision of a name, as folders and command lines write it: every text names one."""
+        """The precision of a name, as in folder names and command lines; every text is valid."""
         match = _SUFFIX.search(text)
-        assert match is not None  # of an empty end there is always one
-        found = match.groupdict()
-        symmetry = found.pop("symmetric")
-        values = {**found, "symmetric": symmetry == "symmetric" if symmetry else None}
+        assert match is not None  # the pattern matches an empty suffix
+        groups = match.groupdict()
+        symmetry = groups.pop("symmetric")
+        values = {**groups, "symmetric": symmetry == "symmetric" if symmetry else None}
         return cls(recipe=text[: match.start()], settings=msgspec.convert(values, Settings, strict=False))
 
 
@@ -103,34 +103,34 @@ class Subject(Record, frozen=True, kw_only=True):
 
 
 class Load(Record, frozen=True, kw_only=True):
-    """What one run is given."""
+    """The size of one run."""
 
     phase: Phase = "prefill"
     batch: Count = 1
-    tokens: Count | None  # processed in one run; None: not known
+    tokens: Count | None  # processed in one run; None: unknown
     past_tokens: Count = 0  # already in the KV cache
-    source_tokens: Count | None = None  # of the encoder's side; None: there is none
+    source_tokens: Count | None = None  # on the encoder's side; None: no encoder
 
     @property
     def length(self) -> int:
-        """The token length on every axis: tokens at once in prefill, tokens cached in decode; 0: not known."""
+        """The token length of figures: processed tokens in prefill, cached tokens in decode; 0: unknown."""
         return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
 
 class Place(Record, frozen=True, kw_only=True):
-    """Where it runs."""
+    """Where it runs: machine, provider, threads."""
 
     machine_id: str
-    provider: str  # what --ep takes
-    options: tuple[tuple[str, str], ...] = ()  # that the provider was given, by name
-    library: str = ""  # of a provider that edgeprof does not know by itself
+    provider: str  # name for --ep
+    options: tuple[tuple[str, str], ...] = ()  # all options of the provider, by name
+    library: str = ""  # shared library that the user named for the provider
     device: str = ""  # as the runtime or the driver names it
-    emulated: bool = False  # software stands for the device: the path is proven, the time means nothing
+    emulated: bool = False  # software stands in for the device: it runs, but times are not meaningful
     threads: Count
 
 
 class PointKey(Record, frozen=True, kw_only=True):
-    """One point: what runs, what it is given, and where."""
+    """The identity of a point: what runs, at which size, and where."""
 
     subject: Subject
     load: Load
@@ -138,19 +138,19 @@ class PointKey(Record, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """ "gpt2 int8 on webgpu, decode at 64 tokens"; the CPU provider and a length that is not known go unnamed."""
+        """ "gpt2 int8 on webgpu, decode at 64 tokens"; omits the CPU provider and an unknown length."""
         on = f" on {self.place.provider}" if self.place.provider != "cpu" else ""
         at = f" at {units.counted(self.load.length, 'token')}" if self.load.length else ""
         return f"{self.subject.model} {self.subject.precision}{on}, {self.load.phase}{at}"
 
     @property
     def series(self) -> "PointKey":
-        """What points that differ in their length alone have in common."""
+        """The key without its length: equal for the points of one line in a figure."""
         return replace(self.lasting, load=replace(self.load, tokens=None, past_tokens=0))
 
     @property
     def lasting(self) -> "PointKey":
-        """Without what may change while a point stays the same: a new export, other options of its provider."""
+        """The key without parts that may change for one point: a new export, other options of its provider."""
         weights = WeightsSource(kind="file")
         return PointKey(
             subject=replace(self.subject, digest="", weights=weights),

@@ -1,4 +1,4 @@
-"""What a model is, and what was made of it."""
+"""Models and their artifacts."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ ConfigValue = bool | int | float | str | None
 class Variant(Record, frozen=True, kw_only=True):
     """One transformer: a row of a family's table, or a checkpoint.
 
-    `config` holds what its family needs to know of it: for most, keyword arguments of a `transformers` configuration.
+    `config` has the values that its family needs: for most, keyword arguments of a `transformers` configuration.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Variant(Record, frozen=True, kw_only=True):
     task: str
     config: dict[str, ConfigValue]
     max_tokens: Count | None  # None: any number (position embedding is interpolated)
-    source: str | None = None  # hub repository or checkpoint folder that holds the weights
+    source: str | None = None  # hub repository or checkpoint folder of the weights
 
 
 class ModelSummary(Record, frozen=True, kw_only=True):
-    """A variant and its sizes, as `edgeprof models` lists them; None where it has no such size."""
+    """A variant and its sizes, as `edgeprof models` lists them; None for sizes that it does not have."""
 
     name: str
     family: str
@@ -44,11 +44,11 @@ class ModelSummary(Record, frozen=True, kw_only=True):
 
 
 class TensorSpec(Record, frozen=True, kw_only=True):
-    """An input or output of a graph; of a sequence, an optional or a map, `dtype` and `dims` are its elements'."""
+    """An input or output of a graph; `dtype` and `dims` of a sequence, optional or map are of its elements."""
 
     name: str
     dtype: str  # numpy's or ml_dtypes' name: "int64", "float32", "bfloat16", "int4"; "string"
-    dims: tuple[Count | str, ...]  # a fixed size, or the symbol of a dynamic one; "" where that has no name
+    dims: tuple[Count | str, ...]  # a fixed size, or the symbol of a dynamic one; "" for an unnamed one
     kind: Literal["tensor", "sequence", "optional", "map"] = "tensor"
 
 
@@ -61,17 +61,17 @@ class Case(Record, frozen=True, kw_only=True):
 
 
 class Check(Record, frozen=True, kw_only=True):
-    """How far the outputs of an ONNX file are from the PyTorch model's, at one shape."""
+    """The difference of an ONNX file's outputs from those of the PyTorch model, at one shape."""
 
     case: Case
     max_abs_error: float
     cosine: float  # the smallest over the outputs
-    notes: tuple[str, ...] = ()  # outputs that are not in these numbers, and why; labels that differ
-    against: str = "PyTorch"  # what the values are of
+    notes: tuple[str, ...] = ()  # outputs that were not compared, and why; labels that differ
+    against: str = "PyTorch"  # source of the reference values
 
 
 class GraphCount(Record, frozen=True, kw_only=True):
-    nodes: dict[str, Count]  # operator type -> how many
+    nodes: dict[str, Count]  # operator type -> count
     weights_bytes: Count
 
     @property
@@ -80,58 +80,58 @@ class GraphCount(Record, frozen=True, kw_only=True):
 
 
 class StageReceipt(Record, frozen=True, kw_only=True):
-    """What one stage did, or why its result was not kept."""
+    """The effect of one stage, or why its result was discarded."""
 
     stage: str
     kept: bool
     before: GraphCount
     after: GraphCount
-    reason: str = ""  # why the result was not kept
+    reason: str = ""  # why the result was discarded
     seconds: Seconds = 0.0
 
 
 class Left(Record, frozen=True, kw_only=True):
-    """A matmul or convolution whose weight a recipe did not reach."""
+    """A matmul or convolution whose weight a recipe did not quantize."""
 
     weight: str  # name of the initializer
-    bytes: Count  # of it, in the source
+    bytes: Count  # of the weight in the source
     reason: str
 
 
 class Calibration(Record, frozen=True, kw_only=True):
-    """What the ranges of activations were taken from."""
+    """The data that the ranges of activations come from."""
 
-    data: str  # in words: "text that edgeprof ships, tokenized by minilm"
+    data: str  # as text: "text that edgeprof ships, tokenized by minilm"
     samples: Count
-    lengths: tuple[Count, ...] = ()  # token lengths that occur among them; none for images
+    lengths: tuple[Count, ...] = ()  # token lengths of the samples; empty for images
     method: str = ""  # "min-max" | "entropy" | "percentile"; "" where the recipe has no choice
-    random: bool = False  # made-up values: ranges mean nothing for real inputs
+    random: bool = False  # random values: the ranges are not valid for real inputs
 
 
 class QuantReceipt(Record, frozen=True, kw_only=True):
-    """How much of the weights a recipe reached: matmuls with constant weights, and the bytes of those."""
+    """How much a recipe quantized: matmuls with constant weights, and their bytes."""
 
     matmuls: Count
     matmuls_quantized: Count
-    weight_bytes: Count  # of all weight matmuls, as they were in the source
+    weight_bytes: Count  # of all weight matmuls, in the source
     weight_bytes_quantized: Count
-    convolutions: Count = 0  # with constant kernels; counted by recipes that compute them in other numbers than fp32
+    convolutions: Count = 0  # with constant kernels; counted by recipes that do not compute them in fp32
     convolutions_quantized: Count = 0
     left: tuple[Left, ...] = ()
-    kept_fp32: dict[str, Count] = {}  # of fp16 and bf16: operator type -> nodes that go on computing in fp32
-    shared: Count = 0  # embeddings that read the matrix of the LM head they are tied to
-    tables: Count = 0  # tables that are only looked up, in 8 bits with a scale per block or per row
-    kernels: Count = 0  # of convolutions: stored in 8 bits, computed with in fp32
+    kept_fp32: dict[str, Count] = {}  # fp16 and bf16: operator type -> nodes that still compute in fp32
+    shared: Count = 0  # embeddings that read the quantized matrix of their tied LM head
+    tables: Count = 0  # lookup tables stored in 8 bits with a scale per block or row
+    kernels: Count = 0  # of convolutions: stored in 8 bits, computed in fp32
     calibration: Calibration | None = None
 
 
 class Limits(Record, frozen=True, kw_only=True):
-    """What a recipe may cost in accuracy before `export` warns."""
+    """The loss of accuracy above which `export` warns."""
 
-    cosine: float  # mean cosine to the fp32 output, at least
-    top1: float  # share of equal first choices, at least
-    kl: float  # nats per prediction, at most
-    perplexity: float  # ratio to that of fp32, at most
+    cosine: float  # minimum mean cosine to the fp32 output
+    top1: float  # minimum share of equal first choices
+    kl: float  # maximum nats per prediction
+    perplexity: float  # maximum ratio to that of fp32
 
 
 class RecipeSummary(Record, frozen=True, kw_only=True):
@@ -145,12 +145,12 @@ class RecipeSummary(Record, frozen=True, kw_only=True):
 
 
 class Accuracy(Record, frozen=True, kw_only=True):
-    """How far a file is from the fp32 one on data that means something. What does not fit the task is None."""
+    """The difference of a file from the fp32 one on real data; None for metrics of other tasks."""
 
     task: Literal["embedding", "next token", "classification"]
-    data: str  # in words, as in Calibration
+    data: str  # as in Calibration
     samples: Count  # sequences or images
-    predictions: Count  # vectors that were compared: sentences, tokens, images
+    predictions: Count  # compared vectors: sentences, tokens, images
     cosine_mean: float
     cosine_min: float
     max_rel_error: float  # largest difference over the largest value of the same vector
@@ -158,11 +158,11 @@ class Accuracy(Record, frozen=True, kw_only=True):
     top1: float | None = None  # share of predictions with the same first choice
     perplexity_fp32: float | None = None
     perplexity: float | None = None
-    beyond: tuple[str, ...] = ()  # limits that are passed, in words
+    beyond: tuple[str, ...] = ()  # exceeded limits, as text
 
 
 class Fusion(Record, frozen=True, kw_only=True):
-    """One kind of fused operator: how many of it a model of this family runs, and how many were found."""
+    """One kind of fused operator: the expected number for its family, and the actual number."""
 
     operator: str
     expected: Count
@@ -170,36 +170,36 @@ class Fusion(Record, frozen=True, kw_only=True):
 
 
 class FusionReceipt(Record, frozen=True, kw_only=True):
-    """The graph that onnxruntime makes of a file at load, with the optimizations it runs with."""
+    """The graph that onnxruntime runs after its optimizations at load."""
 
     runtime: str  # "onnxruntime 1.32.0"
-    nodes: dict[str, Count]  # operator type -> how many
+    nodes: dict[str, Count]  # operator type -> count
     fusions: tuple[Fusion, ...] = ()
-    note: str = ""  # why something is expected less often than there are blocks
+    note: str = ""  # why fewer are expected than there are blocks
 
 
 class StaticGraph(Record, frozen=True, kw_only=True):
-    """A graph of one shape, in the folder of the artifact whose weights it reads; for providers that need it so."""
+    """A graph of one shape, in the folder of the artifact whose weights it reads; for static-only providers."""
 
     file: str  # its name
-    case: Case  # in decode its cache has a slot more than `past_tokens`, for the new token
-    max_abs_error: float  # to the outputs of the artifact's own graph at this shape
+    case: Case  # in decode, the cache has one slot more than `past_tokens`, for the new token
+    max_abs_error: float  # against the artifact's own graph at this shape
     sha256: str
-    key: str  # content key of what went into it
+    key: str  # content key of its inputs
 
 
 Role = Literal["model", "encoder", "decoder", "prefill", "decode", "vision", "text"]
-"""What a graph of an artifact does; "model" where it does everything."""
+"""The role of a graph in its artifact; "model" for the only graph."""
 
 OF_PHASE: dict[Phase, tuple[Role, ...]] = {
     "prefill": ("model", "prefill", "decoder", "encoder"),
     "decode": ("model", "decode", "decoder"),
 }
-"""Roles of the graph that runs in a phase; the first one that an artifact has."""
+"""Phase -> roles that can run it; the first one that an artifact has is used."""
 
 
 class Graph(Record, frozen=True, kw_only=True):
-    """One ONNX file of an artifact, and the receipts of the stages that made it."""
+    """One ONNX file of an artifact, and the receipts of its stages."""
 
     role: Role = "model"
     path: str  # a bare file name on disk, absolute once loaded
@@ -212,7 +212,7 @@ class Graph(Record, frozen=True, kw_only=True):
     stages: tuple[StageReceipt, ...] = ()
     quantization: QuantReceipt | None = None
     fusion: FusionReceipt | None = None
-    fills: dict[str, str] = {}  # of a file from elsewhere: the values of its inputs in the comparison, as text
+    fills: dict[str, str] = {}  # for a user's file: the values of its inputs in the comparison, as text
 
 
 class Artifact(Record, frozen=True, kw_only=True):
@@ -226,16 +226,16 @@ class Artifact(Record, frozen=True, kw_only=True):
     precision: Precision
     weights: WeightsSource
     graphs: Annotated[tuple[Graph, ...], msgspec.Meta(min_length=1)]
-    data_files: tuple[str, ...] = ()  # that hold weights, each once for all graphs; names as `Graph.path`
+    data_files: tuple[str, ...] = ()  # of weights, shared by all graphs; names as in `Graph.path`
     data_sha256: str = ""  # of those files
     data_bytes: Count = 0
-    key: str = ""  # content key of everything the artifact was made from
+    key: str = ""  # content key of all inputs of the export
     variant: Variant | None = None  # None: a file that edgeprof did not export
-    source: str = ""  # such a file, of what was made from one
+    source: str = ""  # the user's file that it was quantized from
     logits: Logits = "all"
     params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files
     accuracy: Accuracy | None = None
-    accuracy_note: str = ""  # why there is no accuracy statement, or what it does not cover
+    accuracy_note: str = ""  # why accuracy was not evaluated, or what it does not cover
     static: tuple[StaticGraph, ...] = ()
     versions: dict[str, str] = {}
 
@@ -267,7 +267,7 @@ class Artifact(Record, frozen=True, kw_only=True):
         raise self._lacks(f"graph for {phase}")
 
     def with_graphs(self, graphs: Iterable[Graph]) -> "Artifact":
-        """The artifact with other versions of some of its graphs, each in place of the one of its role."""
+        """The artifact with some graphs replaced, by role."""
         changed = {graph.role: graph for graph in graphs}
         return msgspec.structs.replace(self, graphs=tuple(changed.get(graph.role, graph) for graph in self.graphs))
 
@@ -276,11 +276,11 @@ class Artifact(Record, frozen=True, kw_only=True):
         """The digest of the graph file; of several files, one of their roles and digests."""
         if len(self.graphs) == 1:
             return self.graphs[0].sha256
-        return hashlib.sha256(" ".join(f"{one.role}:{one.sha256}" for one in self.graphs).encode()).hexdigest()
+        return hashlib.sha256(" ".join(f"{graph.role}:{graph.sha256}" for graph in self.graphs).encode()).hexdigest()
 
     @property
     def subject(self) -> Subject:
-        """What it is in the key of a point."""
+        """The subject of its points."""
         return Subject(model=self.name, precision=self.precision, weights=self.weights, digest=self.sha256)
 
     @property
@@ -300,7 +300,7 @@ class Artifact(Record, frozen=True, kw_only=True):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Those of all graphs."""
+        """The checks of all graphs."""
         return tuple(check for graph in self.graphs for check in graph.checks)
 
     def _lacks(self, what: str) -> RunError:

@@ -1,4 +1,4 @@
-"""What is asked of a child, what it answers, and what a run keeps of it."""
+"""Requests to workers, their readings, and the records of a run."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -20,22 +20,22 @@ def _require_reading(status: Status, reading: object) -> None:
 
 
 class InputValue(Record, frozen=True, kw_only=True):
-    """A tensor the child makes (or reads from `file`), so that requests stay small."""
+    """An input that the worker generates or reads from `file`, so that requests stay small."""
 
     name: str
-    dtype: str  # as TensorSpec's
+    dtype: str  # as in TensorSpec
     kind: Literal["tensor", "sequence", "optional", "map"] = "tensor"
     shape: tuple[int, ...]  # of a sequence, each element's
     fill: Fill
-    start: int = 0  # "positions" count from here; what a "value" is
+    start: int = 0  # first of "positions"; the value of "value"
     high: int = 2  # "token_ids" are drawn below this
-    rows: int = 0  # of the table that "positions" index; 0: not known
+    rows: int = 0  # of the table that "positions" index; 0: unknown
     file: str = ""
     sha256: str = ""  # of the file
 
 
 class StoppingRule(Record, frozen=True, kw_only=True):
-    """Timed runs go on until both minima are met, or `max_time_s` has passed."""
+    """Timed runs continue until both minima are reached, or `max_time_s` has passed."""
 
     min_runs: int = 10
     min_time_s: float = 1.0
@@ -43,7 +43,7 @@ class StoppingRule(Record, frozen=True, kw_only=True):
 
 
 class FileState(Record, frozen=True, kw_only=True):
-    """A file as it was found: what changes when it is written to or replaced."""
+    """The state of a file: it changes when the file is written or replaced."""
 
     path: str
     size: int
@@ -52,21 +52,21 @@ class FileState(Record, frozen=True, kw_only=True):
 
 
 class Request(Record, frozen=True, kw_only=True):
-    """What one measuring child reads."""
+    """The request to a measuring worker."""
 
     model: str
-    weights_folder: str = ""  # where the weights lie that the model refers to, if not beside it
+    weights_folder: str = ""  # folder of the weights that the model refers to, if not its own
     target: Target = CPU
     threads: int
     inputs: tuple[InputValue, ...]
-    files: tuple[FileState, ...] = ()  # that must stay as they are until the end
+    files: tuple[FileState, ...] = ()  # that must not change during the visit
     stopping: StoppingRule
-    nodes: int = 0  # that the provider has by its placement; 0: not known
-    in_place: bool = False  # a KV cache of fixed size is written where it was read
+    nodes: int = 0  # on the provider, by its placement; 0: unknown
+    in_place: bool = False  # a KV cache of fixed size is updated in place
 
 
 class Reading(Record, frozen=True, kw_only=True):
-    """What one measuring child saw. Seconds from a monotonic clock, bytes from the kernel."""
+    """The reading of one measuring worker. Seconds from a monotonic clock, bytes from the kernel."""
 
     providers_active: tuple[str, ...]
     load_s: Seconds
@@ -74,75 +74,75 @@ class Reading(Record, frozen=True, kw_only=True):
     warmup_runs: Count
     latencies_s: Times
     memory_imports_bytes: Count  # resident with interpreter and runtime loaded, no model
-    memory_loaded_bytes: Count  # resident once the session exists; inputs (the KV cache!) come later
-    memory_loaded_file_bytes: Count  # the part of it that maps files: the OS can take it back
+    memory_loaded_bytes: Count  # resident after the session is created, before inputs (and the KV cache)
+    memory_loaded_file_bytes: Count  # the part that maps files, which the OS can reclaim
     memory_load_peak_bytes: Count  # highest resident set up to here
     memory_run_peak_bytes: Count  # highest resident set of the runs, inputs included
-    memory_run_file_bytes: Count | None = None  # files mapped after the runs: weights that they were first to touch
-    device_memory_bytes: Count | None = None  # of the device, taken by this process, where provider or driver tell it
-    contention: float | None = None  # share of the timed runs that threads were ready and had no core; None: unknown
+    memory_run_file_bytes: Count | None = None  # mapped files after the runs: includes weights first touched by them
+    device_memory_bytes: Count | None = None  # device memory of this process, where provider or driver report it
+    contention: float | None = None  # share of the timed runs in which threads waited for a core; None: unknown
 
 
 class Facts(Record, frozen=True, kw_only=True):
-    """What is known of a point before it is measured, beside its key."""
+    """Facts of a point that are known before it is measured, besides its key."""
 
-    family: str = ""  # "": a file from elsewhere
+    family: str = ""  # "": a user's file
     params: Count
     macs: Count | None = None  # None: could not be counted
-    memory_predicted_bytes: Count | None = None  # working memory of onnxruntime's CPU provider; None: of another
-    seq: Count | None = None  # of a file from elsewhere: what --seq asked for, and what --dim
+    memory_predicted_bytes: Count | None = None  # working memory on the CPU provider; None: another provider
+    seq: Count | None = None  # for a user's file: the values of --seq and --dim
     dims: dict[str, Count] = {}
-    fills: dict[str, str] = {}  # of such a file: what each input was filled with
-    ep_options: dict[str, str] = {}  # that the user gave the provider (--ep-option); its others are defaults
+    fills: dict[str, str] = {}  # for such a file: input -> fill
+    ep_options: dict[str, str] = {}  # set by the user (--ep-option); the others are defaults
 
 
 class ProviderReceipt(Record, frozen=True, kw_only=True):
-    """What a provider made of a graph before anything was timed; the CPU provider runs the file as it is."""
+    """The preparation of a graph for a provider; the CPU provider runs the file as it is."""
 
     kind: Kind | None = None  # of the device; None: not recorded, or the CPU provider
     static: bool = False  # measured on a copy of the graph with all dimensions fixed
-    placement: Placement | None = None  # None: on the CPU provider, which runs everything
-    agreement: Agreement | None = None  # with what the CPU provider makes of the original file; None: not compared
-    compiled: bool = False  # the session loaded what the provider had compiled beforehand (--compile)
-    compile_s: Seconds | None = None  # how long that took, once
-    load_plain_s: Seconds | None = None  # to load the graph itself; there when `compiled`
+    placement: Placement | None = None  # None: the CPU provider, which runs everything
+    agreement: Agreement | None = None  # with the CPU provider on the original file; None: not compared
+    compiled: bool = False  # the session loaded the ahead-of-time result (--compile)
+    compile_s: Seconds | None = None  # time of that compilation
+    load_plain_s: Seconds | None = None  # time to load the graph itself; set when `compiled`
 
     @property
     def share(self) -> float | None:
-        """Of the MACs on the provider asked for, of the nodes where MACs are unknown; None: the CPU provider."""
+        """Share of MACs on the requested provider, or of nodes where MACs are unknown; None: the CPU provider."""
         return self.placement.share if self.placement else None
 
     @property
     def share_text(self) -> str:
-        """ "83 % of MACs" where the provider asked for did not run all of it; "of nodes" where MACs are unknown."""
+        """ "83 % of MACs" where the requested provider ran only a part; "of nodes" where MACs are unknown."""
         if self.placement is None or self.placement.share >= 1:
             return ""
         return f"{units.percent(self.placement.share)} of {self.placement.share_unit}"
 
     @property
     def agrees(self) -> bool | None:
-        """With the CPU provider, within the tolerance; None: not compared."""
+        """Whether results agree with the CPU provider within the tolerance; None: not compared."""
         return self.agreement.within if self.agreement else None
 
     @property
     def max_rel_error(self) -> float | None:
-        """From what the CPU provider computes; None: not compared."""
+        """Largest relative error against the CPU provider; None: not compared."""
         return self.agreement.max_rel_error if self.agreement else None
 
     @property
     def difference_text(self) -> str:
-        """ "result differs from the CPU by 1.2: outside tolerance"; empty where it is within, or was not compared."""
+        """ "result differs from the CPU by 1.2: outside tolerance"; empty where results agree or were not compared."""
         if self.agreement is None or self.agreement.within:
             return ""
         return f"result differs from the CPU by {units.number(self.agreement.max_rel_error, 2)}: outside tolerance"
 
 
 class Outcome(Record, Generic[R], frozen=True, kw_only=True):
-    """What became of one process: a reading, or the reason why there is none."""
+    """The outcome of one process: a reading, or the reason why there is none."""
 
     status: Status
     error: str = ""
-    reading: R | None = None  # there when status is "ok"
+    reading: R | None = None  # set when status is "ok"
     started_at: str  # ISO 8601, UTC
 
     def __post_init__(self) -> None:
@@ -178,53 +178,53 @@ class Measurement(Keyed, frozen=True, kw_only=True):
     round: Count
     facts: Facts
     receipt: ProviderReceipt = ProviderReceipt()
-    stopping: StoppingRule | None = None  # None: written before it was recorded
-    settings_key: str  # of stopping rule and inputs: what else a repeated visit must share
+    stopping: StoppingRule | None = None  # None: not recorded by an older edgeprof
+    settings_key: str  # digest of stopping rule, inputs and the like, which repeated visits share
     outcome: Outcome[Reading]
 
 
 class OperatorTime(Record, frozen=True, kw_only=True):
     """All nodes of one operator type in one run: the median over profiled runs of the sum of their times."""
 
-    operator: str  # the runtime's name for it, without its domain
+    operator: str  # name in the runtime, without its domain
     nodes: Count
     time_s: Seconds
 
 
 class MatrixTime(Record, frozen=True, kw_only=True):
-    """Nodes that multiply matrices of one shape in one way; as OperatorTime, told apart."""
+    """All nodes that multiply matrices of one shape in one way; times as in OperatorTime."""
 
     operator: str
     dtype: str  # of the first factor, as the runtime writes it: "float", "float16", "uint8"
     inner: Count  # columns of the first factor
     columns: Count  # of the result
-    second: Literal["constant", "computed", "activation"]  # "computed": a matrix that was made anew in this run
+    second: Literal["constant", "computed", "activation"]  # "computed": produced in every run
     nodes: Count
     time_s: Seconds
 
 
 class OperatorReading(Record, frozen=True, kw_only=True):
-    """What the runtime's profiler saw in one child, and how long the same child's runs took with and without it."""
+    """Operator times from the runtime's profiler in one worker, and its latencies with and without the profiler."""
 
     operators: tuple[OperatorTime, ...]  # the longest time first
     matrices: tuple[MatrixTime, ...]
     profiled_latencies_s: Times
-    latencies_s: Times  # of runs after the profiler was stopped
+    latencies_s: Times  # of runs without the profiler
 
 
 class OperatorPass(Keyed, frozen=True, kw_only=True):
-    """One point with the profiler on, apart from all timed visits: a line of operators.jsonl."""
+    """One run of a point with the profiler, separate from the timed visits: a line of operators.jsonl."""
 
     schema_version: int = SCHEMA_VERSION
-    vocabulary: Count | None = None  # columns of the logits, where the file says how many
+    vocabulary: Count | None = None  # columns of the logits, where the file fixes them
     quantization: QuantReceipt | None = None  # of the artifact
-    dispatch_only: bool = False  # a run returns before the device is done: times of operators are those of handing over
+    dispatch_only: bool = False  # runs return before the device is done: operator times are of dispatch
     settings_key: str
     outcome: Outcome[OperatorReading]
 
 
 class KernelTime(Record, frozen=True, kw_only=True):
-    """One matrix product alone in one process: a line of kernels.jsonl. What int8 can gain on this machine at most."""
+    """One matrix product alone in one process, the upper bound of the gain of int8: a line of kernels.jsonl."""
 
     schema_version: int = SCHEMA_VERSION
     precision: Literal["fp32", "int8"]
@@ -243,7 +243,7 @@ class KernelTime(Record, frozen=True, kw_only=True):
 
 
 class Machine(Record, frozen=True, kw_only=True):
-    """Where a run was made. `machine_id` is a digest of what must agree for times to be comparable."""
+    """The machine of a run. `machine_id` is a digest of everything that must agree for times to be comparable."""
 
     schema_version: int = SCHEMA_VERSION
     machine_id: str
@@ -251,7 +251,7 @@ class Machine(Record, frozen=True, kw_only=True):
     cpu_features: tuple[str, ...]
     architecture: str
     cores_allowed: Count
-    governor: str  # "unknown" where the kernel does not tell
+    governor: str  # "unknown" where the kernel does not report it
     memory_bytes: Count
     memory_limit_bytes: Count | None  # cgroup limit
     os: str
@@ -259,7 +259,7 @@ class Machine(Record, frozen=True, kw_only=True):
 
     @classmethod
     def unrecorded(cls, machine_id: str) -> "Machine":
-        """Of measurements that were copied without it: nothing is known but its id."""
+        """The machine of measurements that were copied without its record: only its id is known."""
         return cls(
             machine_id=machine_id,
             cpu="",

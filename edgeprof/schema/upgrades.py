@@ -1,7 +1,6 @@
-"""Records of older versions, turned into those of the version after it: a function for each class that changed.
+"""Upgrades of older records to the next version: a function for each class that changed.
 
-A function takes the plain fields of a record of its version and returns those of the next; classes without one did
-not change.
+A function converts the plain fields of a record to those of the next version; classes without one did not change.
 """
 
 import re
@@ -19,7 +18,7 @@ Upgrade = Callable[[Fields], Fields]
 
 
 def weights_source(text: str) -> WeightsSource:
-    """Of the words of version 1: "pretrained (...)", "random (seed N)", "file".
+    """Parse the text of version 1: "pretrained (...)", "random (seed N)", "file".
 
     >>> weights_source("pretrained (openai-community/gpt2)").origin
     'openai-community/gpt2'
@@ -34,7 +33,7 @@ def weights_source(text: str) -> WeightsSource:
 
 
 def _artifact(fields: Fields) -> Fields:
-    """Precision and weights as fields, and the only graph that there was with what belongs to it."""
+    """Precision and weights become records; the only graph becomes a record of its own."""
     of_graph = {name: fields[name] for name in Graph.__struct_fields__ if name in fields}
     others = {name: value for name, value in fields.items() if name not in of_graph}
     return {
@@ -47,7 +46,7 @@ def _artifact(fields: Fields) -> Fields:
 
 
 def _key(fields: Fields) -> Fields:
-    """Version 1 spelled the parts of a key as fields of each record."""
+    """The key of a point: version 1 had its parts as fields of each record."""
     return {
         "subject": {
             "model": fields["variant"],
@@ -93,14 +92,14 @@ _DEFAULT_OPTIONS = {
     "ggml": {"device": "gpu"},
     "ggml-cpu": {"device": "cpu"},
 }
-"""Options that every session of a provider had, of which version 1 did not record that they were not the user's."""
+"""Default options of each provider; version 1 did not distinguish them from the user's."""
 
 
 def _measurement(fields: Fields) -> Fields:
     facts = _some(fields, "family", "params", "macs", "seq", "dims", "fills")
     defaults, options = _DEFAULT_OPTIONS.get(fields["provider"], {}), fields.get("provider_options", {})
     facts["ep_options"] = {name: value for name, value in options.items() if defaults.get(name) != value}
-    if fields["provider"] == "cpu":  # a prediction is of onnxruntime's CPU provider
+    if fields["provider"] == "cpu":  # predictions apply to the CPU provider only
         facts |= _some(fields, "memory_predicted_bytes")
     receipt = _some(fields, "static", "placement", "agreement", "compiled", "compile_s", "load_plain_s")
     return {
@@ -120,4 +119,4 @@ def _operator_pass(fields: Fields) -> Fields:
 UPGRADES: Mapping[int, Mapping[type, Upgrade]] = {
     1: {Artifact: _artifact, Measurement: _measurement, OperatorPass: _operator_pass}
 }
-"""From each older version to the next, by class of record."""
+"""Older version -> class -> upgrade to the next version."""

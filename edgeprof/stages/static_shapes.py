@@ -208,7 +208,7 @@ def _hold(
         return {}
     if sizes[POSITIONS][-1] != 1:
         raise UsageError(
-            "A cache of fixed size takes one new token a step.", "Ask for decode, or for prefill without a past."
+            "A cache of fixed size takes one new token a step.", "Use decode, or prefill without cached tokens."
         )
     slots = sizes[caches[0][0].name or ""][TOKENS] + 1
     chosen, held = _slot(model, positions, slots), dict[str, tuple[int, ...]]()

@@ -54,14 +54,14 @@ def test_without_a_run_macs_decide(models: Path, tmp_path: Path) -> None:
     file = models / "bert-tiny" / "fp32" / "model.onnx"
     counted = choose_buckets(str(file), REQUESTS, count=3, models=models, out=tmp_path)
     assert {one.length: one.cost for one in counted.buckets} == macs  # counted on the graph
-    assert counted.notes[-1] == "No graphs are written for a file that edgeprof did not export."
+    assert counted.notes[-1] == "Static graphs are written only for models that edgeprof exported."
 
 
 def test_emulated_times_are_not_used(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "npu", {10: 0.01, 50: 0.05}, provider="qnn", emulated=True)
     result = choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
     assert result.unit == "MACs"
-    with pytest.raises(RunError, match="by an emulator, whose times mean nothing"):
+    with pytest.raises(RunError, match="by an emulator, whose times are not meaningful"):
         choose_buckets("bert-tiny:fp32", REQUESTS, run="npu", export=False, models=models, out=tmp_path)
 
 
@@ -76,17 +76,17 @@ def test_one_of_several_providers_has_to_be_chosen(models: Path, tmp_path: Path)
 
 def test_requests_beyond_what_was_measured(models: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "short", {16: 0.01, 32: 0.05})
-    with pytest.raises(UsageError, match=r"goes up to 32 tokens, and requests up to 40\. .* --seq 10,20,40 --name"):
+    with pytest.raises(UsageError, match=r"covers up to 32 tokens; requests have up to 40\. .* --seq 10,20,40 --name"):
         choose_buckets("bert-tiny:fp32", REQUESTS, export=False, models=models, out=tmp_path)
     result = choose_buckets("bert-tiny:fp32", [10, 30], export=False, models=models, out=tmp_path)
-    assert result.notes == ("Below 16 tokens nothing was measured: shorter runs are taken to last as long.",)
+    assert result.notes == ("No run below 16 tokens was measured: shorter requests are assumed to take as long.",)
 
 
 def test_invalid_requests_are_refused(artifacts: dict[tuple[str, str], Artifact], models: Path, tmp_path: Path) -> None:
     def ask(target: str, lengths: list[int], **options: Any) -> None:
         choose_buckets(target, lengths, export=False, models=models, out=tmp_path, **options)
 
-    with pytest.raises(UsageError, match="vit-tiny takes no token lengths"):
+    with pytest.raises(UsageError, match="vit-tiny has no variable token length"):
         ask("vit-tiny:fp32", [64])
     with pytest.raises(UsageError, match="bert-tiny takes at most 512 tokens, but 600 tokens are requested"):
         ask("bert-tiny:fp32", [10, 600])

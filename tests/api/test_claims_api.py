@@ -52,7 +52,7 @@ def test_without_a_run_the_claim_is_not_checked(tmp_path: Path) -> None:
     for out in (tmp_path / "reports", tmp_path / "nowhere"):
         checked = check_claims(out=out)
         claim = of_length(checked)
-        assert claim.found == (f"no run in {out} holds bert-base and gpt2 at 5 lengths; add --measure",)
+        assert claim.found == (f"no run in {out} has bert-base and gpt2 at 5 lengths; add --measure",)
         assert all(claim.holds for claim in checked)
     assert not list(tmp_path.rglob("claims.md"))
 
@@ -64,7 +64,8 @@ def test_a_wrong_name_and_a_run_that_lacks_points_are_refused(tmp_path: Path) ->
     with pytest.raises(
         UsageError,
         match=r"Run 'mine' lacks bert-base fp32 prefill at 5 token lengths \(there is none\) and "
-        r"gpt2 fp32 prefill at 5 token lengths \(there is only 16, 64\)\. Add --measure to measure what is missing\.",
+        r"gpt2 fp32 prefill at 5 token lengths \(there is only 16, 64\)\. "
+        r"Add --measure to measure the missing points\.",
     ):
         check_claims("mine", out=tmp_path)
 

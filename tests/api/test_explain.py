@@ -202,7 +202,7 @@ def test_a_length_that_a_table_is_too_short_for_is_left_out(artifacts: dict[tupl
 
 
 def test_a_folder_of_several_models_is_refused(models: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds several models. Name one of them: bert-tiny, gpt2-small, vit-tiny"):
+    with pytest.raises(UsageError, match=r"contains several models. Name one of them: bert-tiny, gpt2-small, vit-tiny"):
         explain(str(models))
 
 

@@ -126,7 +126,7 @@ def test_a_model_that_is_not_what_its_record_says_is_not_measured(
         byte = opened.read(1)[0]
         opened.seek(-1, 1)
         opened.write(bytes([byte ^ 1]))
-    with pytest.raises(RunError, match=f"its {part} have another digest than its record says"):
+    with pytest.raises(RunError, match=f"digest of its {part} differs from its record"):
         profile([str(tmp_path / "bert")], seq=[4], out=tmp_path / "reports", **QUICK)
     assert not (tmp_path / "reports").exists()
 
@@ -251,11 +251,11 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("targets", "options", "kind", "message"),
     [
-        (["bert-tiny"], {}, UsageError, "No token length is given"),
-        (["bert-tiny"], {"seq": [0]}, UsageError, "--seq has to be 1 to"),
-        (["bert-tiny"], {"seq": [4, -1]}, UsageError, "--seq has to be 1 to"),
-        (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch has to be 1 to"),
-        (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds has to be 1 to"),
+        (["bert-tiny"], {}, UsageError, "A token length is required"),
+        (["bert-tiny"], {"seq": [0]}, UsageError, "--seq must be 1 to"),
+        (["bert-tiny"], {"seq": [4, -1]}, UsageError, "--seq must be 1 to"),
+        (["bert-tiny"], {"seq": [4], "batch": [0]}, UsageError, "--batch must be 1 to"),
+        (["bert-tiny"], {"seq": [4], "rounds": 0}, UsageError, "--rounds must be 1 to"),
         (["bert-tiny"], {"seq": [16, 513]}, UsageError, "at most 512 tokens, but 513 tokens are requested"),
         (["gpt2-small"], {"seq": [64]}, UsageError, "at most 64 tokens, but 64 cached and 1 new token "),
         (["vit-tiny"], {"seq": [1]}, UsageError, "No input of vit-tiny is as short as --seq 1"),

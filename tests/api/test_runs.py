@@ -41,7 +41,7 @@ def test_no_runs_say_what_to_run(tmp_path: Path) -> None:
 def test_a_run_without_measurements_is_refused(reports: Path) -> None:
     for damage in (Path.unlink, Path.touch):
         damage(reports / "older" / "measurements.jsonl")
-        with pytest.raises(RunError, match=r"holds no measurements\.jsonl"):
+        with pytest.raises(RunError, match=r"has no measurements\.jsonl"):
             load_run(reports / "older")
 
 

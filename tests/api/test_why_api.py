@@ -51,10 +51,7 @@ def test_both_phases_are_compared_at_each_length(compared: Why) -> None:
 
 def test_quantized_weights_are_reported_from_graph_and_receipt(compared: Why) -> None:
     """2 blocks of 4 matmuls, and the LM head."""
-    assert (
-        "Decode of 20 cached tokens: none of the 9 weight matmuls of int8 that run multiplies in fp32."
-        in compared.findings
-    )
+    assert "Decode of 20 cached tokens: none of the 9 weight matmuls of int8 multiplies in fp32." in compared.findings
     assert compared.findings[-1].startswith("The export of gpt2-small to int8 reached 9 of 9 weight matmuls")
 
 
@@ -128,6 +125,6 @@ def test_two_models_without_a_common_length(models: Path, tmp_path: Path) -> Non
     run = profile(["bert-tiny"], seq=[4], precision=["fp32"], name="mixed", models=models, out=tmp_path, **QUICK)
     profile(["bert-tiny"], seq=[8], precision=["int8"], name="mixed", models=models, out=tmp_path, **QUICK)
     with pytest.raises(
-        RunError, match=r"both were measured\. Tokens: bert-tiny fp32 at 4 and bert-tiny int8 at 8\. Ask"
+        RunError, match=r"both were measured\. Tokens: bert-tiny fp32 at 4 and bert-tiny int8 at 8\. Use"
     ):
         why("bert-tiny:fp32", "bert-tiny:int8", run=run.folder)

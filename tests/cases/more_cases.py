@@ -196,6 +196,6 @@ def no_inputs(g):
 
 
 def nan_output(g):
-    """An output with a value that is no number, whatever goes in."""
+    """An output with a value that is not a number, whatever goes in."""
     g.output("y", plain(g, g.input("x", "batch", D), D, D), "batch", D)
     g.output("z", g("Neg", g.constant(np.array([np.nan, 1], np.float32))), 2)

@@ -17,7 +17,7 @@ def test_without_a_run_it_checks_what_can_be_computed(edgeprof: Command) -> None
     for claim in CLAIMS:
         assert f"{claim.number:2}  {claim.text}" in lines
     assert "    computed: 589,824 weights, whatever the number of tokens" in lines
-    assert "    not checked: no run in reports holds bert-base and gpt2 at 5 lengths; add --measure" in lines
+    assert "    not checked: no run in reports has bert-base and gpt2 at 5 lengths; add --measure" in lines
     assert lines[-2:] == [
         "4 confirmed with a correction, 9 confirmed, 1 not checked, 1 wrong",
         "No run was used, so no page is written.",

@@ -52,7 +52,7 @@ def test_a_share_that_is_required_and_not_reached_fails(edgeprof: Command, partl
         (("--ep", "qnm"), "Did you mean qnn"),
         (("--ep", "qnn", "--ep-option", "soc_modell=60"), "Did you mean soc_model"),
         (("--ep-library", "mine=libmine.so"), "The library mine is not requested. Add it to the providers: --ep mine"),
-        (("--compile",), "The CPU provider compiles nothing beforehand."),
+        (("--compile",), "The CPU provider does not compile ahead of time."),
     ],
 )
 def test_invalid_options_are_refused(edgeprof: Command, partly: Path, words: tuple[str, ...], message: str) -> None:

@@ -50,7 +50,7 @@ class Example(NamedTuple):
 def examples() -> list[Example]:
     """All of them, in an order that stays the same."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy: the suite computes what is no number on purpose
+        warnings.simplefilter("ignore")  # of numpy: the suite computes what is not a number on purpose
         return list(_examples())
 
 

@@ -64,7 +64,7 @@ MEAN = """(float[batch,seq,8] x) => (float[batch,8] y, float[batch,seq,8] z) {
 
 
 def test_values_that_give_numbers_are_used(tmp_path: Path) -> None:
-    """0 / 0 is no number; of two fills of one shape the better one is kept."""
+    """0 / 0 is not a number; of two fills of one shape the better one is kept."""
     source = write(tmp_path, MEAN, {"w": normal(8, 8), "a": np.array([1])})
     zeros, numbers = np.zeros((1, 4, 8), np.float32), normal(1, 4, 8)
     assert recorded(source, tmp_path, zeros, numbers) == [Case(batch=1, tokens=4)]
