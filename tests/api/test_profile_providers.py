@@ -84,7 +84,7 @@ def test_all_that_multiplies_is_on_the_device_and_the_result_is_the_cpus(run: Ru
         assert visit.outcome.reading
         assert visit.outcome.reading.first_run_s > 0
         assert visit.facts.memory_predicted_bytes is None  # which is for the CPU provider
-        assert point.memory.device_bytes is None  # nobody tells
+        assert point.memory.device_bytes is None  # not reported
 
 
 def test_webgpu_takes_dynamic_graphs_and_copies_to_the_cpu_and_back(run: Run) -> None:

@@ -34,7 +34,7 @@ def test_a_point_that_ran_in_part_says_so(edgeprof: Command, partly: Path) -> No
     assert ran.code == 0, ran.err
     row = next(line for line in ran.out.splitlines() if " qnn " in line)
     assert "emulated; 67 % of nodes, 2 partitions; static" in row
-    assert "Memory is the host's: nobody tells what a device holds for qnn." in ran.out
+    assert "Memory is host memory: device memory is not reported for qnn." in ran.out
     assert "onnxruntime:" not in ran.out + ran.err  # what providers log stays out of sight
 
 

@@ -49,7 +49,10 @@ def test_it_measures_files(models: Path, edgeprof: Command, tmp_path: Path) -> N
         "A: bert-tiny fp32   B: bert-tiny int8   (cpu, batch 1, 1 thread)"
     )  # by most of their bytes
     assert "none of the 13 weight matmuls of int8 multiplies in fp32" in ran.out
-    assert [one.variant for one in store.load_operators(tmp_path / "reports" / "two")] == ["bert-tiny", "bert-tiny"]
+    assert [each.subject.model for each in store.load_operators(tmp_path / "reports" / "two")] == [
+        "bert-tiny",
+        "bert-tiny",
+    ]
     shown = edgeprof("profile", *files[:1], *quick, "--ops", "--name", "two")
     (row,) = (line for line in shown.out.splitlines() if "12 MatMul" in line)
     assert row.split()[:5] == ["bert-tiny", "fp32", "prefill", "1", "4"]
