@@ -1,4 +1,4 @@
-"""Records made by hand: every field that a test does not speak of has a plain value."""
+"""Records made by hand: fields that a test does not set have plain values."""
 
 from typing import Any
 

@@ -113,16 +113,16 @@ def test_what_was_not_checked_says_why_and_speaks_against_nothing(checked: dict[
 def test_figures_that_are_checked_are_those_of_the_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def spy(said: str) -> tuple[float, float]:
-        seen.append(said)
-        return amount(said)
+    def spy(claimed: str) -> tuple[float, float]:
+        seen.append(claimed)
+        return amount(claimed)
 
     monkeypatch.setattr(claim_checks, "amount", spy)
     for claim in claims.CLAIMS:
         seen.clear()
         if claim.how != "measured":
             claim.check(())
-        assert [said for said in seen if said not in claim.text] == []
+        assert [claimed for claimed in seen if claimed not in claim.text] == []
 
 
 def test_no_number_is_typed_into_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_changed_verdict_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (claim.verdict, claim.recorded, claim.holds) == (CONFIRMED, WRONG, False)
 
 
-# --- figures that are said -----------------------------------------------------------------------------
+# --- claimed figures -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

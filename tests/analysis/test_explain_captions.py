@@ -1,4 +1,4 @@
-"""Captions of what was counted: each number worked out by hand, and nothing said that ledgers do not show."""
+"""Captions of counted quantities: each number computed by hand, and no statement without data."""
 
 from typing import Any
 

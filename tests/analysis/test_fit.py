@@ -1,4 +1,4 @@
-"""Curves through made-up points whose coefficients are known."""
+"""Curves through points of known coefficients."""
 
 import pytest
 

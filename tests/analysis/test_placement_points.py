@@ -1,4 +1,4 @@
-"""Several providers in one run: what is said of where points ran, and that no time is compared that must not be."""
+"""Several providers in one run: sentences about placement, and points that must not be compared."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_times_that_mean_nothing_are_in_no_comparison(fields: dict[str, Any]) ->
     alone, both = sentences(real), sentences([*real, *mad])
     assert both.captions == alone.captions
     assert both.reference == alone.reference
-    assert both.headlines[-len(alone.headlines) :] == alone.headlines  # what stands before says why
+    assert both.headlines[-len(alone.headlines) :] == alone.headlines  # the headlines before explain why
     assert measured([*real, *mad]) == real
     assert comparisons(mad) == provider_comparisons([*real, *mad]) == []
     assert sides(mad) == []
@@ -109,7 +109,7 @@ def test_visits_of_an_emulated_and_a_real_device_are_two_points() -> None:
 
 
 def test_precisions_are_compared_on_each_provider_by_itself() -> None:
-    """CPU: 200 ms against 100; webgpu: 50 against 100. Across the two nothing is said of precisions."""
+    """CPU: 200 ms against 100; webgpu: 50 against 100. Precisions are not compared across the two."""
     points = [
         *line((64, 0.2), (128, 0.2)),
         *line((64, 0.1), (128, 0.1), precision="fp16"),
@@ -188,7 +188,7 @@ def test_why_names_the_provider_and_what_it_ran() -> None:
     )
 
 
-# --- what has to be said ---------------------------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------------------------
 
 
 def test_headlines_before_all_times() -> None:

@@ -1,4 +1,4 @@
-"""Why B is faster, or is not: from records made by hand, with answers that a person computed."""
+"""Why B is or is not faster: records made by hand, with results computed by hand."""
 
 from typing import Any
 

@@ -83,18 +83,18 @@ def test_requests_beyond_what_was_measured(models: Path, tmp_path: Path) -> None
 
 
 def test_invalid_requests_are_refused(artifacts: dict[tuple[str, str], Artifact], models: Path, tmp_path: Path) -> None:
-    def ask(target: str, lengths: list[int], **options: Any) -> None:
+    def choose(target: str, lengths: list[int], **options: Any) -> None:
         choose_buckets(target, lengths, export=False, models=models, out=tmp_path, **options)
 
     with pytest.raises(UsageError, match="vit-tiny has no variable token length"):
-        ask("vit-tiny:fp32", [64])
+        choose("vit-tiny:fp32", [64])
     with pytest.raises(UsageError, match="bert-tiny takes at most 512 tokens, but 600 tokens are requested"):
-        ask("bert-tiny:fp32", [10, 600])
+        choose("bert-tiny:fp32", [10, 600])
     with pytest.raises(UsageError, match="bert-tiny takes no KV cache"):
-        ask("bert-tiny:fp32", [10], phase="decode")
+        choose("bert-tiny:fp32", [10], phase="decode")
     with pytest.raises(UsageError, match=r"exported several times\. Name one: bert-tiny:fp32, bert-tiny:int8"):
-        ask("bert-tiny", [10])
+        choose("bert-tiny", [10])
     with pytest.raises(UsageError, match="at least 1"):
-        ask("bert-tiny:fp32", [0])
+        choose("bert-tiny:fp32", [0])
     with pytest.raises(UnknownName, match="There is no run called 'mine'"):
-        ask("bert-tiny:fp32", [10], run="mine")
+        choose("bert-tiny:fp32", [10], run="mine")

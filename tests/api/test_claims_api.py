@@ -1,4 +1,4 @@
-"""Which run a measured claim is checked with, and how one is made."""
+"""The run that checks measured claims: an existing one, or a new one."""
 
 import os
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_length_that_failed_is_one_that_is_missing(tmp_path: Path) -> None:
     assert of_length(check_claims(out=tmp_path)).verdict is None
 
 
-# --- made here -----------------------------------------------------------------------------------------
+# --- a new run -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_point_that_cannot_be_measured_is_named(
     graph.graph.node[-1].op_type = "NoSuchOperator"
     (mine / store.MODEL_FILE).write_bytes(graph.SerializeToString())
     record = msgspec.json.decode((mine / store.ARTIFACT_FILE).read_bytes())
-    record["graphs"][0]["sha256"] = store.sha256_of(mine / store.MODEL_FILE)  # it was made so
+    record["graphs"][0]["sha256"] = store.sha256_of(mine / store.MODEL_FILE)  # as if it was exported so
     (mine / store.ARTIFACT_FILE).write_bytes(msgspec.json.encode(record))
     with pytest.raises(RunError, match="bert-tiny could not be measured at 4 tokens: "):
         check_claims(measure=True, models=tmp_path / "models", out=tmp_path / "reports")

@@ -217,7 +217,7 @@ def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "options", "kind", "says"),
+    ("target", "options", "kind", "message"),
     [
         ("gpt-2", {}, UnknownName, r"no variant, checkpoint folder or \.onnx file called 'gpt-2'.*Did you mean gpt2"),
         ("./nowhere", {}, UsageError, r"no folder or file \./nowhere"),
@@ -229,9 +229,9 @@ def test_dimensions_of_foreign_files_are_given(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_requests_say_what_is_wrong(
-    target: str, options: dict[str, Any], kind: type[EdgeprofError], says: str, tmp_path: Path
+    target: str, options: dict[str, Any], kind: type[EdgeprofError], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(kind, match=says):
+    with pytest.raises(kind, match=message):
         explain(target, models=tmp_path, **options)
 
 

@@ -88,7 +88,7 @@ def test_a_run_is_read_back_as_it_was_returned(everything: Run) -> None:
     assert load_run(out=Path(everything.folder).parent) == everything
 
 
-# --- taken up again --------------------------------------------------------------------------------------------
+# --- resumed runs ----------------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_run_is_resumed(models: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_model_that_is_not_what_its_record_says_is_not_measured(
     file: str, part: str, models: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(models / "bert-tiny" / "fp32", tmp_path / "bert")
-    with (tmp_path / "bert" / file).open("r+b") as opened:  # the name of what made the graph; a weight
+    with (tmp_path / "bert" / file).open("r+b") as opened:  # the producer's name in the graph; a weight
         opened.seek(5 if part == "graph" else 0)
         byte = opened.read(1)[0]
         opened.seek(-1, 1)

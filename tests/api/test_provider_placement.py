@@ -1,4 +1,4 @@
-"""What becomes of a point on another provider before it is timed, on QNN's emulator and on libraries made to fail."""
+"""Preparation of points for other providers, on QNN's emulator and on libraries that fail on purpose."""
 
 import shutil
 import subprocess
@@ -185,7 +185,7 @@ def test_a_result_outside_tolerance_is_seen(gain: int, within: bool, tmp_path: P
 
 @qnn_only
 def test_the_original_file_is_what_a_result_is_compared_with(tmp_path: Path) -> None:
-    """A graph made for the provider that computes something else: -|x| and not |x|."""
+    """A graph for the provider with another result: -|x| in place of |x|."""
     original = job(chain(tmp_path / "original.onnx", "Abs"), CPU)
     wrong = replace(original, target=target("qnn"))
     wrong = replace(
@@ -345,7 +345,7 @@ def test_an_unsupported_precision_names_the_recipe_that_is_supported(
 ) -> None:
     foreign = Subject(model="toy", precision=Precision.parse(precision), weights=WeightsSource(kind="file"))
     result = misfit(target(provider), replace(foreign, weights=WeightsSource(kind="random")))
-    assert misfit(target(provider), foreign) is None  # nobody knows what is in it
+    assert misfit(target(provider), foreign) is None  # its operators are unknown
     if recipe is None:
         assert result is None
     else:

@@ -1,4 +1,4 @@
-"""Runs made before, here or elsewhere: found by name or folder, refused when they are not whole."""
+"""Runs from this machine or another: loaded by name or folder, and rejected when incomplete."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`why`: two files measured in turn, or taken from a run that has both."""
+"""`why`: two files measured in turn, or read from a run that has both."""
 
 import shutil
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def test_both_phases_are_compared_at_each_length(compared: Why) -> None:
 def test_quantized_weights_are_reported_from_graph_and_receipt(compared: Why) -> None:
     """2 blocks of 4 matmuls, and the LM head."""
     assert "Decode of 20 cached tokens: none of the 9 weight matmuls of int8 multiplies in fp32." in compared.findings
-    assert compared.findings[-1].startswith("The export of gpt2-small to int8 reached 9 of 9 weight matmuls")
+    assert compared.findings[-1].startswith("The export of gpt2-small to int8 quantized 9 of 9 weight matmuls")
 
 
 def test_a_and_b_take_turns(compared: Why, out: Path) -> None:

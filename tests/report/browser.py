@@ -26,7 +26,7 @@ FLAGS = (
 class Visit:
     dom: str  # as the browser built it
     console: tuple[str, ...]  # lines that the page, or the browser because of it, put on the console
-    requests: tuple[str, ...]  # addresses the page asked for
+    requests: tuple[str, ...]  # addresses that the page requested
 
 
 def find() -> str:
@@ -34,7 +34,7 @@ def find() -> str:
     for name in NAMES:
         if path := shutil.which(name):
             return path
-    raise AssertionError("No Chromium was found. Run: apt-get install chromium")
+    raise AssertionError("Chromium is not installed. Run: apt-get install chromium")
 
 
 def open_page(page: Path, scratch: Path) -> Visit:
@@ -61,7 +61,7 @@ def open_page(page: Path, scratch: Path) -> Visit:
 
 
 def _requests(log: Path) -> tuple[str, ...]:
-    """Addresses the page asked for, from Chromium's own log of its network; what the browser itself asks for has
+    """Addresses that the page requested, from Chromium's network log; requests of the browser itself have
     "not an origin" as its initiator."""
     events = (event.get("params", {}) for event in json.loads(log.read_text())["events"])
     return tuple(event["url"] for event in events if event.get("initiator", "not an origin") != "not an origin")

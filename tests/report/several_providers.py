@@ -1,7 +1,7 @@
 """The fixed record set on three providers: the CPU, a GPU that ran most of each model, an emulated NPU.
 
 webgpu   bert whole, of gpt2 the attention on the CPU: 75 of 100 MACs, 60 of 64 nodes; three times as fast
-qnn      emulated, fixed shapes; int8 is off by 1.2; gpt2 in fp32 is not taken at all; MACs of vit are not known
+qnn      emulated, fixed shapes; int8 is off by 1.2; gpt2 in fp32 is unsupported; MACs of vit are unknown
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""claims.md: every claim with what was found, and where the measured ones come from."""
+"""claims.md: every claim with its evidence, and the run of the measured ones."""
 
 import re
 from pathlib import Path

@@ -152,7 +152,7 @@ def test_a_figure_without_data_is_not_drawn() -> None:
 def test_a_single_point_is_a_figure_too() -> None:
     run = analyzed([point for point in SMALL[0] if point.subject.model == "bert-base"][:1])
     assert "64" not in texts(drawn(row("prefill-latency"), run).save("svg"))  # the axis names the length measured
-    assert arrange(row("prefill-latency-by-size"), *run) is None  # one size says nothing about size
+    assert arrange(row("prefill-latency-by-size"), *run) is None  # a single size shows no growth
 
 
 def test_emulated_points_have_a_panel_of_their_own_that_says_so() -> None:

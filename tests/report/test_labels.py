@@ -25,14 +25,14 @@ def test_labels_stay_inside() -> None:
 
 
 @given(st.lists(st.floats(-0.5, 1.5), max_size=30), st.floats(0.001, 0.2))
-def test_labels_never_overlap_and_keep_their_order(wanted: list[float], gap: float) -> None:
-    result = spread(wanted, gap, 0, 1)
-    if len(wanted) > 1:
-        gap = min(gap, 1 / (len(wanted) - 1))
+def test_labels_never_overlap_and_keep_their_order(preferred: list[float], gap: float) -> None:
+    result = spread(preferred, gap, 0, 1)
+    if len(preferred) > 1:
+        gap = min(gap, 1 / (len(preferred) - 1))
     ordered = sorted(result)
     assert all(after - before >= gap - 1e-9 for before, after in pairwise(ordered))
     assert all(-1e-9 <= place <= 1 + 1e-9 for place in result)
-    pairs = sorted(zip(wanted, result, strict=True))
+    pairs = sorted(zip(preferred, result, strict=True))
     assert all(one[1] <= other[1] + 1e-9 for one, other in pairwise(pairs) if one[0] < other[0])
 
 

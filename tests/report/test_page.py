@@ -227,7 +227,7 @@ def test_commands_cover_exactly_the_points() -> None:
     assert sorted(covered(points)) == sorted(
         (p.subject.model, p.subject.precision.recipe, p.load.phase, str(p.load.length)) for p in points
     )
-    # One point less is no full product any more, and is not asked for again.
+    # With one point less the product is not full, and that point is not requested.
     assert sorted(covered(points[1:])) == sorted(
         (p.subject.model, p.subject.precision.recipe, p.load.phase, str(p.load.length)) for p in points[1:]
     )
@@ -254,7 +254,7 @@ def test_foreign_files_are_not_exported_and_names_are_quoted() -> None:
 
 
 def test_files_from_elsewhere_are_sized_as_they_were() -> None:
-    """By what was asked for, which need not be the token length: 1,500 tokens of 3,000 frames."""
+    """By the requested length, which may differ from the token length: 1,500 tokens of 3,000 frames."""
     point = changed(runs.analyzed()[0][0], weights="file", variant="audio", fills={"x": "normal values"})
     whole = changed(point, tokens=1500)
     framed = changed(point, tokens=750, seq=1500)
@@ -281,7 +281,7 @@ def test_points_of_unknown_length_have_a_page(tmp_path: Path) -> None:
 
 
 def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
-    """10 runs, 1 s and what the row of a provider says are what `profile` takes by itself."""
+    """10 runs, 1 s and the options in the row of a provider are defaults of `profile`."""
     point = changed(runs.analyzed()[0][0], weights="file", stopping=StoppingRule(min_runs=10, min_time_s=1.0))
     options, own = {"backend_path": "b", "enableInt64": "1"}, {"x": "a b", "soc_model": "73"}
     points = [
