@@ -100,9 +100,9 @@ CASES: list[tuple[str, dict[str, Any], Right]] = [
 def test_parameters_and_macs(name: str, options: dict[str, Any], right: Right, cases: Path) -> None:
     ledger = explain(str(cases / f"{name}.onnx"), **options).ledger
     assert not ledger.uncounted
-    result = Right(
-        ledger.total("params"), ledger.total("macs"), ledger.tokens, ledger.past_tokens, ledger.batch, ledger.precision
-    )
+    load, precision = ledger.load, str(ledger.precision)
+    totals = (ledger.total("params"), ledger.total("macs"))
+    result = Right(*totals, load.tokens, load.past_tokens, load.batch, precision)
     assert result == right
 
 
@@ -117,7 +117,7 @@ def test_the_cache_after_a_step(name: str, cases: Path) -> None:
 
 def test_a_length_at_which_the_graph_does_not_run_is_not_presented_as_one(cases: Path) -> None:
     result = explain(str(cases / "pos64.onnx"))
-    assert result.ledger.tokens == 64
+    assert result.ledger.load.tokens == 64
     assert result.doubled is None
     assert any("does not run at 512 tokens" in note and "64 rows" in note for note in result.notes)
     requested = explain(str(cases / "pos64.onnx"), seq=[65])

@@ -50,9 +50,9 @@ CASES: list[tuple[str, dict[str, Any], Right]] = [
 def test_parameters_and_macs(name: str, options: dict[str, Any], right: Right, more: Path) -> None:
     ledger = explain(str(more / f"{name}.onnx"), **options).ledger
     assert not ledger.uncounted
-    result = Right(
-        ledger.total("params"), ledger.total("macs"), ledger.tokens, ledger.past_tokens, ledger.batch, ledger.precision
-    )
+    load, precision = ledger.load, str(ledger.precision)
+    totals = (ledger.total("params"), ledger.total("macs"))
+    result = Right(*totals, load.tokens, load.past_tokens, load.batch, precision)
     assert result == right
 
 
@@ -91,7 +91,7 @@ def test_what_was_counted_is_what_runs(more: Path, tmp_path: Path) -> None:
     measured = profile([str(more / f"{name}.onnx") for name in names[:1]], seq=[32], out=tmp_path, name="a", **QUICK)
     fixed = profile([str(more / f"{name}.onnx") for name in names[1:]], out=tmp_path, name="b", **QUICK)
     result = [
-        (one.variant, one.phase, one.tokens, one.past_tokens, one.macs, one.status)
+        (one.subject.model, one.load.phase, one.load.tokens, one.load.past_tokens, one.facts.macs, one.status)
         for run in (measured, fixed)
         for one in run.points
     ]

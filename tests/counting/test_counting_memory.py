@@ -226,9 +226,10 @@ def test_a_real_run_holds_about_what_is_predicted(
         [folder], seq=[tokens], batch=[batch], phase="prefill", rounds=1, runs=2, min_time_s=0.0, out=tmp_path
     )
     (point,) = run.points
-    assert point.memory_working_bytes and point.memory_predicted_bytes
-    assert point.memory_predicted_bytes > 10 * MIB
-    assert 0.8 < point.memory_working_bytes / point.memory_predicted_bytes < 1.25
+    predicted = point.facts.memory_predicted_bytes
+    assert point.memory and predicted
+    assert predicted > 10 * MIB
+    assert 0.8 < point.memory.working_bytes / predicted < 1.25
 
 
 def test_a_file_without_attention_has_no_workspace(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import tiny_models
 from counted_graphs import require_counts
 from onnx_files import cache_of, decoder_feeds, empty_cache, run
 
-from edgeprof import counting
+from edgeprof import counting, recipe_table
 from edgeprof.errors import EdgeprofError
 from edgeprof.families import checkpoint
 from edgeprof.process import silent
@@ -29,7 +29,7 @@ def verified(built: export.Exported, folder: Path) -> verify.Verified:
         model=str(folder / "model.onnx"),
         reference=str(folder / "reference.npz"),
         inputs=built.inputs,
-        tolerance=verify.TOLERANCE,
+        tolerance=recipe_table.recipe("fp32").torch_tolerance,
     )
     return verify.run(request, silent)
 
