@@ -24,7 +24,7 @@ def sentences(
     """
     phases: tuple[Phase, ...] = ("prefill", "decode")
     by_phase = {phase: scope for phase in phases if (scope := PhasePoints.of(points, phase)).points}
-    headlines = (write(by_phase[phase]) for one_of, write in HEADLINES if (phase := _first(one_of, by_phase)))
+    headlines = (write(by_phase[phase]) for choice, write in HEADLINES if (phase := _first(choice, by_phase)))
     captions = {name: write(by_phase[phase]) for name, phase, write in CAPTIONS if phase in by_phase}
     captions["mixers"] = explain_captions.mixer_caption(mixers or {})
     captions["placement"] = placement.caption(placed)
@@ -35,8 +35,8 @@ def sentences(
     )
 
 
-def _first(one_of: Iterable[Phase], by_phase: dict[Phase, PhasePoints]) -> Phase | None:
-    return next((phase for phase in one_of if phase in by_phase), None)
+def _first(choice: Iterable[Phase], by_phase: dict[Phase, PhasePoints]) -> Phase | None:
+    return next((phase for phase in choice if phase in by_phase), None)
 
 
 # --- the tables ----------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def of_file(path: Path) -> Artifact:
         RunError: the record beside it is damaged.
     """
     artifact, record = foreign(path), record_beside(path)
-    if record is None or path.name not in [one.file for one in record.static]:
+    if record is None or path.name not in [static.file for static in record.static]:
         return artifact
     return replace(artifact, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
 

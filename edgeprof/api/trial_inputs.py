@@ -20,9 +20,9 @@ def alternatives(signature: Signature, inputs: Inputs) -> list[dict[str, Fill]]:
     """Fills to try for the inputs of unknown meaning, the first by rule; a single empty one where there are none."""
     from_files = {value.name for value in inputs.values if value.fill == "file"}
     kinds = {
-        one.name: kind_of_number(one.spec.dtype)
-        for one in signature.inputs
-        if not one.known and one.name not in from_files and one.spec.kind == "tensor"
+        value.name: kind_of_number(value.spec.dtype)
+        for value in signature.inputs
+        if not value.known and value.name not in from_files and value.spec.kind == "tensor"
     }
     choices = {name: ALTERNATIVES[kind] for name, kind in kinds.items() if kind in ("f", "i", "b")}
     tries = max(map(len, choices.values()), default=1)

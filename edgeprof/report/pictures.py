@@ -12,6 +12,7 @@ from edgeprof.process import Progress
 from edgeprof.report import bars, drawing, explain_figures, latency_figures, operator_bars, placement_bars
 from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
+from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
 from edgeprof.schema import Explanation, Findings, Ledger, Point, Why
 
@@ -112,7 +113,7 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
 
 
 def _on(provider: str) -> str:
-    return "" if provider == placement_bars.CPU else f" on {provider}"
+    return "" if provider == CPU else f" on {provider}"
 
 
 def _file_names(labels: Sequence[str]) -> list[str]:

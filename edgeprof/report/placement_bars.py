@@ -7,9 +7,9 @@ from edgeprof.report import style
 from edgeprof.report.chart import Bar, Group, Stack, Stacks
 from edgeprof.report.figures import PlacementFigure
 from edgeprof.report.latency_figures import SETTINGS
+from edgeprof.report.table import CPU
 from edgeprof.schema import Point
 
-CPU = "cpu"
 MAX_BARS = 28  # in a panel, by the width of a page
 
 

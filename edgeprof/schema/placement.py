@@ -104,9 +104,9 @@ class Placement(Record, frozen=True, kw_only=True):
     def macs_share(self) -> float | None:
         """The requested provider's share of all multiply-accumulates, 0 to 1; None: unknown."""
         macs = [part.macs for part in self.placed]
-        if None in macs or not sum(one or 0 for one in macs):
+        if None in macs or not sum(part or 0 for part in macs):
             return None
-        return (macs[0] or 0) / sum(one or 0 for one in macs)
+        return (macs[0] or 0) / sum(part or 0 for part in macs)
 
     @property
     def share(self) -> float:
