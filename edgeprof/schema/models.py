@@ -1,6 +1,5 @@
 """Models and their artifacts."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -274,6 +273,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     @property
     def sha256(self) -> str:
         """The digest of the graph file; of several files, one of their roles and digests."""
+        import hashlib  # which loads OpenSSL: 3 MB, and most records need no digest
+
         if len(self.graphs) == 1:
             return self.graphs[0].sha256
         return hashlib.sha256(" ".join(f"{graph.role}:{graph.sha256}" for graph in self.graphs).encode()).hexdigest()
