@@ -101,18 +101,24 @@ def disturbed(record: Measurement) -> bool:
     return sum(reading.latencies_s) >= JUDGED_FROM_S and reading.contention > CONTENTION_LIMIT
 
 
+def _identity(one: Job | Measurement | OperatorPass) -> tuple[PointKey, str, str]:
+    """Equal for visits that need not be repeated: the digests say which weights and options they are of."""
+    key = one.key
+    return key.lasting, key.subject.digest, one.settings_key
+
+
 def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> list[Visit]:
     """Plan the remaining visits; the same arguments always give the same order.
 
     A visit that failed or timed out in `done` is repeated; its later record then counts.
     """
-    planned = {(record.key, record.settings_key, record.round) for record in done if record.outcome.status in SETTLED}
+    planned = {(_identity(record), record.round) for record in done if record.outcome.status in SETTLED}
     visits = []
     for number in range(rounds):
         order = list(jobs)
         random.Random(number).shuffle(order)
         for job in order:
-            identity = (job.key, job.settings_key, number)
+            identity = (_identity(job), number)
             if identity not in planned:
                 planned.add(identity)
                 visits.append(Visit(job=job, round=number))
@@ -121,5 +127,5 @@ def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> 
 
 def plan_operators(jobs: Sequence[Job], done: Iterable[OperatorPass] = ()) -> list[Job]:
     """The jobs whose points have no successful operator pass yet."""
-    settled = {(record.key, record.settings_key) for record in done if record.outcome.status in SETTLED}
-    return [job for job in jobs if (job.key, job.settings_key) not in settled]
+    settled = {_identity(record) for record in done if record.outcome.status in SETTLED}
+    return [job for job in jobs if _identity(job) not in settled]

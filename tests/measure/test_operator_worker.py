@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from builders.records import changed
 from onnx import TensorProto, helper, numpy_helper
 from toys import make_job, save, x
 
@@ -17,7 +18,7 @@ from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure_operators, operator_job
 from edgeprof.measure.operator_worker import STOPPING, last_runs, matrix_times, operator_times
 from edgeprof.measure.schedule import plan_operators
-from edgeprof.schema import InputValue, KernelTime, OperatorPass, decode, encode
+from edgeprof.schema import InputValue, KernelTime, OperatorPass, OperatorReading, Outcome, decode, encode
 
 RUN = {"cat": "Session", "name": "model_run", "dur": 100, "ts": 1, "ph": "X", "args": {}}
 
@@ -135,6 +136,15 @@ def test_what_is_profiled_is_not_profiled_again(toy: Path) -> None:
     visits = [operator_job(job), operator_job(wider)]
     assert plan_operators(visits, [record]) == visits[1:]
     assert plan_operators(visits) == visits
+
+
+def test_a_pass_that_does_not_say_where_weights_come_from_is_not_repeated(toy: Path) -> None:
+    """Passes of version 1 do not; the digest of the graph and the settings say what they are of."""
+    job = operator_job(changed(make_job(toy, (x(1, 2, 8),)), weights="random"))
+    outcome = Outcome[OperatorReading](status="unsupported", started_at="2026-01-01T00:00:00+00:00")
+    record = OperatorPass(key=changed(job, weights="file").key, settings_key=job.settings_key, outcome=outcome)
+    assert plan_operators([job], [record]) == []
+    assert plan_operators([changed(job, digest="b" * 64)], [record]) != []
 
 
 def test_the_profile_is_written_nowhere_that_stays(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
