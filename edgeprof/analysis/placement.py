@@ -57,7 +57,7 @@ def _wrong(points: Sequence[Point]) -> str:
 
 def _name(point: Point) -> str:
     """The label of a point, without the provider, which the sentence names."""
-    return point.key.label.replace(f" on {point.place.provider}", "")
+    return f"{point.subject.model} {point.subject.precision}, {point.load.label}"
 
 
 def _names(points: Sequence[Point]) -> str:

@@ -116,6 +116,11 @@ class Load(Record, frozen=True, kw_only=True):
         """The token length of figures: processed tokens in prefill, cached tokens in decode; 0: unknown."""
         return self.past_tokens if self.phase == "decode" else self.tokens or 0
 
+    @property
+    def label(self) -> str:
+        """ "decode at 64 tokens"; omits an unknown length."""
+        return f"{self.phase} at {units.counted(self.length, 'token')}" if self.length else self.phase
+
 
 class Place(Record, frozen=True, kw_only=True):
     """Where it runs: machine, provider, threads."""
@@ -140,8 +145,7 @@ class PointKey(Record, frozen=True, kw_only=True):
     def label(self) -> str:
         """ "gpt2 int8 on webgpu, decode at 64 tokens"; omits the CPU provider and an unknown length."""
         on = f" on {self.place.provider}" if self.place.provider != "cpu" else ""
-        at = f" at {units.counted(self.load.length, 'token')}" if self.load.length else ""
-        return f"{self.subject.model} {self.subject.precision}{on}, {self.load.phase}{at}"
+        return f"{self.subject.model} {self.subject.precision}{on}, {self.load.label}"
 
     @property
     def series(self) -> "PointKey":
