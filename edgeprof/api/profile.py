@@ -337,7 +337,7 @@ def _files(artifact: Artifact, request: ProfileRequest) -> tuple[FileState, ...]
             what = (
                 f"{artifact.location} was changed after the export: the digest of its {kind} differs from its record."
             )
-            raise RunError(what, "Export it again with --force.")
+            raise RunError(what, "Export or quantize it again with --force.")
     store.require_unchanged(files)
     return files
 
