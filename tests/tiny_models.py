@@ -5,7 +5,7 @@ from typing import Any
 
 from edgeprof.families import TRANSFORMERS
 from edgeprof.schema import Variant
-from edgeprof.stages.export import build
+from edgeprof.stages.export.stage import build
 from edgeprof.stages.weights import Weights
 
 SIZES: dict[str, dict[str, Any]] = {

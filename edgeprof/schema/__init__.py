@@ -47,6 +47,7 @@ from edgeprof.schema.identity import (
 )
 from edgeprof.schema.models import (
     Accuracy,
+    Architecture,
     Artifact,
     Calibration,
     Case,
@@ -96,6 +97,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Accuracy",
     "Agreement",
+    "Architecture",
     "Artifact",
     "Bucket",
     "Buckets",

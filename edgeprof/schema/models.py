@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,19 @@ class Variant(Record, frozen=True, kw_only=True):
     task: str
     config: dict[str, ConfigValue]
     max_tokens: Count | None  # None: any number (position embedding is interpolated)
+    source: str | None = None  # hub repository or checkpoint folder of the weights
+
+
+class Architecture(Record, frozen=True, kw_only=True):
+    """A model by its configuration: what a config.json says, without names of code, files and other repositories.
+
+    `config` holds JSON values, nested as in the file; without `model_type` and `architectures`.
+    """
+
+    class_name: str  # in `transformers`: "LlamaForCausalLM"
+    model_type: str  # as in config.json: "llama"
+    config: dict[str, Any]  # msgspec knows no recursive types
+    max_tokens: Count | None = None  # None: any number, or unknown
     source: str | None = None  # hub repository or checkpoint folder of the weights
 
 
@@ -57,6 +70,8 @@ class Case(Record, frozen=True, kw_only=True):
     batch: Count
     tokens: Count
     past_tokens: Count = 0
+    source_tokens: Count = 0  # that a decoder attends to, in the encoder's output
+    image: Count = 0  # side of images in pixels, where `tokens` does not tell
 
 
 class Check(Record, frozen=True, kw_only=True):
@@ -187,11 +202,11 @@ class StaticGraph(Record, frozen=True, kw_only=True):
     key: str  # content key of its inputs
 
 
-Role = Literal["model", "encoder", "decoder", "prefill", "decode", "vision", "text"]
+Role = Literal["model", "encoder", "decoder", "prefill", "decode", "vision", "text", "embedding"]
 """The role of a graph in its artifact; "model" for the only graph."""
 
 OF_PHASE: dict[Phase, tuple[Role, ...]] = {
-    "prefill": ("model", "prefill", "decoder", "encoder"),
+    "prefill": ("model", "prefill", "encoder", "decoder"),
     "decode": ("model", "decode", "decoder"),
 }
 """Phase -> roles that can run it; the first one that an artifact has is used."""
@@ -229,7 +244,8 @@ class Artifact(Record, frozen=True, kw_only=True):
     data_sha256: str = ""  # of those files
     data_bytes: Count = 0
     key: str = ""  # content key of all inputs of the export
-    variant: Variant | None = None  # None: a file that edgeprof did not export
+    variant: Variant | None = None  # None: no family describes it
+    architecture: Architecture | None = None  # of a model of `transformers` that no family describes
     source: str = ""  # the user's file that it was quantized from
     logits: Logits = "all"
     params: Count  # counted in PyTorch at export, tied tensors once; from the initializers of foreign files

@@ -1,6 +1,7 @@
 """Reference values: results of PyTorch on disk, so that a device without torch can verify an ONNX file.
 
-A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>", and "schema_version".
+A reference file is an .npz; its keys are "b<batch>-t<tokens>-p<past>/in|out/<name>", and "schema_version". Where they
+differ from 0, "-s<source tokens>" and "-i<side of images>" follow the past.
 """
 
 from __future__ import annotations
@@ -120,15 +121,17 @@ def _require(path: Path) -> None:
 
 
 def _label(case: Case) -> str:
-    return f"b{case.batch}-t{case.tokens}-p{case.past_tokens}"
+    others = {"s": case.source_tokens, "i": case.image}
+    label = f"b{case.batch}-t{case.tokens}-p{case.past_tokens}"
+    return label + "".join(f"-{letter}{size}" for letter, size in others.items() if size)
 
 
 def _case(label: str, path: Path) -> Case:
-    match = re.fullmatch(r"b(\d+)-t(\d+)-p(\d+)", label)
+    match = re.fullmatch(r"b(\d+)-t(\d+)-p(\d+)(?:-s(\d+))?(?:-i(\d+))?", label)
     if match is None:
         raise _not_a_reference(path)
-    batch, tokens, past = map(int, match.groups())
-    return Case(batch=batch, tokens=tokens, past_tokens=past)
+    batch, tokens, past, source, image = (int(number or 0) for number in match.groups())
+    return Case(batch=batch, tokens=tokens, past_tokens=past, source_tokens=source, image=image)
 
 
 def _not_a_reference(path: Path) -> VerificationError:

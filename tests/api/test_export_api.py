@@ -1,5 +1,6 @@
 """`export`: nothing is done twice, nothing is left half done, and wrong requests are refused before anything is."""
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -251,9 +252,7 @@ def test_random_weights_do_not_pass_for_pretrained_ones(models: Path) -> None:
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = export_stage.importlib.util.find_spec
-    monkeypatch.setattr(
-        export_stage.importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
-    )
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
     with pytest.raises(MissingExtra, match=r"Exporting needs 'torch'.*pip install 'edgeprof\[export\]'"):
         export(["bert-tiny"], out=tmp_path)

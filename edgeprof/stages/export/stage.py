@@ -57,7 +57,7 @@ def export(
     """
     require_extra()
     request = ExportRequest(variant=variant, weights=weights, logits=logits, opset=opset, folder=str(folder))
-    exported = process.call("edgeprof.stages.export", request, Exported, progress=progress)
+    exported = process.call("edgeprof.stages.export.stage", request, Exported, progress=progress)
     return Artifact(
         name=name,
         precision=Precision(recipe=FP32),
@@ -208,7 +208,7 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
             strict=False,
         )
         progress("translating to ONNX", 0.65)
-        from edgeprof.stages.torch_onnx import to_onnx
+        from edgeprof.stages.export.torch_onnx import to_onnx
 
         return to_onnx(traced, [spec.name for spec in inputs], [spec.name for spec in outputs], opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:

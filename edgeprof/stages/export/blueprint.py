@@ -1,0 +1,43 @@
+"""A graph to be: what goes in, what comes out, the module that is traced, and the results it has to give."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from edgeprof.schema import Case, Role, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from edgeprof.families.base import Arrays
+
+
+class Blueprint(ABC):
+    """One graph of a model.
+
+    Attributes:
+        role: of the graph in its artifact.
+        inputs: in order, each with the symbols of its dynamic axes. Axes with the same symbol have the same size.
+        outputs: names in order.
+        cases: the first is traced, its sizes are 2 or more and differ from each other; the others are verified.
+    """
+
+    role: Role = "model"
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    cases: tuple[Case, ...]
+    dims: ClassVar[dict[str, object]] = {}  # symbols whose axis torch needs a constraint for, besides that it moves
+
+    @abstractmethod
+    def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:
+        """Random inputs of a case, by name."""
+
+    @abstractmethod
+    def reference(self, feeds: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The results of the unmodified model, in the order of `outputs`; NaN where the graph may give anything."""
+
+    @abstractmethod
+    def traceable(self) -> torch.nn.Module:
+        """A module whose forward takes the tensors of `inputs` in order and returns those of `outputs` as a tuple."""
