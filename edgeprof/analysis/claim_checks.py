@@ -15,7 +15,7 @@ import msgspec
 
 from edgeprof import units
 from edgeprof.analysis.ledger import ledger
-from edgeprof.families import family_of, find_variant, resized, variants
+from edgeprof.families import family_of, find_variant, resized, traced_family, variants
 from edgeprof.families.component_groups import ATTENTION
 from edgeprof.families.mixer import gram_rank
 from edgeprof.schema import Case, Cost, Ledger, MeasuredGrowth, Variant, Verdict
@@ -127,7 +127,7 @@ def gram() -> CheckResult:
     """Ranks of random matrices with fewer, more, and as many tokens as features."""
     variant = find_variant("mixer-gram")
     ranks = {(rows, columns): gram_rank(rows, columns) for rows, columns in GRAM_SHAPES}
-    family, params = family_of(variant), costs(variant.name).total("params")
+    family, params = traced_family(variant), costs(variant.name).total("params")
     (states,), (mixed,) = family.inputs(variant), family.outputs(variant)
     lines = [
         f"rank {', '.join(f'{rank} for {rows} x {columns}' for (rows, columns), rank in ranks.items())}; "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edgeprof.errors import RunError, UnknownName, UsageError
-from edgeprof.families.base import Family
+from edgeprof.families.base import Family, TracedFamily
 from edgeprof.families.bert import BERT
 from edgeprof.families.embedding import Embedding
 from edgeprof.families.gpt2 import GPT2
@@ -33,6 +33,20 @@ def family_of(variant: Variant) -> Family:
         if family.name == variant.family:
             return family
     raise RunError(f"The record of {variant.name} names an unknown family, '{variant.family}'.", "Export it again.")
+
+
+def traced_family(variant: Variant) -> TracedFamily:
+    """The family of a variant, where it gives inputs and reference values itself.
+
+    Raises:
+        RunError: it does not: models of this family are exported by probing.
+    """
+    family = family_of(variant)
+    if isinstance(family, TracedFamily):
+        return family
+    raise RunError(
+        f"{variant.name} is described in closed form only; its inputs are those of its graphs.", "Export it first."
+    )
 
 
 def find_variant(name: str) -> Variant:

@@ -1,4 +1,4 @@
-"""What a family defines: its sizes, its formulas, its inputs, and how PyTorch runs it.
+"""What a family defines: its sizes and its formulas; a traced one, also its inputs and how PyTorch runs it.
 
 None of it needs torch, except the methods that take or return a torch module, which import torch themselves.
 """
@@ -81,12 +81,11 @@ class Component(Record, frozen=True, kw_only=True):
 
 
 class Family(ABC):
-    """One kind of model."""
+    """One kind of model, in closed form. Its models are exported by probing, unless it is a `TracedFamily`."""
 
     name: ClassVar[str]
     defaults: ClassVar[dict[str, Any]]  # configuration values that a variant's `config` may leave out
     variants: ClassVar[tuple[Variant, ...]]
-    shapes: ClassVar[tuple[Case, ...]]  # traced at the first, verified at the others; see `example`
     sample_kind: ClassVar[SampleKind] = "none"
     trained: ClassVar[bool] = False  # its models have trained weights, so random ones deserve a note
     single_layer: ClassVar[bool] = False  # its models are single layers, which figures compare with each other
@@ -128,19 +127,8 @@ class Family(ABC):
     # --- shaped ---
 
     def example(self, variant: Variant) -> Case:
-        """The shape it is traced at: all sizes are 2 or more and differ from each other."""
-        return self.shapes[0]
-
-    def cases(self, variant: Variant) -> tuple[Case, ...]:
-        """The shapes it is verified at: those that fit within its maximum length."""
-        most = variant.max_tokens
-        return tuple(case for case in self.shapes[1:] if most is None or case.past_tokens + case.tokens <= most)
-
-    @abstractmethod
-    def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]: ...
-
-    @abstractmethod
-    def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]: ...
+        """A shape it runs at; all sizes are 2 or more and differ from each other."""
+        return Case(batch=2, tokens=5)
 
     def true_tokens(self, variant: Variant, tokens: int) -> int:
         """The largest possible token length of at most `tokens`; 0 if there is none."""
@@ -161,7 +149,7 @@ class Family(ABC):
         return {name: rows for name, rows in tables.items() if rows is not None}
 
     def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
-        """The value of every symbol in `inputs` at a shape."""
+        """The value of every symbol of its inputs at a shape."""
         return {
             BATCH: case.batch,
             TOKENS: case.tokens,
@@ -176,6 +164,36 @@ class Family(ABC):
     def generates(self, variant: Variant) -> bool:
         """Whether this variant has an LM head that predicts the next token, so `logits` may be "last"."""
         return False
+
+    # --- common ---
+
+    def value(self, variant: Variant, key: str) -> Any:
+        """A configuration value of a variant, or the family's default."""
+        value = variant.config.get(key)
+        return self.defaults[key] if value is None else value
+
+
+class TracedFamily(Family):
+    """A family that gives the inputs of its models itself, and the reference values to verify them by."""
+
+    shapes: ClassVar[tuple[Case, ...]]  # traced at the first, verified at the others; see `example`
+
+    # --- shaped ---
+
+    def example(self, variant: Variant) -> Case:
+        """The shape it is traced at."""
+        return self.shapes[0]
+
+    def cases(self, variant: Variant) -> tuple[Case, ...]:
+        """The shapes it is verified at: those that fit within its maximum length."""
+        most = variant.max_tokens
+        return tuple(case for case in self.shapes[1:] if most is None or case.past_tokens + case.tokens <= most)
+
+    @abstractmethod
+    def inputs(self, variant: Variant) -> tuple[TensorSpec, ...]: ...
+
+    @abstractmethod
+    def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]: ...
 
     # --- run by PyTorch ---
 
@@ -211,13 +229,6 @@ class Family(ABC):
     def torch_dims(self, variant: Variant) -> dict[str, Any]:
         """Symbols whose dimension torch needs a constraint for, besides that it is dynamic."""
         return {}
-
-    # --- common ---
-
-    def value(self, variant: Variant, key: str) -> Any:
-        """A configuration value of a variant, or the family's default."""
-        value = variant.config.get(key)
-        return self.defaults[key] if value is None else value
 
 
 def integer(name: str, *dims: int | str) -> TensorSpec:

@@ -16,6 +16,7 @@ from edgeprof.families.base import (
     Arrays,
     Component,
     Summary,
+    TracedFamily,
     integer,
     real,
     right_padded,
@@ -50,7 +51,7 @@ def _small(name: str, layers: int, width: int) -> Variant:
     return _row(name, layers, width, f"google/bert_uncased_L-{layers}_H-{width}_A-{width // 64}")
 
 
-class BERT(TransformersFamily):
+class BERT(TransformersFamily, TracedFamily):
     name = "bert"
     sample_kind = "text"
     model_type = "bert"

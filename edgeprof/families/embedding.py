@@ -10,8 +10,8 @@ from edgeprof.families.base import (
     TOKENS,
     Arrays,
     Component,
-    Family,
     Summary,
+    TracedFamily,
     integer,
     real,
     row,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Embedding(Family):
+class Embedding(TracedFamily):
     """Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality".
 
     The published vectors (GoogleNews) are those of 3 million words and phrases, with 300 numbers each.

@@ -19,6 +19,7 @@ from edgeprof.families.base import (
     Arrays,
     Component,
     Summary,
+    TracedFamily,
     integer,
     real,
     right_padded,
@@ -57,7 +58,7 @@ GPT3 = (
 )
 
 
-class GPT2(TransformersFamily):
+class GPT2(TransformersFamily, TracedFamily):
     name = "gpt2"
     sample_kind = "text"
     model_type = "gpt2"

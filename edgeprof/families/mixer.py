@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Family, Summary, real, row
+from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Summary, TracedFamily, real, row
 from edgeprof.families.block import attention, block, dense
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
@@ -28,7 +28,7 @@ CONTEXT = "context_length"
 HEAD_WIDTH = 64  # of a block by default, as in GPT-2, BERT and ViT
 
 
-class Mixer(Family):
+class Mixer(TracedFamily):
     """A variant's `task` is the kind of layer."""
 
     name = "mixer"

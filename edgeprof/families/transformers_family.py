@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgeprof.errors import CheckpointError, RunError
 from edgeprof.families.base import Family
 from edgeprof.families.config_values import Setting
-from edgeprof.schema import Record, Variant
+from edgeprof.schema import Architecture, Record, Variant
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,18 @@ class TransformersFamily(Family):
     heads_key: ClassVar[str] = "num_attention_heads"
     activation_key: ClassVar[str] = "hidden_act"  # of the activation function in the MLP
 
+    def architecture(self, variant: Variant) -> Architecture:
+        """The model by its configuration, for an export by probing."""
+        return Architecture(
+            class_name=self.task(variant).architecture,
+            model_type=self.model_type,
+            config={key: value for key, value in variant.config.items() if value is not None},
+            max_tokens=variant.max_tokens,
+            source=variant.source,
+        )
+
     def build(self, variant: Variant) -> torch.nn.Module:
+        """The model with random weights."""
         model: torch.nn.Module = self.model_class(variant)(self.model_config(variant), **self.model_options(variant))
         return model
 

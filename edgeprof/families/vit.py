@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgeprof.families.base import BATCH, Arrays, Component, Summary, real, row, traceable_module
+from edgeprof.families.base import BATCH, Arrays, Component, Summary, TracedFamily, real, row, traceable_module
 from edgeprof.families.block import block, dense, norms, table
 from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
@@ -41,7 +41,7 @@ def _row(name: str, layers: int, width: int, heads: int, source: str | None, pat
     )
 
 
-class ViT(TransformersFamily):
+class ViT(TransformersFamily, TracedFamily):
     name = "vit"
     sample_kind = "image"
     model_type = "vit"

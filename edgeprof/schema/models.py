@@ -11,19 +11,19 @@ from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.identity import Phase, Precision, Settings, Subject, WeightsSource
 
 Logits = Literal["all", "last"]
-ConfigValue = bool | int | float | str | None
 
 
 class Variant(Record, frozen=True, kw_only=True):
     """One transformer: a row of a family's table, or a checkpoint.
 
-    `config` has the values that its family needs: for most, keyword arguments of a `transformers` configuration.
+    `config` has the values that its family needs: for most, keyword arguments of a `transformers` configuration, nested
+    as there.
     """
 
     name: str
     family: str
     task: str
-    config: dict[str, ConfigValue]
+    config: dict[str, Any]
     max_tokens: Count | None  # None: any number (position embedding is interpolated)
     source: str | None = None  # hub repository or checkpoint folder of the weights
 

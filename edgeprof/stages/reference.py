@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.errors import VerificationError
-from edgeprof.families.base import Arrays, Family
+from edgeprof.families.base import Arrays, TracedFamily
 from edgeprof.schema import Case, Logits, Variant
 from edgeprof.schema.base import SCHEMA_VERSION
 from edgeprof.schema.codec import require_known
@@ -30,7 +30,7 @@ AGAIN = "Export the model again with --force."
 VERSION = "schema_version"
 
 
-def write(path: Path, model: torch.nn.Module, family: Family, variant: Variant, logits: Logits) -> None:
+def write(path: Path, model: torch.nn.Module, family: TracedFamily, variant: Variant, logits: Logits) -> None:
     """Run the unmodified model at every case of its family, and save inputs and outputs."""
     import torch
 

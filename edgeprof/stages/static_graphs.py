@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeprof import process, store
 from edgeprof.errors import ModelFileError
-from edgeprof.families import family_of
+from edgeprof.families import traced_family
 from edgeprof.families.base import Arrays
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
@@ -88,7 +88,7 @@ def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
             f"{source.path} was not exported by edgeprof, which does not know what its inputs mean.",
             "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
         )
-    arrays = family_of(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
+    arrays = traced_family(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
     return {spec.name: arrays[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
 
 

@@ -16,8 +16,8 @@ from edgeprof.families.base import (
     TOKENS,
     Arrays,
     Component,
-    Family,
     Summary,
+    TracedFamily,
     integer,
     real,
     row,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class BagOfWords(Family):
+class BagOfWords(TracedFamily):
     name = "bag-of-words"
     sample_kind = "text"
     defaults = {"words": 1000, "width": 32, "classes": 4}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, first_line
-from edgeprof.families import checkpoint, family_of
+from edgeprof.families import checkpoint, traced_family
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Artifact, Graph, GraphCount, Logits, Precision, Record, TensorSpec, Variant
 from edgeprof.stages import graph, reference
@@ -109,7 +109,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     progress("importing torch", 0.0)
     import torch
 
-    family, variant, folder = family_of(request.variant), request.variant, Path(request.folder)
+    family, variant, folder = traced_family(request.variant), request.variant, Path(request.folder)
     progress(f"building {variant.name}", 0.2)
     model = build(variant, request.weights)
     with torch.no_grad():
@@ -143,7 +143,7 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     """
     import torch
 
-    family = family_of(variant)
+    family = traced_family(variant)
     if weights.folder is None:
         torch.manual_seed(weights.seed)
         model = family.build(variant)
@@ -159,7 +159,7 @@ def _load(variant: Variant, folder: Path) -> torch.nn.Module:
     from safetensors import SafetensorError
 
     try:
-        return family_of(variant).load(variant, _tensors(folder), folder)
+        return traced_family(variant).load(variant, _tensors(folder), folder)
     except (SafetensorError, OSError, ValueError) as problem:
         raise CheckpointError(f"{folder} cannot be loaded: {first_line(problem)}.", "Download it again.") from problem
 
@@ -192,7 +192,7 @@ def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: i
     import torch
     from torch.export import Dim
 
-    family = family_of(variant)
+    family = traced_family(variant)
     inputs, outputs = family.inputs(variant), family.outputs(variant, logits)
     feeds = family.feeds(variant, family.example(variant), np.random.default_rng(0))
     dims = family.torch_dims(variant)
