@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import TRANSFORMERS, config_values
+from edgeprof.families import TRANSFORMERS, config_json, config_values
 from edgeprof.families.transformers_family import Task, TransformersFamily
-from edgeprof.schema import Variant
+from edgeprof.schema import Architecture, Variant
 from edgeprof.store import read_bytes, reading, within
 
 CONFIG_FILE = "config.json"
@@ -34,6 +34,23 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
     variant = Variant(name=name, family=family.name, task=task.name, config=config, max_tokens=None, source=str(folder))
     family.require_consistent(variant, folder / CONFIG_FILE)
     return msgspec.structs.replace(variant, max_tokens=family.summary(variant).positions), folder
+
+
+def architecture(folder: Path) -> Architecture:
+    """The model in a folder, as far as its config.json describes it: any of `transformers`.
+
+    Raises:
+        CheckpointError: no readable config.json, no model type, or quantized weights.
+    """
+    folder = _encoder_folder(folder)
+    config, file = _config(folder), folder / CONFIG_FILE
+    return Architecture(
+        class_name=config_json.class_name(config, file),
+        model_type=config_json.model_type(config, file),
+        config=config_json.sanitized(config, file),
+        max_tokens=config_json.max_tokens(config),
+        source=str(folder),
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
