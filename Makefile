@@ -34,9 +34,10 @@ test: install browser $(OPENVINO)/.installed .swiftshader/.found
 bench: install
 	$(BIN)/python -m tests.benchmarks
 
-# Explain, quantize, fix the shapes of and profile all models of the onnx package's own test suite: some minutes.
+# All models of the onnx package's own test suite, and a tiny one of every architecture: half an hour.
 conformance: install
 	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m tests.conformance.architectures
 
 # Kill commands at random moments, race them, fill the disk: some minutes.
 torture: install

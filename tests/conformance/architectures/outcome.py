@@ -1,0 +1,94 @@
+"""What edgeprof makes of one architecture: exported, verified, quantized, profiled, explained, with a static graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeprof import explain, export, profile
+from edgeprof.errors import EdgeprofError
+from edgeprof.schema import Artifact, Record
+
+from .tiny_model import TinyModel
+
+LENGTH = 16
+FUSED = ("GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding")
+SMALL = 4
+"""Times the size of a graph: what one of fixed shapes may weigh."""
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """Cells of a row of the table; `refusals` are sentences, `failures` are what should not be."""
+
+    exported: str = "no"
+    fused: str = "none"
+    quantized: str = "no"
+    profiled: str = "no"
+    costs: str = "no"
+    static: str = "no"
+    refusals: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+def outcome(tiny: TinyModel) -> Outcome:
+    """Send one architecture through all commands."""
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        checkpoint, models = tiny.checkpoint(Path(folder) / "checkpoint"), Path(folder) / "models"
+        cells: dict[str, str] = {}
+        refusals: list[str] = []
+        failures: list[str] = []
+
+        def attempt(cell: str, answer: Callable[[], str]) -> bool:
+            try:
+                cells[cell] = answer()
+            except EdgeprofError as problem:
+                refusals.append(f"{cell}: {problem}")
+            except Exception as problem:  # noqa: BLE001  (which is what is looked for)
+                failures.append(f"{cell}: {type(problem).__name__}: {problem}")
+            return cell in cells
+
+        def exported(precision: str = "fp32", **options: object) -> Artifact:
+            (one,) = export([str(checkpoint)], precision=[precision], out=models, name="tiny", **options)  # type: ignore[arg-type]
+            assert one.artifact is not None
+            return one.artifact
+
+        if attempt("exported", lambda: _agreement(exported())):
+            artifact = exported()
+            cells["fused"] = _fused(artifact) or "none"
+            attempt("quantized", lambda: _quantized(exported("int8")))
+            attempt("profiled", lambda: _profiled(models, Path(folder) / "reports"))
+            attempt("costs", lambda: _costs(artifact, models))
+            attempt("static", lambda: "yes" if exported(static=True, seq=[LENGTH]).static else "no")
+    return Outcome(**cells, refusals=tuple(refusals), failures=tuple(failures))
+
+
+def _agreement(artifact: Artifact) -> str:
+    """Roles of the graphs, and the largest difference to PyTorch."""
+    error = max(check.max_abs_error for check in artifact.checks)
+    return f"{' + '.join(graph.role for graph in artifact.graphs)}, {error:.0e}"
+
+
+def _fused(artifact: Artifact) -> str:
+    counts = {operator: sum(graph.count.nodes.get(operator, 0) for graph in artifact.graphs) for operator in FUSED}
+    return ", ".join(f"{count} {operator}" for operator, count in counts.items() if count)
+
+
+def _quantized(artifact: Artifact) -> str:
+    receipts = [graph.quantization for graph in artifact.graphs if graph.quantization]
+    done, every = (sum(getattr(one, name) for one in receipts) for name in ("matmuls_quantized", "matmuls"))
+    return f"{done} of {every}"
+
+
+def _profiled(models: Path, reports: Path) -> str:
+    run = profile(["tiny"], seq=[LENGTH], rounds=1, runs=1, min_time_s=0, models=models, out=reports, name="tiny")
+    for point in run.points:
+        if point.status != "ok":
+            raise EdgeprofError(f"{point.key.load.phase} is {point.status}: {point.error}.", "")
+    return ", ".join(sorted({point.key.load.phase for point in run.points}))
+
+
+def _costs(artifact: Artifact, models: Path) -> str:
+    explained = explain("tiny", models=models)
+    assert explained.ledger.total("params") > 0
+    return "closed form" if artifact.variant else "counted"
