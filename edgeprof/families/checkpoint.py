@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import TRANSFORMERS, config_json, config_values
+from edgeprof.families import TRANSFORMERS, config_json, config_values, sentence_modules
+from edgeprof.families.config_json import CONFIG_FILE, read_json, read_object
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Architecture, Variant
-from edgeprof.store import read_bytes, reading, within
+from edgeprof.store import reading, within
 
-CONFIG_FILE = "config.json"
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -24,7 +24,7 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
         CheckpointError: no readable config.json, a setting out of its range, an unknown architecture, no safetensors
             weights, or a path that leads out of the folder.
     """
-    folder = _encoder_folder(folder)
+    folder = sentence_modules.encoder_folder(folder)
     written = _config(folder)
     family = _family(written, folder)
     task = _task(family, written, folder)
@@ -42,12 +42,15 @@ def architecture(folder: Path) -> Architecture:
     Raises:
         CheckpointError: no readable config.json, no model type, or quantized weights.
     """
-    folder = _encoder_folder(folder)
+    modules, _ = sentence_modules.read(folder)
+    folder = sentence_modules.encoder_folder(folder)
     config, file = _config(folder), folder / CONFIG_FILE
+    named = config_json.class_name(config, file)
     return Architecture(
-        class_name=config_json.class_name(config, file),
+        class_name=sentence_modules.encoder_class(config_json.model_type(config, file)) if modules else named,
         model_type=config_json.model_type(config, file),
         config=config_json.sanitized(config, file),
+        modules=modules,
         max_tokens=config_json.max_tokens(config),
         source=str(folder),
     )
@@ -74,7 +77,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    match _json(index):
+    match read_json(index):
         case {"weight_map": {**shard_of_tensor}} if shard_of_tensor:
             names = sorted({str(shard) for shard in shard_of_tensor.values()})
         case _:
@@ -105,35 +108,13 @@ def tensor_names(folder: Path) -> list[str]:
     return [name for name in names if name != "__metadata__"]
 
 
-def _encoder_folder(folder: Path) -> Path:
-    """The folder of the encoder; in a sentence-transformers folder, modules.json names it."""
-    modules = folder / "modules.json"
-    if not modules.is_file():
-        return folder
-    match _json(modules):
-        case [{"path": str(path)}, *_]:
-            return within(folder, path, modules, CheckpointError)
-        case _:
-            raise CheckpointError(f"{modules} does not name the folder of the encoder.", "Use that folder itself.")
-
-
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise CheckpointError(
             f"{folder} holds no {CONFIG_FILE}.", "A checkpoint is a folder that save_pretrained wrote."
         )
-    config = _json(path)
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a JSON object.", "Download it again.")
-    return config
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(read_bytes(path, CheckpointError))
-    except (ValueError, RecursionError) as problem:
-        raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
+    return read_object(path)
 
 
 def _labelled(config: dict[str, Any]) -> dict[str, Any]:

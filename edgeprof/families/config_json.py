@@ -4,6 +4,7 @@ A config.json comes from anywhere. Besides sizes it can name attention kernels, 
 files and other repositories, all of which `transformers` follows. Here they are left out, at every depth.
 """
 
+import json
 import math
 import re
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from edgeprof.errors import CheckpointError
 from edgeprof.families.config_values import refusal
+from edgeprof.store import read_bytes
 
+CONFIG_FILE = "config.json"
 AUTO_CLASS = "AutoModel"
 """Stands for the class that `transformers` has for a model type, where a config.json names none."""
 
@@ -48,6 +51,30 @@ AFTER_PADDING = (
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
 """Model types whose first position is the one after that of the padding token."""
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path, CheckpointError))
+    except (ValueError, RecursionError) as problem:
+        raise CheckpointError(f"{path} is not valid JSON ({problem}).", "Download it again.") from problem
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or is none.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is not a JSON object.", "Download it again.")
+    return value
 
 
 def model_type(config: dict[str, Any], file: Path) -> str:

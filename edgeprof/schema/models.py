@@ -28,6 +28,20 @@ class Variant(Record, frozen=True, kw_only=True):
     source: str | None = None  # hub repository or checkpoint folder of the weights
 
 
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken"]
+
+
+class SentenceModule(Record, frozen=True, kw_only=True):
+    """What sentence-transformers computes after the transformer."""
+
+    kind: Literal["pooling", "dense", "normalize"]
+    modes: tuple[PoolingMode, ...] = ()  # of pooling, concatenated
+    in_width: Count = 0  # of a dense layer
+    out_width: Count = 0
+    bias: bool = False
+    activation: str = ""  # a class of `torch.nn` without weights
+
+
 class Architecture(Record, frozen=True, kw_only=True):
     """A model by its configuration: what a config.json says, without names of code, files and other repositories.
 
@@ -37,6 +51,7 @@ class Architecture(Record, frozen=True, kw_only=True):
     class_name: str  # in `transformers`: "LlamaForCausalLM"
     model_type: str  # as in config.json: "llama"
     config: dict[str, Any]  # msgspec knows no recursive types
+    modules: tuple[SentenceModule, ...] = ()  # after the model: they make one vector of its tokens
     max_tokens: Count | None = None  # None: any number, or unknown
     source: str | None = None  # hub repository or checkpoint folder of the weights
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint
+from edgeprof.families.config_json import CONFIG_FILE
 from edgeprof.process import Progress
 from edgeprof.schema import Record, WeightsSource
 from edgeprof.store import content_key, sha256_of
@@ -22,6 +23,7 @@ FILES = [
     "*.safetensors",
     "*.safetensors.index.json",
     "modules.json",
+    "[0-9]*_*/config.json",
     "tokenizer.json",
     "preprocessor_config.json",
 ]
@@ -34,6 +36,7 @@ class Weights(Record, frozen=True, kw_only=True):
     """
 
     folder: str | None = None
+    dense: tuple[str, ...] = ()  # folders of the dense layers that follow the model
     origin: str = ""  # what a user calls the place: a repository, or a folder's name
     seed: int = SEED
     note: str = ""
@@ -48,8 +51,8 @@ class Weights(Record, frozen=True, kw_only=True):
         """Equal for equal weights: digests of config and weight files, or the seed."""
         if self.folder is None:
             return content_key("random", self.seed)
-        folder = Path(self.folder)
-        files = [folder / checkpoint.CONFIG_FILE, *checkpoint.weight_files(folder)]
+        folders = [Path(folder) for folder in (self.folder, *self.dense)]
+        files = [file for folder in folders for file in (folder / CONFIG_FILE, *checkpoint.weight_files(folder))]
         return content_key("files", [(file.name, _digest(file)) for file in files])
 
 
@@ -67,7 +70,7 @@ def cached(repository: str) -> Path | None:
     """
     hub = _hub("Reading the hub cache")
     try:
-        config = hub.try_to_load_from_cache(repository, checkpoint.CONFIG_FILE)
+        config = hub.try_to_load_from_cache(repository, CONFIG_FILE)
     except ValueError as problem:
         raise UsageError(f"{repository} is not a valid name of a hub repository.", "Check owner and name.") from problem
     if not isinstance(config, str):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprof.errors import CheckpointError, first_line
 from edgeprof.families import checkpoint, config_json
 from edgeprof.schema import Architecture
+from edgeprof.stages.export.sentence_embedding import embedder
 from edgeprof.stages.weights import Weights
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def load(architecture: Architecture, weights: Weights) -> torch.nn.Module:
     config = _config(architecture)
     kind = _class(architecture, config)
     model = _random(kind, config, weights.seed) if weights.folder is None else _trained(kind, config, weights)
+    if architecture.modules:
+        model = embedder(model, architecture.modules)
+        for layer, folder in zip(
+            model.get_submodule("dense").children(), weights.dense, strict=weights.folder is not None
+        ):
+            _fill(layer, Path(folder))
     text = model.config.get_text_config()
     if getattr(text, "pad_token_id", None) is None:
         text.pad_token_id = NO_PADDING  # classifiers then use the last token of every row
@@ -106,6 +113,18 @@ def _trained(kind: Any, config: Any, weights: Weights) -> Any:
         raise CheckpointError(f"{folder} cannot be loaded: {first_line(problem)}.", "Download it again.") from problem
     _require_fit(model, info, folder)
     return model
+
+
+def _fill(layer: torch.nn.Module, folder: Path) -> None:
+    """Give a dense layer of sentence-transformers its weights."""
+    given = {name.removeprefix("linear."): tensor for name, tensor in tensors(folder).items()}
+    for name, parameter in layer.named_parameters():
+        if name not in given:
+            raise _misfit(f"Tensor linear.{name}, which config.json requires, is not in {folder}.")
+        if given[name].shape != parameter.shape:
+            shapes = f"{tuple(given[name].shape)} in {folder}, but config.json requires {tuple(parameter.shape)}"
+            raise _misfit(f"Tensor linear.{name} has shape {shapes}.")
+        parameter.data.copy_(given[name])
 
 
 def _options(kind: Any, names: Iterable[str]) -> dict[str, Any]:
