@@ -13,10 +13,10 @@ from edgeprof.api.capacity import too_large
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_of
 from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
-from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized
+from edgeprof.families import architecture_of, checkpoint, chosen_sizes, family_of, find_variant, is_traced, resized
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
-from edgeprof.schema import FP32, Artifact, Logits, Precision, Record, Variant
+from edgeprof.schema import FP32, Architecture, Artifact, Case, Logits, Precision, Record, Variant
 from edgeprof.stages import export as export_stage
 from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
@@ -24,6 +24,9 @@ from edgeprof.stages.samples import COUNT, require
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
 from edgeprof.store import MODELS, content_key, reference_file, require_name
+
+LM_HEADS = ("ForCausalLM", "LMHeadModel")
+"""Ends of the names of classes that predict the next token."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -44,8 +47,30 @@ class _Source(Record, frozen=True, kw_only=True):
 
     target: str
     name: str
-    variant: Variant
+    variant: Variant | None = None  # where a family describes it in closed form
+    architecture: Architecture | None = None  # of a model that is exported by probing
     weights: Weights | None
+
+    @property
+    def model(self) -> Variant | Architecture:
+        """What is exported; its location does not matter, its content does."""
+        model = self.architecture or self.variant
+        assert model is not None
+        return msgspec.structs.replace(model, source=None)
+
+    @property
+    def generates(self) -> bool:
+        """Whether it has an LM head that predicts the next token."""
+        if self.variant is not None:
+            return family_of(self.variant).generates(self.variant)
+        return self.architecture is not None and self.architecture.class_name.endswith(LM_HEADS)
+
+    @property
+    def params(self) -> int:
+        """Number of parameters; 0 where only building it would tell."""
+        if self.variant is not None:
+            return family_of(self.variant).params(self.variant)
+        return checkpoint.params(Path(self.weights.folder)) if self.weights and self.weights.folder else 0
 
 
 class _Request(Record, frozen=True, kw_only=True):
@@ -174,7 +199,7 @@ def _sources(
             for precision in request.quantized:
                 require_data(precision, request.evaluation, source.name, source.weights.source)
         if isinstance(source, _Source) and request.shapes:
-            request.shapes.cases(source.name, source.variant)
+            _static_cases(source.name, source.variant, request.shapes)
         refusal = _refusal(source, request) if isinstance(source, _Source) else None
         if refusal:
             if not request.keep_going:
@@ -186,8 +211,9 @@ def _sources(
 def _refusal(source: _Source, request: _Request) -> TooLarge | None:
     """The error for a model that does not fit here and is not exported yet; checking that reads all its files."""
     instead = _explaining(source, request)
-    refusal = too_large(source.variant, (FP32, *_names(request)), request.out, instead)
-    return too_large(source.variant, _missing(source, request), request.out, instead) if refusal else None
+    name, params = source.name, source.params
+    refusal = too_large(name, params, (FP32, *_names(request)), request.out, instead)
+    return too_large(name, params, _missing(source, request), request.out, instead) if refusal else None
 
 
 def _explaining(source: _Source, request: _Request) -> str:
@@ -198,23 +224,19 @@ def _explaining(source: _Source, request: _Request) -> str:
 
 
 def _resolve(target: str, request: _Request, name: str | None, progress: Progress) -> _Source:
-    mode, logits = request.weights, request.logits
     folder = Path(target).expanduser()
     if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
-        source = _checkpoint(target, folder.resolve(), folder.resolve().name, mode)
+        source = _checkpoint(target, folder.resolve(), folder.resolve().name, request)
     elif target.startswith((".", "/", "~")):
         raise UsageError(f"There is no folder {target}.", "Check the path; a checkpoint is a folder with config.json.")
     elif HUB_NAME.fullmatch(target):
         folder = weights_stage.cached(target) or weights_stage.fetch(target, progress)
-        source = _checkpoint(target, folder, target.split("/")[1], mode, origin=target)
+        source = _checkpoint(target, folder, target.split("/")[1], request, origin=target)
     else:
-        variant = find_variant(target)
-        source = _Source(target=target, name=variant.name, variant=variant, weights=_known_weights(variant, mode))
-    variant = resized(source.variant, **request.sizes)
-    source = msgspec.structs.replace(source, name=variant.name, variant=variant)
-    if logits == "last" and not family_of(source.variant).generates(source.variant):
+        source = _row(target, find_variant(target), request)
+    if request.logits == "last" and not source.generates:
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
-    chosen = name if name is not None else source.name + ("-last" if logits == "last" else "")
+    chosen = name if name is not None else source.name + ("-last" if request.logits == "last" else "")
     require_name(chosen, "an artifact")
     return msgspec.structs.replace(source, name=chosen)
 
@@ -226,10 +248,31 @@ def _require_different_names(sources: Sequence[_Source | EdgeprofError]) -> None
             raise UsageError(f"Two of these would be exported as {name}.", "Export them one by one, with --name.")
 
 
-def _checkpoint(target: str, folder: Path, name: str, mode: Mode, origin: str = "") -> _Source:
-    variant, encoder = checkpoint.read(folder, name)
-    weights = Weights() if mode == "random" else Weights(folder=str(encoder), origin=origin or folder.name)
-    return _Source(target=target, name=name, variant=variant, weights=weights)
+def _row(target: str, row: Variant, request: _Request) -> _Source:
+    variant = resized(row, **request.sizes)
+    return _Source(
+        target=target,
+        name=variant.name,
+        variant=variant,
+        architecture=architecture_of(variant),
+        weights=_known_weights(variant, request.weights),
+    )
+
+
+def _checkpoint(target: str, folder: Path, name: str, request: _Request, origin: str = "") -> _Source:
+    for option in request.sizes:
+        raise UsageError(
+            f"{target} has no option --{option}.", "A checkpoint has the sizes that its config.json states."
+        )
+    architecture = checkpoint.architecture(folder)
+    variant = None if architecture.modules else checkpoint.described(folder, name)
+    return _Source(
+        target=target,
+        name=name,
+        variant=variant,
+        architecture=None if variant is not None and is_traced(variant) else architecture,
+        weights=Weights() if request.weights == "random" else weights_stage.in_folder(folder, origin or folder.name),
+    )
 
 
 def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
@@ -256,11 +299,14 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
     home = request.out / source.name
     weights = _settled_weights(source, request)
     if weights is None:
+        assert source.variant is not None
         weights = _fetched_weights(source.variant, request.weights, progress)
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
         variant = source.variant
+        if variant is None or source.architecture is not None:
+            raise EdgeprofError(f"{source.target} is of no family that edgeprof traces.", "Export bert, gpt2 or vit.")
         artifact = export_stage.export(variant, chosen, request.logits, request.opset, folder, source.name, progress)
         return optimize(simplify(artifact, progress), progress)
 
@@ -283,12 +329,17 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
 def _completed(artifact: Artifact, request: _Request, progress: Progress) -> Artifact:
     """With the static and optimized graphs of the request."""
     if request.shapes:
-        assert artifact.variant is not None
-        cases = request.shapes.cases(artifact.name, artifact.variant)
+        cases = _static_cases(artifact.name, artifact.variant, request.shapes)
         artifact = fix(artifact, cases, request.force, progress)
     if request.save_optimized:
         save_optimized(artifact, progress)
     return artifact
+
+
+def _static_cases(name: str, variant: Variant | None, shapes: Shapes) -> tuple[Case, ...]:
+    if variant is None:
+        raise UsageError(f"No family describes {name}, so the inputs of a shape are not known.", "Omit --static.")
+    return shapes.cases(name, variant)
 
 
 def _settled_weights(source: _Source, request: _Request) -> Weights | None:
@@ -326,5 +377,4 @@ def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = 
 def _key(source: _Source, weights: Weights, request: _Request) -> str:
     """Equal exactly where two exports are the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
-    variant = msgspec.structs.replace(source.variant, source=None)  # its location does not matter, its content does
-    return content_key(variant, weights.key(), request.logits, request.opset, versions)
+    return content_key(source.model, weights.key(), request.logits, request.opset, versions)

@@ -12,7 +12,7 @@ from edgeprof.families.gpt2 import GPT2
 from edgeprof.families.mixer import Mixer
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
-from edgeprof.schema import Variant
+from edgeprof.schema import Architecture, Variant
 
 FAMILIES: tuple[Family, ...] = (GPT2(), BERT(), ViT(), Mixer(), Embedding())
 TRANSFORMERS = tuple(family for family in FAMILIES if isinstance(family, TransformersFamily))
@@ -47,6 +47,17 @@ def traced_family(variant: Variant) -> TracedFamily:
     raise RunError(
         f"{variant.name} is described in closed form only; its inputs are those of its graphs.", "Export it first."
     )
+
+
+def is_traced(variant: Variant) -> bool:
+    """Whether the family of a variant gives inputs and reference values itself."""
+    return isinstance(family_of(variant), TracedFamily)
+
+
+def architecture_of(variant: Variant) -> Architecture | None:
+    """The model of a variant by its configuration, for an export by probing; None where its family is traced."""
+    family = family_of(variant)
+    return family.architecture(variant) if isinstance(family, TransformersFamily) and not is_traced(variant) else None
 
 
 def find_variant(name: str) -> Variant:

@@ -1,6 +1,7 @@
 """Read a checkpoint folder in the `transformers` layout, without torch and without running any of its code."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from edgeprof.store import reading, within
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def described(folder: Path, name: str) -> Variant | None:
+    """The variant in a folder; None where no family describes it in closed form.
+
+    Raises:
+        CheckpointError: as `read`, for a checkpoint that a family describes.
+    """
+    try:
+        variant, _ = read(folder, name)
+    except config_values.Undescribed:
+        return None
+    return variant
 
 
 def read(folder: Path, name: str) -> tuple[Variant, Path]:
@@ -90,22 +104,34 @@ def _shards(index: Path) -> list[Path]:
 
 
 def tensor_names(folder: Path) -> list[str]:
-    """Names of all tensors in a checkpoint, from the headers of its safetensors files.
+    """Names of all tensors in a checkpoint, from the headers of its safetensors files."""
+    return [name for file in weight_files(folder) for name in _header(file)]
+
+
+def params(folder: Path) -> int:
+    """Number of values in a checkpoint, from the headers of its safetensors files."""
+    shapes = (tensor.get("shape") for file in weight_files(folder) for tensor in _header(file).values())
+    return sum(math.prod(shape) for shape in shapes if isinstance(shape, list))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Name of tensor -> what a safetensors file says of it.
 
     Layout: 8 bytes little-endian header length, then a JSON object (https://huggingface.co/docs/safetensors).
     """
-    names: list[str] = []
-    for path in weight_files(folder):
-        with reading(path, CheckpointError), path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            try:
-                header = json.loads(file.read(min(length, path.stat().st_size)))
-            except (ValueError, RecursionError) as problem:
-                raise CheckpointError(f"{path} is not a safetensors file.", "Download it again.") from problem
-        if not isinstance(header, dict):
-            raise CheckpointError(f"{path} is not a safetensors file.", "Download it again.")
-        names += header
-    return [name for name in names if name != "__metadata__"]
+    with reading(path, CheckpointError), path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+        except (ValueError, RecursionError) as problem:
+            raise _no_safetensors(path) from problem
+    if not isinstance(header, dict) or not all(isinstance(tensor, dict) for tensor in header.values()):
+        raise _no_safetensors(path)
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+
+
+def _no_safetensors(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is not a safetensors file.", "Download it again.")
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -127,9 +153,9 @@ def _family(config: dict[str, Any], folder: Path) -> TransformersFamily:
     for family in TRANSFORMERS:
         if family.model_type == config.get("model_type"):
             return family
-    known = ", ".join(family.model_type for family in TRANSFORMERS)
-    raise CheckpointError(
-        f"{folder} is of model type '{config.get('model_type', 'unknown')}'.", f"edgeprof exports: {known}."
+    raise config_values.Undescribed(
+        f"{folder} is of model type '{config.get('model_type', 'unknown')}', of which edgeprof has no closed form.",
+        "Export it, then explain the exported file, whose graph is counted.",
     )
 
 
@@ -145,4 +171,7 @@ def _task(family: TransformersFamily, config: dict[str, Any], folder: Path) -> T
         if task.architecture == architecture:
             return task
     known = ", ".join(dict.fromkeys(task.architecture for task in family.tasks))
-    raise CheckpointError(f"{folder} is a {architecture}, which edgeprof does not export.", f"Known: {known}.")
+    raise config_values.Undescribed(
+        f"{folder} is a {architecture}, of which edgeprof has no closed form.",
+        f"Export it, then explain the exported file. With a closed form: {known}.",
+    )

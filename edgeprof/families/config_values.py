@@ -42,6 +42,10 @@ ACTIVATIONS = (
 """Names in `transformers` of functions without weights."""
 
 
+class Undescribed(CheckpointError):
+    """A checkpoint that can be right, but is not a model that a family describes in closed form."""
+
+
 class Setting(Record, frozen=True, kw_only=True):
     """The values that a key can have."""
 
@@ -112,7 +116,8 @@ def read(config: Mapping[str, Any], known: Mapping[str, Setting], aliases: Mappi
         if setting is None or (value is None and setting.optional):
             continue
         if not setting.fits(value):
-            raise refusal(file, name, value, f"Allowed is {setting.allowed}.")
+            kind = CheckpointError if setting.kept else Undescribed
+            raise refusal(file, name, value, f"Allowed is {setting.allowed}.", kind)
         if key in values and values[key] != value:
             raise refusal(file, name, value, f"The same file sets it to {values[key]} under another name.")
         if setting.kept:
@@ -120,11 +125,13 @@ def read(config: Mapping[str, Any], known: Mapping[str, Setting], aliases: Mappi
     return values
 
 
-def refusal(file: Path, key: str, value: Any, allowed: str) -> CheckpointError:
+def refusal(
+    file: Path, key: str, value: Any, allowed: str, kind: type[CheckpointError] = CheckpointError
+) -> CheckpointError:
     """The error for a value: one sentence shows it, shortened to a line, and one states what is allowed."""
     text = repr(value) if isinstance(value, float) and not math.isfinite(value) else _json(value)
     shown = text if len(text) <= 60 else text[:59] + "…"
-    return CheckpointError(f"{file} sets {key} to {shown}.", allowed)
+    return kind(f"{file} sets {key} to {shown}.", allowed)
 
 
 def _json(value: Any) -> str:

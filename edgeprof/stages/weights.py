@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
-from edgeprof.families import checkpoint
+from edgeprof.families import checkpoint, sentence_modules
 from edgeprof.families.config_json import CONFIG_FILE
 from edgeprof.process import Progress
 from edgeprof.schema import Record, WeightsSource
@@ -54,6 +54,18 @@ class Weights(Record, frozen=True, kw_only=True):
         folders = [Path(folder) for folder in (self.folder, *self.dense)]
         files = [file for folder in folders for file in (folder / CONFIG_FILE, *checkpoint.weight_files(folder))]
         return content_key("files", [(file.name, _digest(file)) for file in files])
+
+
+def in_folder(folder: Path, origin: str) -> Weights:
+    """The weights in a checkpoint folder, of the model and of dense layers that follow it.
+
+    Raises:
+        CheckpointError: sentence-transformers modules that are not supported.
+    """
+    _, dense = sentence_modules.read(folder)
+    return Weights(
+        folder=str(sentence_modules.encoder_folder(folder)), dense=tuple(str(one) for one in dense), origin=origin
+    )
 
 
 def _digest(file: Path) -> str:

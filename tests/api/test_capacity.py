@@ -10,7 +10,7 @@ import pytest
 from edgeprof import export
 from edgeprof.api import capacity
 from edgeprof.errors import TooLarge, UsageError
-from edgeprof.families import find_variant
+from edgeprof.families import family_of, find_variant
 
 GIB = 2**30
 Machine = Callable[..., None]
@@ -56,26 +56,31 @@ def test_either_may_be_too_little(machine: Machine, tmp_path: Path) -> None:
             export(["gpt2-xl"], out=tmp_path)
 
 
+def params(name: str) -> int:
+    variant = find_variant(name)
+    return family_of(variant).params(variant)
+
+
 @pytest.mark.parametrize("name", ["gpt2-xl", "gpt3-2.7b", "vit-huge", "bert-large", "embedding-word2vec"])
 def test_what_fits_into_24_gib_is_not_refused(name: str, machine: Machine, tmp_path: Path) -> None:
     machine(memory=22 * GIB, disk=50e9)
-    assert capacity.too_large(find_variant(name), ["fp32"], tmp_path, "") is None
+    assert capacity.too_large(name, params(name), ["fp32"], tmp_path, "") is None
 
 
 def test_to_be_quantized_a_model_needs_more_of_both(machine: Machine, tmp_path: Path) -> None:
-    variant = find_variant("gpt2-xl")
+    variant = "gpt2-xl", params("gpt2-xl")
     machine(memory=10e9)
-    assert capacity.too_large(variant, ["fp32"], tmp_path, "") is None
-    assert capacity.too_large(variant, ["a16w8"], tmp_path, "") is not None
+    assert capacity.too_large(*variant, ["fp32"], tmp_path, "") is None
+    assert capacity.too_large(*variant, ["a16w8"], tmp_path, "") is not None
     machine(disk=7e9)
     assert (
-        capacity.too_large(variant, ["fp32"], tmp_path, "")
-        is capacity.too_large(variant, ["int8"], tmp_path, "")
+        capacity.too_large(*variant, ["fp32"], tmp_path, "")
+        is capacity.too_large(*variant, ["int8"], tmp_path, "")
         is None
     )
-    assert capacity.too_large(variant, ["fp32", "int8"], tmp_path, "") is not None
+    assert capacity.too_large(*variant, ["fp32", "int8"], tmp_path, "") is not None
     machine(memory=0, disk=0)
-    assert capacity.too_large(variant, [], tmp_path, "") is None
+    assert capacity.too_large(*variant, [], tmp_path, "") is None
 
 
 def test_an_existing_artifact_is_answered_from_disk(machine: Machine, models: Path, tmp_path: Path) -> None:

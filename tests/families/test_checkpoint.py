@@ -84,15 +84,20 @@ def test_a_sentence_transformers_folder_says_where_its_encoder_lies(path: str, f
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, r"is of model type 'llama'\. edgeprof exports: gpt2, bert, vit"),
+        ({"model_type": "blt"}, r"is of model type 'blt', of which edgeprof has no closed form\. Export it, then"),
         ({"model_type": None}, r"is of model type 'unknown'"),
-        ({"architectures": ["BertForNextSentencePrediction"]}, r"BertForNextSentencePrediction.*Known: BertModel, "),
+        (
+            {"architectures": ["BertForNextSentencePrediction"]},
+            r"is a BertForNextSentencePrediction, of which .* With a closed form: BertModel, ",
+        ),
+        ({"is_decoder": True}, r"sets is_decoder to true"),
     ],
 )
-def test_what_edgeprof_does_not_export_is_named(changes: dict[str, Any], message: str, folder: Path) -> None:
+def test_what_no_family_describes_is_named(changes: dict[str, Any], message: str, folder: Path) -> None:
     configure(folder, **changes)
     with pytest.raises(CheckpointError, match=message):
         checkpoint.read(folder, "mine")
+    assert checkpoint.described(folder, "mine") is None
 
 
 @pytest.mark.parametrize(
