@@ -1,0 +1,94 @@
+"""The cache of a model of `transformers` as tensors, and tensors as its cache.
+
+A layer holds keys and values that grow with the tokens, or states of a fixed size (of a convolution, of a recurrence),
+or both; which, is seen in a cache that the model has filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache
+
+STATES = {"conv": "conv_states", "recurrent": "recurrent_states"}
+"""Name of a leaf -> attribute of a layer that holds it, in a mapping by number."""
+
+Leaves = dict[str, "torch.Tensor"]
+"""By name: "0.key", "0.value", "3.conv", "3.recurrent"."""
+
+
+def leaves(cache: Cache) -> Leaves:
+    """The tensors of a cache, in order of its layers."""
+    import torch
+
+    found: Leaves = {}
+    for number, layer in enumerate(cache.layers):
+        if isinstance(getattr(layer, "keys", None), torch.Tensor):
+            found |= {f"{number}.key": layer.keys, f"{number}.value": layer.values}
+        for name, attribute in STATES.items():
+            for index, state in (getattr(layer, attribute, None) or {}).items():
+                if isinstance(state, torch.Tensor):
+                    found[f"{number}.{name}{index or ''}"] = state
+    return found
+
+
+def has_states(cache: Cache) -> bool:
+    """Whether layers hold states of a fixed size, by which a first run differs from those that follow."""
+    return any(not name.endswith(("key", "value")) for name in leaves(cache))
+
+
+def rebuilt(tensors: Mapping[str, torch.Tensor], config: Any) -> Cache:
+    """A cache that holds these leaves.
+
+    Keys and values of all layers grow, also those of a sliding window: the mask applies the window, whereas a cache
+    that is cut fails once the past exceeds it.
+
+    Args:
+        config: of the model; read only where there are states.
+    """
+    from transformers import DynamicCache
+
+    keys = [name for name in tensors if name.endswith(".key")]
+    if len(keys) * 2 == len(tensors):
+        by_layer = {int(name.split(".")[0]): name.removesuffix("key") for name in keys}
+        pairs = [
+            (tensors[f"{by_layer[layer]}key"], tensors[f"{by_layer[layer]}value"])
+            if layer in by_layer
+            else (None, None)
+            for layer in range(max(by_layer, default=-1) + 1)
+        ]
+        return DynamicCache(pairs)
+    cache = empty(config)
+    for name, tensor in tensors.items():
+        number, _, leaf = name.partition(".")
+        _put(cache.layers[int(number)], leaf, tensor)
+    return cache
+
+
+def empty(config: Any) -> Cache:
+    """A cache for a first run whose layers are those that the configuration names, none of them cut."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    cache = DynamicCache(config=config)
+    cache.layers = [DynamicLayer() if getattr(layer, "is_sliding", False) else layer for layer in cache.layers]
+    return cache
+
+
+def _put(layer: Any, leaf: str, tensor: torch.Tensor) -> None:
+    if leaf in ("key", "value"):
+        setattr(layer, f"{leaf}s", tensor)
+        layer.is_initialized, layer.dtype, layer.device = True, tensor.dtype, tensor.device
+        return
+    name = leaf.rstrip("0123456789")
+    index = int(leaf[len(name) :] or 0)
+    state = tensor.clone()  # it is written in place
+    getattr(layer, STATES[name])[index] = state
+    getattr(layer, f"is_{STATES[name]}_initialized")[index] = True
+    layer.has_previous_state[index] = True
+    layer.dtype, layer.device = tensor.dtype, tensor.device
+    if name == "conv":
+        layer.conv_kernel_size[index] = state.shape[-1]

@@ -1,0 +1,116 @@
+"""Decoders with a cache: one graph for prefill and decode, or one for each where a first run takes another path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof.families.base import BATCH, PAST, TOKENS, TOTAL, Arrays, integer
+from edgeprof.kv_cache import EXPORTED
+from edgeprof.schema import Case, Logits, Role, TensorSpec
+from edgeprof.stages.export import caches
+from edgeprof.stages.export.signature import ModelInput, arrays_of, forward_names, model_inputs, normal, padded
+from edgeprof.stages.export.whole_model import GraphOfModel, Tensors, tensors, tensors_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache
+
+CASES = (
+    Case(batch=2, tokens=5, past_tokens=3),
+    Case(batch=1, tokens=1, past_tokens=0),
+    Case(batch=3, tokens=7, past_tokens=0),
+    Case(batch=1, tokens=1, past_tokens=9),
+    Case(batch=3, tokens=1, past_tokens=6),
+    Case(batch=3, tokens=3, past_tokens=4),
+)
+PREFILL_CASES = (Case(batch=2, tokens=5), Case(batch=1, tokens=1), Case(batch=3, tokens=7), Case(batch=1, tokens=12))
+DECODE_CASES = (
+    Case(batch=2, tokens=1, past_tokens=5),
+    Case(batch=1, tokens=1, past_tokens=9),
+    Case(batch=3, tokens=1, past_tokens=6),
+)
+
+
+def decoders(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
+    """The graphs of a decoder.
+
+    Returns:
+        One graph; two, "prefill" and "decode", for models with states of a convolution or a recurrence.
+    """
+    cache = first_cache(model)
+    found = caches.leaves(cache)
+    if not caches.has_states(cache):
+        return [Decoder(model, found, logits)]
+    return [Decoder(model, {}, logits, "prefill", PREFILL_CASES), Decoder(model, found, logits, "decode", DECODE_CASES)]
+
+
+def cache_name(model: torch.nn.Module) -> str:
+    """What its forward calls the cache; "" where it takes none."""
+    return next((name for name in ("past_key_values", "cache_params") if name in forward_names(model)), "")
+
+
+def first_cache(model: torch.nn.Module) -> Cache:
+    """The cache after a first run, which shows what its layers hold."""
+    ids = tensors(arrays_of(model_inputs(model, ["input_ids"]), PREFILL_CASES[0], np.random.default_rng(0)))
+    return model(**ids, use_cache=True)[cache_name(model)]
+
+
+class Decoder(GraphOfModel):
+    """New tokens, and the cache of earlier ones.
+
+    Args:
+        past: leaves of the cache that the graph reads, as examples of their shapes; none for a first run.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        past: Tensors,
+        logits: Logits,
+        role: Role = "model",
+        cases: Sequence[Case] = CASES,
+    ) -> None:
+        self.role, self.cache, self.past = role, cache_name(model), tuple(past)
+        names = forward_names(model)
+        self.options = {"logits_to_keep": 1} if logits == "last" else {}
+        inputs = model_inputs(model, ["input_ids"])
+        if not (role == "decode" and not any(name.endswith("key") for name in past)):  # states hold no padding
+            inputs.append(ModelInput(integer("attention_mask", BATCH, TOTAL if past else TOKENS), padded))
+        if "position_ids" in names:
+            inputs.append(ModelInput(integer("position_ids", BATCH, TOKENS), positions))
+        inputs += [_of_cache(name, tensor) for name, tensor in past.items()]
+        super().__init__(model, inputs, cases)
+
+    def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:
+        arrays = super().feeds(case, generator)
+        if "position_ids" in arrays:
+            arrays["position_ids"] += case.past_tokens
+        if case.past_tokens and case.tokens == 1 and case.batch > 1 and "attention_mask" in arrays:
+            # In a batch of sequences of different lengths, the padding of a shorter one precedes the new token.
+            arrays["attention_mask"][-1] = 1
+            arrays["attention_mask"][-1, case.past_tokens - 1] = 0
+            if "position_ids" in arrays:
+                arrays["position_ids"][-1] -= 1
+        return arrays
+
+    def results(self, feeds: Tensors) -> Tensors:
+        past = {name: feeds[f"{EXPORTED.past}.{name}"] for name in self.past}
+        cache = caches.rebuilt(past, self.model.config) if past else caches.empty(self.model.config)
+        given = {name: tensor for name, tensor in feeds.items() if not name.startswith(EXPORTED.past)}
+        result = self.model(**given, **{self.cache: cache}, use_cache=True, **self.options)
+        present = caches.leaves(result[self.cache])
+        return tensors_of(result) | {f"{EXPORTED.present}.{name}": tensor for name, tensor in present.items()}
+
+
+def positions(shape: tuple[int, ...], generator: np.random.Generator) -> Any:
+    return np.broadcast_to(np.arange(shape[-1]), shape).copy()
+
+
+def _of_cache(name: str, example: torch.Tensor) -> ModelInput:
+    """[batch, heads, past tokens, width] for keys and values; a state has its own shape."""
+    grows = name.endswith(("key", "value"))
+    dims = (BATCH, example.shape[1], PAST, *example.shape[3:]) if grows else (BATCH, *example.shape[1:])
+    return ModelInput(TensorSpec(name=f"{EXPORTED.past}.{name}", dtype="float32", dims=dims), normal)

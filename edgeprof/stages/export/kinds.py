@@ -1,0 +1,65 @@
+"""Which graphs a model of `transformers` becomes: decided by what its class can do, not by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeprof.schema import Case, Logits
+from edgeprof.stages.export.decoder import cache_name, decoders
+from edgeprof.stages.export.encoder_decoder import encoder_and_decoder
+from edgeprof.stages.export.images import fixed_images, image_model
+from edgeprof.stages.export.signature import main_input, model_inputs, optional_inputs, text_config
+from edgeprof.stages.export.towers import is_pair, towers
+from edgeprof.stages.export.whole_model import SAMPLES, TEXT, GraphOfModel, WholeModel
+
+if TYPE_CHECKING:
+    import torch
+
+
+def graphs_of(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
+    """The graphs of a model, each with its inputs, its cases, and its reference."""
+    generates = hasattr(model, "can_generate") and model.can_generate()
+    if getattr(model.config, "is_encoder_decoder", False):
+        if generates:
+            return encoder_and_decoder(model)
+    elif is_pair(model):
+        return towers(model, _fitting(model, TEXT), fixed_images(model))
+    elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _fills_cache(model):
+        return decoders(model, logits)
+    if main_input(model) == "pixel_values":
+        return [image_model(model)]
+    names = [main_input(model), *optional_inputs(model)]
+    if getattr(model.config, "is_encoder_decoder", False) and not _classifies(model):
+        names.append("decoder_input_ids")
+    return [WholeModel(model, model_inputs(model, names), cases_of(model))]
+
+
+def cases_of(model: torch.nn.Module) -> tuple[Case, ...]:
+    """The shapes at which the main input of a model is traced and compared."""
+    match main_input(model):
+        case "pixel_values":
+            return fixed_images(model)
+        case "input_values":
+            return SAMPLES
+    return _fitting(model, TEXT)
+
+
+def _fitting(model: torch.nn.Module, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Those within the rows of its position table."""
+    config = text_config(model)
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 10**9
+    offset = 2  # of tables in which the first rows are for padding
+    return tuple(case for case in cases if case.tokens <= max(most - offset, 7))
+
+
+def _fills_cache(model: torch.nn.Module) -> bool:
+    """Whether a model returns a cache; encoders take one for the case that they are used as decoders."""
+    import torch
+
+    result = model(input_ids=torch.ones((2, 3), dtype=torch.int64), use_cache=True)
+    return bool(getattr(result, cache_name(model), None))
+
+
+def _classifies(model: torch.nn.Module) -> bool:
+    return "Classification" in type(model).__name__ or "QuestionAnswering" in type(model).__name__
