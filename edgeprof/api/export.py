@@ -304,10 +304,16 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
-        variant = source.variant
-        if variant is None or source.architecture is not None:
-            raise EdgeprofError(f"{source.target} is of no family that edgeprof traces.", "Export bert, gpt2 or vit.")
-        artifact = export_stage.export(variant, chosen, request.logits, request.opset, folder, source.name, progress)
+        artifact = export_stage.export(
+            source.variant,
+            source.architecture,
+            chosen,
+            request.logits,
+            request.opset,
+            folder,
+            source.name,
+            progress,
+        )
         return optimize(simplify(artifact, progress), progress)
 
     base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -149,6 +150,51 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path, external_data=path.with_name(WEIGHTS_FILE).name, size_threshold_bytes=INLINE_BYTES)
         if model.meta.get(MAPS):
             _restore_maps(model, path)
+
+
+def save_all(models: Mapping[str, ir.Model]) -> None:
+    """Write graphs by path, all to one folder, with one data file for the weights of all of them.
+
+    Initializers of several graphs that have the same name and shape are the same weight, and stored once.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    import onnx_ir as ir
+
+    if len(models) == 1:
+        for path, model in models.items():
+            save(model, Path(path))
+        return
+    folder = Path(next(iter(models))).parent
+    values = [value for model in models.values() for value in _weights(model)]
+    unique: dict[tuple[object, ...], ir.TensorProtocol] = {}
+    for value in values:
+        assert value.const_value is not None
+        unique.setdefault(_identity(value), value.const_value)
+    with writing(folder):
+        stored = ir.external_data.convert_tensors_to_external(list(unique.values()), folder, WEIGHTS_FILE)
+        places = dict(zip(unique, stored, strict=True))
+        for value in values:
+            value.const_value = places[_identity(value)]
+        for path, model in models.items():
+            ir.save(model, path)
+
+
+def _weights(model: ir.Model) -> list[ir.Value]:
+    return [
+        value
+        for value in model.graph.initializers.values()
+        if value.const_value is not None and value.const_value.nbytes > INLINE_BYTES
+    ]
+
+
+def _identity(value: ir.Value) -> tuple[object, ...]:
+    """Equal for the same weight in two graphs: parameters by name, what was computed at the trace by its values."""
+    tensor = value.const_value
+    assert tensor is not None
+    traced = not re.match(r"model\.", value.name or "")
+    return (value.name, tuple(tensor.shape.numpy()), tensor.tobytes() if traced else b"")
 
 
 def rewrite(model: ir.Model, change: Callable[[onnx.ModelProto], onnx.ModelProto], folder: Path) -> None:

@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.errors import VerificationError
-from edgeprof.families.base import Arrays, TracedFamily
-from edgeprof.schema import Case, Logits, Variant
+from edgeprof.families.base import Arrays
+from edgeprof.schema import Case
 from edgeprof.schema.base import SCHEMA_VERSION
 from edgeprof.schema.codec import require_known
 from edgeprof.store import reading_arrays, writing
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
+
+    from edgeprof.stages.export.blueprint import Blueprint
 
 
 AGAIN = "Export the model again with --force."
 VERSION = "schema_version"
 
 
-def write(path: Path, model: torch.nn.Module, family: TracedFamily, variant: Variant, logits: Logits) -> None:
-    """Run the unmodified model at every case of its family, and save inputs and outputs."""
+def write(path: Path, blueprint: Blueprint) -> None:
+    """Run the unmodified model at every case but the traced one, and save inputs and outputs."""
     import torch
 
-    names = [spec.name for spec in family.outputs(variant, logits)]
     cases = []
-    for index, case in enumerate(family.cases(variant)):
-        feeds = family.feeds(variant, case, np.random.default_rng(index))
-        results = family.reference(model, {name: torch.from_numpy(array) for name, array in feeds.items()}, logits)
-        cases.append((case, feeds, {name: value.numpy() for name, value in zip(names, results, strict=True)}))
+    for index, case in enumerate(blueprint.cases[1:]):
+        feeds = blueprint.feeds(case, np.random.default_rng(index))
+        results = blueprint.reference({name: torch.from_numpy(array) for name, array in feeds.items()})
+        cases.append((case, feeds, {name: one.numpy() for name, one in zip(blueprint.outputs, results, strict=True)}))
     save(path, cases)
 
 

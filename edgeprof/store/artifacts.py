@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edgeprof.errors import RunError
-from edgeprof.schema import Artifact, Graph, decode, encode_pretty
+from edgeprof.schema import Artifact, Graph, Role, decode, encode_pretty
 from edgeprof.store.files import read_bytes, within, write_atomic
 from edgeprof.store.folders import recover_below
 
@@ -55,10 +55,19 @@ def _located(artifact: Artifact, place: Callable[[str], str]) -> Artifact:
     )
 
 
+def graph_file(folder: Path, role: Role = "model") -> Path:
+    """Where a graph of an artifact is: the only one is model.onnx, others are named after their role."""
+    return folder / f"{role}.onnx"
+
+
 def reference_file(graph: Graph) -> Path:
     """Where the reference values of a graph are: what PyTorch computed for its inputs."""
-    name = REFERENCE_FILE if graph.role == "model" else f"{graph.role}.{REFERENCE_FILE}"
-    return Path(graph.path).with_name(name)
+    return reference_beside(Path(graph.path), graph.role)
+
+
+def reference_beside(file: Path, role: Role) -> Path:
+    """As `reference_file`, for the file of a graph."""
+    return file.with_name(REFERENCE_FILE if role == "model" else f"{role}.{REFERENCE_FILE}")
 
 
 def record_beside(file: Path) -> Artifact | None:

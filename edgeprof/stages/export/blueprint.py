@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from edgeprof.schema import Case, Role, TensorSpec
 
@@ -28,7 +29,7 @@ class Blueprint(ABC):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     cases: tuple[Case, ...]
-    dims: ClassVar[dict[str, object]] = {}  # symbols whose axis torch needs a constraint for, besides that it moves
+    dims: Mapping[str, object] = {}  # symbols whose axis torch needs a constraint for, besides that it moves
 
     @abstractmethod
     def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:

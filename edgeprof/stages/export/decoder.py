@@ -16,7 +16,7 @@ from edgeprof.stages.export.whole_model import GraphOfModel, Tensors, tensors, t
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Cache
+    from transformers import Cache, PreTrainedModel
 
 CASES = (
     Case(batch=2, tokens=5, past_tokens=3),
@@ -34,7 +34,7 @@ DECODE_CASES = (
 )
 
 
-def decoders(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
+def decoders(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
     """The graphs of a decoder.
 
     Returns:
@@ -47,12 +47,12 @@ def decoders(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
     return [Decoder(model, {}, logits, "prefill", PREFILL_CASES), Decoder(model, found, logits, "decode", DECODE_CASES)]
 
 
-def cache_name(model: torch.nn.Module) -> str:
+def cache_name(model: PreTrainedModel) -> str:
     """What its forward calls the cache; "" where it takes none."""
     return next((name for name in ("past_key_values", "cache_params") if name in forward_names(model)), "")
 
 
-def first_cache(model: torch.nn.Module) -> Cache:
+def first_cache(model: PreTrainedModel) -> Cache:
     """The cache after a first run, which shows what its layers hold."""
     ids = tensors(arrays_of(model_inputs(model, ["input_ids"]), PREFILL_CASES[0], np.random.default_rng(0)))
     return model(**ids, use_cache=True)[cache_name(model)]
@@ -67,7 +67,7 @@ class Decoder(GraphOfModel):
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: PreTrainedModel,
         past: Tensors,
         logits: Logits,
         role: Role = "model",

@@ -25,8 +25,7 @@ from edgeprof.stages.export.signature import (
 from edgeprof.stages.export.whole_model import GraphOfModel, Tensors
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import EncoderDecoderCache
+    from transformers import EncoderDecoderCache, PreTrainedModel
 
 SELF, CROSS = "decoder", "encoder"
 
@@ -38,7 +37,7 @@ DECODER_CASES = (
 )
 
 
-def encoder_and_decoder(model: torch.nn.Module) -> list[GraphOfModel]:
+def encoder_and_decoder(model: PreTrainedModel) -> list[GraphOfModel]:
     encoder = Encoder(model)
     return [encoder, DecoderWithSource(model, encoder)]
 
@@ -48,7 +47,7 @@ class Encoder(GraphOfModel):
 
     role = "encoder"
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         from edgeprof.stages.export.kinds import cases_of
 
         names = [main_input(model), *optional_inputs(model)]
@@ -75,7 +74,7 @@ class Encoder(GraphOfModel):
 class DecoderWithSource(GraphOfModel):
     role = "decoder"
 
-    def __init__(self, model: torch.nn.Module, encoder: Encoder) -> None:
+    def __init__(self, model: PreTrainedModel, encoder: Encoder) -> None:
         cache = encoder.cache(encoder.example())
         self.of_self = caches.leaves(cache.self_attention_cache)
         self.of_cross = caches.leaves(cache.cross_attention_cache)
@@ -123,7 +122,7 @@ def _name(prefix: str, leaf: str, side: str) -> str:
     return f"{prefix}.{layer}.{side}.{part}"
 
 
-def _width(model: torch.nn.Module) -> int:
+def _width(model: PreTrainedModel) -> int:
     """Of the encoder's output."""
     config = model.config
     encoder = getattr(config, "encoder", None)

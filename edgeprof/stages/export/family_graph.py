@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprof.families import family_of
+from edgeprof.families import traced_family
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Case, Logits, Variant
 from edgeprof.stages.export.blueprint import Blueprint
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class FamilyGraph(Blueprint):
     def __init__(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> None:
-        self.model, self.variant, self.logits, self.family = model, variant, logits, family_of(variant)
+        self.model, self.variant, self.logits, self.family = model, variant, logits, traced_family(variant)
         self.inputs = self.family.inputs(variant)
         self.outputs = tuple(spec.name for spec in self.family.outputs(variant, logits))
         self.cases = (self.family.example(variant), *self.family.cases(variant))

@@ -12,18 +12,18 @@ from edgeprof.stages.export.signature import ModelInput, forward_names, image_si
 from edgeprof.stages.export.whole_model import WholeModel, tensors
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 INTERPOLATE = "interpolate_pos_encoding"
 
 
-def fixed_images(model: torch.nn.Module) -> tuple[Case, ...]:
+def fixed_images(model: PreTrainedModel) -> tuple[Case, ...]:
     """Cases of images of the size that a model was trained on."""
     side = image_side(model.config)
     return tuple(Case(batch=batch, tokens=0, image=side) for batch in (2, 1, 3))
 
 
-def image_model(model: torch.nn.Module, *, fixed: bool = False) -> WholeModel:
+def image_model(model: PreTrainedModel, *, fixed: bool = False) -> WholeModel:
     """With dynamic height and width where the model runs at twice its usual size.
 
     Args:
@@ -42,7 +42,7 @@ def image_model(model: torch.nn.Module, *, fixed: bool = False) -> WholeModel:
 
 class _AnySize(WholeModel):
     def __init__(
-        self, model: torch.nn.Module, inputs: list[ModelInput], cases: tuple[Case, ...], options: dict[str, bool]
+        self, model: PreTrainedModel, inputs: list[ModelInput], cases: tuple[Case, ...], options: dict[str, bool]
     ) -> None:
         super().__init__(model, inputs, cases, options)
         larger = self.feeds(cases[-1], np.random.default_rng(0))

@@ -14,10 +14,10 @@ from edgeprof.stages.export.towers import is_pair, towers
 from edgeprof.stages.export.whole_model import SAMPLES, TEXT, GraphOfModel, WholeModel
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 
-def graphs_of(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
+def graphs_of(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
     """The graphs of a model, each with its inputs, its cases, and its reference."""
     generates = hasattr(model, "can_generate") and model.can_generate()
     if getattr(model.config, "is_encoder_decoder", False):
@@ -35,7 +35,7 @@ def graphs_of(model: torch.nn.Module, logits: Logits) -> list[GraphOfModel]:
     return [WholeModel(model, model_inputs(model, names), cases_of(model))]
 
 
-def cases_of(model: torch.nn.Module) -> tuple[Case, ...]:
+def cases_of(model: PreTrainedModel) -> tuple[Case, ...]:
     """The shapes at which the main input of a model is traced and compared."""
     match main_input(model):
         case "pixel_values":
@@ -45,7 +45,7 @@ def cases_of(model: torch.nn.Module) -> tuple[Case, ...]:
     return _fitting(model, TEXT)
 
 
-def _fitting(model: torch.nn.Module, cases: Sequence[Case]) -> tuple[Case, ...]:
+def _fitting(model: PreTrainedModel, cases: Sequence[Case]) -> tuple[Case, ...]:
     """Those within the rows of its position table."""
     config = text_config(model)
     most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 10**9
@@ -53,7 +53,7 @@ def _fitting(model: torch.nn.Module, cases: Sequence[Case]) -> tuple[Case, ...]:
     return tuple(case for case in cases if case.tokens <= max(most - offset, 7))
 
 
-def _fills_cache(model: torch.nn.Module) -> bool:
+def _fills_cache(model: PreTrainedModel) -> bool:
     """Whether a model returns a cache; encoders take one for the case that they are used as decoders."""
     import torch
 
@@ -61,5 +61,5 @@ def _fills_cache(model: torch.nn.Module) -> bool:
     return bool(getattr(result, cache_name(model), None))
 
 
-def _classifies(model: torch.nn.Module) -> bool:
+def _classifies(model: PreTrainedModel) -> bool:
     return "Classification" in type(model).__name__ or "QuestionAnswering" in type(model).__name__

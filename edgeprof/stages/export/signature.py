@@ -17,8 +17,8 @@ from edgeprof.families.base import BATCH, PAST, TOKENS, TOTAL, Arrays, integer, 
 from edgeprof.schema import Case, TensorSpec
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
+    from transformers import PreTrainedModel
 
 SOURCE, HEIGHT, WIDTH, FRAMES = "encoder_sequence_length", "height", "width", "frames"
 
@@ -36,17 +36,17 @@ class ModelInput(NamedTuple):
     fill: Fill
 
 
-def forward_names(model: torch.nn.Module) -> list[str]:
+def forward_names(model: PreTrainedModel) -> list[str]:
     """Names of the parameters of its forward."""
     return list(inspect.signature(model.forward).parameters)
 
 
-def main_input(model: torch.nn.Module) -> str:
+def main_input(model: PreTrainedModel) -> str:
     """The name of the input that it cannot do without."""
     return str(getattr(model, "main_input_name", "input_ids"))
 
 
-def model_inputs(model: torch.nn.Module, names: Iterable[str], image: int | None = None) -> list[ModelInput]:
+def model_inputs(model: PreTrainedModel, names: Iterable[str], image: int | None = None) -> list[ModelInput]:
     """The inputs of these names.
 
     Args:
@@ -63,7 +63,7 @@ def _pinned(spec: TensorSpec, image: int) -> TensorSpec:
     return replace(spec, dims=tuple(image if dim in (HEIGHT, WIDTH) else dim for dim in spec.dims))
 
 
-def _input(model: torch.nn.Module, name: str) -> ModelInput:
+def _input(model: PreTrainedModel, name: str) -> ModelInput:
     config = model.config
     match name:
         case "input_ids" if type(model).__name__.endswith("ForMultipleChoice"):
@@ -84,8 +84,8 @@ def _input(model: torch.nn.Module, name: str) -> ModelInput:
             return ModelInput(real(name, BATCH, config.max_length, config.num_mel_bins), normal)
         case "input_values":
             return ModelInput(real(name, BATCH, FRAMES), normal)
-        case "input_features" if (frames := _fixed_frames(model)) is not None:
-            return ModelInput(real(name, BATCH, config.num_mel_bins, frames), normal)
+        case "input_features" if _fixed_frames(model):
+            return ModelInput(real(name, BATCH, config.num_mel_bins, _fixed_frames(model)), normal)
         case "input_features":
             size = getattr(config, "feature_projection_input_dim", None) or getattr(config, "num_mel_bins", 80)
             return ModelInput(real(name, BATCH, FRAMES, size), normal)
@@ -95,7 +95,7 @@ def _input(model: torch.nn.Module, name: str) -> ModelInput:
     )
 
 
-def optional_inputs(model: torch.nn.Module) -> list[str]:
+def optional_inputs(model: PreTrainedModel) -> list[str]:
     """Names of inputs besides the main one: masks and types that its forward takes and that have a choice."""
     names, main = forward_names(model), main_input(model)
     optional = []
@@ -145,7 +145,7 @@ def below(most: int) -> Fill:
     return lambda shape, generator: generator.integers(0, most, shape)
 
 
-def token_ids(model: torch.nn.Module) -> Fill:
+def token_ids(model: PreTrainedModel) -> Fill:
     """Ids of ordinary tokens; a sequence ends with the end token where the model looks for it."""
     config = text_config(model)
     special = {value for name in SPECIAL for value in _ids(config, name) + _ids(model.config, name)}
@@ -166,7 +166,7 @@ def _ids(config: Any, name: str) -> list[int]:
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
 
 
-def _reads_end(model: torch.nn.Module) -> bool:
+def _reads_end(model: PreTrainedModel) -> bool:
     """Whether a model reads its result at the end token: text towers, and classifiers of encoder-decoders."""
     name = type(model).__name__
     return (
@@ -177,7 +177,7 @@ def _reads_end(model: torch.nn.Module) -> bool:
     )
 
 
-def text_config(model: torch.nn.Module) -> Any:
+def text_config(model: PreTrainedModel) -> Any:
     """The part of its configuration that has a vocabulary."""
     parts = (getattr(model.config, name, None) for name in ("text_config", "decoder"))
     return next((part for part in parts if hasattr(part, "vocab_size")), model.config)
@@ -211,9 +211,9 @@ def image_side(config: Any) -> int:
     return image_side(backbone) if backbone is not None else USUAL_IMAGE
 
 
-def _fixed_frames(model: torch.nn.Module) -> int | None:
-    """The only number of frames that an audio encoder takes, as Whisper's does; None where it takes any."""
+def _fixed_frames(model: PreTrainedModel) -> int:
+    """The only number of frames that an audio encoder takes, as Whisper's does; 0 where it takes any."""
     config, encoder = model.config, getattr(model, "get_encoder", lambda: None)()
     positions = getattr(config, "max_source_positions", None)
     strides = [getattr(encoder, name).stride[0] for name in ("conv1", "conv2") if hasattr(encoder, name)]
-    return int(positions * np.prod(strides)) if positions and strides else None
+    return int(positions * np.prod(strides)) if positions and strides else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import importlib.util
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,16 @@ from edgeprof import process
 from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint, traced_family
 from edgeprof.process import Progress
-from edgeprof.schema import FP32, Artifact, Graph, GraphCount, Logits, Precision, Record, TensorSpec, Variant
+from edgeprof.schema import FP32, Architecture, Artifact, Graph, Logits, Precision, Record, Variant
 from edgeprof.stages import graph, reference
 from edgeprof.stages.weights import Weights
-from edgeprof.store import MODEL_FILE, REFERENCE_FILE
+from edgeprof.store import graph_file, reference_beside
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
+
+    from edgeprof.stages.export.blueprint import Blueprint
 
 OPSET = 24
 OPSETS = range(18, 26)
@@ -31,7 +33,8 @@ TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime"
 
 
 class ExportRequest(Record, frozen=True, kw_only=True):
-    variant: Variant
+    variant: Variant | None
+    architecture: Architecture | None
     weights: Weights
     logits: Logits
     opset: int
@@ -40,15 +43,24 @@ class ExportRequest(Record, frozen=True, kw_only=True):
 
 class Exported(Record, frozen=True, kw_only=True):
     params: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    count: GraphCount
+    graphs: tuple[Graph, ...]
 
 
 def export(
-    variant: Variant, weights: Weights, logits: Logits, opset: int, folder: Path, name: str, progress: Progress
+    variant: Variant | None,
+    architecture: Architecture | None,
+    weights: Weights,
+    logits: Logits,
+    opset: int,
+    folder: Path,
+    name: str,
+    progress: Progress,
 ) -> Artifact:
-    """Export into `folder`: the graph, its weights, and reference values to verify it by. Does not verify it yet.
+    """Export into `folder`: graphs, their weights, and reference values to verify them by. Does not verify them yet.
+
+    Args:
+        variant: the model as a family describes it; None where none does.
+        architecture: the model by its configuration; None where the variant's family has inputs of its own.
 
     Raises:
         MissingExtra: torch, or a package that it needs here, is not installed.
@@ -56,24 +68,19 @@ def export(
         EdgeprofError: torch could not export the model.
     """
     require_extra()
-    request = ExportRequest(variant=variant, weights=weights, logits=logits, opset=opset, folder=str(folder))
+    request = ExportRequest(
+        variant=variant, architecture=architecture, weights=weights, logits=logits, opset=opset, folder=str(folder)
+    )
     exported = process.call("edgeprof.stages.export.stage", request, Exported, progress=progress)
     return Artifact(
         name=name,
         precision=Precision(recipe=FP32),
         variant=variant,
+        architecture=architecture if variant is None else None,
         logits=logits,
         params=exported.params,
         weights=weights.source,
-        graphs=(
-            Graph(
-                path=str(folder / MODEL_FILE),
-                opset=opset,
-                inputs=exported.inputs,
-                outputs=exported.outputs,
-                count=exported.count,
-            ),
-        ),
+        graphs=exported.graphs,
         versions=versions(),
     )
 
@@ -109,28 +116,65 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     progress("importing torch", 0.0)
     import torch
 
-    family, variant, folder = traced_family(request.variant), request.variant, Path(request.folder)
-    progress(f"building {variant.name}", 0.2)
-    model = build(variant, request.weights)
+    from edgeprof.stages.export.trace import translate
+
+    progress("building the model", 0.2)
+    model = _model(request)
+    translated: dict[str, ir.Model] = {}
     with torch.no_grad():
-        progress("computing reference values in PyTorch", 0.35)
-        reference.write(folder / REFERENCE_FILE, model, family, variant, request.logits)
-        progress("tracing", 0.45)
-        onnx_model = translate(model, variant, request.logits, request.opset, progress)
-    if (got := graph.opset(onnx_model)) != request.opset:  # torch gives only a warning
-        raise EdgeprofError(
-            f"torch could not export {variant.name} in operator set {request.opset}, only in {got}.",
-            f"Choose another --opset; {OPSET} is the default.",
-        )
+        blueprints = _blueprints(model, request)
+        for index, blueprint in enumerate(blueprints):
+            part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
+            file = graph_file(Path(request.folder), blueprint.role)
+            part("computing reference values in PyTorch", 0.35)
+            reference.write(reference_beside(file, blueprint.role), blueprint)
+            translated[str(file)] = translate(blueprint, request.opset, part)
+            _require_opset(translated[str(file)], request)
     progress("writing", 0.9)
-    tidy(onnx_model, family.inputs(variant), family.outputs(variant, request.logits))
-    graph.save(onnx_model, folder / MODEL_FILE)
+    graph.save_all(translated)
     return Exported(
         params=sum(parameter.numel() for parameter in model.parameters()),
-        inputs=graph.specs(list(onnx_model.graph.inputs)),
-        outputs=graph.specs(list(onnx_model.graph.outputs)),
-        count=graph.count(onnx_model),
+        graphs=tuple(
+            Graph(
+                role=blueprint.role,
+                path=path,
+                opset=request.opset,
+                inputs=graph.specs(list(one.graph.inputs)),
+                outputs=graph.specs(list(one.graph.outputs)),
+                count=graph.count(one),
+            )
+            for blueprint, (path, one) in zip(blueprints, translated.items(), strict=True)
+        ),
     )
+
+
+def _model(request: ExportRequest) -> torch.nn.Module:
+    if request.architecture is None:
+        assert request.variant is not None
+        return build(request.variant, request.weights)
+    from edgeprof.stages.export.loading import load
+
+    return load(request.architecture, request.weights)
+
+
+def _blueprints(model: torch.nn.Module, request: ExportRequest) -> Sequence[Blueprint]:
+    if request.architecture is None:
+        from edgeprof.stages.export.family_graph import FamilyGraph
+
+        assert request.variant is not None
+        return [FamilyGraph(model, request.variant, request.logits)]
+    from edgeprof.stages.export.kinds import graphs_of
+
+    return graphs_of(model, request.logits)
+
+
+def _require_opset(model: ir.Model, request: ExportRequest) -> None:
+    """Torch gives only a warning where it cannot translate to an operator set."""
+    if (got := graph.opset(model)) != request.opset:
+        raise EdgeprofError(
+            f"torch could not export this model in operator set {request.opset}, only in {got}.",
+            f"Choose another --opset; {OPSET} is the default.",
+        )
 
 
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:
@@ -184,82 +228,6 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
                 "Export the unquantized checkpoint; --precision makes the file smaller.",
             )
     return tensors
-
-
-def translate(model: torch.nn.Module, variant: Variant, logits: Logits, opset: int, progress: Progress) -> ir.Model:
-    """Trace a model at its family's example shape and translate it; the weights are shared with torch."""
-    import numpy as np
-    import torch
-    from torch.export import Dim
-
-    family = traced_family(variant)
-    inputs, outputs = family.inputs(variant), family.outputs(variant, logits)
-    feeds = family.feeds(variant, family.example(variant), np.random.default_rng(0))
-    dims = family.torch_dims(variant)
-    shapes = tuple(
-        {axis: dims.get(dim, Dim.DYNAMIC) for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
-        for spec in inputs
-    )
-    try:
-        traced = torch.export.export(
-            family.traceable(model, variant, logits),
-            tuple(torch.from_numpy(feeds[spec.name]) for spec in inputs),
-            dynamic_shapes=(shapes,),
-            strict=False,
-        )
-        progress("translating to ONNX", 0.65)
-        from edgeprof.stages.export.torch_onnx import to_onnx
-
-        return to_onnx(traced, [spec.name for spec in inputs], [spec.name for spec in outputs], opset)
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
-        raise EdgeprofError(
-            f"torch could not export {variant.name}: {first_line(problem)}.", "Try another --opset."
-        ) from problem
-
-
-def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
-    """Remove leftovers of the translation, store weights as they are multiplied, and name the dimensions."""
-    import onnx_ir.passes.common as passes
-    from onnxscript import optimizer
-
-    graph.fold_weight_transposes(model, shared=False)  # before constant folding, which would copy each
-    optimizer.fold_constants(model, input_size_limit=graph.INLINE_BYTES, output_size_limit=4 * graph.INLINE_BYTES)
-    for tidying in (passes.IdentityEliminationPass(), passes.CommonSubexpressionEliminationPass()):
-        tidying(model)
-    passes.RemoveUnusedNodesPass()(model)
-    _name_dims(model, inputs, outputs)
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()  # stack traces and names of this machine
-
-
-def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
-    import onnx_ir as ir
-
-    names: dict[str, str] = {}
-    for spec, value in zip(inputs, model.graph.inputs, strict=True):
-        assert value.shape is not None
-        for dim, traced in zip(spec.dims, value.shape, strict=True):
-            if isinstance(dim, str) and not isinstance(traced, int):
-                names[str(traced.value)] = dim
-    symbol = re.compile(r"\bs\d+\b")
-    for value in _values(model):
-        if value.shape is not None and not value.shape.is_static():
-            texts = [dim if isinstance(dim, int) else str(dim.value) for dim in value.shape]
-            value.shape = ir.Shape(
-                [
-                    t if isinstance(t, int) else names.get(t) or symbol.sub(lambda m: names.get(m[0], m[0]), t)
-                    for t in texts
-                ]
-            )
-    for spec, value in zip(inputs + outputs, [*model.graph.inputs, *model.graph.outputs], strict=True):
-        assert value.shape is not None
-        value.shape = ir.Shape(
-            [traced if isinstance(traced, int) else dim for dim, traced in zip(spec.dims, value.shape, strict=True)]
-        )
-
-
-def _values(model: ir.Model) -> list[ir.Value]:
-    return [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
 
 
 if __name__ == "__main__":

@@ -10,19 +10,19 @@ from edgeprof.stages.export.signature import ModelInput, model_inputs, optional_
 from edgeprof.stages.export.whole_model import GraphOfModel, Tensors, WholeModel
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 FEATURES = {"text": "get_text_features", "vision": "get_image_features"}
 """Role -> the method of a model that runs this tower up to the space that both share."""
 
 
-def is_pair(model: torch.nn.Module) -> bool:
+def is_pair(model: PreTrainedModel) -> bool:
     """Whether a model has a tower for text and one for images, and compares their results."""
     has_both = all(hasattr(model, name) for name in FEATURES.values())
     return has_both and not (hasattr(model, "can_generate") and model.can_generate())
 
 
-def towers(model: torch.nn.Module, text: Sequence[Case], images: Sequence[Case]) -> list[GraphOfModel]:
+def towers(model: PreTrainedModel, text: Sequence[Case], images: Sequence[Case]) -> list[GraphOfModel]:
     """The pair, then each tower."""
     names = ["input_ids", *optional_inputs(model)]
     side = images[0].image
@@ -35,7 +35,7 @@ def towers(model: torch.nn.Module, text: Sequence[Case], images: Sequence[Case])
 
 
 class Tower(GraphOfModel):
-    def __init__(self, model: torch.nn.Module, role: Role, inputs: Sequence[ModelInput], cases: Sequence[Case]) -> None:
+    def __init__(self, model: PreTrainedModel, role: Role, inputs: Sequence[ModelInput], cases: Sequence[Case]) -> None:
         self.role = role
         super().__init__(model, inputs, cases)
 

@@ -18,6 +18,7 @@ from edgeprof.stages.export.signature import (
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 Tensors = dict[str, "torch.Tensor"]
 
@@ -37,7 +38,7 @@ SAMPLES = (Case(batch=2, tokens=2003), Case(batch=1, tokens=1600), Case(batch=3,
 class GraphOfModel(Blueprint):
     """A graph that runs a function over a model, which is also its reference."""
 
-    def __init__(self, model: torch.nn.Module, inputs: Sequence[ModelInput], cases: Sequence[Case]) -> None:
+    def __init__(self, model: PreTrainedModel, inputs: Sequence[ModelInput], cases: Sequence[Case]) -> None:
         self.model = model
         self.model_inputs = tuple(inputs)
         self.inputs = tuple(one.spec for one in inputs)
@@ -79,7 +80,7 @@ class WholeModel(GraphOfModel):
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: PreTrainedModel,
         inputs: Sequence[ModelInput],
         cases: Sequence[Case],
         options: Mapping[str, Any] | None = None,

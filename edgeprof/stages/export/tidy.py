@@ -1,0 +1,62 @@
+"""Make the translated graph what people expect to find in a file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from edgeprof.families.base import TOTAL
+from edgeprof.schema import TensorSpec
+from edgeprof.stages import graph
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+SYMBOL = re.compile(r"\bs\d+\b")
+"""torch's names of dynamic dimensions."""
+
+
+def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
+    """Remove leftovers of the translation, store weights as they are multiplied, and name the dimensions."""
+    import onnx_ir.passes.common as passes
+    from onnxscript import optimizer
+
+    graph.fold_weight_transposes(model, shared=False)  # before constant folding, which would copy each
+    optimizer.fold_constants(model, input_size_limit=graph.INLINE_BYTES, output_size_limit=4 * graph.INLINE_BYTES)
+    for tidying in (passes.IdentityEliminationPass(), passes.CommonSubexpressionEliminationPass()):
+        tidying(model)
+    passes.RemoveUnusedNodesPass()(model)
+    _name_dims(model, inputs)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces and names of this machine
+
+
+def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
+    """Give dynamic dimensions the symbols of the inputs, everywhere; torch numbers them."""
+    import onnx_ir as ir
+
+    names: dict[str, str] = {}
+    for spec, value in zip(inputs, model.graph.inputs, strict=True):
+        assert value.shape is not None
+        for dim, traced in zip(spec.dims, value.shape, strict=True):
+            if isinstance(dim, str) and not isinstance(traced, int):
+                names.setdefault(str(traced.value), dim)
+    for value in _values(model):
+        if value.shape is not None and not value.shape.is_static():
+            value.shape = ir.Shape(
+                [dim if isinstance(dim, int) else _named(str(dim.value), names) for dim in value.shape]
+            )
+    for spec, value in zip(inputs, model.graph.inputs, strict=True):
+        assert value.shape is not None
+        value.shape = ir.Shape(
+            [traced if isinstance(traced, int) else dim for dim, traced in zip(spec.dims, value.shape, strict=True)]
+        )
+
+
+def _named(dim: str, names: dict[str, str]) -> str:
+    named = names.get(dim) or SYMBOL.sub(lambda found: names.get(found[0], found[0]), dim)
+    return TOTAL if sorted(named.split(" + ")) == sorted(TOTAL.split(" + ")) else named
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
