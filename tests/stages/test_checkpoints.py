@@ -14,7 +14,7 @@ from edgeprof.errors import CheckpointError
 from edgeprof.families import checkpoint, family_of
 from edgeprof.process import silent
 from edgeprof.schema import Case
-from edgeprof.stages import export
+from edgeprof.stages.export import stage as export
 from edgeprof.stages.weights import Weights
 
 
@@ -49,8 +49,8 @@ def test_half_precision_weights_are_exported_in_fp32(tmp_path: Path) -> None:
     file = folder / "model.safetensors"
     save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
     built = exported(folder, tmp_path, dtype="float16")
-    assert {spec.dtype for spec in built.outputs} == {"float32"}
-    assert built.count.weights_bytes >= 4 * built.params
+    assert {spec.dtype for spec in built.graphs[0].outputs} == {"float32"}
+    assert built.graphs[0].count.weights_bytes >= 4 * built.params
 
 
 def test_random_weights_of_a_checkpoint_need_its_config_only(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_config_that_disagrees_with_its_weights_names_the_tensor(
 def test_the_head_of_another_task_may_be_left_out(tmp_path: Path) -> None:
     folder = tiny_models.checkpoint(tmp_path / "output", "bert", "masked-lm")
     built = exported(folder, tmp_path, architectures=["BertModel"])
-    assert [spec.name for spec in built.outputs] == ["last_hidden_state"]
+    assert [spec.name for spec in built.graphs[0].outputs] == ["last_hidden_state"]
 
 
 def test_weights_that_are_cut_off_are_one_sentence(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.families import checkpoint
 from edgeprof.process import silent
 from edgeprof.schema import Artifact, Case, Variant
-from edgeprof.stages import export, verify
+from edgeprof.stages import verify
+from edgeprof.stages.export import stage as export
 from edgeprof.stages.weights import Weights
 
 
@@ -28,7 +29,7 @@ def verified(built: export.Exported, folder: Path) -> verify.Verified:
     request = verify.VerifyRequest(
         model=str(folder / "model.onnx"),
         reference=str(folder / "reference.npz"),
-        inputs=built.inputs,
+        inputs=built.graphs[0].inputs,
         tolerance=recipe_table.recipe("fp32").torch_tolerance,
     )
     return verify.run(request, silent)

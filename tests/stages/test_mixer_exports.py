@@ -17,7 +17,8 @@ from edgeprof.errors import QuantizationError
 from edgeprof.families import family_of
 from edgeprof.process import silent
 from edgeprof.schema import Precision, Variant
-from edgeprof.stages import export, verify
+from edgeprof.stages import verify
+from edgeprof.stages.export import stage as export
 from edgeprof.stages.quantize import stage as quantize
 from edgeprof.stages.weights import Weights
 
@@ -63,7 +64,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def verified(built: ExportedMixer, model: Path | None = None, tolerance: float | None = 1e-4) -> Any:
-    reference, inputs = str(built.folder / "reference.npz"), built.export.inputs
+    reference, inputs = str(built.folder / "reference.npz"), built.export.graphs[0].inputs
     request = verify.VerifyRequest(
         model=str(model or built.model), reference=reference, inputs=inputs, tolerance=tolerance
     )
@@ -76,8 +77,8 @@ def test_it_agrees_with_pytorch(name: str, make: Make) -> None:
     checks = verified(built)
     assert {check.case.batch for check in checks} == {1, 3}
     assert built.export.params == family_of(variant).params(variant) == tiny_models.torch_params(variant)
-    assert built.export.inputs == family_of(variant).inputs(variant)
-    assert built.export.outputs == family_of(variant).outputs(variant)
+    assert built.export.graphs[0].inputs == family_of(variant).inputs(variant)
+    assert built.export.graphs[0].outputs == family_of(variant).outputs(variant)
 
 
 @pytest.mark.parametrize("name", ["dense", "gram", "cross", "block"])
@@ -87,7 +88,7 @@ def test_an_older_operator_set_agrees_too(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["attention", "many heads", "cross", "block"])
 def test_attention_is_one_operator(name: str, make: Make) -> None:
-    assert make(name).export.count.nodes["Attention"] == 1
+    assert make(name).export.graphs[0].count.nodes["Attention"] == 1
 
 
 def test_a_second_sequence_may_have_any_length(make: Make) -> None:

@@ -14,7 +14,8 @@ from onnx_files import run
 from edgeprof.errors import QuantizationError
 from edgeprof.process import silent
 from edgeprof.schema import Artifact
-from edgeprof.stages import export, reference
+from edgeprof.stages import reference
+from edgeprof.stages.export import stage as export
 from edgeprof.stages.weights import Weights
 
 Artifacts = dict[tuple[str, str], Artifact]

@@ -17,7 +17,8 @@ from edgeprof.errors import EdgeprofError, QuantizationError, UsageError
 from edgeprof.process import silent
 from edgeprof.recipe_table import QUANTIZATION_RECIPES, RECIPES, recipe
 from edgeprof.schema import Artifact, Settings
-from edgeprof.stages import export, reference
+from edgeprof.stages import reference
+from edgeprof.stages.export import stage as export
 from edgeprof.stages.quantize.algorithms import ALGORITHMS
 from edgeprof.stages.samples import gather
 from edgeprof.stages.weights import Weights

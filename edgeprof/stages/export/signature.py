@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -216,4 +217,4 @@ def _fixed_frames(model: PreTrainedModel) -> int:
     config, encoder = model.config, getattr(model, "get_encoder", lambda: None)()
     positions = getattr(config, "max_source_positions", None)
     strides = [getattr(encoder, name).stride[0] for name in ("conv1", "conv2") if hasattr(encoder, name)]
-    return int(positions * np.prod(strides)) if positions and strides else 0
+    return int(positions * prod(strides)) if positions and strides else 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof import process
-from edgeprof.errors import CheckpointError, EdgeprofError, MissingExtra, UsageError, first_line
+from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint, traced_family
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Architecture, Artifact, Graph, Logits, Precision, Record, Variant
@@ -33,8 +33,8 @@ TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime"
 
 
 class ExportRequest(Record, frozen=True, kw_only=True):
-    variant: Variant | None
-    architecture: Architecture | None
+    variant: Variant | None = None
+    architecture: Architecture | None = None
     weights: Weights
     logits: Logits
     opset: int
@@ -129,7 +129,6 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
             part("computing reference values in PyTorch", 0.35)
             reference.write(reference_beside(file, blueprint.role), blueprint)
             translated[str(file)] = translate(blueprint, request.opset, part)
-            _require_opset(translated[str(file)], request)
     progress("writing", 0.9)
     graph.save_all(translated)
     return Exported(
@@ -166,15 +165,6 @@ def _blueprints(model: torch.nn.Module, request: ExportRequest) -> Sequence[Blue
     from edgeprof.stages.export.kinds import graphs_of
 
     return graphs_of(model, request.logits)
-
-
-def _require_opset(model: ir.Model, request: ExportRequest) -> None:
-    """Torch gives only a warning where it cannot translate to an operator set."""
-    if (got := graph.opset(model)) != request.opset:
-        raise EdgeprofError(
-            f"torch could not export this model in operator set {request.opset}, only in {got}.",
-            f"Choose another --opset; {OPSET} is the default.",
-        )
 
 
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:

@@ -8,6 +8,8 @@ import numpy as np
 
 from edgeprof.errors import EdgeprofError, first_line
 from edgeprof.process import Progress
+from edgeprof.stages import graph
+from edgeprof.stages.export.stage import OPSET
 from edgeprof.stages.export.tidy import tidy
 
 if TYPE_CHECKING:
@@ -46,5 +48,10 @@ def translate(blueprint: Blueprint, opset: int, progress: Progress) -> ir.Model:
         raise EdgeprofError(
             f"torch could not export this model: {first_line(problem)}.", "Try another --opset."
         ) from problem
+    if (got := graph.opset(model)) != opset:  # torch gives only a warning
+        raise EdgeprofError(
+            f"torch could not export this model in operator set {opset}, only in {got}.",
+            f"Choose another --opset; {OPSET} is the default.",
+        )
     tidy(model, blueprint.inputs)
     return model
