@@ -65,7 +65,7 @@ def test_older_operator_sets_agree_too(family: str, opset: int, tmp_path: Path) 
 
 
 def test_an_operator_set_that_torch_cannot_write_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EdgeprofError, match=r"could not export small-bert in operator set 1000, only in \d+\. Choose"):
+    with pytest.raises(EdgeprofError, match=r"could not export the model in operator set 1000, only in \d+\. Choose"):
         exported(tiny_models.variant("bert", "base"), Weights(), tmp_path, opset=1000)
 
 

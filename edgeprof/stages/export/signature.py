@@ -88,7 +88,7 @@ def _input(model: PreTrainedModel, name: str) -> ModelInput:
         case "input_features" if _fixed_frames(model):
             return ModelInput(real(name, BATCH, config.num_mel_bins, _fixed_frames(model)), normal)
         case "input_features":
-            size = getattr(config, "feature_projection_input_dim", None) or getattr(config, "num_mel_bins", 80)
+            size = int(getattr(config, "feature_projection_input_dim", None) or config.num_mel_bins)
             return ModelInput(real(name, BATCH, FRAMES, size), normal)
     raise EdgeprofError(
         f"{type(model).__name__} takes an input '{name}', whose shape and values edgeprof does not know.",

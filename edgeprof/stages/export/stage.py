@@ -33,6 +33,7 @@ TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime"
 
 
 class ExportRequest(Record, frozen=True, kw_only=True):
+    name: str = "the model"
     variant: Variant | None = None
     architecture: Architecture | None = None
     weights: Weights
@@ -69,7 +70,13 @@ def export(
     """
     require_extra()
     request = ExportRequest(
-        variant=variant, architecture=architecture, weights=weights, logits=logits, opset=opset, folder=str(folder)
+        name=name,
+        variant=variant,
+        architecture=architecture,
+        weights=weights,
+        logits=logits,
+        opset=opset,
+        folder=str(folder),
     )
     exported = process.call("edgeprof.stages.export.stage", request, Exported, progress=progress)
     return Artifact(
@@ -118,7 +125,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
 
     from edgeprof.stages.export.trace import translate
 
-    progress("building the model", 0.2)
+    progress(f"building {request.name}", 0.2)
     model = _model(request)
     translated: dict[str, ir.Model] = {}
     with torch.no_grad():
@@ -128,7 +135,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
             file = graph_file(Path(request.folder), blueprint.role)
             part("computing reference values in PyTorch", 0.35)
             reference.write(reference_beside(file, blueprint.role), blueprint)
-            translated[str(file)] = translate(blueprint, request.opset, part)
+            translated[str(file)] = translate(request.name, blueprint, request.opset, part)
     progress("writing", 0.9)
     graph.save_all(translated)
     return Exported(

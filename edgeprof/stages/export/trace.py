@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from edgeprof.stages.export.blueprint import Blueprint
 
 
-def translate(blueprint: Blueprint, opset: int, progress: Progress) -> ir.Model:
+def translate(name: str, blueprint: Blueprint, opset: int, progress: Progress) -> ir.Model:
     """The graph of a blueprint, traced at its first case; its weights are shared with torch.
+
+    Args:
+        name: of the model, for messages.
 
     Raises:
         EdgeprofError: torch cannot trace or translate the module.
@@ -46,11 +49,11 @@ def translate(blueprint: Blueprint, opset: int, progress: Progress) -> ir.Model:
         model = to_onnx(traced, [spec.name for spec in blueprint.inputs], list(blueprint.outputs), opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
         raise EdgeprofError(
-            f"torch could not export this model: {first_line(problem)}.", "Try another --opset."
+            f"torch could not export {name}: {first_line(problem)}.", "Try another --opset."
         ) from problem
     if (got := graph.opset(model)) != opset:  # torch gives only a warning
         raise EdgeprofError(
-            f"torch could not export this model in operator set {opset}, only in {got}.",
+            f"torch could not export {name} in operator set {opset}, only in {got}.",
             f"Choose another --opset; {OPSET} is the default.",
         )
     tidy(model, blueprint.inputs)
