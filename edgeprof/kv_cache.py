@@ -1,12 +1,13 @@
 """The KV cache: what its tensors are called, what their axes count, and which output continues which input.
 
 A decoder reads the keys and values of earlier tokens from inputs ("past") and returns them, with those of the new
-tokens, in outputs ("present"). There are four kinds:
+tokens, in outputs ("present"). There are five kinds:
 
     growing  an output is longer than its input by the new tokens: what transformers and optimum export
     slots    of fixed size; a mask as long as the cache tells which slots hold a token, and one new token is written
     buffer   of fixed size; a number tells how many tokens it holds (GroupQueryAttention), and both share memory
     cross    keys and values of the encoder's output: filled once, then read by every step and never longer
+    state    of a convolution or a recurrence: of one size, however many tokens it has seen
 
 Slots and buffers are written in place: output and input may be one tensor.
 """
@@ -18,8 +19,8 @@ from typing import Literal, NamedTuple
 from edgeprof.schema import TensorSpec
 from edgeprof.symbols import meaning, names_in
 
-Kind = Literal["growing", "slots", "buffer"]
-"""Of the part of a cache that new tokens are added to."""
+Kind = Literal["growing", "slots", "buffer", "cross", "state"]
+"""How a cache takes new tokens."""
 
 Side = Literal["", "decoder", "encoder"]
 """Of an encoder-decoder: self-attention of the decoder, or cross-attention to the encoder's output."""
@@ -46,6 +47,7 @@ LIKELY = r".*(past|cache|pkv|kv_state|(^|_)mems?(_|\d|$)).*"
 """Names of inputs that are a cache wherever they have three axes or more, by whichever tool."""
 
 CROSS = r"encoder|cross"
+STATE = r"(^|[._])(conv|ssm|recurrent)(_states?)?([._]|$)"
 
 
 # --- names -----------------------------------------------------------------------------------------------------
@@ -68,6 +70,15 @@ def is_cross(name: str) -> bool:
     (True, True, False)
     """
     return re.search(CROSS, name.lower()) is not None
+
+
+def is_state(name: str) -> bool:
+    """Whether a cache is the state of a convolution or a recurrence, which has no axis of tokens.
+
+    >>> is_state("past_key_values.0.conv"), is_state("past_key_values.0.recurrent"), is_state("past_key_values.0.key")
+    (True, True, False)
+    """
+    return re.search(STATE, name.lower()) is not None
 
 
 def present_of(past: str) -> str:
@@ -118,7 +129,7 @@ class Axes(NamedTuple):
     """Which axes of a cache count the batch and the tokens."""
 
     batch: int
-    tokens: int
+    tokens: int | None  # a state has none
 
 
 def axes_of(spec: TensorSpec, outputs: Sequence[TensorSpec], batch_second: bool) -> Axes:
@@ -132,6 +143,8 @@ def axes_of(spec: TensorSpec, outputs: Sequence[TensorSpec], batch_second: bool)
     rank = len(spec.dims)
     packed = rank == 5 and spec.dims[0] == 2  # keys and values in one tensor
     batch = 1 if packed or batch_second else 0
+    if is_state(spec.name):
+        return Axes(batch, None)
     tokens = _growing_axis(spec, outputs, batch) if "float" in spec.dtype else None
     if tokens is None:
         tokens = 0 if batch == 1 and rank == 3 else rank - 2
@@ -165,14 +178,13 @@ def _longer_axis(before: Sequence[int | str], after: Sequence[int | str]) -> int
 # --- growth ----------------------------------------------------------------------------------------------------
 
 
-def length_after(past: int, new: int, kind: Kind = "growing", window: int | None = None) -> int:
-    """Tokens that a cache has room for after a run; a sliding window keeps the newest.
+def length_after(past: int, new: int, kind: Kind = "growing") -> int:
+    """Tokens that a cache has room for after a run.
 
-    >>> length_after(512, 1), length_after(512, 1, "slots"), length_after(512, 1, window=256)
-    (513, 512, 256)
+    >>> length_after(512, 1), length_after(512, 1, "slots"), length_after(512, 1, "cross")
+    (513, 512, 512)
     """
-    total = past + new if kind == "growing" else past
-    return total if window is None else min(total, window)
+    return past + new if kind == "growing" else past
 
 
 def buffer_size(

@@ -329,6 +329,5 @@ def draw_explanation(explanation: Explanation, *, out: Path = store.REPORTS, pro
     """
     from edgeprof import report
 
-    return report.write_explanation(
-        out / f"explain-{shortened(visible(explanation.ledger.name), 100)}", explanation, progress=progress
-    )
+    name = shortened(visible(explanation.ledger.name), 100).replace("/", "-")
+    return report.write_explanation(out / f"explain-{name}", explanation, progress=progress)

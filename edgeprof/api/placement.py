@@ -56,7 +56,7 @@ def misfit(target: Target, subject: Subject) -> UsageError | None:
     best = next((recipe for recipe in PREFERRED if recipe in target.precisions), target.precisions[0])
     return UsageError(
         f"{target.provider} does not accept {precision}; it accepts {', '.join(target.precisions)}.",
-        f"Run: edgeprof export {subject.model} --precision {best}",
+        f"Run: edgeprof export {subject.artifact} --precision {best}",
     )
 
 

@@ -14,13 +14,13 @@ from edgeprof import counting, store
 from edgeprof.analysis import statistics
 from edgeprof.api import placement
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.sizing import PhaseChoice, case_for, require_no_sizing
-from edgeprof.api.targets import any_model, renamed
+from edgeprof.api.sizing import PhaseChoice, inputs_of
+from edgeprof.api.targets import any_model, parts_of, renamed
 from edgeprof.api.trial_inputs import ChosenFills, working_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of
 from edgeprof.inputs import LoadRequest, Signature, signature
-from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph
+from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure, measure_operators, operator_job
@@ -154,7 +154,7 @@ def profile(
     )
     if compile and all(target.is_cpu for target in request.targets):
         raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
-    artifacts = renamed(any_model(targets, models, precision))
+    artifacts = [part for artifact in renamed(any_model(targets, models, precision)) for part in parts_of(artifact)]
     jobs: list[Job] = []
     notes: list[str] = []
     for artifact in artifacts:
@@ -277,18 +277,20 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     graph = counting.read(Path(source.path))
     if all(target.is_cpu for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
-    accepted = signature(source.inputs) if artifact.variant else signature_of_graph(graph)
+    accepted = signature(source.inputs) if artifact.described else signature_of_graph(graph)
     phases, note = _phases(artifact, accepted, request.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
     trial: ChosenFills | None = None
-    for phase, length, batch in product(phases, request.seq or (None,), request.batch or (None,)):
-        inputs = _inputs(artifact, accepted, LoadRequest(phase=phase, batch=batch, length=length), request)
-        if artifact.variant is None:
+    lengths = () if artifact.is_part and not accepted.sized_by_length else request.seq  # an image beside texts
+    for phase, length, batch in product(phases, lengths or (None,), request.batch or (None,)):
+        requested = LoadRequest(phase=phase, batch=batch, length=length)
+        inputs = inputs_of(artifact, accepted, requested, dims=request.dims, files=request.files)
+        if not artifact.described:
             trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
             inputs = inputs.refilled(accepted, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
-        if artifact.variant is None:
+        if not artifact.described:
             facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
         for target in request.targets:  # two lengths may select the same image size
             jobs.setdefault((target.provider, load), _job(artifact, source, load, facts, inputs, target, request))
@@ -310,17 +312,6 @@ def _phases(artifact: Artifact, accepted: Signature, requested: PhaseChoice) -> 
     if requested == "prefill":
         raise UsageError(why, "Use --phase decode.")
     return ["decode"], f"{why} So there is no prefill." if requested == "both" else ""
-
-
-def _inputs(artifact: Artifact, accepted: Signature, load: LoadRequest, request: ProfileRequest) -> Inputs:
-    """The inputs of a model at a load."""
-    variant = artifact.variant
-    if variant is None:
-        return of_file(accepted, load, dims=request.dims, given=request.files)
-    if load.length is None:
-        raise UsageError("A token length is required.", "Add --seq 512, or --seq 16,64,256.")
-    require_no_sizing(artifact.name, request.dims, request.files)
-    return of_variant(accepted, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length))
 
 
 def _files(artifact: Artifact, request: ProfileRequest) -> tuple[FileState, ...]:
@@ -346,11 +337,12 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     """The load of a run with these inputs, and its counted facts."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
-    variant, family = artifact.variant, ""
+    variant = artifact.variant
+    family = variant.family if variant else ""
     macs = None if counted.uncounted or counted.problems else counted.macs
-    if variant is not None:
+    if variant is not None and artifact.described:
         case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
-        family, macs = variant.family, family_of(variant).macs(variant, case, artifact.logits)
+        macs = family_of(variant).macs(variant, case, artifact.logits)
     predicted = None if counted.unsized else counted.working_bytes
     return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
 

@@ -10,10 +10,15 @@ from edgeprof import units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of
-from edgeprof.schema import Case, Phase, Record, Variant
+from edgeprof.inputs import LoadRequest, Signature
+from edgeprof.inputs.run_inputs import IMAGE, Inputs, of_file, of_variant, usual_sizes
+from edgeprof.schema import Artifact, Case, Phase, Record, Variant
 from edgeprof.store import sha256_of
 
 PhaseChoice = Literal["prefill", "decode", "both"]
+
+TOKENS, SAMPLES, FRAMES = 512, 16_000, 1_000
+"""Usual lengths: of text, of audio as samples (a second), and of audio as frames (ten seconds)."""
 
 
 class Sizing(Record, frozen=True, kw_only=True):
@@ -62,6 +67,60 @@ def require_no_sizing(name: str, dims: Mapping[str, int], given: Mapping[str, Pa
                 f"{option} is for .onnx files from elsewhere; {name} is sized by --seq and --batch.",
                 f"Leave {option} out.",
             )
+
+
+def inputs_of(
+    artifact: Artifact,
+    signature: Signature,
+    load: LoadRequest,
+    *,
+    dims: Mapping[str, int],
+    files: Mapping[str, Path],
+) -> Inputs:
+    """The inputs of a graph of an artifact at a load: as its family describes them, or by their names and symbols.
+
+    Raises:
+        UsageError: the model takes no input of that length, or a size is missing.
+    """
+    variant = artifact.variant
+    if artifact.described and variant is not None:
+        if load.length is None:
+            raise UsageError("A token length is required.", "Add --seq 512, or --seq 16,64,256.")
+        require_no_sizing(artifact.name, dims, files)
+        return of_variant(
+            signature, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length)
+        )
+    if artifact.exported:
+        _require_length(artifact.name, signature, load, sized=bool(dims or files))
+    inputs = of_file(signature, load, dims=dims, given=files, usual=usual_sizes(artifact))
+    if artifact.exported and signature.axes_of("tokens", "past"):
+        _require_within(artifact.name, inputs.case, artifact.max_tokens, None)
+    return inputs
+
+
+def usual_length(signature: Signature) -> int:
+    """A token length that a model usually takes; of audio a second of samples, or ten of frames."""
+    if signature.axes_of("tokens", "past", "total", "source"):
+        return min(TOKENS, (signature.room or TOKENS + 1) - 1)
+    frames = [one for one, _, _ in signature.axes_of("frames")]
+    if not frames:
+        return TOKENS
+    return SAMPLES if len(frames[0].spec.dims) == 2 else FRAMES
+
+
+def _require_length(name: str, signature: Signature, load: LoadRequest, sized: bool) -> None:
+    """Refuse a missing length, or one that no axis of the graph has."""
+    if load.length is None and signature.sized_by_length and not sized:
+        tokens, usual = signature.axes_of("tokens", "past", "total", "source"), usual_length(signature)
+        what = "A token length" if tokens else "A number of audio frames or samples"
+        raise UsageError(f"{what} is required for {name}.", f"Add --seq {usual}.")
+    if load.length is not None and not signature.sized_by_length and not signature.past:
+        images = signature.axes_of("height", "width")
+        symbols = dict.fromkeys(dim for _, _, dim in images if isinstance(dim, str) and dim)
+        dims = " ".join(f"--dim {symbol}={IMAGE}" for symbol in symbols)
+        advice = f"Leave --seq out; to choose their size: {dims}" if dims else "Leave --seq out."
+        takes = "images, which --seq does not size" if images else "inputs of one size, whatever --seq says"
+        raise UsageError(f"{name} takes {takes}.", advice)
 
 
 def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int) -> Case:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -13,7 +14,7 @@ from edgeprof import counting
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.families import variants
 from edgeprof.recipe_table import NAMES
-from edgeprof.schema import Artifact, Graph, Precision, WeightsSource
+from edgeprof.schema import OF_PHASE, Artifact, Graph, Precision, Role, WeightsSource
 from edgeprof.stages import graph
 from edgeprof.store import artifact_folders, load_artifact, record_beside, sha256_of, sha256_of_all
 
@@ -27,10 +28,11 @@ CONTAINERS = ("", "onnx", "model", "models", "snapshots")
 
 
 def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
-    """Artifacts by name or folder, in all their precisions, or in the requested ones.
+    """Artifacts by name or folder, in all their precisions, or in the requested ones; "clip/vision" is one graph.
 
     Raises:
         UsageError: nothing is exported, or a target or precision is not.
+        RunError: an artifact has no such graph.
     """
     if not targets:
         every = [load_artifact(folder) for folder in artifact_folders(models)] if models.is_dir() else []
@@ -39,8 +41,10 @@ def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()
         return _in_precision(every, precision)
     chosen: list[Artifact] = []
     for target in dict.fromkeys(targets):
-        chosen += _in_precision(_of_one(target, models), precision)
-    return list({artifact.location: artifact for artifact in chosen}.values())
+        whole, role = _split_role(target, models)
+        found = _in_precision(_of_one(whole, models), precision)
+        chosen += [part(artifact, role) for artifact in found] if role else found
+    return list({(artifact.location, artifact.name): artifact for artifact in chosen}.values())
 
 
 def any_model(targets: Sequence[str], models: Path, precision: Sequence[str] = ()) -> list[Artifact]:
@@ -78,16 +82,42 @@ def split(target: str) -> tuple[str, str]:
 
 
 def of_file(path: Path) -> Artifact:
-    """As `foreign`; a static graph that edgeprof exported is named after its model and its shape.
+    """As `foreign`; one of several graphs that edgeprof exported is that part of its artifact, and a static one is
+    named after its model and its shape.
 
     Raises:
         ModelFileError: as `foreign`.
         RunError: the record beside it is damaged.
     """
     artifact, record = foreign(path), record_beside(path)
+    if record is not None and len(record.graphs) > 1 and path.name in [graph.path for graph in record.graphs]:
+        whole = load_artifact(path.absolute().parent)
+        return part(whole, next(graph.role for graph in whole.graphs if graph.path == str(path.absolute())))
     if record is None or path.name not in [static.file for static in record.static]:
         return artifact
     return replace(artifact, name=f"{record.name}-{path.stem}", precision=record.precision, weights=record.weights)
+
+
+def part(artifact: Artifact, role: Role) -> Artifact:
+    """One graph of an artifact, as an artifact of its own: "clip/vision".
+
+    Raises:
+        RunError: it has no such graph.
+    """
+    one = artifact.graph(role)
+    params = counting.parameters(counting.read(Path(one.path)))
+    return replace(artifact, name=f"{artifact.name}/{role}", graphs=(one,), params=params)
+
+
+def parts_of(artifact: Artifact) -> list[Artifact]:
+    """What is measured of an artifact: the graphs of a model's phases together, others (an image's) on their own."""
+    phased = {role for roles in OF_PHASE.values() for role in roles}
+    alone = [graph.role for graph in artifact.graphs if graph.role not in phased]
+    if len(artifact.graphs) == 1 or not alone:
+        return [artifact]
+    together = [graph for graph in artifact.graphs if graph.role in phased]
+    rest = [replace(artifact, graphs=tuple(together))] if len(together) > 1 else []
+    return [*rest, *(part(artifact, one.role) for one in artifact.graphs if one.role in alone or not rest)]
 
 
 def foreign(path: Path) -> Artifact:
@@ -121,6 +151,14 @@ def foreign(path: Path) -> Artifact:
         data_sha256=sha256_of_all(data),
         params=params,
     )
+
+
+def _split_role(target: str, models: Path) -> tuple[str, Role | None]:
+    """Split "clip/vision" into the name of a model or folder, and a role; None where the target names all graphs."""
+    whole, _, last = target.rstrip("/").rpartition("/")
+    role: Role | None = next((role for role in get_args(Role) if role == last), None)
+    whole_model = not whole or role is None or Path(target).is_dir() or (models / target).is_dir()
+    return (target, None) if whole_model else (whole, role)
 
 
 def _of_one(target: str, models: Path) -> list[Artifact]:

@@ -109,6 +109,12 @@ class Signature(Record, frozen=True, kw_only=True):
         """How the cache takes new tokens."""
         return "buffer" if self.room is not None else "slots" if self.slots else "growing"
 
+    def kind_of(self, cache: Input) -> kv_cache.Kind:
+        """How one of the inputs in `past` takes new tokens."""
+        if kv_cache.is_state(cache.name):
+            return "state"
+        return "cross" if "source" in cache.axes else self.cache_kind
+
     @property
     def step_only(self) -> Input | None:
         """The input that prevents prefill: one for a single new token, or a cache that is never empty."""
@@ -284,7 +290,8 @@ def _with_past_axes(one: Input, outputs: Sequence[TensorSpec]) -> Input:
     found = kv_cache.axes_of(one.spec, outputs, batch_second=_turned(dims))
     axes: list[Axis] = [""] * len(dims)
     axes[found.batch] = "" if re.search("heads?", str(dims[found.batch])) else "batch"  # Bloom counts both in one axis
-    axes[found.tokens] = "source" if kv_cache.is_cross(_plain(one.name)) else "past"
+    if found.tokens is not None:
+        axes[found.tokens] = "source" if kv_cache.is_cross(_plain(one.name)) else "past"
     return msgspec.structs.replace(one, axes=tuple(axes))
 
 
@@ -309,7 +316,7 @@ LOOKUPS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "GatherBlockQuantized": ((1, 0),),
     "EmbedLayerNormalization": ((0, 2), (1, 4)),
 }
-"""Operators that look up rows: the position of the indices, and that of the table."""
+"""Operators that look up rows, or columns of a tied LM head: the position of the indices, and that of the table."""
 
 
 def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
@@ -328,10 +335,10 @@ def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
         elif node.op_type in PASS_THROUGH and node.input and node.input[0] in ids:
             ids[node.output[0]] = ids[node.input[0]]
         for at, table in LOOKUPS.get(node.op_type, ()):
-            if len(node.input) > max(at, table) and node.input[at] in ids and _axis(node) == 0:
-                shape, taker = sizes.get(node.input[table], ()), ids[node.input[at]]
-                if shape and (taker not in found or shape[0] < found[taker][1]):
-                    found[taker] = (node.input[table], shape[0])
+            if len(node.input) > max(at, table) and node.input[at] in ids:
+                shape, taker, axis = sizes.get(node.input[table], ()), ids[node.input[at]], _axis(node)
+                if len(shape) > axis >= 0 and (taker not in found or shape[axis] < found[taker][1]):
+                    found[taker] = (node.input[table], shape[axis])
     return found
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof import counting
 from edgeprof.families import family_of
-from edgeprof.inputs import LoadRequest, Signature, Sizes, files, fill, resolve, signature
+from edgeprof.inputs import Axis, LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
+from edgeprof.kv_cache import RANK, TOKENS, is_cross, is_present
 from edgeprof.schema import Artifact, Case, Fill, Graph, InputValue, Load, Record, Variant
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ class Inputs(Record, frozen=True, kw_only=True):
     def case(self) -> Case:
         """The shape; 0 tokens where no axis counts them."""
         sizes = self.sizes
-        return Case(batch=sizes.batch, tokens=sizes.tokens or sizes.frames or 0, past_tokens=sizes.past_tokens)
+        return Case(
+            batch=sizes.batch,
+            tokens=sizes.tokens or sizes.frames or 0,
+            past_tokens=sizes.past_tokens,
+            source_tokens=sizes.source_tokens or 0,
+        )
 
     @property
     def flags(self) -> dict[str, NDArray[Any]]:
@@ -52,7 +58,13 @@ def load_of(sizes: Sizes, attended: int | None = None) -> Load:
         attended: positions that attention runs over, which count the tokens where no axis of the inputs does.
     """
     tokens = sizes.tokens or attended or sizes.frames
-    return Load(phase=sizes.phase, batch=sizes.batch, tokens=tokens, past_tokens=sizes.past_tokens)
+    return Load(
+        phase=sizes.phase,
+        batch=sizes.batch,
+        tokens=tokens,
+        past_tokens=sizes.past_tokens,
+        source_tokens=sizes.source_tokens,
+    )
 
 
 def fill_text(value: InputValue) -> str:
@@ -79,9 +91,41 @@ def signature_of_graph(model: ModelProto) -> Signature:
 
 def signature_of_artifact(artifact: Artifact, graph: Graph) -> Signature:
     """The inputs of a graph of an artifact, and their meaning; a file from elsewhere is read."""
-    if artifact.variant is not None:
+    if artifact.described:
         return signature(graph.inputs)
     return signature_of_graph(counting.read(Path(graph.path)))
+
+
+IMAGE = 224
+"""Side of an image in pixels, where a configuration has none."""
+
+
+def usual_sizes(artifact: Artifact) -> dict[Axis, int]:
+    """The sizes of images, and of the encoder's output where it has one size, for a model that edgeprof exported."""
+    if not artifact.exported:
+        return {}
+    height, width = image_size(artifact.architecture.config if artifact.architecture else {})
+    cross = (
+        spec for graph in artifact.graphs for spec in graph.outputs if is_present(spec.name) and is_cross(spec.name)
+    )
+    source = next((spec.dims[TOKENS] for spec in cross if len(spec.dims) == RANK), None)
+    fixed: dict[Axis, int] = {"source": source} if isinstance(source, int) else {}
+    return {"height": height, "width": width, **fixed}
+
+
+def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the images that a model was trained on, by its configuration.
+
+    >>> image_size({"image_size": 384}), image_size({"vision_config": {"image_size": [56, 28]}}), image_size({})
+    ((384, 384), (56, 28), (224, 224))
+    """
+    match config.get("image_size"):
+        case int(side):
+            return side, side
+        case [int(height), int(width)] | {"height": int(height), "width": int(width)}:
+            return height, width
+    vision = config.get("vision_config")
+    return image_size(vision) if isinstance(vision, Mapping) else (IMAGE, IMAGE)
 
 
 def of_variant(signature: Signature, variant: Variant, case: Case) -> Inputs:
@@ -102,18 +146,20 @@ def of_file(
     dims: Mapping[str, int] | None = None,
     given: Mapping[str, Path] | None = None,
     chosen: Mapping[str, Fill] | None = None,
+    usual: Mapping[Axis, int] | None = None,
 ) -> Inputs:
-    """The inputs of a file from elsewhere.
+    """The inputs of any graph, by the meaning of their names and axes.
 
     Args:
         dims: sizes by symbol, or by "<input>.<axis>".
         given: files with values, by input name; they also size axes that have no size otherwise.
         chosen: fills that gave a result in a trial.
+        usual: sizes by meaning, of axes that nothing else sizes.
 
     Raises:
         UsageError, UnknownName: as `inputs.resolve`, `inputs.fill` and `inputs.files.given`.
     """
     values = files.given(signature.specs, given or {})
     arrays = {name: value.shape for name, value in values.items()}
-    sizes = resolve(signature, load, dims=dims, arrays=arrays)
+    sizes = resolve(signature, load, dims=dims, arrays=arrays, usual=usual)
     return Inputs(sizes=sizes, values=fill(signature, sizes, given=values, chosen=chosen))

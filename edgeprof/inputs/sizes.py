@@ -42,6 +42,7 @@ class Sizes(Record, frozen=True, kw_only=True):
     batch: int
     tokens: int | None  # processed in one run; None: no input axis counts tokens
     past_tokens: int = 0
+    source_tokens: int | None = None  # of an encoder, beside those of its decoder; None: no axis counts them
     frames: int | None = None  # of audio, where they can be chosen; the length where no axis counts tokens
 
 
@@ -51,19 +52,21 @@ def resolve(
     *,
     dims: Mapping[str, int] | None = None,
     arrays: Mapping[str, tuple[int, ...]] | None = None,
+    usual: Mapping[Axis, int] | None = None,
 ) -> Sizes:
     """Find the shape of every input.
 
     Args:
         dims: sizes by symbol, or by "<input>.<axis>" (`--dim`).
         arrays: shapes of the arrays for inputs (`--input`).
+        usual: sizes by meaning, of axes that nothing else sizes: those of the images that a model was trained on.
 
     Raises:
         UnknownSizes: some axes have no size; lists all of them.
         UnknownName: no input has a name of `dims`.
         UsageError: the request contradicts the file or itself, or no input uses it.
     """
-    return _Resolver(signature, load, dims or {}, arrays or {}).sizes()
+    return _Resolver(signature, load, dims or {}, arrays or {}, usual or {}).sizes()
 
 
 def cache_bytes(signature: Signature, sizes: Sizes) -> int:
@@ -71,7 +74,7 @@ def cache_bytes(signature: Signature, sizes: Sizes) -> int:
     total = 0
     for one in signature.past:
         shape = [
-            length_after(size, sizes.tokens or 0, signature.cache_kind) if role == "past" else size
+            length_after(size, sizes.tokens or 0, signature.kind_of(one)) if role in ("past", "source") else size
             for size, role in zip(sizes.shapes[one.name], one.axes, strict=True)
         ]
         total += prod(shape) * int(dtype_of(one.spec.dtype).itemsize)
@@ -80,9 +83,14 @@ def cache_bytes(signature: Signature, sizes: Sizes) -> int:
 
 class _Resolver:
     def __init__(
-        self, signature: Signature, load: LoadRequest, dims: Mapping[str, int], arrays: Mapping[str, tuple[int, ...]]
+        self,
+        signature: Signature,
+        load: LoadRequest,
+        dims: Mapping[str, int],
+        arrays: Mapping[str, tuple[int, ...]],
+        usual: Mapping[Axis, int],
     ) -> None:
-        self.signature, self.load, self.dims, self.arrays = signature, load, dims, arrays
+        self.signature, self.load, self.dims, self.arrays, self.usual = signature, load, dims, arrays, usual
         self.used: set[str] = set()
         self.symbols: dict[str, int] = {}
         self.meant = {  # symbols of axes whose meaning follows from the name of their input
@@ -122,6 +130,7 @@ class _Resolver:
             batch=self._batch(shapes),
             tokens=self._tokens(shapes),
             past_tokens=self.roles.get("past", 0) - bool(self.signature.slots),
+            source_tokens=self._seen(shapes, "source") if self.signature.axes_of("tokens") else None,
             frames=self.roles.get("frames") if self._chosen("frames") else None,
         )
 
@@ -164,7 +173,9 @@ class _Resolver:
         """The size of each role. A size that the file fixes is used, unless the request has a different one."""
         load, stated = self.load, self._stated()
         decode, slots = load.phase == "decode", self.signature.slots
-        sizes: dict[Axis, int] = {role: stated[role] for role in HEIGHT_AND_WIDTH if role in stated}
+        sizes: dict[Axis, int] = {
+            role: size for role in HEIGHT_AND_WIDTH if (size := stated.get(role, self.usual.get(role))) is not None
+        }
         batch = self._agreed("batch", load.batch, stated.get("batch"), 1)
         sizes["batch"] = 1 if batch is None else batch
         if self.signature.caches:
@@ -192,7 +203,7 @@ class _Resolver:
         counts_frames = not self.signature.axes_of("tokens", "past", "total")
         for role in ("source", "frames"):
             length = load.length if role == "frames" and counts_frames else None
-            size = self._agreed(role, length, stated.get(role), load.length or tokens)
+            size = self._agreed(role, length, stated.get(role), self.usual.get(role, load.length or tokens))
             if size is not None:
                 sizes[role] = size
         return sizes
@@ -362,7 +373,8 @@ class _Resolver:
             if name not in self.used:
                 raise UnknownName("axis of the model's inputs", name, there)
         symbols = {meaning(dim, axis) for _, axis, dim in self._unread()}
-        if self.load.length is not None and not self.signature.axes_of(*BY_LENGTH) and not symbols & set(BY_LENGTH):
+        counted = self.signature.axes_of(*BY_LENGTH) or symbols & set(BY_LENGTH) or self.signature.past
+        if self.load.length is not None and not counted:
             raise self._unsized("--seq", "a token length", there)
         if (self.load.batch or 1) != 1 and not self.signature.axes_of("batch") and "batch" not in symbols:
             if any(axis == 0 for _, axis, _ in self._unread()):

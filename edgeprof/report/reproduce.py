@@ -92,7 +92,7 @@ def _profile(product: Product, run: str) -> str:
 def _exports(points: Sequence[Point]) -> list[str]:
     """One export command for each kind of weights and set of precisions; users' files need none."""
     subjects = [point.subject for point in points if point.subject.weights.kind != "file"]
-    kinds = sorted({(subject.weights.kind, subject.model, str(subject.precision)) for subject in subjects})
+    kinds = sorted({(subject.weights.kind, subject.artifact, str(subject.precision)) for subject in subjects})
     chosen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (weights, variant), group in groupby(kinds, key=lambda kind: kind[:2]):
         precisions = tuple(precision for _, _, precision in group)

@@ -46,6 +46,7 @@ from edgeprof.schema.identity import (
     WeightsSource,
 )
 from edgeprof.schema.models import (
+    OF_PHASE,
     Accuracy,
     Architecture,
     Artifact,
@@ -95,6 +96,7 @@ from edgeprof.schema.runs import (
 __all__ = [
     "CPU",
     "FP32",
+    "OF_PHASE",
     "QUANTITIES",
     "SCHEMA_VERSION",
     "Accuracy",

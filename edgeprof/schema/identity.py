@@ -96,10 +96,15 @@ class WeightsSource(Record, frozen=True, kw_only=True):
 class Subject(Record, frozen=True, kw_only=True):
     """What runs."""
 
-    model: str  # the folder below models/, or the name of a file
+    model: str  # the folder below models/, with "/vision" for one graph of several; or the name of a file
     precision: Precision
     weights: WeightsSource
     digest: str = ""  # sha256 of the graph file
+
+    @property
+    def artifact(self) -> str:
+        """The artifact that it is, or is a graph of: "clip" of "clip/vision"."""
+        return self.model.partition("/")[0]
 
 
 class Load(Record, frozen=True, kw_only=True):
@@ -150,7 +155,7 @@ class PointKey(Record, frozen=True, kw_only=True):
     @property
     def series(self) -> "PointKey":
         """The key without its length: equal for the points of one line in a figure."""
-        return replace(self.lasting, load=replace(self.load, tokens=None, past_tokens=0))
+        return replace(self.lasting, load=replace(self.load, tokens=None, past_tokens=0, source_tokens=None))
 
     @property
     def lasting(self) -> "PointKey":

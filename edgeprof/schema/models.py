@@ -285,11 +285,13 @@ class Artifact(Record, frozen=True, kw_only=True):
         raise self._lacks(f"graph '{role}'")
 
     def graph_for(self, phase: Phase) -> Graph:
-        """The graph that runs in a phase.
+        """The graph that runs in a phase; the only graph runs in both.
 
         Raises:
             RunError: the artifact has none.
         """
+        if len(self.graphs) == 1:
+            return self.graphs[0]
         roles = [graph.role for graph in self.graphs]
         for role in OF_PHASE[phase]:
             if role in roles:
@@ -300,6 +302,33 @@ class Artifact(Record, frozen=True, kw_only=True):
         """The artifact with some graphs replaced, by role."""
         changed = {graph.role: graph for graph in graphs}
         return msgspec.structs.replace(self, graphs=tuple(changed.get(graph.role, graph) for graph in self.graphs))
+
+    @property
+    def exported(self) -> bool:
+        """Whether edgeprof exported it, or its source, from PyTorch; otherwise it is a user's file."""
+        return self.variant is not None or self.architecture is not None
+
+    @property
+    def described(self) -> bool:
+        """Whether a family describes its inputs; those of other models are known by name and symbol."""
+        return self.variant is not None and self.architecture is None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens that it processes; None: any number, or unknown."""
+        known = self.variant or self.architecture
+        return known.max_tokens if known else None
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The hub repository or checkpoint folder of its weights; None: there is none, or it is unknown."""
+        known = self.variant or self.architecture
+        return known.source if known else None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one graph of an artifact of several, as "clip/vision"."""
+        return "/" in self.name
 
     @property
     def sha256(self) -> str:

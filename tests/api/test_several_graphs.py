@@ -1,6 +1,5 @@
 """An artifact of two graphs that share their weights: an encoder, and a decoder that attends to its states."""
 
-import csv
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 import edgeprof
 from edgeprof import store
 from edgeprof.api.artifact_cache import make
-from edgeprof.api.profile import profile
 from edgeprof.errors import RunError, VerificationError
 from edgeprof.process import silent
 from edgeprof.schema import Artifact, Case, Graph, GraphCount, Precision, Role, TensorSpec, WeightsSource
@@ -94,7 +92,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def test_graphs_are_found_by_role_and_by_phase(artifact: Artifact) -> None:
     assert [Path(graph.path).name for graph in artifact.graphs] == ["encoder.onnx", "decoder.onnx"]
     assert artifact.graph("encoder").inputs[0].name == "x"
-    assert artifact.graph_for("prefill") == artifact.graph_for("decode") == artifact.graph("decoder")
+    assert (artifact.graph_for("prefill"), artifact.graph_for("decode")) == artifact.graphs
     with pytest.raises(RunError, match=r"two has no graph 'model'; its graphs are: encoder, decoder"):
         artifact.graph()
 
@@ -143,20 +141,3 @@ def test_a_changed_file_is_noticed(name: str, artifact: Artifact) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     with pytest.raises(VerificationError, match=rf"{name} is not the file that was exported"):
         edgeprof.verify([str(artifact.folder)])
-
-
-def test_a_graph_is_explained_by_phase_or_by_its_file(artifact: Artifact) -> None:
-    sizes = {"sequence_length": 5, "source_length": 7, "batch_size": 1}
-    whole = edgeprof.explain(str(artifact.folder), dim=sizes).ledger
-    encoder = edgeprof.explain(str(artifact.folder / "encoder.onnx"), dim={"source_length": 7}).ledger
-    assert whole.total("macs") == 5 * WIDTH * WIDTH
-    assert encoder.total("macs") == 7 * WIDTH * WIDTH
-
-
-def test_the_graph_of_a_phase_is_profiled(artifact: Artifact, tmp_path: Path) -> None:
-    sizes = {"source_length": 7}
-    profile([str(artifact.folder)], seq=[4], dim=sizes, rounds=1, min_time_s=0.01, name="run", out=tmp_path)
-    with (tmp_path / "run" / "measurements.csv").open() as table:
-        (row,) = csv.DictReader(table)
-    assert (row["status"], row["phase"], row["tokens"]) == ("ok", "prefill", "4")
-    assert row["macs"] == str(4 * WIDTH * WIDTH)
