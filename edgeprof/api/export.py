@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edgeprof.api.apply_recipe import Evaluation, key_of, quantized, require_data, save_optimized
-from edgeprof.api.artifact_cache import make, up_to_date_in
+from edgeprof.api.artifact_cache import alone, make, up_to_date_in
 from edgeprof.api.capacity import too_large
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_of
@@ -18,6 +18,7 @@ from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
 from edgeprof.schema import FP32, Architecture, Artifact, Case, Logits, Precision, Record, Variant
 from edgeprof.stages import export as export_stage
+from edgeprof.stages import genai_folder
 from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
 from edgeprof.stages.samples import COUNT, require
@@ -86,6 +87,7 @@ class _Request(Record, frozen=True, kw_only=True):
     force: bool
     save_optimized: bool
     shapes: Shapes | None  # of static graphs
+    genai: bool
     keep_going: bool
 
 
@@ -107,6 +109,7 @@ def export(
     seq: Sequence[int] = (),
     batch: Sequence[int] = (1,),
     phase: PhaseChoice = "both",
+    genai: bool = False,
     keep_going: bool = False,
     progress: Progress = silent,
     **sizes: int | None,
@@ -133,6 +136,7 @@ def export(
         static: also write graphs of one shape, without dynamic dimensions, that read the weights of `model.onnx`:
             prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx.
         seq, batch, phase: token lengths, batch sizes and phases of the static graphs.
+        genai: also write genai_config.json and the files of the tokenizer, with which onnxruntime-genai runs a decoder.
         keep_going: continue with the next target or recipe when one fails; its error is in the result.
         progress: called with the current step.
         sizes: `width`, `tokens`, `heads` and `cross` of models that have such an option (the mixers).
@@ -164,6 +168,7 @@ def export(
         force=force,
         save_optimized=save_optimized,
         shapes=shapes_of(static, seq, batch, phase),
+        genai=genai,
         keep_going=keep_going,
     )
     sources = _sources(targets, request, name, progress)
@@ -236,9 +241,19 @@ def _resolve(target: str, request: _Request, name: str | None, progress: Progres
         source = _row(target, find_variant(target), request)
     if request.logits == "last" and not source.generates:
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
+    if request.genai:
+        _require_genai(source)
     chosen = name if name is not None else source.name + ("-last" if request.logits == "last" else "")
     require_name(chosen, "an artifact")
     return msgspec.structs.replace(source, name=chosen)
+
+
+def _require_genai(source: _Source) -> None:
+    """Refuse what onnxruntime-genai cannot run, as far as it is known before the export."""
+    if not source.generates:
+        raise UsageError(f"{source.target} has no LM head.", "--genai is for decoders.")
+    if source.weights is not None:
+        genai_folder.require_tokenizer(source.name, source.weights.path)
 
 
 def _require_different_names(sources: Sequence[_Source | EdgeprofError]) -> None:
@@ -317,7 +332,7 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
         return optimize(simplify(artifact, progress), progress)
 
     base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)
-    yield _outcome(source, _completed(base, request, progress), up_to_date, weights.note)
+    yield _outcome(source, _completed(base, request, chosen, progress), up_to_date, weights.note)
     expected = reference_file(base.graph())
     for precision in request.quantized:
         key = key_of(base.key, precision, request.evaluation)
@@ -325,20 +340,23 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
             artifact, up_to_date = quantized(
                 base, expected, precision, request.evaluation, home, key, request.force, progress
             )
-            yield _outcome(source, _completed(artifact, request, progress), up_to_date)
+            yield _outcome(source, _completed(artifact, request, chosen, progress), up_to_date)
         except EdgeprofError as problem:
             if not request.keep_going:
                 raise
             yield Export(target=source.target, precision=str(precision), error=str(problem))
 
 
-def _completed(artifact: Artifact, request: _Request, progress: Progress) -> Artifact:
-    """With the static and optimized graphs of the request."""
+def _completed(artifact: Artifact, request: _Request, weights: Weights, progress: Progress) -> Artifact:
+    """With the static and optimized graphs of the request, and the files for onnxruntime-genai."""
     if request.shapes:
         cases = _static_cases(artifact.name, artifact.variant, request.shapes)
         artifact = fix(artifact, cases, request.force, progress)
     if request.save_optimized:
         save_optimized(artifact, progress)
+    if request.genai:
+        with alone(artifact.folder, progress):
+            genai_folder.write(artifact, genai_folder.require_tokenizer(artifact.name, weights.path))
     return artifact
 
 

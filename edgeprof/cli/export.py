@@ -28,6 +28,9 @@ def export(
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes of the static graphs.")] = "1",
     phase: Annotated[str, typer.Option(help="Phases of the static graphs: prefill, decode, or both.")] = "both",
+    genai: Annotated[
+        bool, typer.Option("--genai", help="Also write what onnxruntime-genai needs to run a decoder.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Continue when a target or a recipe fails.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
@@ -60,6 +63,7 @@ def export(
             seq=numbers(seq, "--seq") if seq is not None else (),
             batch=numbers(batch, "--batch"),
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
+            genai=genai,
             keep_going=keep_going,
             progress=progress,
             **sizes,

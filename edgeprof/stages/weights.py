@@ -24,7 +24,14 @@ FILES = [
     "*.safetensors.index.json",
     "modules.json",
     "[0-9]*_*/config.json",
+    "generation_config.json",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
     "preprocessor_config.json",
 ]
 
@@ -40,6 +47,10 @@ class Weights(Record, frozen=True, kw_only=True):
     origin: str = ""  # what a user calls the place: a repository, or a folder's name
     seed: int = SEED
     note: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        return Path(self.folder) if self.folder is not None else None
 
     @property
     def source(self) -> WeightsSource:
