@@ -3,10 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprof.families import TRANSFORMERS
+from edgeprof.families import TRANSFORMERS, family_of
+from edgeprof.families.base import TracedFamily
+from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.schema import Variant
 from edgeprof.stages.export.stage import build
 from edgeprof.stages.weights import Weights
+
+DECODER = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "intermediate_size": 48,
+    "vocab_size": 60,
+    "max_position_embeddings": 80,
+    "pad_token_id": 0,
+}
+DECODERS = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"),
+    *("gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2", "granite"),
+)
+SPARSE = {
+    "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2},
+    "qwen3_moe": {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 20},
+}
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 32, "vocab_size": 60},
@@ -28,11 +50,17 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "mixer": {"width": 24, "tokens": 6},
     "embedding": {"vocabulary": 60, "width": 24},
+    **{name: {**DECODER, **SPARSE.get(name, {})} for name in DECODERS},
 }
 """Sizes that differ from each other, so that a formula which confuses two of them is found out."""
 
 EVERY_TASK = [(family.name, task.name) for family in TRANSFORMERS for task in family.tasks]
 """What a checkpoint can hold."""
+
+TRACED_FAMILIES = [family for family in TRANSFORMERS if isinstance(family, TracedFamily)]
+TRACED_TASKS = [(family.name, task.name) for family in TRACED_FAMILIES for task in family.tasks]
+    (family.name, task.name) for family in TRANSFORMERS if isinstance(family, TracedFamily) for task in family.tasks
+]
 
 MIXERS = ("dense", "pointwise", "gram", "attention", "block")
 
@@ -60,5 +88,7 @@ def torch_params(chosen: Variant) -> int:
     """What PyTorch counts; no memory is taken for weights."""
     import torch
 
+    family = family_of(chosen)
+    assert isinstance(family, TransformersFamily | TracedFamily)
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(chosen, Weights()).parameters())
+        return sum(parameter.numel() for parameter in family.build(chosen).parameters())

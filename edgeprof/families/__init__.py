@@ -9,12 +9,46 @@ from edgeprof.families.base import Family, TracedFamily
 from edgeprof.families.bert import BERT
 from edgeprof.families.embedding import Embedding
 from edgeprof.families.gpt2 import GPT2
+from edgeprof.families.llama import (
+    Gemma,
+    Gemma2,
+    Gemma3,
+    Granite,
+    Llama,
+    Mistral,
+    Mixtral,
+    Olmo2,
+    Phi3,
+    Qwen2,
+    Qwen3,
+    Qwen3MoE,
+    SmolLM3,
+)
 from edgeprof.families.mixer import Mixer
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
 from edgeprof.schema import Architecture, Variant
 
-FAMILIES: tuple[Family, ...] = (GPT2(), BERT(), ViT(), Mixer(), Embedding())
+FAMILIES: tuple[Family, ...] = (
+    GPT2(),
+    Llama(),
+    Mistral(),
+    Mixtral(),
+    Qwen2(),
+    Qwen3(),
+    Qwen3MoE(),
+    Gemma(),
+    Gemma2(),
+    Gemma3(),
+    Phi3(),
+    SmolLM3(),
+    Olmo2(),
+    Granite(),
+    BERT(),
+    ViT(),
+    Mixer(),
+    Embedding(),
+)
 TRANSFORMERS = tuple(family for family in FAMILIES if isinstance(family, TransformersFamily))
 
 

@@ -1,6 +1,7 @@
-"""The block that GPT-2, BERT and ViT repeat: attention and an MLP, each with a norm. It costs the same in all three.
+"""The parts of a transformer block: attention and an MLP, each with a norm.
 
-With width d, inner width i (4 d by default), and b sequences of n tokens that attend to m keys each:
+In GPT-2, BERT and ViT a block costs the same. With width d, inner width i (4 d by default), and b sequences of n tokens
+that attend to m keys each:
 
     Q, K, V        3 d^2 weights     3 b n d^2 MACs
     scores         -                 b n m d          all heads together, each d / heads wide
@@ -32,17 +33,14 @@ def block(
     keys: int,
     qkv_bias: bool = True,
     cached: bool = False,
+    prefix: str = "",
 ) -> tuple[Component, ...]:
     """The parts of `layers` equal blocks, for `batch` sequences of `queries` tokens that attend to `keys` tokens."""
     rows = batch * queries
     stream = rows * width
-
-    def layer(name: str, inputs: int, outputs: int, live: int) -> Component:
-        return msgspec.structs.replace(dense(name, inputs, outputs, rows), count=layers, in_block=True, live=live)
-
-    return (
+    return repeated(
+        layers,
         *attention(
-            layers=layers,
             width=width,
             heads=heads,
             batch=batch,
@@ -53,20 +51,32 @@ def block(
             cached=cached,
             kept=stream,
             normed=stream,
-            in_block=True,
         ),
-        layer("output projection", width, width, 3 * stream),
-        layer("MLP up", width, inner, 2 * stream + rows * inner),
-        layer("MLP down", inner, width, 2 * stream + rows * inner),
-        norms(2 * layers, width, rows, in_block=True),
+        output_projection(width, width, rows),
+        *mlp(width, inner, rows),
+        block_norms(2, width, rows),
+        prefix=prefix,
+    )
+
+
+def repeated(layers: int, *parts: Component, prefix: str = "") -> tuple[Component, ...]:
+    """The parts of one block, in all of them.
+
+    Args:
+        prefix: of the names, where a model has blocks of several kinds: "decoder ".
+    """
+    return tuple(
+        msgspec.structs.replace(part, name=prefix + part.name, count=layers * part.count, in_block=not prefix)
+        for part in parts
     )
 
 
 def attention(
     *,
-    layers: int = 1,
     width: int,
     heads: int,
+    kv_heads: int | None = None,
+    head: int | None = None,
     batch: int,
     queries: int,
     keys: int,
@@ -75,55 +85,102 @@ def attention(
     normed: int = 0,
     bias: bool = True,
     cached: bool = False,
-    in_block: bool = False,
 ) -> tuple[Component, ...]:
     """Projections to queries, keys and values, and attention over them.
 
+    With grouped queries (Ainslie et al. 2023, "GQA", section 2.2) several heads share the keys and values of one:
+    projections and KV cache are smaller, scores and weighted sum are not.
+
     Args:
+        kv_heads: heads of keys and values; as many as of queries by default.
+        head: width of a head; by default its share of the width.
         keys: tokens that a query attends to; `projected` of them get their keys and values in this run.
         kept: elements that are alive throughout: the residual stream, or inputs.
         normed: elements that are alive until queries, keys and values are computed: the norm of the residual stream.
     """
-    rows, square = batch * queries, width * width
-    stream, scored = rows * width, batch * heads * queries * keys
-    held = 0 if cached else 2 * batch * keys * width  # those in a KV cache are not activations
-
-    def part(name: str, **costs: int) -> Component:
-        return Component(name=name, count=layers, in_block=in_block, **costs)
-
+    head, kv_heads = head or width // heads, kv_heads or heads
+    wide, narrow = heads * head, kv_heads * head  # of queries; of keys, and of values
+    queried, projections = batch * queries * wide, wide + 2 * narrow
+    fresh = queried + 2 * batch * projected * narrow
+    scored = batch * heads * queries * keys
+    held = 0 if cached else 2 * batch * keys * narrow  # those in a KV cache are not activations
     return (
-        part(
-            "Q, K, V projections",
-            params=3 * square + (3 * width if bias else 0),
-            matrices=3 * square,
-            channels=3 * width,
-            macs=(rows + 2 * batch * projected) * square,
-            activations=stream + 2 * batch * projected * width,
-            live=kept + normed + stream + 2 * batch * projected * width,
-            cached=2 * batch * keys * width if cached else 0,
+        Component(
+            name="Q, K, V projections",
+            params=(width + bias) * projections,
+            matrices=width * projections,
+            channels=projections,
+            macs=width * fresh,
+            activations=fresh,
+            live=kept + normed + fresh,
+            cached=2 * batch * keys * narrow if cached else 0,
         ),
-        part(
-            "attention scores",
-            macs=rows * keys * width,
+        Component(
+            name="attention scores",
+            macs=queried * keys,
             activations=scored,
-            live=kept + stream + held + scored,
+            live=kept + queried + held + scored,
         ),
-        part(
-            "weighted sum of values",
-            macs=rows * keys * width,
-            activations=stream,
-            live=kept + 2 * stream + held + scored,  # one operator computes both: queries and keys are alive
+        Component(
+            name="weighted sum of values",
+            macs=queried * keys,
+            activations=queried,
+            live=kept + 2 * queried + held + scored,  # one operator computes both: queries and keys are alive
         ),
     )
 
 
-def norms(count: int, width: int, rows: int, *, in_block: bool = False) -> Component:
-    """Layer normalizations with scale and shift over `rows` vectors: Ba et al. 2016."""
+def output_projection(inputs: int, width: int, rows: int, *, bias: bool = True) -> Component:
+    """The dense layer that joins the heads; the residual stream is alive beside its input and its output."""
+    part = dense("output projection", inputs, width, rows, bias=bias)
+    return msgspec.structs.replace(part, live=rows * (inputs + 2 * width))
+
+
+def mlp(width: int, inner: int, rows: int, *, gated: bool = False, bias: bool = True) -> tuple[Component, ...]:
+    """Two dense layers; with a gate there is a third, whose activations multiply those of the first.
+
+    Shazeer 2020, "GLU Variants Improve Transformer".
+    """
+    stream, hidden = rows * width, rows * inner
+    up, down = dense("MLP up", width, inner, rows, bias=bias), dense("MLP down", inner, width, rows, bias=bias)
+    gate = [msgspec.structs.replace(up, name="MLP gate", live=2 * stream + hidden)] if gated else []
+    return (
+        *gate,
+        msgspec.structs.replace(up, live=2 * stream + (1 + gated) * hidden),
+        msgspec.structs.replace(down, live=2 * stream + hidden),
+    )
+
+
+def experts(width: int, inner: int, rows: int, *, stored: int, active: int) -> tuple[Component, ...]:
+    """A router, and gated MLPs of which it chooses `active` for every token; all of them are `stored`.
+
+    Shazeer et al. 2017, "Outrageously Large Neural Networks", section 2; without biases.
+    """
+
+    def all_of(part: Component) -> Component:
+        params = stored * part.params
+        return msgspec.structs.replace(
+            part, name=f"expert {part.name}", params=params, matrices=params, channels=stored * part.channels
+        )
+
+    chosen = mlp(width, inner, active * rows, gated=True, bias=False)
+    return dense("router", width, stored, rows, bias=False), *map(all_of, chosen)
+
+
+def block_norms(count: int, width: int, rows: int, *, shift: bool = True) -> Component:
+    """The norms of one block."""
+    return msgspec.structs.replace(norms(count, width, rows, shift=shift), name="block norms")
+
+
+def norms(count: int, width: int, rows: int, *, shift: bool = True) -> Component:
+    """Normalizations over `rows` vectors, with a scale and, unless they are RMS norms, a shift.
+
+    Ba et al. 2016, "Layer Normalization"; Zhang and Sennrich 2019, "Root Mean Square Layer Normalization".
+    """
     return Component(
-        name="block norms" if in_block else "other norms",
+        name="other norms",
         count=count,
-        in_block=in_block,
-        params=2 * width,
+        params=(1 + shift) * width,
         activations=rows * width,
         live=2 * rows * width,
     )

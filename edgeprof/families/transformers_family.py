@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgeprof.errors import CheckpointError, RunError
-from edgeprof.families.base import Family
+from edgeprof.families.base import Family, TracedFamily
 from edgeprof.families.config_values import Setting
 from edgeprof.schema import Architecture, Record, Variant
 
@@ -88,7 +88,8 @@ class TransformersFamily(Family):
         """The configuration in `transformers`' own class."""
         import transformers
 
-        own = {"model_type": self.model_type, "attn_implementation": ATTENTION}
+        attention = ATTENTION if isinstance(self, TracedFamily) else "eager"  # which every class has
+        own = {"model_type": self.model_type, "attn_implementation": attention}
         return transformers.AutoConfig.for_model(**{**variant.config, **own})
 
     def model_class(self, variant: Variant) -> Any:
