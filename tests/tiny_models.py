@@ -59,8 +59,6 @@ EVERY_TASK = [(family.name, task.name) for family in TRANSFORMERS for task in fa
 
 TRACED_FAMILIES = [family for family in TRANSFORMERS if isinstance(family, TracedFamily)]
 TRACED_TASKS = [(family.name, task.name) for family in TRACED_FAMILIES for task in family.tasks]
-    (family.name, task.name) for family in TRANSFORMERS if isinstance(family, TracedFamily) for task in family.tasks
-]
 
 MIXERS = ("dense", "pointwise", "gram", "attention", "block")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.families import family_of
 from edgeprof.families.base import Component
-from edgeprof.families.component_groups import ATTENTION, MLP
+from edgeprof.families.component_groups import multiplied
 from edgeprof.recipe_table import Recipe, recipe
 from edgeprof.schema import FP32, Case, Cost, Crossover, Ledger, Load, Logits, Phase, Precision, Variant
 
@@ -109,8 +109,8 @@ def crossovers(at: Callable[[int], Ledger]) -> tuple[Crossover, ...]:
     """
     crossed = []
     first = at(1)
-    if first.of(*ATTENTION).macs and first.of(*MLP).macs:
-        tokens = _first(lambda length: (it := at(length)).of(*ATTENTION).macs > it.of(*MLP).macs)
+    if {"attention", "MLP"} <= multiplied(first).keys():
+        tokens = _first(lambda length: (by := multiplied(at(length)))["attention"] > by["MLP"])
         crossed.append(Crossover(larger="attention", smaller="the MLP", quantity="MACs", tokens=tokens))
     if first.total("cache_bytes"):
         tokens = _first(lambda length: (it := at(length)).total("cache_bytes") > it.total("weights_bytes"))

@@ -1,10 +1,13 @@
-"""Groups of components in figures and captions: parts that grow alike with token length."""
+"""Groups of components in figures and captions: parts that grow alike with token length.
+
+A component belongs to a group by the end of its name: "expert MLP up" and "decoder MLP up" to the MLP.
+"""
 
 from edgeprof.schema import Cost, Ledger
 
 ATTENTION = ("attention scores", "weighted sum of values")
-MLP = ("MLP up", "MLP down")
-TOGETHER = {**dict.fromkeys(ATTENTION, "attention"), **dict.fromkeys(MLP, "MLP")}
+MLP = ("MLP gate", "MLP up", "MLP down")
+GROUPS = {"projections": ("projection", "projections"), "attention": ATTENTION, "MLP": MLP}
 
 
 def multiplied(ledger: Ledger) -> dict[str, int]:
@@ -20,6 +23,4 @@ def multiplied(ledger: Ledger) -> dict[str, int]:
 
 
 def _part(cost: Cost) -> str:
-    if cost.name.endswith(("projection", "projections")):
-        return "projections"
-    return TOGETHER.get(cost.name, cost.name)
+    return next((group for group, ends in GROUPS.items() if cost.name.endswith(ends)), cost.name)
