@@ -103,7 +103,11 @@ def _rewritten(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
                 node.replace_all_uses_with(source)
                 graph.erase_node(node)
             else:
-                node.target, node.args, node.kwargs = aten._to_copy.default, (source,), {"dtype": node.meta["val"].dtype}
+                node.target, node.args, node.kwargs = (
+                    aten._to_copy.default,
+                    (source,),
+                    {"dtype": node.meta["val"].dtype},
+                )
     return program
 
 
