@@ -365,6 +365,10 @@ def fold_weight_transposes(model: ir.Model, *, shared: bool) -> int:
         weight = node.inputs[0] if node.op_type == "Transpose" else None
         if weight is None or weight.const_value is None or len(weight.const_value.shape) != 2:
             continue
+        if list(node.attributes.get_ints("perm", [1, 0])) == [0, 1]:  # torch moves indexed axes to where they are
+            ir.convenience.replace_all_uses_with(node.outputs[0], weight)
+            graph.remove(node, safe=True)
+            continue
         if not shared and len(weight.uses()) > 1:
             continue
         replacement = transposed(weight, f"{weight.name}.T")
