@@ -18,7 +18,7 @@ from edgeprof.api.sizing import PhaseChoice, inputs_of
 from edgeprof.api.targets import any_model, parts_of, renamed
 from edgeprof.api.trial_inputs import ChosenFills, working_fills
 from edgeprof.errors import RunError, UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
@@ -277,7 +277,8 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     graph = counting.read(Path(source.path))
     if all(target.is_cpu for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
-    accepted = signature(source.inputs) if artifact.described else signature_of_graph(graph)
+    described = traced_variant(artifact) is not None
+    accepted = signature(source.inputs) if described else signature_of_graph(graph)
     phases, note = _phases(artifact, accepted, request.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
@@ -286,11 +287,11 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     for phase, length, batch in product(phases, lengths or (None,), request.batch or (None,)):
         requested = LoadRequest(phase=phase, batch=batch, length=length)
         inputs = inputs_of(artifact, accepted, requested, dims=request.dims, files=request.files)
-        if not artifact.described:
+        if not described:
             trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
             inputs = inputs.refilled(accepted, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
-        if not artifact.described:
+        if not described:
             facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
         for target in request.targets:  # two lengths may select the same image size
             jobs.setdefault((target.provider, load), _job(artifact, source, load, facts, inputs, target, request))
@@ -337,10 +338,9 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     """The load of a run with these inputs, and its counted facts."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
-    variant = artifact.variant
-    family = variant.family if variant else ""
+    variant, family = traced_variant(artifact), artifact.variant.family if artifact.variant else ""
     macs = None if counted.uncounted or counted.problems else counted.macs
-    if variant is not None and artifact.described:
+    if variant is not None:
         case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
         macs = family_of(variant).macs(variant, case, artifact.logits)
     predicted = None if counted.unsized else counted.working_bytes

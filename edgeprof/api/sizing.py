@@ -9,7 +9,7 @@ from typing import Literal
 from edgeprof import units
 from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature
 from edgeprof.inputs.run_inputs import IMAGE, Inputs, of_file, of_variant, usual_sizes
 from edgeprof.schema import Artifact, Case, Phase, Record, Variant
@@ -82,8 +82,8 @@ def inputs_of(
     Raises:
         UsageError: the model takes no input of that length, or a size is missing.
     """
-    variant = artifact.variant
-    if artifact.described and variant is not None:
+    variant = traced_variant(artifact)
+    if variant is not None:
         if load.length is None:
             raise UsageError("A token length is required.", "Add --seq 512, or --seq 16,64,256.")
         require_no_sizing(artifact.name, dims, files)

@@ -104,9 +104,8 @@ def part(artifact: Artifact, role: Role) -> Artifact:
     Raises:
         RunError: it has no such graph.
     """
-    one = artifact.graph(role)
-    params = counting.parameters(counting.read(Path(one.path)))
-    return replace(artifact, name=f"{artifact.name}/{role}", graphs=(one,), params=params)
+    one = artifact.only(role)
+    return replace(one, params=counting.parameters(counting.read(Path(one.graph().path)))) if one.is_part else one
 
 
 def parts_of(artifact: Artifact) -> list[Artifact]:

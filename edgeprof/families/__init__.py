@@ -27,7 +27,7 @@ from edgeprof.families.llama import (
 from edgeprof.families.mixer import Mixer
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
-from edgeprof.schema import Architecture, Variant
+from edgeprof.schema import Architecture, Artifact, Variant
 
 FAMILIES: tuple[Family, ...] = (
     GPT2(),
@@ -92,6 +92,12 @@ def architecture_of(variant: Variant) -> Architecture | None:
     """The model of a variant by its configuration, for an export by probing; None where its family is traced."""
     family = family_of(variant)
     return family.architecture(variant) if isinstance(family, TransformersFamily) and not is_traced(variant) else None
+
+
+def traced_variant(artifact: Artifact) -> Variant | None:
+    """The variant of an artifact whose family gives the inputs of its graph; None where only their names tell."""
+    variant = artifact.variant
+    return variant if variant is not None and is_traced(variant) else None
 
 
 def find_variant(name: str) -> Variant:

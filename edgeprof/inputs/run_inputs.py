@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprof import counting
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import Axis, LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
 from edgeprof.kv_cache import RANK, TOKENS, is_cross, is_present
@@ -91,7 +91,7 @@ def signature_of_graph(model: ModelProto) -> Signature:
 
 def signature_of_artifact(artifact: Artifact, graph: Graph) -> Signature:
     """The inputs of a graph of an artifact, and their meaning; a file from elsewhere is read."""
-    if artifact.described:
+    if traced_variant(artifact) is not None:
         return signature(graph.inputs)
     return signature_of_graph(counting.read(Path(graph.path)))
 
@@ -104,7 +104,8 @@ def usual_sizes(artifact: Artifact) -> dict[Axis, int]:
     """The sizes of images, and of the encoder's output where it has one size, for a model that edgeprof exported."""
     if not artifact.exported:
         return {}
-    height, width = image_size(artifact.architecture.config if artifact.architecture else {})
+    known = artifact.architecture or artifact.variant
+    height, width = image_size(known.config if known else {})
     cross = (
         spec for graph in artifact.graphs for spec in graph.outputs if is_present(spec.name) and is_cross(spec.name)
     )

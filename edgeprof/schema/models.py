@@ -273,16 +273,29 @@ class Artifact(Record, frozen=True, kw_only=True):
         if len({graph.role for graph in self.graphs}) < len(self.graphs):
             raise ValueError("two graphs have the same role")
 
-    def graph(self, role: Role = "model") -> Graph:
-        """The graph of a role.
+    def graph(self, role: Role | None = None) -> Graph:
+        """The graph of a role; without one, the only graph, or that of the whole model.
 
         Raises:
             RunError: the artifact has none.
         """
+        if role is None and len(self.graphs) == 1:
+            return self.graphs[0]
         for graph in self.graphs:
-            if graph.role == role:
+            if graph.role == (role or "model"):
                 return graph
-        raise self._lacks(f"graph '{role}'")
+        raise self._lacks(f"graph '{role or 'model'}'")
+
+    def only(self, role: Role) -> "Artifact":
+        """The artifact with one of its graphs, as "clip/vision"; itself where it has no other.
+
+        Raises:
+            RunError: it has no such graph.
+        """
+        one = self.graph(role)
+        if len(self.graphs) == 1:
+            return self
+        return msgspec.structs.replace(self, name=f"{self.name}/{role}", graphs=(one,))
 
     def graph_for(self, phase: Phase) -> Graph:
         """The graph that runs in a phase; the only graph runs in both.
@@ -307,11 +320,6 @@ class Artifact(Record, frozen=True, kw_only=True):
     def exported(self) -> bool:
         """Whether edgeprof exported it, or its source, from PyTorch; otherwise it is a user's file."""
         return self.variant is not None or self.architecture is not None
-
-    @property
-    def described(self) -> bool:
-        """Whether a family describes its inputs; those of other models are known by name and symbol."""
-        return self.variant is not None and self.architecture is None
 
     @property
     def max_tokens(self) -> int | None:

@@ -66,8 +66,7 @@ def gather(
         target: the .npz file to write.
         part: calibration and evaluation get different samples of one source (unless it holds a single one).
         count: of samples, at most.
-        checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: the source of the artifact's
-            variant.
+        checkpoint: the folder with tokenizer.json or preprocessor_config.json; None: that of the artifact's weights.
         like: a reference file; random values for a file from elsewhere have its shapes, at which the model runs.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeprof import symbols
 from edgeprof.errors import UnknownSizes, UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import Input, LoadRequest, Meaning, Signature, fill, resolve, tensors
 from edgeprof.schema import Artifact, TensorSpec
@@ -42,8 +42,9 @@ def token_length(signature: Signature, feeds: Arrays) -> int | None:
 
 def table_rows(artifact: Artifact, signature: Signature) -> dict[str, int]:
     """Inputs that index a table, and how many rows it has, as far as that is known."""
-    if artifact.variant is not None:
-        return family_of(artifact.variant).table_rows(artifact.variant)
+    variant = traced_variant(artifact)
+    if variant is not None:
+        return family_of(variant).table_rows(variant)
     return {one.name: one.rows for one in signature.inputs if one.rows is not None}
 
 
@@ -168,7 +169,7 @@ def _check_range(spec: TensorSpec, array: NDArray[Any], rows: int | None, where:
 
 
 def _check_length(artifact: Artifact, signature: Signature, feeds: Arrays, where: str) -> None:
-    ids, most = token_ids(signature), artifact.variant.max_tokens if artifact.variant else None
+    ids, most = token_ids(signature), artifact.max_tokens
     if ids is None or most is None:
         return
     mask = next((one.name for one in signature.inputs if one.meaning == "mask"), ids.name)

@@ -14,6 +14,7 @@ from edgeprof.errors import CheckpointError, UsageError, first_line
 from edgeprof.families import family_of
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import Signature
+from edgeprof.inputs.run_inputs import usual_sizes
 from edgeprof.schema import Artifact, Record, TensorSpec
 from edgeprof.stages.samples.feeds import required
 from edgeprof.stages.samples.splits import Part, chosen
@@ -117,9 +118,12 @@ def _size(artifact: Artifact, spec: TensorSpec) -> tuple[int, int]:
     if isinstance(height, int) and isinstance(width, int):
         return height, width
     side = family_of(artifact.variant).summary(artifact.variant).image if artifact.variant else None
-    if side is None:
+    if side is not None:
+        return side, side
+    usual = usual_sizes(artifact)
+    if not usual:
         raise UsageError(f"The size of images for {artifact.name} is not known.", "Pass them as arrays in a FILE.npz.")
-    return side, side
+    return usual["height"], usual["width"]
 
 
 def _pixels(file: Path, size: tuple[int, int], channels: int, how: Processor) -> NDArray[Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprof.errors import UnknownSizes, UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest, Signature, tensors
-from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant
+from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, usual_sizes
 from edgeprof.schema import Artifact, Case
 from edgeprof.stages import reference
 from edgeprof.stages.samples.feeds import table_rows
@@ -30,14 +30,14 @@ def values(
     """Token ids drawn evenly from the vocabulary, other numbers from a normal distribution; lengths as of text.
 
     Args:
-        like: a reference file, for a model without a variant: samples have its shapes, masks and positions.
+        like: a reference file, for a model whose inputs no family gives: samples have its shapes, masks and positions.
 
     Raises:
         UsageError: the size of an input is not known.
     """
-    if artifact.variant is None and like is not None:
+    if traced_variant(artifact) is None and like is not None:
         return "made-up values", _redrawn(artifact, signature, part, count, like)
-    lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
+    lengths = lengths_up_to(artifact.max_tokens)
     samples = []
     for number in range(count):
         generator = _generator(number, part)
@@ -52,12 +52,13 @@ def _generator(number: int, part: Part) -> np.random.Generator:
 
 
 def _inputs(artifact: Artifact, signature: Signature, length: int) -> Inputs:
-    variant = artifact.variant
+    variant = traced_variant(artifact)
     if variant is not None:
         tokens = family_of(variant).sample_tokens(variant, length)
         return of_variant(signature, variant, Case(batch=1, tokens=tokens))
     try:
-        return of_file(signature, LoadRequest(length=length if signature.sized_by_length else None))
+        load = LoadRequest(length=length if signature.sized_by_length else None)
+        return of_file(signature, load, usual=usual_sizes(artifact))
     except UnknownSizes as problem:
         raise UsageError(problem.what, "Pass samples in a FILE.npz instead.") from problem
 

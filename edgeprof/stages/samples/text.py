@@ -72,7 +72,7 @@ def _samples(
         before, after = _special_tokens(tokenizer)
         ids = tokenizer.encode(words, add_special_tokens=False).ids
     _check_vocabulary([*before, *ids, *after], artifact, table_rows(artifact, signature).get(spec.name))
-    lengths = lengths_up_to(artifact.variant.max_tokens if artifact.variant else None)
+    lengths = lengths_up_to(artifact.max_tokens)
     cut = list(_windows(ids, lengths, len(before) + len(after), count))
     if not cut:
         raise UsageError(
@@ -114,7 +114,7 @@ def _windows(ids: list[int], lengths: list[int], special: int, count: int) -> It
 
 
 def tokenizer_file(artifact: Artifact, checkpoint: Path | None = None, part: Part = "calibration") -> Path:
-    """The tokenizer.json of a model: in `checkpoint`, or in the source of its variant.
+    """The tokenizer.json of a model: in `checkpoint`, or in the checkpoint of its weights.
 
     Raises:
         UsageError: there is none.
@@ -122,14 +122,14 @@ def tokenizer_file(artifact: Artifact, checkpoint: Path | None = None, part: Par
     folder = checkpoint_folder(artifact, checkpoint)
     if folder is not None and (folder / TOKENIZER_FILE).is_file():
         return folder / TOKENIZER_FILE
-    source = artifact.variant.source if artifact.variant else None
+    source = artifact.checkpoint
     where = f"{folder} has none" if folder else f"{source} is not on this machine" if source else "it has no checkpoint"
     raise UsageError(f"Text needs the {TOKENIZER_FILE} of {artifact.name}, and {where}.", _instead(part))
 
 
 def checkpoint_folder(artifact: Artifact, checkpoint: Path | None) -> Path | None:
     """The folder with the files of a checkpoint, its own or in the local hub cache; None where there is none."""
-    source = artifact.variant.source if artifact.variant else None
+    source = artifact.checkpoint
     if checkpoint is not None or source is None:
         return checkpoint
     if Path(source).is_absolute():
