@@ -2,8 +2,8 @@
 
 `torch.onnx.export` first decomposes the traced program into core operators, which means tracing it a second time. For
 these models that changes a handful of nodes, and rewriting those directly is enough. The step is skipped by replacing a
-private function of torch for the duration of the call. Where torch has no such function, or an operator has no
-translation, the program is restored and the step is not skipped. Either result is verified.
+private function of torch for the duration of the call. In a version of torch that is not known to have it, or where an
+operator remains that has no translation, the program is restored and the step is not skipped. Either result is verified.
 """
 
 from __future__ import annotations
@@ -17,6 +17,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
+
+KNOWN = ("2.9.", "2.10.", "2.11.", "2.12.", "2.13.")
+"""Versions of torch that have the private function, and call it with a program and a registry of translations."""
+
+ASSERTIONS = ("_assert", "sym_constrain")
+"""Beginnings of the names of operators that only check; torch removes them as well."""
+
+IDLE = ("detach_", "detach", "lift_fresh_copy", "alias", "contiguous", "dropout", "to")
+
+SYNONYMS = {
+    "__and__.Tensor": "bitwise_and.Tensor",
+    "__and__.Scalar": "bitwise_and.Scalar",
+    "__or__.Tensor": "bitwise_or.Tensor",
+    "__or__.Scalar": "bitwise_or.Scalar",
+    "min.other": "minimum.default",
+    "max.other": "maximum.default",
+}
+"""Operators without a translation, and others that do the same."""
 
 
 def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: list[str], opset: int) -> ir.Model:
@@ -56,59 +74,70 @@ def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: li
 @contextlib.contextmanager
 def _without_decompositions() -> Iterator[bool]:
     """Skip the step, and yield whether that is possible in this version of torch."""
-    try:
-        from torch.onnx._internal.exporter import _fx_passes
-    except ImportError:
+    import torch
+
+    if not torch.__version__.startswith(KNOWN):
         yield False
         return
+    from torch.onnx._internal.exporter import _fx_passes
+
     exporter: Any = _fx_passes
-    original = getattr(exporter, "decompose_with_registry", None)
-    if original is None:
-        yield False
-        return
-    exporter.decompose_with_registry = lambda program, _registry: _rewritten(program)
+    original = exporter.decompose_with_registry
+
+    def rewritten(program: torch.export.ExportedProgram, registry: Any) -> torch.export.ExportedProgram:
+        _rewrite(program.graph)
+        for node in program.graph.nodes:
+            if _is_aten(node) and not registry.is_registered(node.target):
+                raise torch.onnx.OnnxExporterError(f"{node.target} has no translation")
+        return program
+
+    exporter.decompose_with_registry = rewritten
     try:
         yield True
     finally:
         exporter.decompose_with_registry = original
 
 
-def _rewritten(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+def _rewrite(graph: torch.fx.Graph) -> None:
     """Remove operators that do nothing at inference, and write others in the one form that translates."""
     import torch
 
-    aten = torch.ops.aten
-    nothing = {aten.detach_, aten.detach, aten.lift_fresh_copy, aten.alias, aten.contiguous, aten.dropout, aten.to}
-    synonyms = {
-        aten.__and__.Tensor: aten.bitwise_and.Tensor,
-        aten.__or__.Tensor: aten.bitwise_or.Tensor,
-        aten.min.other: aten.minimum.default,
-        aten.max.other: aten.maximum.default,
-    }
-    in_place = {
-        aten.add_.Tensor: aten.add.Tensor,
-        aten.mul_.Tensor: aten.mul.Tensor,
-        aten.masked_fill_.Scalar: aten.masked_fill.Scalar,
-    }
-    graph = program.graph
-    for node in list(graph.nodes):
-        if node.target in synonyms:
-            node.target = synonyms[node.target]
-        elif node.target in in_place and _is_free_to_change(node.args[0], node):
-            node.target = in_place[node.target]
-            node.args[0].replace_all_uses_with(node, delete_user_cb=lambda user, node=node: node < user)
-        elif getattr(node.target, "overloadpacket", None) in nothing:
-            source = node.args[0]
+    for node in [node for node in graph.nodes if _is_aten(node)]:
+        target: Any = node.target
+        name, overload = target.overloadpacket.__name__, target._overloadname
+        if name.startswith(ASSERTIONS):
+            graph.erase_node(node)
+        elif f"{name}.{overload}" in SYNONYMS:
+            node.target = _operator(*SYNONYMS[f"{name}.{overload}"].split("."))
+        elif name in IDLE:
+            source: Any = node.args[0]
             if source.meta["val"].dtype == node.meta["val"].dtype:
                 node.replace_all_uses_with(source)
                 graph.erase_node(node)
             else:
-                node.target, node.args, node.kwargs = (
-                    aten._to_copy.default,
-                    (source,),
-                    {"dtype": node.meta["val"].dtype},
-                )
-    return program
+                node.target, node.args = torch.ops.aten._to_copy.default, (source,)
+                node.kwargs = {"dtype": node.meta["val"].dtype}
+        elif _is_in_place(target) and (function := _operator(name.removesuffix("_"), overload)):
+            written: Any = node.args[0]
+            if _is_free_to_change(written, node):
+                written.replace_all_uses_with(node, delete_user_cb=lambda user, node=node: node < user)
+                node.target = function
+
+
+def _is_aten(node: torch.fx.Node) -> bool:
+    return node.op == "call_function" and getattr(node.target, "namespace", "") == "aten"
+
+
+def _is_in_place(target: Any) -> bool:
+    name, arguments = target.overloadpacket.__name__, target._schema.arguments
+    return name.endswith("_") and bool(arguments) and arguments[0].is_write
+
+
+def _operator(name: str, overload: str) -> Any:
+    """An operator of PyTorch, or None."""
+    import torch
+
+    return getattr(getattr(torch.ops.aten, name, None), overload, None)
 
 
 def _is_free_to_change(source: torch.fx.Node, change: torch.fx.Node) -> bool:
@@ -121,4 +150,6 @@ def _is_free_to_change(source: torch.fx.Node, change: torch.fx.Node) -> bool:
         schema = getattr(node.target, "_schema", None)
         return schema is not None and all(one.alias_info is None for one in (*schema.returns, *schema.arguments))
 
-    return is_new(source) and all(is_new(user) for user in source.users if user < change)
+    earlier = [user for user in source.users if user < change]
+    is_result = any(user.op == "output" for user in source.users)  # the signature of the program names it
+    return is_new(source) and not is_result and all(is_new(user) for user in earlier)
