@@ -31,12 +31,20 @@ class SharedMemory(torch.nn.Module):
 INPUTS = (torch.tensor([[1.0, -2.0, 3.0], [-4.0, 5.0, 6.0]]), torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]))
 
 
-@pytest.mark.parametrize("module, quick", [(Masked(), True), (SharedMemory(), False)])
+@pytest.mark.parametrize(
+    "module, known, quick",
+    [
+        (Masked(), torch_onnx.KNOWN, True),
+        (SharedMemory(), torch_onnx.KNOWN, False),
+        (Masked(), ("1.0.",), False),  # a version of torch in which nobody has looked
+    ],
+)
 def test_either_route_gives_the_values_of_torch(
-    module: torch.nn.Module, quick: bool, monkeypatch: pytest.MonkeyPatch
+    module: torch.nn.Module, known: tuple[str, ...], quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from torch.onnx._internal.exporter import _fx_passes
 
+    monkeypatch.setattr(torch_onnx, "KNOWN", known)
     decomposed: list[bool] = []
     original = _fx_passes.decompose_with_registry
     monkeypatch.setattr(

@@ -3,7 +3,7 @@
 `torch.onnx.export` first decomposes the traced program into core operators, which means tracing it a second time. For
 these models that changes a handful of nodes, and rewriting those directly is enough. The step is skipped by replacing a
 private function of torch for the duration of the call. In a version of torch that is not known to have it, or where an
-operator remains that has no translation, the program is restored and the step is not skipped. Either result is verified.
+operator has no translation, the program is restored and the step is not skipped. Either result is verified.
 """
 
 from __future__ import annotations
