@@ -7,6 +7,7 @@ EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── TooLarge             a model that does not fit in this machine's memory or on its disk
 ├── MissingExtra         a part of edgeprof that is not installed here
 ├── CheckpointError      a checkpoint that cannot be read or does not fit its config
+├── ExportError          a model that torch cannot trace or translate
 ├── ModelFileError       an ONNX file that cannot be used
 ├── VerificationError    an ONNX file that does not compute what PyTorch computes
 ├── QuantizationError    a recipe that does not apply to a model, or breaks it
@@ -75,6 +76,10 @@ class TooLarge(EdgeprofError):
 
 
 class CheckpointError(EdgeprofError):
+    pass
+
+
+class ExportError(EdgeprofError):
     pass
 
 

@@ -12,7 +12,15 @@ from edgeprof.api.artifact_cache import alone, make, up_to_date_in
 from edgeprof.api.capacity import too_large
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_of
-from edgeprof.errors import CheckpointError, EdgeprofError, TooLarge, UsageError
+from edgeprof.errors import (
+    CheckpointError,
+    EdgeprofError,
+    ExportError,
+    ModelFileError,
+    TooLarge,
+    UsageError,
+    VerificationError,
+)
 from edgeprof.families import architecture_of, checkpoint, chosen_sizes, family_of, find_variant, is_traced, resized
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
@@ -319,17 +327,18 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
-        artifact = export_stage.export(
-            source.variant,
-            source.architecture,
-            chosen,
-            request.logits,
-            request.opset,
-            folder,
-            source.name,
+        return _along_routes(
+            export_stage.ExportRequest(
+                name=source.name,
+                variant=source.variant,
+                architecture=source.architecture,
+                weights=chosen,
+                logits=request.logits,
+                opset=request.opset,
+                folder=str(folder),
+            ),
             progress,
         )
-        return optimize(simplify(artifact, progress), progress)
 
     base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)
     yield _outcome(source, _completed(base, request, chosen, progress), up_to_date, weights.note)
@@ -345,6 +354,22 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
             if not request.keep_going:
                 raise
             yield Export(target=source.target, precision=str(precision), error=str(problem))
+
+
+def _along_routes(request: export_stage.ExportRequest, progress: Progress) -> Artifact:
+    """The verified artifact of the first route that gives one.
+
+    Raises:
+        EdgeprofError: that of the first route, where none does.
+    """
+    failures: list[EdgeprofError] = []
+    for route in export_stage.routes(request):
+        try:
+            artifact = export_stage.export(msgspec.structs.replace(request, route=route), progress)
+            return optimize(simplify(artifact, progress), progress)
+        except (ExportError, VerificationError, ModelFileError) as problem:
+            failures.append(problem)
+    raise failures[0]
 
 
 def _completed(artifact: Artifact, request: _Request, weights: Weights, progress: Progress) -> Artifact:

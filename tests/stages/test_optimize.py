@@ -15,7 +15,7 @@ from edgeprof.errors import ModelFileError, StorageError, VerificationError
 from edgeprof.families import family_of
 from edgeprof.process import silent
 from edgeprof.schema import Artifact, FusionReceipt, Precision
-from edgeprof.stages.export import export
+from edgeprof.stages.export import ExportRequest, export
 from edgeprof.stages.optimize import optimize, receipt_of
 from edgeprof.stages.weights import Weights
 
@@ -101,7 +101,9 @@ def test_nothing_is_expected_of_a_foreign_file(artifacts: Artifacts) -> None:
 @pytest.fixture(scope="module")
 def old_block(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     folder = tmp_path_factory.mktemp("old")
-    return export(tiny_models.variant("mixer", "block"), Weights(), "all", 18, folder, "old", silent)
+    variant = tiny_models.variant("mixer", "block")
+    request = ExportRequest(name="old", variant=variant, weights=Weights(), logits="all", opset=18, folder=str(folder))
+    return export(request, silent)
 
 
 def test_old_operator_sets_spread_attention_which_is_reported(old_block: Artifact) -> None:

@@ -4,6 +4,15 @@ stage       the stage: the request, the process that traces, the files that it w
 torch_onnx  torch's own exporter, without the step that takes two thirds of its time
 """
 
-from edgeprof.stages.export.stage import OPSET, OPSETS, export, require_extra, require_opset, versions
+from edgeprof.stages.export.stage import (
+    OPSET,
+    OPSETS,
+    ExportRequest,
+    export,
+    require_extra,
+    require_opset,
+    routes,
+    versions,
+)
 
-__all__ = ["OPSET", "OPSETS", "export", "require_extra", "require_opset", "versions"]
+__all__ = ["OPSET", "OPSETS", "ExportRequest", "export", "require_extra", "require_opset", "routes", "versions"]

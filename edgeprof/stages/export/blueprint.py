@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 from edgeprof.schema import Case, Role, TensorSpec
 
@@ -27,6 +27,7 @@ class Blueprint(ABC):
 
     role: Role = "model"
     inputs: tuple[TensorSpec, ...]
+    optional: tuple[str, ...] = ()  # inputs that are left out where they change nothing
     outputs: tuple[str, ...]
     cases: tuple[Case, ...]
     dims: Mapping[str, object] = {}  # symbols whose axis torch needs a constraint for, besides that it moves
@@ -42,3 +43,7 @@ class Blueprint(ABC):
     @abstractmethod
     def traceable(self) -> torch.nn.Module:
         """A module whose forward takes the tensors of `inputs` in order and returns those of `outputs` as a tuple."""
+
+    def without(self, names: Sequence[str]) -> Self:
+        """The same graph without some of its optional inputs."""
+        raise NotImplementedError

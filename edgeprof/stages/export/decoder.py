@@ -83,6 +83,7 @@ class Decoder(GraphOfModel):
             inputs.append(ModelInput(integer("position_ids", BATCH, TOKENS), positions))
         inputs += [_of_cache(name, tensor) for name, tensor in past.items()]
         super().__init__(model, inputs, cases)
+        self.optional = ()
 
     def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:
         arrays = super().feeds(case, generator)

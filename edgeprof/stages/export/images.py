@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERPOLATE = "interpolate_pos_encoding"
 
 
-def fixed_images(model: PreTrainedModel) -> tuple[Case, ...]:
+def image_cases(model: PreTrainedModel) -> tuple[Case, ...]:
     """Cases of images of the size that a model was trained on."""
     side = image_side(model.config)
     return tuple(Case(batch=batch, tokens=0, image=side) for batch in (2, 1, 3))
@@ -34,10 +34,10 @@ def image_model(model: PreTrainedModel, *, fixed: bool = False) -> WholeModel:
     larger = Case(batch=1, tokens=0, image=2 * side)
     if not fixed:
         try:
-            return _AnySize(model, model_inputs(model, names), (*fixed_images(model), larger), options)
+            return _AnySize(model, model_inputs(model, names), (*image_cases(model), larger), options)
         except (RuntimeError, ValueError):  # it refuses another size, by whatever means it has
             pass
-    return WholeModel(model, model_inputs(model, names, side), fixed_images(model))
+    return WholeModel(model, model_inputs(model, names, side), image_cases(model))
 
 
 class _AnySize(WholeModel):

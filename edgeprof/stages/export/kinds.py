@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeprof.schema import Case, Logits
 from edgeprof.stages.export.decoder import cache_name, decoders
 from edgeprof.stages.export.encoder_decoder import encoder_and_decoder
-from edgeprof.stages.export.images import fixed_images, image_model
+from edgeprof.stages.export.images import image_cases, image_model
 from edgeprof.stages.export.signature import main_input, model_inputs, optional_inputs, text_config
 from edgeprof.stages.export.towers import is_pair, towers
 from edgeprof.stages.export.whole_model import SAMPLES, TEXT, GraphOfModel, WholeModel
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def graphs_of(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
-    """The graphs of a model, each with its inputs, its cases, and its reference."""
+def graphs_of(model: PreTrainedModel, logits: Logits, *, fixed_images: bool = False) -> list[GraphOfModel]:
+    """The graphs of a model, each with its inputs, its cases, and its reference.
+
+    Args:
+        fixed_images: take images of the usual size only.
+    """
     generates = hasattr(model, "can_generate") and model.can_generate()
     if getattr(model.config, "is_encoder_decoder", False):
         if generates:
             return encoder_and_decoder(model)
     elif is_pair(model):
-        return towers(model, _fitting(model, TEXT), fixed_images(model))
+        return towers(model, _fitting(model, TEXT), image_cases(model))
     elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _fills_cache(model):
         return decoders(model, logits)
     if main_input(model) == "pixel_values":
-        return [image_model(model)]
+        return [image_model(model, fixed=fixed_images)]
     names = [main_input(model), *optional_inputs(model)]
     if getattr(model.config, "is_encoder_decoder", False) and not _classifies(model):
         names.append("decoder_input_ids")
@@ -39,7 +43,7 @@ def cases_of(model: PreTrainedModel) -> tuple[Case, ...]:
     """The shapes at which the main input of a model is traced and compared."""
     match main_input(model):
         case "pixel_values":
-            return fixed_images(model)
+            return image_cases(model)
         case "input_values":
             return SAMPLES
     return _fitting(model, TEXT)

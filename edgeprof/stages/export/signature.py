@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SOURCE, HEIGHT, WIDTH, FRAMES = "encoder_sequence_length", "height", "width", "frames"
 
+OPTIONAL = ("attention_mask", "token_type_ids")
+"""Inputs that many a forward takes and some ignore."""
+
 CHOICES = 4  # of a multiple-choice question, as in SWAG
 USUAL_IMAGE, USUAL_CHANNELS = 224, 3
 SPECIAL = ("pad", "eos", "bos", "sep", "cls", "mask", "decoder_start", "image", "video", "audio", "unk")

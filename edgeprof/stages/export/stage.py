@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprof import process
 from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
@@ -32,7 +32,21 @@ OPSETS = range(18, 26)
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
+Route = Literal["usual", "eager", "transformers"]
+"""How a model is traced: with the attention of its class fused where it can be, with attention written out and images
+of one size, or with what transformers' own exporter changes in a model."""
+
+ROUTES: tuple[Route, ...] = ("usual", "eager", "transformers")
+"""In the order in which they are tried."""
+
+
 class ExportRequest(Record, frozen=True, kw_only=True):
+    """What to export, and how.
+
+    `variant` is the model as a family describes it, None where none does; `architecture` is the model by its
+    configuration, None where the variant's family has inputs of its own.
+    """
+
     name: str = "the model"
     variant: Variant | None = None
     architecture: Architecture | None = None
@@ -40,6 +54,7 @@ class ExportRequest(Record, frozen=True, kw_only=True):
     logits: Logits
     opset: int
     folder: str
+    route: Route = "usual"
 
 
 class Exported(Record, frozen=True, kw_only=True):
@@ -47,49 +62,33 @@ class Exported(Record, frozen=True, kw_only=True):
     graphs: tuple[Graph, ...]
 
 
-def export(
-    variant: Variant | None,
-    architecture: Architecture | None,
-    weights: Weights,
-    logits: Logits,
-    opset: int,
-    folder: Path,
-    name: str,
-    progress: Progress,
-) -> Artifact:
-    """Export into `folder`: graphs, their weights, and reference values to verify them by. Does not verify them yet.
-
-    Args:
-        variant: the model as a family describes it; None where none does.
-        architecture: the model by its configuration; None where the variant's family has inputs of its own.
+def export(request: ExportRequest, progress: Progress) -> Artifact:
+    """Export into a folder: graphs, their weights, and reference values to verify them by. Does not verify them yet.
 
     Raises:
         MissingExtra: torch, or a package that it needs here, is not installed.
         CheckpointError: the weights do not fit the configuration.
-        EdgeprofError: torch could not export the model.
+        ExportError: torch could not export the model.
+        VerificationError: its results in PyTorch cannot verify anything.
     """
     require_extra()
-    request = ExportRequest(
-        name=name,
-        variant=variant,
-        architecture=architecture,
-        weights=weights,
-        logits=logits,
-        opset=opset,
-        folder=str(folder),
-    )
     exported = process.call("edgeprof.stages.export.stage", request, Exported, progress=progress)
     return Artifact(
-        name=name,
+        name=request.name,
         precision=Precision(recipe=FP32),
-        variant=variant,
-        architecture=architecture if variant is None else None,
-        logits=logits,
+        variant=request.variant,
+        architecture=request.architecture if request.variant is None else None,
+        logits=request.logits,
         params=exported.params,
-        weights=weights.source,
+        weights=request.weights.source,
         graphs=exported.graphs,
         versions=versions(),
     )
+
+
+def routes(request: ExportRequest) -> tuple[Route, ...]:
+    """The ways to try for a model; a family that has inputs of its own has one."""
+    return ROUTES if request.architecture else ROUTES[:1]
 
 
 def require_extra() -> None:
@@ -123,19 +122,20 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     progress("importing torch", 0.0)
     import torch
 
+    from edgeprof.stages.export.sensitivity import moving
     from edgeprof.stages.export.trace import translate
 
     progress(f"building {request.name}", 0.2)
     model = _model(request)
     translated: dict[str, ir.Model] = {}
     with torch.no_grad():
-        blueprints = _blueprints(model, request)
+        blueprints = [moving(one) for one in _blueprints(model, request)]
         for index, blueprint in enumerate(blueprints):
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
             part("computing reference values in PyTorch", 0.35)
             reference.write(reference_beside(file, blueprint.role), blueprint)
-            translated[str(file)] = translate(request.name, blueprint, request.opset, part)
+            translated[str(file)] = translate(blueprint, request, part)
     progress("writing", 0.9)
     graph.save_all(translated)
     return Exported(
@@ -163,7 +163,7 @@ def _model(request: ExportRequest) -> torch.nn.Module:
     return load(request.architecture, request.weights)
 
 
-def _blueprints(model: torch.nn.Module, request: ExportRequest) -> Sequence[Blueprint]:
+def _blueprints(model: Any, request: ExportRequest) -> Sequence[Blueprint]:
     if request.architecture is None:
         from edgeprof.stages.export.family_graph import FamilyGraph
 
@@ -171,7 +171,9 @@ def _blueprints(model: torch.nn.Module, request: ExportRequest) -> Sequence[Blue
         return [FamilyGraph(model, request.variant, request.logits)]
     from edgeprof.stages.export.kinds import graphs_of
 
-    return graphs_of(model, request.logits)
+    if request.route == "eager":
+        model.set_attn_implementation("eager")
+    return graphs_of(model, request.logits, fixed_images=request.route == "eager")
 
 
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeprof.errors import EdgeprofError, first_line
+from edgeprof.errors import ExportError
 from edgeprof.process import Progress
 from edgeprof.stages import graph
-from edgeprof.stages.export.stage import OPSET
+from edgeprof.stages.export.failure import reason
+from edgeprof.stages.export.stage import OPSET, ExportRequest
 from edgeprof.stages.export.tidy import tidy
 
 if TYPE_CHECKING:
@@ -18,43 +20,49 @@ if TYPE_CHECKING:
     from edgeprof.stages.export.blueprint import Blueprint
 
 
-def translate(name: str, blueprint: Blueprint, opset: int, progress: Progress) -> ir.Model:
+def translate(blueprint: Blueprint, request: ExportRequest, progress: Progress) -> ir.Model:
     """The graph of a blueprint, traced at its first case; its weights are shared with torch.
 
-    Args:
-        name: of the model, for messages.
-
     Raises:
-        EdgeprofError: torch cannot trace or translate the module.
+        ExportError: torch cannot trace or translate the module; names the operator and the line that stopped it.
     """
+    progress("tracing", 0.45)
+    try:
+        model = _translated(blueprint, request, progress)
+    except Exception as problem:  # whatever a model's own code raises on what a trace feeds it
+        raise ExportError(
+            f"torch could not export {request.name}: {reason(problem)}.",
+            "Try another --opset, or another version of torch and transformers.",
+        ) from problem
+    if (got := graph.opset(model)) != request.opset:  # torch gives only a warning
+        raise ExportError(
+            f"torch could not export {request.name} in operator set {request.opset}, only in {got}.",
+            f"Choose another --opset; {OPSET} is the default.",
+        )
+    tidy(model, blueprint.inputs)
+    return model
+
+
+def _translated(blueprint: Blueprint, request: ExportRequest, progress: Progress) -> ir.Model:
     import torch
     from torch.export import Dim
 
-    progress("tracing", 0.45)
+    from edgeprof.stages.export import transformers_private
+    from edgeprof.stages.export.torch_onnx import to_onnx
+
     feeds = blueprint.feeds(blueprint.cases[0], np.random.default_rng(0))
     shapes = tuple(
         {axis: blueprint.dims.get(dim, Dim.AUTO) for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
         for spec in blueprint.inputs
     )
-    try:
-        traced = torch.export.export(
-            blueprint.traceable(),
-            tuple(torch.from_numpy(feeds[spec.name]) for spec in blueprint.inputs),
-            dynamic_shapes=(shapes,),
-            strict=False,
-        )
+    names, arguments = (
+        [spec.name for spec in blueprint.inputs],
+        tuple(torch.from_numpy(feeds[spec.name]) for spec in blueprint.inputs),
+    )
+    own = request.route == "transformers"
+    with transformers_private.exporting() if own else contextlib.nullcontext():
+        traced = torch.export.export(blueprint.traceable(), arguments, dynamic_shapes=(shapes,), strict=False)
         progress("translating to ONNX", 0.65)
-        from edgeprof.stages.export.torch_onnx import to_onnx
-
-        model = to_onnx(traced, [spec.name for spec in blueprint.inputs], list(blueprint.outputs), opset)
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as problem:
-        raise EdgeprofError(
-            f"torch could not export {name}: {first_line(problem)}.", "Try another --opset."
-        ) from problem
-    if (got := graph.opset(model)) != opset:  # torch gives only a warning
-        raise EdgeprofError(
-            f"torch could not export {name} in operator set {opset}, only in {got}.",
-            f"Choose another --opset; {OPSET} is the default.",
-        )
-    tidy(model, blueprint.inputs)
-    return model
+        if own:
+            return transformers_private.to_onnx(traced, names, list(blueprint.outputs), request.opset)
+        return to_onnx(traced, names, list(blueprint.outputs), request.opset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from edgeprof.families.base import Arrays, traceable_module
 from edgeprof.schema import Case
 from edgeprof.stages.export.blueprint import Blueprint
 from edgeprof.stages.export.signature import (
+    OPTIONAL,
     ModelInput,
     arrays_of,
     forward_names,
@@ -42,8 +43,14 @@ class GraphOfModel(Blueprint):
         self.model = model
         self.model_inputs = tuple(inputs)
         self.inputs = tuple(one.spec for one in inputs)
+        self.optional = tuple(name for name in OPTIONAL if name in [one.spec.name for one in inputs])
         self.cases = tuple(cases)
         self.outputs = tuple(self.results(self.example()))
+
+    def without(self, names: Sequence[str]) -> Self:
+        self.model_inputs = tuple(one for one in self.model_inputs if one.spec.name not in names)
+        self.inputs = tuple(one.spec for one in self.model_inputs)
+        return self
 
     def results(self, feeds: Tensors) -> Tensors:
         """What the model computes, by name of output."""
@@ -51,12 +58,7 @@ class GraphOfModel(Blueprint):
 
     def example(self) -> Tensors:
         """Inputs of the first case."""
-        import numpy as np
-        import torch
-
-        return {
-            name: torch.from_numpy(array) for name, array in self.feeds(self.cases[0], np.random.default_rng(0)).items()
-        }
+        return tensors(self.feeds(self.cases[0], np.random.default_rng(0)))
 
     def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:
         return arrays_of(self.model_inputs, case, generator)

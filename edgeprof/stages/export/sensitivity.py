@@ -1,0 +1,88 @@
+"""Whether reference values can tell a wrong graph from a right one: they have to move with every input.
+
+A graph that ignores an input agrees with a reference that ignores it as well, and nothing is proven about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprof import kv_cache
+from edgeprof.errors import VerificationError
+from edgeprof.families.base import Arrays
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgeprof.stages.export.blueprint import Blueprint
+
+MASK = "mask"
+
+
+def moving(blueprint: Blueprint) -> Blueprint:
+    """The graph without those optional inputs on which its results do not depend.
+
+    Raises:
+        VerificationError: they do not depend on another one, either; names it.
+    """
+    still = unmoved(blueprint)
+    unread = [name for name in still if name in blueprint.optional]
+    if still == unread:
+        return blueprint.without(unread) if unread else blueprint
+    raise VerificationError(
+        f"The results in PyTorch do not change with {' or '.join(still)}, so they cannot prove that a graph reads it.",
+        "Check that the checkpoint is complete: weights that are all zero pass nothing on.",
+    )
+
+
+def unmoved(blueprint: Blueprint) -> list[str]:
+    """Inputs, or groups of a cache's, that the results do not depend on at the traced case."""
+    case = blueprint.cases[0]
+    feeds = blueprint.feeds(case, np.random.default_rng(0))
+    others = blueprint.feeds(case, np.random.default_rng(1))
+    before = _results(blueprint, feeds)
+    return [
+        name
+        for name, members in _groups(list(feeds)).items()
+        if not _differ(
+            before, _results(blueprint, feeds | {one: _changed(feeds[one], others[one], one) for one in members})
+        )
+    ]
+
+
+def _groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """Each input alone; the caches of all layers by their part ("key"), as one run for each layer would take long."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        group = f"past {name.rsplit('.', 1)[-1]}s" if kv_cache.is_past(name) else name
+        groups.setdefault(group, []).append(name)
+    return groups
+
+
+def _changed(array: Any, other: Any, name: str) -> Any:
+    """Other values: of a mask, one that hides the first position of every row; of positions, twice the distances."""
+    if MASK in name:
+        hidden = np.ones_like(array)
+        hidden[..., 0] = 0
+        return hidden
+    if "position" in name:
+        return array + np.arange(array.shape[-1])
+    return other
+
+
+def _results(blueprint: Blueprint, feeds: Arrays) -> list[torch.Tensor]:
+    """Those that are not a cache, which repeats its inputs."""
+    import torch
+
+    results = blueprint.reference({name: torch.from_numpy(array) for name, array in feeds.items()})
+    named = list(zip(blueprint.outputs, results, strict=True))
+    return [result for name, result in named if not kv_cache.is_present(name)] or results
+
+
+def _differ(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> bool:
+    import torch
+
+    return any(not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(before, after, strict=True))
