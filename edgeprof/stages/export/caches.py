@@ -6,7 +6,7 @@ or both; which, is seen in a cache that the model has filled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def leaves(cache: Cache) -> Leaves:
     return found
 
 
-def has_states(cache: Cache) -> bool:
-    """Whether layers hold states of a fixed size, by which a first run differs from those that follow."""
-    return any(not name.endswith(("key", "value")) for name in leaves(cache))
+def is_recurrent(names: Iterable[str]) -> bool:
+    """Whether there is a state of a recurrence, by which a step of one token differs from a run of several."""
+    return any("recurrent" in name for name in names)
 
 
 def rebuilt(tensors: Mapping[str, torch.Tensor], config: Any) -> Cache:
@@ -75,6 +75,22 @@ def empty(config: Any) -> Cache:
 
     cache = DynamicCache(config=config)
     cache.layers = [DynamicLayer() if getattr(layer, "is_sliding", False) else layer for layer in cache.layers]
+    return cache
+
+
+def padded(config: Any, examples: Leaves, batch: int) -> Cache:
+    """A cache for a first run of any number of tokens: convolutions find the zeros that they start with.
+
+    A cache that is empty pads runs that are shorter than a convolution, and no others, which cannot be traced.
+
+    Args:
+        examples: leaves of a cache after a first run.
+    """
+    cache = empty(config)
+    for name, example in examples.items():
+        number, _, leaf = name.partition(".")
+        if leaf.startswith("conv"):
+            _put(cache.layers[int(number)], leaf, example.new_zeros((batch, *example.shape[1:])))
     return cache
 
 

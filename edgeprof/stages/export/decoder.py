@@ -10,7 +10,7 @@ import numpy as np
 from edgeprof.families.base import BATCH, PAST, TOKENS, TOTAL, Arrays, integer
 from edgeprof.kv_cache import EXPORTED
 from edgeprof.schema import Case, Logits, Role, TensorSpec
-from edgeprof.stages.export import caches
+from edgeprof.stages.export import caches, recurrence
 from edgeprof.stages.export.signature import ModelInput, arrays_of, forward_names, model_inputs, normal, padded
 from edgeprof.stages.export.whole_model import GraphOfModel, Tensors, tensors, tensors_of
 
@@ -38,13 +38,12 @@ def decoders(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
     """The graphs of a decoder.
 
     Returns:
-        One graph; two, "prefill" and "decode", for models with states of a convolution or a recurrence.
+        One graph; two, "prefill" and "decode", for models with states of a recurrence.
     """
-    cache = first_cache(model)
-    found = caches.leaves(cache)
-    if not caches.has_states(cache):
+    found = caches.leaves(first_cache(model))
+    if not caches.is_recurrent(found):
         return [Decoder(model, found, logits)]
-    return [Decoder(model, {}, logits, "prefill", PREFILL_CASES), Decoder(model, found, logits, "decode", DECODE_CASES)]
+    return [FirstRun(model, found, logits), Decoder(model, found, logits, "decode", DECODE_CASES)]
 
 
 def cache_name(model: PreTrainedModel) -> str:
@@ -62,7 +61,7 @@ class Decoder(GraphOfModel):
     """New tokens, and the cache of earlier ones.
 
     Args:
-        past: leaves of the cache that the graph reads, as examples of their shapes; none for a first run.
+        past: leaves of the cache that the graph reads, as examples of their shapes.
     """
 
     def __init__(
@@ -99,11 +98,34 @@ class Decoder(GraphOfModel):
 
     def results(self, feeds: Tensors) -> Tensors:
         past = {name: feeds[f"{EXPORTED.past}.{name}"] for name in self.past}
-        cache = caches.rebuilt(past, self.model.config) if past else caches.empty(self.model.config)
+        return self._run(feeds, caches.rebuilt(past, self.model.config))
+
+    def _run(self, feeds: Tensors, cache: Cache) -> Tensors:
         given = {name: tensor for name, tensor in feeds.items() if not name.startswith(EXPORTED.past)}
         result = self.model(**given, **{self.cache: cache}, use_cache=True, **self.options)
         present = caches.leaves(result[self.cache])
         return tensors_of(result) | {f"{EXPORTED.present}.{name}": tensor for name, tensor in present.items()}
+
+
+class FirstRun(Decoder):
+    """A decoder without past.
+
+    Args:
+        after: leaves of the cache after a first run, as examples of their shapes.
+    """
+
+    def __init__(self, model: PreTrainedModel, after: Tensors, logits: Logits) -> None:
+        self.after = after
+        super().__init__(model, {}, logits, "prefill", PREFILL_CASES)
+
+    def results(self, feeds: Tensors) -> Tensors:
+        import torch
+
+        config = self.model.config
+        if not torch.compiler.is_exporting():
+            return self._run(feeds, caches.empty(config))
+        with recurrence.traceable(self.model):
+            return self._run(feeds, caches.padded(config, self.after, feeds["input_ids"].shape[0]))
 
 
 def positions(shape: tuple[int, ...], generator: np.random.Generator) -> Any:

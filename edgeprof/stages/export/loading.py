@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ATTENTION = "sdpa"
 """The implementation that is traced, whatever a config.json says."""
 
+EXPERTS = "batched_mm"
+"""The same for a mixture of experts: products that do not depend on which experts a token goes to."""
+
 BUFFERS = ("attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias", "inv_freq", "position_ids")
 """Ends of tensor names under which old checkpoints hold what models compute today: masks, tables of positions."""
 
@@ -54,6 +57,8 @@ def load(architecture: Architecture, weights: Weights) -> torch.nn.Module:
     text = model.config.get_text_config()
     if getattr(text, "pad_token_id", None) is None:
         text.pad_token_id = NO_PADDING  # classifiers then use the last token of every row
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation(EXPERTS)
     model.eval()
     return model  # type: ignore[no-any-return]
 
