@@ -21,6 +21,14 @@ DECODER = {
     "max_position_embeddings": 80,
     "pad_token_id": 0,
 }
+ENCODER = {
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "vocab_size": 60,
+    "max_position_embeddings": 80,
+}
 DECODERS = (
     *("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"),
     *("gemma", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2", "granite"),
@@ -32,14 +40,7 @@ SPARSE = {
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 32, "vocab_size": 60},
-    "bert": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "vocab_size": 60,
-        "max_position_embeddings": 80,
-    },
+    "bert": ENCODER,
     "vit": {
         "num_hidden_layers": 2,
         "hidden_size": 32,
@@ -48,8 +49,17 @@ SIZES: dict[str, dict[str, Any]] = {
         "image_size": 32,
         "patch_size": 8,
     },
+    "distilbert": {
+        "n_layers": 2,
+        "dim": 32,
+        "n_heads": 2,
+        "hidden_dim": 48,
+        "vocab_size": 60,
+        "max_position_embeddings": 80,
+    },
     "mixer": {"width": 24, "tokens": 6},
     "embedding": {"vocabulary": 60, "width": 24},
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ENCODER),
     **{name: {**DECODER, **SPARSE.get(name, {})} for name in DECODERS},
 }
 """Sizes that differ from each other, so that a formula which confuses two of them is found out."""

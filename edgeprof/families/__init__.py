@@ -7,6 +7,7 @@ import msgspec
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families.base import Family, TracedFamily
 from edgeprof.families.bert import BERT
+from edgeprof.families.distilbert import DistilBERT
 from edgeprof.families.embedding import Embedding
 from edgeprof.families.gpt2 import GPT2
 from edgeprof.families.llama import (
@@ -25,6 +26,7 @@ from edgeprof.families.llama import (
     SmolLM3,
 )
 from edgeprof.families.mixer import Mixer
+from edgeprof.families.roberta import CamemBERT, RoBERTa, XLMRoBERTa
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
 from edgeprof.schema import Architecture, Artifact, Variant
@@ -45,6 +47,10 @@ FAMILIES: tuple[Family, ...] = (
     Olmo2(),
     Granite(),
     BERT(),
+    DistilBERT(),
+    RoBERTa(),
+    XLMRoBERTa(),
+    CamemBERT(),
     ViT(),
     Mixer(),
     Embedding(),

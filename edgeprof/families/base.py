@@ -138,6 +138,10 @@ class Family(ABC):
         """The only token length that this variant can run at; None where there are several."""
         return None
 
+    def most_tokens(self, variant: Variant) -> int | None:
+        """The most tokens that a checkpoint with this configuration processes; None where there is no limit."""
+        return self.summary(variant).positions
+
     def sample_tokens(self, variant: Variant, tokens: int) -> int:
         """The token length of a sample: `tokens`, unless inputs have a usual size."""
         return tokens

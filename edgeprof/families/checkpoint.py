@@ -47,7 +47,7 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
         task = next((other for other in family.tasks if other.name == "encoder"), task)
     variant = Variant(name=name, family=family.name, task=task.name, config=config, max_tokens=None, source=str(folder))
     family.require_consistent(variant, folder / CONFIG_FILE)
-    return msgspec.structs.replace(variant, max_tokens=family.summary(variant).positions), folder
+    return msgspec.structs.replace(variant, max_tokens=family.most_tokens(variant)), folder
 
 
 def architecture(folder: Path) -> Architecture:
