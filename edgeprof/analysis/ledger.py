@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 LONGEST = 2**40  # tokens; a crossover beyond this counts as none
 
 
-def case_of(phase: Phase, batch: int, length: int) -> Case:
-    """The shape of one run; in decode the length is the number of cached tokens, and one token is new."""
-    if phase == "decode":
-        return Case(batch=batch, tokens=1, past_tokens=length)
-    return Case(batch=batch, tokens=length)
-
-
 def ledger(
     variant: Variant, case: Case, precision: str = FP32, phase: Phase = "prefill", logits: Logits = "all"
 ) -> Ledger:
@@ -41,7 +34,13 @@ def ledger(
         name=variant.name,
         source="formulas",
         precision=Precision(recipe=precision),
-        load=Load(phase=phase, batch=case.batch, tokens=case.tokens, past_tokens=case.past_tokens),
+        load=Load(
+            phase=phase,
+            batch=case.batch,
+            tokens=case.tokens,
+            past_tokens=case.past_tokens,
+            source_tokens=case.source_tokens or None,
+        ),
         layers=family.summary(variant).layers if blocks else None,
         costs=tuple(_cost(part, row) for part in components),
         live_bytes=peak.live * row.activation_bytes,

@@ -10,7 +10,6 @@ import msgspec
 
 from edgeprof import counting, store, units
 from edgeprof.analysis import buckets as analysis
-from edgeprof.analysis.ledger import case_of
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import case_for
 from edgeprof.api.static_export import Shapes, fix
@@ -223,7 +222,8 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
     if artifact.variant is not None:
         variant, family = artifact.variant, family_of(artifact.variant)
         macs = {
-            length: float(family.macs(variant, case_of(phase, batch, length), artifact.logits)) for length in lengths
+            length: float(family.macs(variant, family.case(variant, phase, batch, length), artifact.logits))
+            for length in lengths
         }
     else:
         model = counting.read(Path(artifact.graph_for(phase).path))

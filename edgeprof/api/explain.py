@@ -129,9 +129,10 @@ def _explain_variant(variant: Variant, seq: tuple[int, ...], batch: int, phase: 
         raise UsageError(f"{variant.name} has no KV cache, so it cannot decode.", "Use --phase prefill.")
 
     def at(length: int) -> Ledger:
-        return ledgers.ledger(variant, ledgers.case_of(phase, batch, length), precision, phase)
+        return ledgers.ledger(variant, family.case(variant, phase, batch, length), precision, phase)
 
-    requested = seq or (family.fixed_tokens(variant) or min(TOKENS, variant.max_tokens or TOKENS),)
+    most = (variant.max_tokens or TOKENS + 1) - (phase == "decode")
+    requested = seq or (family.fixed_tokens(variant, phase) or min(TOKENS, most),)
     lengths = _lengths(variant, requested, phase)
     chosen = _longest(lengths, variant, phase)
     return Explanation(
@@ -155,19 +156,20 @@ def _lengths(variant: Variant, requested: Sequence[int], phase: Phase) -> tuple[
 
 def _longest(lengths: Sequence[int], variant: Variant | None, phase: Phase) -> int:
     """The longest length that the model supports; if it supports none of them, the shortest."""
-    most = _most(variant) if variant else None
+    most = _most(variant, phase) if variant else None
     fitting = [n for n in lengths if most is None or n + (phase == "decode") <= most]
     return max(fitting, default=min(lengths))
 
 
-def _most(variant: Variant) -> int | None:
+def _most(variant: Variant, phase: Phase) -> int | None:
     """The maximum length of a variant; None for one of a single length, which is another model at another length."""
-    return None if family_of(variant).fixed_tokens(variant) else variant.max_tokens
+    return None if family_of(variant).fixed_tokens(variant, phase) else variant.max_tokens
 
 
 def _notes(variant: Variant, requested: Sequence[int], lengths: Sequence[int], phase: Phase) -> tuple[str, ...]:
-    notes = list(family_of(variant).notes(variant))
-    most, only = _most(variant), family_of(variant).fixed_tokens(variant)
+    family = family_of(variant)
+    notes = [*filter(None, (family.length_note(variant, phase),)), *family.notes(variant)]
+    most, only = _most(variant, phase), family.fixed_tokens(variant, phase)
     if most is not None and max(lengths) + (phase == "decode") > most:
         notes.append(
             f"{variant.name} takes at most {units.counted(most, 'token')}: beyond that the formulas still hold, "
@@ -249,7 +251,8 @@ class _OnnxFile:
             load = LoadRequest(phase=self.phase, batch=self.batch, length=length)
             return of_file(self.signature, load, dims=dims, given=self.sizing.files)
         require_no_sizing(str(self.path), self.sizing.dims, self.sizing.files)
-        return of_variant(self.signature, self.variant, ledgers.case_of(self.phase, self.batch or 1, length))
+        case = family_of(self.variant).case(self.variant, self.phase, self.batch or 1, length)
+        return of_variant(self.signature, self.variant, case)
 
 
 def _explain_file(file: _OnnxFile, seq: tuple[int, ...]) -> Explanation:

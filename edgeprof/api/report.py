@@ -6,13 +6,13 @@ from pathlib import Path
 from edgeprof import report, store
 from edgeprof.analysis import placement
 from edgeprof.analysis.captions import sentences
-from edgeprof.analysis.ledger import case_of, ledger
+from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
 from edgeprof.api.explain import explain
 from edgeprof.api.runs import Run, load_run
 from edgeprof.families import family_of, variants
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Explanation, Ledger, Point, Why
+from edgeprof.schema import Case, Explanation, Ledger, Point, Why
 
 LENGTHS = tuple(2**power for power in range(4, 18))  # 16 to 131,072 tokens
 MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
@@ -74,4 +74,4 @@ def _whys(run: Run) -> list[Why]:
 def _mixers() -> dict[str, list[Ledger]]:
     """All ways to mix tokens, over token lengths."""
     rows = [variant for variant in variants() if family_of(variant).single_layer]
-    return {row.name: [ledger(row, case_of("prefill", 1, length)) for length in MIXED_LENGTHS] for row in rows}
+    return {row.name: [ledger(row, Case(batch=1, tokens=length)) for length in MIXED_LENGTHS] for row in rows}

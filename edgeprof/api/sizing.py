@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from edgeprof import units
-from edgeprof.analysis.ledger import case_of
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature
@@ -129,18 +130,21 @@ def case_for(name: str, variant: Variant, phase: Phase, batch: int, length: int)
     Raises:
         UsageError: the model takes no input of that length.
     """
-    case, family = case_of(phase, batch, length), family_of(variant)
+    family = family_of(variant)
+    case = family.case(variant, phase, batch, length)
     tokens = family.true_tokens(variant, case.tokens)
     if not tokens:
         raise UsageError(f"No input of {name} is as short as --seq {length}.", "Use a larger --seq.")
-    case = Case(batch=batch, tokens=tokens, past_tokens=case.past_tokens)
-    _require_within(name, case, variant.max_tokens, family.fixed_tokens(variant))
+    case = msgspec.structs.replace(case, tokens=tokens)
+    _require_within(name, case, variant.max_tokens, family.fixed_tokens(variant, phase))
     return case
 
 
 def _require_within(name: str, case: Case, most: int | None, only: int | None) -> None:
     total = case.tokens + case.past_tokens
-    if only is not None and total != only:
+    if only == total:
+        return
+    if only is not None:
         raise UsageError(
             f"{name} takes {units.counted(only, 'token')} and no other number, but {total} are requested.",
             f"Use --seq {only}, or leave this model out.",

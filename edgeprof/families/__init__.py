@@ -27,8 +27,10 @@ from edgeprof.families.llama import (
 )
 from edgeprof.families.mixer import Mixer
 from edgeprof.families.roberta import CamemBERT, RoBERTa, XLMRoBERTa
+from edgeprof.families.t5 import T5
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.families.vit import ViT
+from edgeprof.families.whisper import Whisper
 from edgeprof.schema import Architecture, Artifact, Variant
 
 FAMILIES: tuple[Family, ...] = (
@@ -51,6 +53,8 @@ FAMILIES: tuple[Family, ...] = (
     RoBERTa(),
     XLMRoBERTa(),
     CamemBERT(),
+    T5(),
+    Whisper(),
     ViT(),
     Mixer(),
     Embedding(),
@@ -151,6 +155,8 @@ def resized(variant: Variant, **sizes: int) -> Variant:
     Raises:
         UsageError: the variant has no such option, or the sizes do not go together.
     """
+    if not sizes:
+        return variant
     family = family_of(variant)
     name, chosen = variant.name, variant
     for option, size in sizes.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from edgeprof.errors import CheckpointError
 from edgeprof.families.expected_fusions import fusions
 from edgeprof.recipe_table import StoredBytes
-from edgeprof.schema import Case, Logits, Record, TensorSpec, Variant
+from edgeprof.schema import Case, Logits, Phase, Record, TensorSpec, Variant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,10 @@ BATCH = "batch_size"
 TOKENS = "sequence_length"
 PAST = "past_sequence_length"
 TOTAL = "past_sequence_length + sequence_length"
+SOURCE = "encoder_sequence_length"
+FRAMES = "frames"
+HEIGHT = "height"
+WIDTH = "width"
 
 SampleKind = Literal["text", "image", "none"]
 """What data a model is calibrated and evaluated on; "none": only arrays, for want of a common meaning."""
@@ -130,12 +134,22 @@ class Family(ABC):
         """A shape it runs at; all sizes are 2 or more and differ from each other."""
         return Case(batch=2, tokens=5)
 
+    def case(self, variant: Variant, phase: Phase, batch: int, length: int) -> Case:
+        """The shape of one run; in decode the length is the number of cached tokens, and one token is new."""
+        if phase == "decode":
+            return Case(batch=batch, tokens=1, past_tokens=length)
+        return Case(batch=batch, tokens=length)
+
+    def length_note(self, variant: Variant, phase: Phase) -> str:
+        """What a token length means, where a model has several; empty where it goes without saying."""
+        return ""
+
     def true_tokens(self, variant: Variant, tokens: int) -> int:
         """The largest possible token length of at most `tokens`; 0 if there is none."""
         return tokens
 
-    def fixed_tokens(self, variant: Variant) -> int | None:
-        """The only token length that this variant can run at; None where there are several."""
+    def fixed_tokens(self, variant: Variant, phase: Phase = "prefill") -> int | None:
+        """The only token length that this variant can run at in a phase; None where there are several."""
         return None
 
     def most_tokens(self, variant: Variant) -> int | None:

@@ -84,6 +84,7 @@ def attention(
     kept: int,
     normed: int = 0,
     bias: bool = True,
+    key_bias: bool | None = None,
     cached: bool = False,
 ) -> tuple[Component, ...]:
     """Projections to queries, keys and values, and attention over them.
@@ -97,6 +98,7 @@ def attention(
         keys: tokens that a query attends to; `projected` of them get their keys and values in this run.
         kept: elements that are alive throughout: the residual stream, or inputs.
         normed: elements that are alive until queries, keys and values are computed: the norm of the residual stream.
+        key_bias: whether keys have a bias, where queries and values do not have the same.
     """
     head, kv_heads = head or width // heads, kv_heads or heads
     wide, narrow = heads * head, kv_heads * head  # of queries; of keys, and of values
@@ -107,7 +109,7 @@ def attention(
     return (
         Component(
             name="Q, K, V projections",
-            params=(width + bias) * projections,
+            params=width * projections + bias * (wide + narrow) + (bias if key_bias is None else key_bias) * narrow,
             matrices=width * projections,
             channels=projections,
             macs=width * fresh,
@@ -126,6 +128,63 @@ def attention(
             macs=queried * keys,
             activations=queried,
             live=kept + 2 * queried + held + scored,  # one operator computes both: queries and keys are alive
+        ),
+    )
+
+
+def cross_attention(
+    *,
+    width: int,
+    heads: int,
+    head: int,
+    batch: int,
+    queries: int,
+    keys: int,
+    projected: int,
+    bias: bool,
+    key_bias: bool,
+) -> tuple[Component, ...]:
+    """Attention of a decoder over the encoder's output: Vaswani et al. 2017, section 3.2.3.
+
+    Keys and values are computed once, by a run of the encoder, and cached.
+
+    Args:
+        queries: tokens of the decoder in this run; 0 where only the encoder runs.
+        keys: tokens of the encoder's output; `projected` of them get their keys and values in this run.
+    """
+    wide, stream = heads * head, batch * queries * width
+    queried, fresh, scored = batch * queries * wide, 2 * batch * projected * wide, batch * heads * queries * keys
+    return (
+        Component(
+            name="K, V projections",
+            params=2 * width * wide + (bias + key_bias) * wide,
+            matrices=2 * width * wide,
+            channels=2 * wide,
+            macs=width * fresh,
+            activations=fresh,
+            live=batch * projected * width + fresh,
+            cached=2 * batch * keys * wide,
+        ),
+        Component(
+            name="Q projection",
+            params=(width + bias) * wide,
+            matrices=width * wide,
+            channels=wide,
+            macs=width * queried,
+            activations=queried,
+            live=2 * stream + queried,
+        ),
+        Component(
+            name="attention scores",
+            macs=wide * scored // heads,
+            activations=scored,
+            live=stream + queried + scored,
+        ),
+        Component(
+            name="weighted sum of values",
+            macs=wide * scored // heads,
+            activations=queried,
+            live=stream + 2 * queried + scored,
         ),
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprof.families.base import BATCH, TOKENS, Arrays, Component, Summary, TracedFamily, real, row
 from edgeprof.families.block import attention, block, dense
-from edgeprof.schema import Case, Logits, TensorSpec, Variant
+from edgeprof.schema import Case, Logits, Phase, TensorSpec, Variant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ class Mixer(TracedFamily):
 
     # --- shaped ---
 
-    def fixed_tokens(self, variant: Variant) -> int | None:
+    def fixed_tokens(self, variant: Variant, phase: Phase = "prefill") -> int | None:
         return int(self.value(variant, "tokens")) if variant.task == "dense" else None
 
     def example(self, variant: Variant) -> Case:

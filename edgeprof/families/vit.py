@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgeprof.families.base import BATCH, Arrays, Component, Summary, TracedFamily, real, row, traceable_module
+from edgeprof.families.base import (
+    BATCH,
+    HEIGHT,
+    WIDTH,
+    Arrays,
+    Component,
+    Summary,
+    TracedFamily,
+    real,
+    row,
+    traceable_module,
+)
 from edgeprof.families.block import block, dense, norms, table
 from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
@@ -21,8 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-HEIGHT = "height"
-WIDTH = "width"
 PATCHES_AND_CLASS = "num_tokens"
 
 

@@ -2,15 +2,16 @@
 
 import pytest
 
-from edgeprof.analysis.ledger import case_of, crossovers, ledger
-from edgeprof.families import find_variant
+from edgeprof.analysis.ledger import crossovers, ledger
+from edgeprof.families import family_of, find_variant
 from edgeprof.schema import Ledger, Phase
 
 SQUARE = 768 * 768
 
 
 def at(name: str, length: int, precision: str = "fp32", phase: Phase = "prefill", batch: int = 1) -> Ledger:
-    return ledger(find_variant(name), case_of(phase, batch, length), precision, phase)
+    variant = find_variant(name)
+    return ledger(variant, family_of(variant).case(variant, phase, batch, length), precision, phase)
 
 
 def test_gpt2_part_by_part() -> None:

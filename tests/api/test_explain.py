@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeprof import EdgeprofError, draw_explanation, explain
-from edgeprof.analysis.ledger import case_of, ledger
+from edgeprof.analysis.ledger import ledger
 from edgeprof.api.static_export import fix
 from edgeprof.errors import ModelFileError, UnknownName, UsageError
 from edgeprof.process import silent
@@ -121,7 +121,7 @@ def test_a_file_and_the_formulas_say_the_same(
 ) -> None:
     artifact = artifacts[family, precision]
     counted = explain(artifact.location, seq=[tokens]).ledger
-    formulas = ledger(artifact.variant, case_of("prefill", 1, tokens), precision)
+    formulas = ledger(artifact.variant, Case(batch=1, tokens=tokens), precision)
     assert (counted.source, counted.name, str(counted.precision)) == ("graph", artifact.name, precision)
     for quantity in ("params", "macs", "cache_bytes"):
         assert counted.total(quantity) == formulas.total(quantity), quantity
@@ -134,7 +134,7 @@ def test_a_file_and_the_formulas_say_the_same(
 def test_decoding_from_a_file(artifacts: dict[tuple[str, str], Any]) -> None:
     artifact = artifacts["gpt2", "fp32"]
     counted = explain(artifact.location, seq=[40], phase="decode", batch=3).ledger
-    formulas = ledger(artifact.variant, case_of("decode", 3, 40), phase="decode")
+    formulas = ledger(artifact.variant, Case(batch=3, tokens=1, past_tokens=40), phase="decode")
     assert counted.total("macs") == formulas.total("macs")
     assert counted.total("cache_bytes") == formulas.total("cache_bytes") == 3 * 41 * 2 * 2 * 128 * 4
 
@@ -145,7 +145,7 @@ def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any]
     folder = Path(shutil.copytree(artifact.folder, tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
     result = explain(str(folder / "decode-1x40.onnx"))
-    formulas = ledger(artifact.variant, case_of("decode", 1, 40), phase="decode")
+    formulas = ledger(artifact.variant, Case(batch=1, tokens=1, past_tokens=40), phase="decode")
     assert (result.ledger.load.phase, result.ledger.load.past_tokens, result.doubled) == ("decode", 40, None)
     for quantity in ("params", "macs", "cache_bytes"):
         assert result.ledger.total(quantity) == formulas.total(quantity), quantity
@@ -168,7 +168,7 @@ def test_a_graph_is_counted_without_its_weights(artifacts: dict[tuple[str, str],
     result = explain(str(alone), seq=[60])
     assert (result.ledger.name, str(result.ledger.precision)) == ("alone", "fp32")
     assert result.ledger.total("params") == artifact.params
-    assert result.ledger.total("macs") == ledger(artifact.variant, case_of("prefill", 1, 60)).total("macs")
+    assert result.ledger.total("macs") == ledger(artifact.variant, Case(batch=1, tokens=60)).total("macs")
 
 
 def test_a_file_of_one_size_is_explained_at_that_size(tmp_path: Path) -> None:
