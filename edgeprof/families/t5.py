@@ -111,6 +111,9 @@ class T5(EncoderDecoder):
     def require_consistent(self, variant: Variant, file: Any) -> None:
         """Heads have a width of their own, which need not divide the model's."""
 
+    def model_options(self, variant: Variant) -> dict[str, Any]:
+        return {}
+
     def _layers(self, variant: Variant) -> int:
         return int(self.value(variant, "num_layers"))
 
