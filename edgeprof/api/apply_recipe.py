@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,12 +11,12 @@ from edgeprof.api.artifact_cache import make
 from edgeprof.errors import QuantizationError, RunError, UsageError, VerificationError
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import Artifact, Calibration, Precision, Record, Settings, WeightsSource
+from edgeprof.schema import Artifact, Calibration, Graph, Precision, Record, Role, Settings, WeightsSource
 from edgeprof.stages import accuracy, reference, samples
 from edgeprof.stages.optimize import optimize, receipt_of
-from edgeprof.stages.quantize import quantize
+from edgeprof.stages.quantize import Calibrated, quantize
 from edgeprof.stages.verify import verify
-from edgeprof.store import MODEL_FILE, REFERENCE_FILE, content_key, record_beside, sha256_of
+from edgeprof.store import MODEL_FILE, content_key, graph_file, record_beside, reference_beside, sha256_of
 
 OPTIMIZED_FILE = "optimized.onnx"
 RANDOM = "random"
@@ -34,6 +34,11 @@ class Evaluation(Record, frozen=True, kw_only=True):
     def users_own(self) -> bool:
         """Whether the data is a user's."""
         return self.data not in (None, TEXT, RANDOM)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the data is a folder of images."""
+        return self.users_own and Path(self.data or "").expanduser().is_dir()
 
 
 def require_data(precision: Precision, evaluation: Evaluation, name: str, weights: WeightsSource) -> None:
@@ -73,7 +78,7 @@ def _digest(source: str | None) -> object:
 
 def quantized(
     base: Artifact,
-    expected: Path,
+    expected: Mapping[Role, Path],
     precision: Precision,
     evaluation: Evaluation,
     home: Path,
@@ -84,7 +89,7 @@ def quantized(
     """The artifact below `home`, and whether it was up to date already.
 
     Args:
-        expected: the reference file that it is verified by.
+        expected: the reference files that its graphs are verified by.
         force: quantize again, and replace a result that was made from another model.
 
     Raises:
@@ -97,7 +102,8 @@ def quantized(
         _require_replaceable(base, target, key)
 
     def build(folder: Path) -> Artifact:
-        reference.copy(expected, folder / REFERENCE_FILE)
+        for role, file in expected.items():
+            reference.copy(file, reference_beside(graph_file(folder, role), role))
         with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as scratch:
             made = _quantize(base, precision, evaluation, folder, Path(scratch), progress)
             made = optimize(verify(made, progress), progress)
@@ -132,7 +138,7 @@ def _require_replaceable(base: Artifact, folder: Path, key: str) -> None:
         old = record_beside(folder / MODEL_FILE)
     except RunError:  # damaged: it is of no use to anybody
         return
-    if old is None or old.key == key or (bool(old.variant), old.source) == (bool(base.variant), base.source):
+    if old is None or old.key == key or (old.exported, old.source) == (base.exported, base.source):
         return
     other = old.source or f"the exported model {old.name}"
     raise QuantizationError(
@@ -148,13 +154,23 @@ def _quantize(
         return quantize(base, precision, folder, progress)
     require_data(precision, evaluation, base.name, base.weights)
     progress("gathering calibration data", None)
+    calibrated = {
+        graph.role: _calibrated(base.only(graph.role), graph, precision, evaluation, folder, scratch)
+        for graph in base.graphs
+    }
+    return quantize(base, precision, folder, progress, calibrated)
+
+
+def _calibrated(
+    one: Artifact, graph: Graph, precision: Precision, evaluation: Evaluation, folder: Path, scratch: Path
+) -> Calibrated:
     gathered = samples.gather(
-        base,
+        one,
         evaluation.data or TEXT,
-        scratch / "calibration.npz",
+        scratch / f"{graph.role}.calibration.npz",
         part="calibration",
         count=evaluation.count,
-        like=folder / REFERENCE_FILE,
+        like=reference_beside(graph_file(folder, graph.role), graph.role),
     )
     calibration = Calibration(
         data=gathered.data,
@@ -163,21 +179,24 @@ def _quantize(
         method=_settings(precision).method or "",
         random=gathered.random,
     )
-    return quantize(base, precision, folder, progress, samples=Path(gathered.path), calibration=calibration)
+    return Calibrated(Path(gathered.path), calibration)
 
 
 def _evaluated(base: Artifact, made: Artifact, evaluation: Evaluation, scratch: Path, progress: Progress) -> Artifact:
     """The artifact with its loss of accuracy, or the reason why there is no statement about it."""
+    one = accuracy.evaluable(base, images=evaluation.of_images)
     users_own = evaluation.users_own and base.weights.kind != "random"
-    note = "" if users_own else accuracy.why_not_evaluated(base)
-    if note:
+    note = "" if users_own and one else accuracy.why_not_evaluated(one or base)
+    if note or one is None:
         return msgspec.structs.replace(made, accuracy_note=note)
     progress("gathering evaluation data", None)
     source = evaluation.data if users_own and evaluation.data else TEXT
-    gathered = samples.gather(base, source, scratch / "evaluation.npz", part="evaluation", count=evaluation.count)
-    limits = recipe(made.precision.recipe).limits
+    gathered = samples.gather(one, source, scratch / "evaluation.npz", part="evaluation", count=evaluation.count)
+    limits, role = recipe(made.precision.recipe).limits, one.graph().role
     return msgspec.structs.replace(
-        made, accuracy=accuracy.compare(base, Path(made.graph().path), gathered, limits, progress)
+        made,
+        accuracy=accuracy.compare(one, Path(made.graph(role).path), gathered, limits, progress),
+        accuracy_note=f"accuracy is that of the {role} graph alone" if one.is_part else "",
     )
 
 

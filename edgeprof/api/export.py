@@ -342,7 +342,7 @@ def _export_one(source: _Source, request: _Request, progress: Progress) -> Itera
 
     base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)
     yield _outcome(source, _completed(base, request, chosen, progress), up_to_date, weights.note)
-    expected = reference_file(base.graph())
+    expected = {graph.role: reference_file(graph) for graph in base.graphs}
     for precision in request.quantized:
         key = key_of(base.key, precision, request.evaluation)
         try:

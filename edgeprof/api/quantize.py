@@ -19,7 +19,7 @@ from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, of_file, signature_of_artifact
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
-from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Settings
+from edgeprof.schema import FP32, Artifact, Case, Method, Phase, Role, Settings
 from edgeprof.stages import graph, onnx_reference, samples
 from edgeprof.stages.quantize.prepare import require_plain, require_weights
 from edgeprof.stages.samples import COUNT, require
@@ -103,10 +103,10 @@ def quantize(
     done: list[Export] = []
     for index, (target, base) in enumerate(zip(dict.fromkeys(targets), bases, strict=True)):
         step = part(progress, base.name, index, len(bases))
-        home = (out or models) / base.name if out or not base.variant else base.folder.parent
+        home = (out or models) / base.name if out or not base.exported else base.folder.parent
         base_key = base.key or content_key(base.sha256, base.data_sha256, *sizing.key)
         with removing_empty(home), _reference_values(base, evaluation, sizing, step) as (reference, fills):
-            filled = base.with_graphs([replace(base.graph(), fills=fills)])
+            filled = base.with_graphs([replace(base.graph(), fills=fills)]) if fills else base
             for precision in precisions:
                 key = key_of(base_key, precision, evaluation)
                 artifact, up_to_date = quantized(filled, reference, precision, evaluation, home, key, force, step)
@@ -125,6 +125,9 @@ def _base(target: str, models: Path) -> Artifact:
         artifact = foreign(Path(target))
         return replace(artifact, source=artifact.location)
     artifacts = exported([target], models)
+    if artifacts[0].is_part:
+        whole = artifacts[0].subject.artifact
+        raise UsageError(f"{target} is one graph of {whole}.", f"Quantize all of them: edgeprof quantize {whole}")
     for artifact in artifacts:
         if artifact.precision.recipe == FP32:
             return artifact
@@ -136,21 +139,21 @@ def _base(target: str, models: Path) -> Artifact:
 
 def _with_distinct_names(bases: list[Artifact]) -> list[Artifact]:
     """Give files from elsewhere different names, so that each gets a folder of its own."""
-    names = iter(renamed([base for base in bases if not base.variant]))
-    return [base if base.variant else next(names) for base in bases]
+    names = iter(renamed([base for base in bases if not base.exported]))
+    return [base if base.exported else next(names) for base in bases]
 
 
 @contextlib.contextmanager
 def _reference_values(
     base: Artifact, evaluation: Evaluation, sizing: Sizing, progress: Progress
-) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The file of a model's reference values, and how its inputs were filled.
+) -> Iterator[tuple[dict[Role, Path], dict[str, str]]]:
+    """The files of a model's reference values, and how its inputs were filled.
 
     The values are PyTorch's, or, for a file from elsewhere, those that the file itself computes.
     """
-    if base.variant:
+    if base.exported:
         sizing.refuse(base.name)
-        yield reference_file(base.graph()), {}
+        yield {graph.role: reference_file(graph) for graph in base.graphs}, {}
         return
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
         reference = Path(scratch) / REFERENCE_FILE
@@ -159,7 +162,7 @@ def _reference_values(
         else:
             candidates, enough = _random_candidates(base, sizing)
         kept = onnx_reference.record(base.graph(), candidates, reference, progress, enough=enough)
-        yield reference, dict(kept[0].fills)
+        yield {base.graph().role: reference}, dict(kept[0].fills)
 
 
 def _of_samples(base: Artifact, evaluation: Evaluation, scratch: Path) -> list[onnx_reference.Candidate]:

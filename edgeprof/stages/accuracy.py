@@ -16,8 +16,9 @@ import numpy as np
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError, UsageError, VerificationError
-from edgeprof.families import family_of
-from edgeprof.families.base import Arrays
+from edgeprof.families import family_of, traced_variant
+from edgeprof.families.base import Arrays, SampleKind
+from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
@@ -25,6 +26,7 @@ from edgeprof.schema import Accuracy, Artifact, Limits, Record
 from edgeprof.stages import samples as samples_stage
 from edgeprof.stages.accuracy_metrics import Tally, Task, compared, predictions, task_of
 from edgeprof.stages.samples import Samples, tokenizer_file
+from edgeprof.stages.samples.feeds import required
 from edgeprof.store import writing
 
 
@@ -82,6 +84,27 @@ def exceeded_limits(accuracy: Accuracy, limits: Limits) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def evaluable(artifact: Artifact, *, images: bool = False) -> Artifact | None:
+    """What data can evaluate of an artifact: all of it, or of several graphs one that takes a text, or an image, alone.
+
+    Args:
+        images: whether the data is images.
+
+    Returns:
+        The artifact with that graph alone; None where every graph takes more.
+    """
+    if len(artifact.graphs) == 1:
+        return artifact
+    meaning = "pixels" if images else "ids"
+    for graph in artifact.graphs:
+        accepted = signature_of_artifact(artifact, graph)
+        needed = [spec.name for spec in required(accepted)]
+        alone = [one for one in accepted.inputs if [one.name] == needed and one.meaning == meaning]
+        if alone and graph.role != "embedding":
+            return artifact.only(graph.role)
+    return None
+
+
 def why_not_evaluated(artifact: Artifact, checkpoint: Path | None = None) -> str:
     """Why edgeprof's own data cannot evaluate the accuracy of a model; "" where they can."""
     missing = _missing(artifact, checkpoint)
@@ -91,15 +114,25 @@ def why_not_evaluated(artifact: Artifact, checkpoint: Path | None = None) -> str
 def _missing(artifact: Artifact, checkpoint: Path | None) -> str:
     if artifact.weights.kind == "random":
         return "weights are random"
-    if artifact.variant is None:
+    if not artifact.exported:
         return "edgeprof has no data for a file that it did not export"
-    if (kind := family_of(artifact.variant).sample_kind) != "text":
+    if len(artifact.graphs) > 1:
+        return "no graph takes text alone"
+    if (kind := _sample_kind(artifact)) != "text":
         return "edgeprof ships no images" if kind == "image" else "edgeprof ships no data for this kind of model"
     try:
         tokenizer_file(artifact, checkpoint)
     except UsageError:
         return "there is no tokenizer.json beside the weights"
     return ""
+
+
+def _sample_kind(artifact: Artifact) -> SampleKind:
+    variant = traced_variant(artifact)
+    if variant is not None:
+        return family_of(variant).sample_kind
+    meanings = {one.meaning for one in signature_of_artifact(artifact, artifact.graph()).inputs}
+    return "text" if "ids" in meanings else "image" if "pixels" in meanings else "none"
 
 
 # --- in the child ----------------------------------------------------------------------------------------------

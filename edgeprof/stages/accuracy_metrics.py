@@ -31,8 +31,9 @@ CHUNK = 1 << 21
 
 def task_of(artifact: Artifact) -> Task:
     """The task of a model, from the names of its inputs and outputs."""
-    logits = any(spec.name.endswith("logits") for spec in artifact.graph().outputs)
-    decodes = any(is_past(spec.name) for spec in artifact.graph().inputs)
+    graph = artifact.graph()
+    logits = any(spec.name.endswith("logits") for spec in graph.outputs)
+    decodes = any(is_past(spec.name) for spec in graph.inputs) or any(is_present(spec.name) for spec in graph.outputs)
     if not logits:
         return "embedding"
     return "next token" if decodes else "classification"

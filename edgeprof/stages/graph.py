@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -152,10 +153,13 @@ def save(model: ir.Model, path: Path) -> None:
             _restore_maps(model, path)
 
 
-def save_all(models: Mapping[str, ir.Model]) -> None:
+def save_all(models: Mapping[str, ir.Model], *, by_content: bool = False) -> None:
     """Write graphs by path, all to one folder, with one data file for the weights of all of them.
 
     Initializers of several graphs that have the same name and shape are the same weight, and stored once.
+
+    Args:
+        by_content: names do not tell: those of the same type, shape and values are the same weight.
 
     Raises:
         StorageError: the disk refused.
@@ -168,15 +172,16 @@ def save_all(models: Mapping[str, ir.Model]) -> None:
         return
     folder = Path(next(iter(models))).parent
     values = [value for model in models.values() for value in _weights(model)]
+    identities = [_content(value) if by_content else _identity(value) for value in values]
     unique: dict[tuple[object, ...], ir.TensorProtocol] = {}
-    for value in values:
+    for identity, value in zip(identities, values, strict=True):
         assert value.const_value is not None
-        unique.setdefault(_identity(value), value.const_value)
+        unique.setdefault(identity, value.const_value)
     with writing(folder):
         stored = ir.external_data.convert_tensors_to_external(list(unique.values()), folder, WEIGHTS_FILE)
         places = dict(zip(unique, stored, strict=True))
-        for value in values:
-            value.const_value = places[_identity(value)]
+        for identity, value in zip(identities, values, strict=True):
+            value.const_value = places[identity]
         for path, model in models.items():
             ir.save(model, path)
 
@@ -195,6 +200,13 @@ def _identity(value: ir.Value) -> tuple[object, ...]:
     assert tensor is not None
     traced = not re.match(r"model\.", value.name or "")
     return (value.name, tuple(tensor.shape.numpy()), tensor.tobytes() if traced else b"")
+
+
+def _content(value: ir.Value) -> tuple[object, ...]:
+    """Equal for tensors of equal values."""
+    tensor = value.const_value
+    assert tensor is not None
+    return (tensor.dtype, tuple(tensor.shape.numpy()), hashlib.sha256(tensor.tobytes()).digest())
 
 
 def rewrite(model: ir.Model, change: Callable[[onnx.ModelProto], onnx.ModelProto], folder: Path) -> None:

@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     several_graphs.build(folder / "translator" / "fp32", "translator", ENCODER_DECODER)
     several_graphs.build(folder / "recurrence" / "fp32", "recurrence", STATE_SPACE)
     several_graphs.build(folder / "towers" / "fp32", "towers", DUAL_TOWERS)
-    several_graphs.build(folder / "images" / "fp32", "images", DUAL_TOWERS[:1])
+    several_graphs.build(folder / "images" / "fp32", "images", DUAL_TOWERS[1:2])
     return folder
 
 
@@ -67,9 +67,9 @@ def test_towers_are_measured_together_and_apart(models: Path, tmp_path: Path) ->
         "towers/model": PATCHES + TOWERS,
     }
     assert {name: point.facts.params for name, point in points.items()} == {
-        "towers/vision": 768,
-        "towers/text": 800,
-        "towers/model": 1568,
+        "towers/vision": 1536,
+        "towers/text": 2560,
+        "towers/model": 4096,
     }
     (vision,) = measured(models, tmp_path, str(models / "towers" / "fp32" / "vision.onnx"))
     assert vision.subject == points["towers/vision"].subject

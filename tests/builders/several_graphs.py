@@ -15,7 +15,7 @@ from edgeprof.process import silent
 from edgeprof.schema import Architecture, Artifact, Case, Graph, GraphCount, Precision, Role, TensorSpec, WeightsSource
 from edgeprof.stages import reference
 
-VOCABULARY, WIDTH, HEADS, IMAGE, PATCH, STATE = 50, 16, 2, 8, 4, 3
+VOCABULARY, WIDTH, HEADS, IMAGE, PATCH, STATE = 80, 32, 2, 8, 4, 3
 B, S, PAST, TOTAL, SOURCE = (
     "batch_size",
     "sequence_length",
@@ -47,7 +47,7 @@ CACHE = (B, HEADS, PAST, WIDTH // HEADS)
 LOOKUP = ("Gather", ["embedding", "input_ids"], "looked_up", {})
 NEW = [  # keys of the new tokens: [batch, heads, tokens, size]
     ("MatMul", ["looked_up", "encoder.projection"], "keys", {}),
-    ("Reshape", ["keys", "#0,0,2,8"], "split", {}),
+    ("Reshape", ["keys", "#0,0,2,16"], "split", {}),
     ("Transpose", ["split"], "new", {"perm": [0, 2, 1, 3]}),
 ]
 LOGITS = ("MatMul", ["looked_up", "head"], "logits", {})
@@ -72,7 +72,7 @@ ENCODER_DECODER = (
             ("Unsqueeze", ["ones", "#-1"], "kept", {}),
             ("Mul", ["looked_up", "kept"], "masked", {}),
             ("MatMul", ["masked", "encoder.projection"], "last_hidden_state", {}),
-            ("Reshape", ["last_hidden_state", "#0,0,2,8"], "split", {}),
+            ("Reshape", ["last_hidden_state", "#0,0,2,16"], "split", {}),
             ("Transpose", ["split"], "present.0.encoder.key", {"perm": [0, 2, 1, 3]}),
         ],
     ),
@@ -128,13 +128,6 @@ STATE_SPACE = (
 """A recurrence: a graph for many tokens, and one for a single one."""
 
 DUAL_TOWERS = (
-    Sketch("vision", [PIXELS], [("image_embeds", "float32", (B, WIDTH))], PATCHES),
-    Sketch(
-        "text",
-        [IDS],
-        [("text_embeds", "float32", (B, WIDTH))],
-        [LOOKUP, ("ReduceMean", ["looked_up", "#1"], "text_embeds", {"keepdims": 0})],
-    ),
     Sketch(
         "model",
         [IDS, PIXELS],
@@ -146,6 +139,13 @@ DUAL_TOWERS = (
             ("Transpose", ["text_embeds"], "turned", {"perm": [1, 0]}),
             ("MatMul", ["image_embeds", "turned"], "logits_per_image", {}),
         ],
+    ),
+    Sketch("vision", [PIXELS], [("image_embeds", "float32", (B, WIDTH))], PATCHES),
+    Sketch(
+        "text",
+        [IDS],
+        [("text_embeds", "float32", (B, WIDTH))],
+        [LOOKUP, ("ReduceMean", ["looked_up", "#1"], "text_embeds", {"keepdims": 0})],
     ),
 )
 """Images and texts in one space: each tower, and both."""

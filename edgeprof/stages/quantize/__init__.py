@@ -5,6 +5,6 @@ counts what it quantized; a recipe that quantizes nothing is an error. Wherever 
 memory at a time, in a process of its own.
 """
 
-from edgeprof.stages.quantize.stage import quantize
+from edgeprof.stages.quantize.stage import Calibrated, quantize
 
-__all__ = ["quantize"]
+__all__ = ["Calibrated", "quantize"]

@@ -5,14 +5,29 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from edgeprof import process
+from edgeprof.errors import QuantizationError
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import Artifact, Calibration, GraphCount, Precision, QuantReceipt, Record, StageReceipt, TensorSpec
+from edgeprof.schema import (
+    Artifact,
+    Calibration,
+    Graph,
+    GraphCount,
+    Precision,
+    QuantReceipt,
+    Record,
+    Role,
+    StageReceipt,
+    TensorSpec,
+)
 from edgeprof.stages import graph
 from edgeprof.stages.quantize import receipt
 from edgeprof.stages.quantize.algorithms import ALGORITHMS
@@ -21,9 +36,10 @@ from edgeprof.stages.quantize.job import QuantizationJob
 from edgeprof.stages.quantize.opsets import raise_opset
 from edgeprof.stages.quantize.prepare import prepare, require_fp32, require_plain
 from edgeprof.stages.quantize.scales import store_in_16_bits
+from edgeprof.stages.quantize.sharing import Shared, SharingRequest
 from edgeprof.stages.quantize.tables import quantize_tables
 from edgeprof.stages.quantize.tied import share_tied_embedding
-from edgeprof.store import MODEL_FILE, writing
+from edgeprof.store import MODEL_FILE, graph_file, writing
 
 
 class QuantizeRequest(Record, frozen=True, kw_only=True):
@@ -32,6 +48,13 @@ class QuantizeRequest(Record, frozen=True, kw_only=True):
     folder: str  # that receives the model
     samples: str = ""  # a file of calibration data
     calibration: Calibration | None = None  # its description
+
+
+class Calibrated(NamedTuple):
+    """Data for the ranges of a graph's activations: a file that `edgeprof.stages.samples` wrote, and what it holds."""
+
+    samples: Path
+    calibration: Calibration
 
 
 class Quantized(Record, frozen=True, kw_only=True):
@@ -46,26 +69,52 @@ def quantize(
     precision: Precision,
     folder: Path,
     progress: Progress,
-    *,
-    samples: Path | None = None,
-    calibration: Calibration | None = None,
+    calibrated: Mapping[Role, Calibrated] = MappingProxyType({}),
 ) -> Artifact:
     """Write a quantized copy of an fp32 artifact into `folder`, without verifying it.
 
+    Of several graphs, one that a recipe does not apply to stays fp32, and weights that are equal are stored once.
+
     Args:
         precision: a recipe with settings.
-        samples: a file that `edgeprof.stages.samples` wrote, for recipes that calibrate; `calibration` describes it.
+        calibrated: data for each graph, for recipes that need some.
 
     Raises:
         QuantizationError: no weight was quantized, the model is quantized already, or the recipe does not apply to it.
     """
-    started, source = time.monotonic(), artifact.graph()
+    if len(artifact.graphs) == 1:
+        (source,) = artifact.graphs
+        only = _quantized(source, precision, folder, calibrated.get(source.role), progress)
+        return replace(artifact, precision=precision, graphs=(only,))
+    graphs, problems = [], []
+    with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".graphs-") as scratch:
+        for index, source in enumerate(artifact.graphs):
+            place, step = Path(scratch) / source.role, process.part(progress, source.role, index, len(artifact.graphs))
+            place.mkdir()
+            try:
+                graphs.append(_quantized(source, precision, place, calibrated.get(source.role), step))
+            except QuantizationError as problem:
+                problems.append(problem)
+                graphs.append(source)
+        if len(problems) == len(graphs):
+            raise problems[0]
+        targets = {graph.path: str(graph_file(folder, graph.role)) for graph in graphs}
+        process.call("edgeprof.stages.quantize.sharing", SharingRequest(targets=targets), Shared, progress=progress)
+    return replace(
+        artifact, precision=precision, graphs=tuple(replace(graph, path=targets[graph.path]) for graph in graphs)
+    )
+
+
+def _quantized(
+    source: Graph, precision: Precision, folder: Path, calibrated: Calibrated | None, progress: Progress
+) -> Graph:
+    started = time.monotonic()
     request = QuantizeRequest(
         model=source.path,
         precision=precision,
         folder=str(folder),
-        samples=str(samples or ""),
-        calibration=calibration,
+        samples=str(calibrated.samples) if calibrated else "",
+        calibration=calibrated.calibration if calibrated else None,
     )
     result = process.call("edgeprof.stages.quantize", request, Quantized, progress=progress)
     stage = StageReceipt(
@@ -75,7 +124,7 @@ def quantize(
         after=result.count,
         seconds=time.monotonic() - started,
     )
-    quantized = replace(
+    return replace(
         source,
         path=str(folder / MODEL_FILE),
         inputs=result.inputs,
@@ -85,7 +134,6 @@ def quantize(
         checks=(),
         stages=(*source.stages, stage),
     )
-    return replace(artifact, precision=precision, graphs=(quantized,))
 
 
 # --- in the child ------------------------------------------------------------------------------------------

@@ -30,7 +30,12 @@ def token_ids(signature: Signature) -> Input | None:
 def required(signature: Signature) -> list[TensorSpec]:
     """The inputs that a sample must hold: those that do not follow from token ids."""
     follow = token_ids(signature) is not None
-    return [one.spec for one in signature.inputs if not (follow and one.meaning in FOLLOWING)]
+    return [one.spec for one in signature.inputs if not (follow and one.meaning in FOLLOWING and not _crosses(one))]
+
+
+def _crosses(one: Input) -> bool:
+    """Whether an input holds what an encoder computed."""
+    return one.meaning == "past" and "source" in one.axes
 
 
 def token_length(signature: Signature, feeds: Arrays) -> int | None:

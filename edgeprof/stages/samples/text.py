@@ -18,7 +18,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.inputs import Signature
 from edgeprof.schema import Artifact
 from edgeprof.stages import weights
-from edgeprof.stages.samples.feeds import table_rows, token_ids
+from edgeprof.stages.samples.feeds import required, table_rows, token_ids
 from edgeprof.stages.samples.splits import Part, halves
 from edgeprof.store import read_text, reading
 
@@ -66,6 +66,10 @@ def _samples(
         names = ", ".join(one.name for one in signature.inputs)
         raise UsageError(f"{artifact.name} does not read text: its inputs are {names}.", _instead(part))
     spec = ids_input.spec
+    others = [other.name for other in required(signature) if other != spec]
+    if others:
+        also = f"'{others[0]}'" + (f" and {len(others) - 1} more" if len(others) > 1 else "")
+        raise UsageError(f"{artifact.name} does not read text alone: it also takes {also}.", _instead(part))
     file, words = tokenizer_file(artifact, checkpoint, part), halves(read(path), part)
     tokenizer = _load(file)
     with _using(file):
