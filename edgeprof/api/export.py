@@ -1,7 +1,6 @@
 """`export`: from a name or a checkpoint to verified artifacts, one per precision; nothing is done twice."""
 
 import importlib.metadata
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,34 +9,21 @@ import msgspec
 from edgeprof.api.apply_recipe import Evaluation, key_of, quantized, require_data, save_optimized
 from edgeprof.api.artifact_cache import alone, make, up_to_date_in
 from edgeprof.api.capacity import too_large
+from edgeprof.api.export_source import HUB_NAME, Source, fetched_weights, resolve
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_of
-from edgeprof.errors import (
-    CheckpointError,
-    EdgeprofError,
-    ExportError,
-    ModelFileError,
-    TooLarge,
-    UsageError,
-    VerificationError,
-)
-from edgeprof.families import architecture_of, checkpoint, chosen_sizes, family_of, find_variant, is_traced, resized
+from edgeprof.errors import EdgeprofError, ExportError, ModelFileError, TooLarge, UsageError, VerificationError
+from edgeprof.families import chosen_sizes
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
-from edgeprof.schema import FP32, Architecture, Artifact, Case, Logits, Precision, Record, Variant
+from edgeprof.schema import FP32, Artifact, Case, Logits, Precision, Record, Variant
 from edgeprof.stages import export as export_stage
 from edgeprof.stages import genai_folder
-from edgeprof.stages import weights as weights_stage
 from edgeprof.stages.optimize import optimize
 from edgeprof.stages.samples import COUNT, require
 from edgeprof.stages.simplify import simplify
 from edgeprof.stages.weights import Mode, Weights
 from edgeprof.store import MODELS, content_key, reference_file, require_name
-
-LM_HEADS = ("ForCausalLM", "LMHeadModel")
-"""Ends of the names of classes that predict the next token."""
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Export(Record, frozen=True, kw_only=True):
@@ -49,37 +35,6 @@ class Export(Record, frozen=True, kw_only=True):
     up_to_date: bool = False
     note: str = ""  # what a user should know about the weights
     error: str = ""
-
-
-class _Source(Record, frozen=True, kw_only=True):
-    """What a target refers to. `weights` is None until the hub was asked for them."""
-
-    target: str
-    name: str
-    variant: Variant | None = None  # where a family describes it in closed form
-    architecture: Architecture | None = None  # of a model that is exported by probing
-    weights: Weights | None
-
-    @property
-    def model(self) -> Variant | Architecture:
-        """What is exported; its location does not matter, its content does."""
-        model = self.architecture or self.variant
-        assert model is not None
-        return msgspec.structs.replace(model, source=None)
-
-    @property
-    def generates(self) -> bool:
-        """Whether it has an LM head that predicts the next token."""
-        if self.variant is not None:
-            return family_of(self.variant).generates(self.variant)
-        return self.architecture is not None and self.architecture.class_name.endswith(LM_HEADS)
-
-    @property
-    def params(self) -> int:
-        """Number of parameters; 0 where only building it would tell."""
-        if self.variant is not None:
-            return family_of(self.variant).params(self.variant)
-        return checkpoint.params(Path(self.weights.folder)) if self.weights and self.weights.folder else 0
 
 
 class _Request(Record, frozen=True, kw_only=True):
@@ -196,9 +151,9 @@ def export(
 
 def _sources(
     targets: Sequence[str], request: _Request, name: str | None, progress: Progress
-) -> dict[str, _Source | EdgeprofError]:
+) -> dict[str, Source | EdgeprofError]:
     """The source of each target, or the error of one that cannot be exported here; wrong usage is raised first."""
-    sources: dict[str, _Source | EdgeprofError] = {}
+    sources: dict[str, Source | EdgeprofError] = {}
     for target in dict.fromkeys(targets):
         try:
             sources[target] = _resolve(target, request, name, progress)
@@ -208,12 +163,12 @@ def _sources(
             sources[target] = problem
     _require_different_names(list(sources.values()))
     for target, source in sources.items():
-        if isinstance(source, _Source) and source.weights is not None:
+        if isinstance(source, Source) and source.weights is not None:
             for precision in request.quantized:
                 require_data(precision, request.evaluation, source.name, source.weights.source)
-        if isinstance(source, _Source) and request.shapes:
+        if isinstance(source, Source) and request.shapes:
             _static_cases(source.name, source.variant, request.shapes)
-        refusal = _refusal(source, request) if isinstance(source, _Source) else None
+        refusal = _refusal(source, request) if isinstance(source, Source) else None
         if refusal:
             if not request.keep_going:
                 raise refusal
@@ -221,7 +176,7 @@ def _sources(
     return sources
 
 
-def _refusal(source: _Source, request: _Request) -> TooLarge | None:
+def _refusal(source: Source, request: _Request) -> TooLarge | None:
     """The error for a model that does not fit here and is not exported yet; checking that reads all its files."""
     instead = _explaining(source, request)
     name, params = source.name, source.params
@@ -229,24 +184,15 @@ def _refusal(source: _Source, request: _Request) -> TooLarge | None:
     return too_large(name, params, _missing(source, request), request.out, instead) if refusal else None
 
 
-def _explaining(source: _Source, request: _Request) -> str:
+def _explaining(source: Source, request: _Request) -> str:
     """The command that explains a target without exporting it."""
     where = source.weights.folder if source.weights and HUB_NAME.fullmatch(source.target) else source.target
     options = (f"--{option} {size}" for option, size in request.sizes.items())
     return " ".join(["edgeprof explain", where or source.target, *options])
 
 
-def _resolve(target: str, request: _Request, name: str | None, progress: Progress) -> _Source:
-    folder = Path(target).expanduser()
-    if folder.is_dir() and (len(folder.parts) > 1 or target.startswith(".") or (folder / "config.json").exists()):
-        source = _checkpoint(target, folder.resolve(), folder.resolve().name, request)
-    elif target.startswith((".", "/", "~")):
-        raise UsageError(f"There is no folder {target}.", "Check the path; a checkpoint is a folder with config.json.")
-    elif HUB_NAME.fullmatch(target):
-        folder = weights_stage.cached(target) or weights_stage.fetch(target, progress)
-        source = _checkpoint(target, folder, target.split("/")[1], request, origin=target)
-    else:
-        source = _row(target, find_variant(target), request)
+def _resolve(target: str, request: _Request, name: str | None, progress: Progress) -> Source:
+    source = resolve(target, request.weights, request.sizes, progress)
     if request.logits == "last" and not source.generates:
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
     if request.genai:
@@ -256,7 +202,7 @@ def _resolve(target: str, request: _Request, name: str | None, progress: Progres
     return msgspec.structs.replace(source, name=chosen)
 
 
-def _require_genai(source: _Source) -> None:
+def _require_genai(source: Source) -> None:
     """Refuse what onnxruntime-genai cannot run, as far as it is known before the export."""
     if not source.generates:
         raise UsageError(f"{source.target} has no LM head.", "--genai is for decoders.")
@@ -264,66 +210,20 @@ def _require_genai(source: _Source) -> None:
         genai_folder.require_tokenizer(source.name, source.weights.path)
 
 
-def _require_different_names(sources: Sequence[_Source | EdgeprofError]) -> None:
-    names = [source.name for source in sources if isinstance(source, _Source)]
+def _require_different_names(sources: Sequence[Source | EdgeprofError]) -> None:
+    names = [source.name for source in sources if isinstance(source, Source)]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"Two of these would be exported as {name}.", "Export them one by one, with --name.")
 
 
-def _row(target: str, row: Variant, request: _Request) -> _Source:
-    variant = resized(row, **request.sizes)
-    return _Source(
-        target=target,
-        name=variant.name,
-        variant=variant,
-        architecture=architecture_of(variant),
-        weights=_known_weights(variant, request.weights),
-    )
-
-
-def _checkpoint(target: str, folder: Path, name: str, request: _Request, origin: str = "") -> _Source:
-    for option in request.sizes:
-        raise UsageError(
-            f"{target} has no option --{option}.", "A checkpoint has the sizes that its config.json states."
-        )
-    architecture = checkpoint.architecture(folder)
-    variant = None if architecture.modules else checkpoint.described(folder, name)
-    return _Source(
-        target=target,
-        name=name,
-        variant=variant,
-        architecture=None if variant is not None and is_traced(variant) else architecture,
-        weights=Weights() if request.weights == "random" else weights_stage.in_folder(folder, origin or folder.name),
-    )
-
-
-def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
-    """The weights that need no network: random or cached ones."""
-    if mode == "random" or (mode == "auto" and not family_of(variant).trained):
-        return Weights()
-    folder = weights_stage.cached(variant.source) if variant.source else None
-    return Weights(folder=str(folder), origin=variant.source or "") if folder else None
-
-
-def _fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weights:
-    try:
-        if variant.source is None:
-            raise CheckpointError(f"No checkpoint of {variant.name} is published.", "Use --weights random.")
-        return Weights(folder=str(weights_stage.fetch(variant.source, progress)), origin=variant.source)
-    except CheckpointError as problem:
-        if mode == "pretrained":
-            raise
-        return Weights(note=f"{variant.name} has random weights: {problem.what}")
-
-
-def _export_one(source: _Source, request: _Request, progress: Progress) -> Iterator[Export]:
+def _export_one(source: Source, request: _Request, progress: Progress) -> Iterator[Export]:
     """Yield the fp32 model and the quantized ones, each as soon as it is complete."""
     home = request.out / source.name
     weights = _settled_weights(source, request)
     if weights is None:
         assert source.variant is not None
-        weights = _fetched_weights(source.variant, request.weights, progress)
+        weights = fetched_weights(source.variant, request.weights, progress)
     chosen = weights
 
     def fp32(folder: Path) -> Artifact:
@@ -391,7 +291,7 @@ def _static_cases(name: str, variant: Variant | None, shapes: Shapes) -> tuple[C
     return shapes.cases(name, variant)
 
 
-def _settled_weights(source: _Source, request: _Request) -> Weights | None:
+def _settled_weights(source: Source, request: _Request) -> Weights | None:
     """The weights; None if only the hub can tell. After it once had none, it is asked again only with --force."""
     may_be_random = source.weights is None and request.weights == "auto" and not request.force
     if may_be_random and up_to_date_in(request.out / source.name / FP32, _key(source, Weights(), request)):
@@ -399,7 +299,7 @@ def _settled_weights(source: _Source, request: _Request) -> Weights | None:
     return source.weights
 
 
-def _missing(source: _Source, request: _Request) -> list[str]:
+def _missing(source: Source, request: _Request) -> list[str]:
     """The precisions that are not up to date on disk."""
     weights = _settled_weights(source, request)
     if weights is None or request.force:
@@ -413,7 +313,7 @@ def _names(request: _Request) -> list[str]:
     return [one.recipe for one in request.quantized]
 
 
-def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
+def _outcome(source: Source, artifact: Artifact, up_to_date: bool, note: str = "") -> Export:
     return Export(
         target=source.target,
         precision=str(artifact.precision),
@@ -423,7 +323,7 @@ def _outcome(source: _Source, artifact: Artifact, up_to_date: bool, note: str = 
     )
 
 
-def _key(source: _Source, weights: Weights, request: _Request) -> str:
+def _key(source: Source, weights: Weights, request: _Request) -> str:
     """Equal exactly where two exports are the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
     return content_key(source.model, weights.key(), request.logits, request.opset, versions)

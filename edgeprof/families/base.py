@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from edgeprof.errors import CheckpointError
 from edgeprof.families.expected_fusions import fusions
 from edgeprof.recipe_table import StoredBytes
 from edgeprof.schema import Case, Logits, Phase, Record, TensorSpec, Variant
@@ -218,14 +216,6 @@ class TracedFamily(Family):
     @abstractmethod
     def build(self, variant: Variant) -> torch.nn.Module:
         """The model with random weights."""
-
-    def load(self, variant: Variant, tensors: dict[str, torch.Tensor], folder: Path) -> torch.nn.Module:
-        """The model with the tensors of a checkpoint; `folder` is named in messages.
-
-        Raises:
-            CheckpointError: the tensors do not fit the variant.
-        """
-        raise CheckpointError(f"No checkpoint holds a {self.name}.", "Use --weights random.")
 
     @abstractmethod
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:

@@ -105,16 +105,16 @@ def _shards(index: Path) -> list[Path]:
 
 def tensor_names(folder: Path) -> list[str]:
     """Names of all tensors in a checkpoint, from the headers of its safetensors files."""
-    return [name for file in weight_files(folder) for name in _header(file)]
+    return [name for file in weight_files(folder) for name in tensor_header(file)]
 
 
 def params(folder: Path) -> int:
     """Number of values in a checkpoint, from the headers of its safetensors files."""
-    shapes = (tensor.get("shape") for file in weight_files(folder) for tensor in _header(file).values())
+    shapes = (tensor.get("shape") for file in weight_files(folder) for tensor in tensor_header(file).values())
     return sum(math.prod(shape) for shape in shapes if isinstance(shape, list))
 
 
-def _header(path: Path) -> dict[str, Any]:
+def tensor_header(path: Path) -> dict[str, Any]:
     """Name of tensor -> what a safetensors file says of it.
 
     Layout: 8 bytes little-endian header length, then a JSON object (https://huggingface.co/docs/safetensors).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 ATTENTION = "sdpa"
 """The implementation that is traced, whatever a config.json says."""
-
-MASK_BUFFERS = ("attn.bias", "attn.masked_bias")
-"""Ends of tensor names under which old GPT-2 checkpoints hold their causal mask."""
 
 
 class Task(Record, frozen=True, kw_only=True):
@@ -56,33 +52,6 @@ class TransformersFamily(Family):
         """The model with random weights."""
         model: torch.nn.Module = self.model_class(variant)(self.model_config(variant), **self.model_options(variant))
         return model
-
-    def load(self, variant: Variant, tensors: dict[str, torch.Tensor], folder: Path) -> torch.nn.Module:
-        """`transformers` gets tensors and a configuration, never the folder: it would load what files there name."""
-        import torch
-        import transformers
-
-        transformers.utils.logging.set_verbosity_error()
-        model, info = self.model_class(variant).from_pretrained(
-            None,
-            config=self.model_config(variant),
-            state_dict=tensors,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **self.model_options(variant),
-        )
-        for name, actual, expected in info["mismatched_keys"]:
-            shapes = f"{tuple(actual)} in {folder}, but config.json requires {tuple(expected)}"
-            raise _misfit(f"Tensor {name} has shape {shapes}.")
-        for name in sorted(info["missing_keys"]):
-            raise _misfit(f"Tensor {name}, which config.json requires, is not in {folder}.")
-        for name in sorted(info["unexpected_keys"]):
-            if re.search(r"\.\d+\.", name) and not name.endswith(MASK_BUFFERS):  # a head of another task is allowed
-                raise _misfit(f"Tensor {name} of {folder} has no place in the model that config.json describes.")
-        return model  # type: ignore[no-any-return]
 
     def model_config(self, variant: Variant) -> Any:
         """The configuration in `transformers`' own class."""
@@ -144,7 +113,3 @@ class TransformersFamily(Family):
     def labels(self, variant: Variant) -> int:
         """Number of classes; 2 unless the configuration sets it, as in `transformers`."""
         return int(variant.config.get("num_labels") or 2)
-
-
-def _misfit(what: str) -> CheckpointError:
-    return CheckpointError(what, "Config and weights do not belong together: get both from the same place.")

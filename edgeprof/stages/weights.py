@@ -9,21 +9,26 @@ from typing import Literal
 
 from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
 from edgeprof.families import checkpoint, sentence_modules
+from edgeprof.families.adapter import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from edgeprof.families.config_json import CONFIG_FILE
 from edgeprof.process import Progress
 from edgeprof.schema import Record, WeightsSource
 from edgeprof.store import content_key, sha256_of
 
+GGUF = ".gguf"
+
 Mode = Literal["auto", "pretrained", "random"]
 
 HUB_TIMEOUT_S = 5.0
 SEED = 0
+WEIGHT_FILES = (*checkpoint.WEIGHT_FILES, ADAPTER_WEIGHTS)
 FILES = [
     "config.json",
     "*.safetensors",
     "*.safetensors.index.json",
     "modules.json",
     "[0-9]*_*/config.json",
+    "adapter_config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -37,13 +42,14 @@ FILES = [
 
 
 class Weights(Record, frozen=True, kw_only=True):
-    """Where to load weights from; `folder` is None for random ones.
+    """Where to load weights from; `folder` is None for random ones, and may be a GGUF file.
 
     `note` says why they are not the ones that a user might expect.
     """
 
     folder: str | None = None
     dense: tuple[str, ...] = ()  # folders of the dense layers that follow the model
+    adapter: str | None = None  # folder of an adapter to merge into the model
     origin: str = ""  # what a user calls the place: a repository, or a folder's name
     seed: int = SEED
     note: str = ""
@@ -62,9 +68,16 @@ class Weights(Record, frozen=True, kw_only=True):
         """Equal for equal weights: digests of config and weight files, or the seed."""
         if self.folder is None:
             return content_key("random", self.seed)
+        return content_key("files", [(file.name, _digest(file)) for file in self._files()])
+
+    def _files(self) -> list[Path]:
+        """Config and weights of the model, of its dense layers, and of an adapter."""
+        assert self.folder is not None
+        if is_gguf(Path(self.folder)):
+            return [Path(self.folder)]
         folders = [Path(folder) for folder in (self.folder, *self.dense)]
         files = [file for folder in folders for file in (folder / CONFIG_FILE, *checkpoint.weight_files(folder))]
-        return content_key("files", [(file.name, _digest(file)) for file in files])
+        return files + [Path(self.adapter) / name for name in ADAPTER_FILES] if self.adapter else files
 
 
 def in_folder(folder: Path, origin: str) -> Weights:
@@ -77,6 +90,11 @@ def in_folder(folder: Path, origin: str) -> Weights:
     return Weights(
         folder=str(sentence_modules.encoder_folder(folder)), dense=tuple(str(one) for one in dense), origin=origin
     )
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a path is that of a GGUF file."""
+    return path.suffix.lower() == GGUF and path.is_file()
 
 
 def _digest(file: Path) -> str:
@@ -93,13 +111,13 @@ def cached(repository: str) -> Path | None:
     """
     hub = _hub("Reading the hub cache")
     try:
-        config = hub.try_to_load_from_cache(repository, CONFIG_FILE)
+        found = [hub.try_to_load_from_cache(repository, name) for name in (CONFIG_FILE, ADAPTER_CONFIG)]
     except ValueError as problem:
         raise UsageError(f"{repository} is not a valid name of a hub repository.", "Check owner and name.") from problem
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return folder if any((folder / name).exists() for name in checkpoint.WEIGHT_FILES) else None
+    for file in found:
+        if isinstance(file, str) and any((Path(file).parent / name).exists() for name in WEIGHT_FILES):
+            return Path(file).parent
+    return None
 
 
 def fetch(repository: str, progress: Progress) -> Path:

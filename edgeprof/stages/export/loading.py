@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeprof.errors import CheckpointError, first_line
+from edgeprof.errors import CheckpointError, EdgeprofError, first_line
 from edgeprof.families import checkpoint, config_json
 from edgeprof.schema import Architecture
+from edgeprof.stages.export import adapters, gguf
 from edgeprof.stages.export.sentence_embedding import embedder
-from edgeprof.stages.weights import Weights
+from edgeprof.stages.weights import Weights, is_gguf
 
 if TYPE_CHECKING:
     import torch
 
-ATTENTION = "sdpa"
-"""The implementation that is traced, whatever a config.json says."""
-
 EXPERTS = "batched_mm"
-"""The same for a mixture of experts: products that do not depend on which experts a token goes to."""
+"""The implementation of a mixture of experts that is traced: products that do not depend on which experts a token goes to."""
 
 BUFFERS = ("attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias", "inv_freq", "position_ids")
 """Ends of tensor names under which old checkpoints hold what models compute today: masks, tables of positions."""
 
 NO_PADDING = -1
+"""The padding token of models that have none: classifiers then use the last token of every row."""
+
+
+OTHER_AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText")
 
 
 def load(architecture: Architecture, weights: Weights) -> torch.nn.Module:
@@ -47,7 +49,16 @@ def load(architecture: Architecture, weights: Weights) -> torch.nn.Module:
     transformers.utils.logging.disable_progress_bar()
     config = _config(architecture)
     kind = _class(architecture, config)
-    model = _random(kind, config, weights.seed) if weights.folder is None else _trained(kind, config, weights)
+    try:
+        model = _random(kind, config, weights.seed) if weights.folder is None else _trained(kind, config, weights)
+    except (EdgeprofError, MemoryError):
+        raise
+    except ImportError as missing:
+        raise CheckpointError(
+            f"{kind.__name__} needs another package: {first_line(missing)}.", "Install it, then export again."
+        ) from missing
+    except Exception as problem:  # classes raise every kind there is for values that they cannot work with
+        raise _wrong(architecture, f"{kind.__name__} cannot be built: {_cause(problem)}") from problem
     if architecture.modules:
         model = embedder(model, architecture.modules)
         for layer, folder in zip(
@@ -56,7 +67,7 @@ def load(architecture: Architecture, weights: Weights) -> torch.nn.Module:
             _fill(layer, Path(folder))
     text = model.config.get_text_config()
     if getattr(text, "pad_token_id", None) is None:
-        text.pad_token_id = NO_PADDING  # classifiers then use the last token of every row
+        text.pad_token_id = NO_PADDING
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation(EXPERTS)
     model.eval()
@@ -67,25 +78,58 @@ def _config(architecture: Architecture) -> Any:
     """The configuration in `transformers`' own class."""
     import transformers
 
+    if architecture.model_type not in transformers.CONFIG_MAPPING:
+        version = f"transformers {transformers.__version__}"
+        raise _wrong(architecture, f"{version} has no model type '{architecture.model_type}'")
     values = transformers.PreTrainedConfig._decode_special_floats(architecture.config)
     try:
         config = transformers.AutoConfig.for_model(architecture.model_type, **values)
-        config._attn_implementation = ATTENTION
     except Exception as problem:  # validators raise every kind there is
-        raise _wrong(architecture, first_line(problem)) from problem
+        raise _wrong(architecture, _cause(problem)) from problem
     return config
+
+
+def _cause(problem: BaseException) -> str:
+    """What was wrong with a value: validators wrap it in an error that names the key alone."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    if isinstance(problem, KeyError):
+        return f"{problem} is unknown"
+    return first_line(problem).partition(". Errors: ")[0]
 
 
 def _class(architecture: Architecture, config: Any) -> Any:
     """The class of `transformers` that computes the model."""
     import transformers
 
-    if architecture.class_name == config_json.AUTO_CLASS:
-        return transformers.AutoModel._model_mapping[type(config)]
+    if architecture.class_name.startswith(config_json.AUTO_CLASS):
+        return _class_for(architecture, config)
     kind = getattr(transformers, architecture.class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) and kind.config_class):
         raise _wrong(architecture, f"`transformers` has no model called {architecture.class_name}")
+    if not isinstance(config, kind.config_class) and kind not in _usual(config):
+        raise _wrong(architecture, f"a model of type {architecture.model_type} is no {architecture.class_name}")
     return kind
+
+
+def _usual(config: Any) -> list[Any]:
+    """The classes that `transformers` has for a configuration, some of them with another one of their own."""
+    import transformers
+
+    mappings = [getattr(transformers, name)._model_mapping for name in (config_json.AUTO_CLASS, *OTHER_AUTO_CLASSES)]
+    return [mapping[type(config)] for mapping in mappings if type(config) in mapping]
+
+
+def _class_for(architecture: Architecture, config: Any) -> Any:
+    """The class that `transformers` has for a model type and a task, such as AutoModelForSequenceClassification."""
+    import transformers
+
+    classes = getattr(transformers, architecture.class_name, None)
+    mapping = getattr(classes, "_model_mapping", {})
+    if type(config) not in mapping:
+        raise _wrong(architecture, f"`transformers` has no {architecture.class_name} of type {architecture.model_type}")
+    kind = mapping[type(config)]
+    return kind[0] if isinstance(kind, tuple) else kind
 
 
 def _random(kind: Any, config: Any, seed: int) -> Any:
@@ -101,6 +145,11 @@ def _trained(kind: Any, config: Any, weights: Weights) -> Any:
 
     assert weights.folder is not None
     folder = Path(weights.folder)
+    if is_gguf(folder):
+        model, info = gguf.load(kind, config, folder)
+        _require_fit(model, info, folder, [])
+        return model
+    adapter = Path(weights.adapter) if weights.adapter else None
     try:
         given = tensors(folder)
         model, info = kind.from_pretrained(
@@ -114,10 +163,10 @@ def _trained(kind: Any, config: Any, weights: Weights) -> Any:
             output_loading_info=True,
             **_options(kind, given),
         )
-    except (SafetensorError, OSError, ValueError) as problem:
+    except (SafetensorError, OSError) as problem:
         raise CheckpointError(f"{folder} cannot be loaded: {first_line(problem)}.", "Download it again.") from problem
-    _require_fit(model, info, folder)
-    return model
+    _require_fit(model, info, folder, adapters.supplied(adapter) if adapter else [])
+    return adapters.merged(model, adapter) if adapter else model
 
 
 def _fill(layer: torch.nn.Module, folder: Path) -> None:
@@ -161,11 +210,12 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def _require_fit(model: Any, info: dict[str, Any], folder: Path) -> None:
+def _require_fit(model: Any, info: dict[str, Any], folder: Path, supplied: Collection[str]) -> None:
+    """Check that every tensor of a checkpoint has its place, and every place its tensor, here or `supplied` later."""
     for name, actual, expected in info["mismatched_keys"]:
         shapes = f"{tuple(actual)} in {folder}, but config.json requires {tuple(expected)}"
         raise _misfit(f"Tensor {name} has shape {shapes}.")
-    for name in sorted(info["missing_keys"]):
+    for name in sorted(set(info["missing_keys"]) - set(supplied)):
         raise _misfit(f"Tensor {name}, which config.json requires, is not in {folder}.")
     modules = {name for name, _ in model.named_modules()}
     for name in sorted(info["unexpected_keys"]):

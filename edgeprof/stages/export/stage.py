@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprof import process
-from edgeprof.errors import CheckpointError, MissingExtra, UsageError, first_line
-from edgeprof.families import checkpoint, traced_family
+from edgeprof.errors import MissingExtra, UsageError
+from edgeprof.families import traced_family
+from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Architecture, Artifact, Graph, Logits, Precision, Record, Variant
 from edgeprof.stages import graph, reference
+from edgeprof.stages.export.loading import NO_PADDING, load
 from edgeprof.stages.weights import Weights
 from edgeprof.store import graph_file, reference_beside
 
@@ -158,8 +160,6 @@ def _model(request: ExportRequest) -> torch.nn.Module:
     if request.architecture is None:
         assert request.variant is not None
         return build(request.variant, request.weights)
-    from edgeprof.stages.export.loading import load
-
     return load(request.architecture, request.weights)
 
 
@@ -187,46 +187,14 @@ def build(variant: Variant, weights: Weights) -> torch.nn.Module:
     import torch
 
     family = traced_family(variant)
-    if weights.folder is None:
-        torch.manual_seed(weights.seed)
-        model = family.build(variant)
-    else:
-        model = _load(variant, Path(weights.folder))
+    if isinstance(family, TransformersFamily) and weights.folder is not None:
+        return load(family.architecture(variant), weights)
+    torch.manual_seed(weights.seed)
+    model = family.build(variant)
     config = getattr(model, "config", None)
     if config is not None and getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = -1  # no padding token: classifiers then use the last token of every row
+        config.pad_token_id = NO_PADDING
     return model.eval()
-
-
-def _load(variant: Variant, folder: Path) -> torch.nn.Module:
-    from safetensors import SafetensorError
-
-    try:
-        return traced_family(variant).load(variant, _tensors(folder), folder)
-    except (SafetensorError, OSError, ValueError) as problem:
-        raise CheckpointError(f"{folder} cannot be loaded: {first_line(problem)}.", "Download it again.") from problem
-
-
-def _tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint, memory-mapped from its files.
-
-    Raises:
-        CheckpointError: weights are stored as integers, which only the tool that quantized them can interpret.
-    """
-    from safetensors import safe_open
-
-    tensors: dict[str, torch.Tensor] = {}
-    for file in checkpoint.weight_files(folder):
-        with safe_open(file, framework="pt") as opened:
-            tensors.update({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118  (no mapping)
-    for name, tensor in tensors.items():
-        if name.endswith(".weight") and (not tensor.is_floating_point() or tensor.itemsize == 1):
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise CheckpointError(
-                f"Tensor {name} of {folder} is stored as {kind}: the checkpoint is quantized.",
-                "Export the unquantized checkpoint; --precision makes the file smaller.",
-            )
-    return tensors
 
 
 if __name__ == "__main__":
