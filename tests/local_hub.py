@@ -12,8 +12,11 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 
 
 @contextlib.contextmanager
-def serving(repository: str, folder: Path, token: str = "") -> Iterator[str]:
-    """The address of a hub that holds one repository, for those who show the token if it has one."""
+def serving(repository: str, folder: Path, token: str = "", asked: list[str] | None = None) -> Iterator[str]:
+    """The address of a hub that holds one repository, for those who show the token if it has one.
+
+    `asked` receives the path of every request.
+    """
     api = f"/api/models/{repository}"
     info = {
         "id": repository,
@@ -38,6 +41,8 @@ def serving(repository: str, folder: Path, token: str = "") -> Iterator[str]:
 
         def _answer(self, with_body: bool) -> None:
             path = self.path.partition("?")[0]
+            if asked is not None:
+                asked.append(path)
             file = folder / path.rpartition("/")[2]
             if token and self.headers["Authorization"] != f"Bearer {token}":
                 self.send_error(401)

@@ -104,12 +104,19 @@ def _class(architecture: Architecture, config: Any) -> Any:
 
     if architecture.class_name.startswith(config_json.AUTO_CLASS):
         return _class_for(architecture, config)
-    kind = getattr(transformers, architecture.class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) and kind.config_class):
+    kind: Any = getattr(transformers, architecture.class_name, None)
+    if not _is_model(kind):
         raise _wrong(architecture, f"`transformers` has no model called {architecture.class_name}")
     if not isinstance(config, kind.config_class) and kind not in _usual(config):
         raise _wrong(architecture, f"a model of type {architecture.model_type} is no {architecture.class_name}")
     return kind
+
+
+def _is_model(kind: Any) -> bool:
+    import transformers
+
+    known = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+    return known and getattr(kind, "config_class", None) is not None
 
 
 def _usual(config: Any) -> list[Any]:
