@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     import torch
 
 EXPERTS = "batched_mm"
-"""The implementation of a mixture of experts that is traced: products that do not depend on which experts a token goes to."""
+"""How a mixture of experts is traced: by products that do not depend on which experts a token goes to."""
 
 BUFFERS = ("attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias", "inv_freq", "position_ids")
 """Ends of tensor names under which old checkpoints hold what models compute today: masks, tables of positions."""
 
 NO_PADDING = -1
 """The padding token of models that have none: classifiers then use the last token of every row."""
-
 
 OTHER_AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText")
 
