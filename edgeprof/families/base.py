@@ -117,8 +117,8 @@ class Family(ABC):
         return "gelu"
 
     def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
-        """Fused operators that onnxruntime has to run, and how many of each: see `expected_fusions`."""
-        return fusions(self.components(variant, self.example(variant)), self.activation(variant), opset)
+        """Fused operators that onnxruntime has to run, and how many of each; empty where that is not known."""
+        return {}
 
     # --- sized ---
 
@@ -210,6 +210,10 @@ class TracedFamily(Family):
 
     @abstractmethod
     def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]: ...
+
+    def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
+        """See `expected_fusions`."""
+        return fusions(self.components(variant, self.example(variant)), self.activation(variant), opset)
 
     # --- run by PyTorch ---
 
