@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
-from edgeprof.families.base import BATCH, PAST, TOKENS, TOTAL, Arrays, integer
+from edgeprof.families.base import BATCH, PAST, TOKENS, TOTAL, Arrays, integer, real
 from edgeprof.kv_cache import EXPORTED
 from edgeprof.schema import Case, Logits, Role, TensorSpec
 from edgeprof.stages.export import caches, recurrence
-from edgeprof.stages.export.signature import ModelInput, arrays_of, forward_names, model_inputs, normal, padded
+from edgeprof.stages.export.signature import (
+    ModelInput,
+    arrays_of,
+    below,
+    forward_names,
+    model_inputs,
+    normal,
+    padded,
+    text_config,
+)
 from edgeprof.stages.export.whole_model import GraphOfModel, Tensors, tensors, tensors_of
 
 if TYPE_CHECKING:
@@ -61,7 +71,8 @@ class Decoder(GraphOfModel):
     """New tokens, and the cache of earlier ones.
 
     Args:
-        past: leaves of the cache that the graph reads, as examples of their shapes.
+        past: leaves of the cache that the graph reads, as examples of their shapes; none for a first run.
+        embedded: takes embeddings in place of ids.
     """
 
     def __init__(
@@ -71,16 +82,17 @@ class Decoder(GraphOfModel):
         logits: Logits,
         role: Role = "model",
         cases: Sequence[Case] = CASES,
+        *,
+        embedded: bool = False,
     ) -> None:
         self.role, self.cache, self.past = role, cache_name(model), tuple(past)
-        names = forward_names(model)
         self.options = {"logits_to_keep": 1} if logits == "last" else {}
-        inputs = model_inputs(model, ["input_ids"])
-        if not (role == "decode" and not any(name.endswith("key") for name in past)):  # states hold no padding
-            inputs.append(ModelInput(integer("attention_mask", BATCH, TOTAL if past else TOKENS), padded))
-        if "position_ids" in names:
-            inputs.append(ModelInput(integer("position_ids", BATCH, TOKENS), positions))
-        inputs += [_of_cache(name, tensor) for name, tensor in past.items()]
+        inputs = [*_tokens(model, embedded), *(_of_cache(name, tensor) for name, tensor in past.items())]
+        grows = any(name.endswith("key") for name in past)
+        if role == "prefill" or grows:  # states hold no padding
+            inputs.insert(1, ModelInput(integer("attention_mask", BATCH, TOTAL if past else TOKENS), padded))
+        if role == "decode":  # where a run of one token takes another path than a first run
+            inputs = [ModelInput(_of_one_token(one.spec), one.fill) for one in inputs]
         super().__init__(model, inputs, cases)
         self.optional = ()
 
@@ -126,6 +138,25 @@ class FirstRun(Decoder):
             return self._run(feeds, caches.empty(config))
         with recurrence.traceable(self.model):
             return self._run(feeds, caches.padded(config, self.after, feeds["input_ids"].shape[0]))
+
+
+def _tokens(model: PreTrainedModel, embedded: bool) -> list[ModelInput]:
+    """Ids or embeddings of new tokens, and what else a model takes for each."""
+    names = forward_names(model)
+    if embedded:
+        inputs = [ModelInput(real("inputs_embeds", BATCH, TOKENS, text_config(model).hidden_size), normal)]
+        if "token_type_ids" in names:  # which of them are parts of an image
+            inputs.append(ModelInput(integer("token_type_ids", BATCH, TOKENS), below(2)))
+    else:
+        inputs = model_inputs(model, ["input_ids"])
+    if "position_ids" in names:
+        inputs.append(ModelInput(integer("position_ids", BATCH, TOKENS), positions))
+    return inputs
+
+
+def _of_one_token(spec: TensorSpec) -> TensorSpec:
+    sizes = {TOKENS: 1, TOTAL: f"{PAST} + 1"}
+    return replace(spec, dims=tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.dims))
 
 
 def positions(shape: tuple[int, ...], generator: np.random.Generator) -> Any:

@@ -11,6 +11,7 @@ from edgeprof.stages.export.encoder_decoder import encoder_and_decoder
 from edgeprof.stages.export.images import image_cases, image_model
 from edgeprof.stages.export.signature import main_input, model_inputs, optional_inputs, text_config
 from edgeprof.stages.export.towers import is_pair, towers
+from edgeprof.stages.export.vision_language import reads_images, vision_language
 from edgeprof.stages.export.whole_model import SAMPLES, TEXT, GraphOfModel, WholeModel
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def graphs_of(model: PreTrainedModel, logits: Logits, *, fixed_images: bool = Fa
     if getattr(model.config, "is_encoder_decoder", False):
         if generates:
             return encoder_and_decoder(model)
+    elif reads_images(model):
+        return vision_language(model, logits)
     elif is_pair(model):
         return towers(model, _fitting(model, TEXT), image_cases(model))
     elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _fills_cache(model):

@@ -1,4 +1,4 @@
-"""Recurrences of state-space models, which `transformers` writes as a loop over tokens, as a scan that can be traced."""
+"""Recurrences of state-space models: `transformers` loops over tokens; a scan can be traced."""
 
 from __future__ import annotations
 

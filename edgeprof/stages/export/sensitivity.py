@@ -13,6 +13,7 @@ import numpy as np
 from edgeprof import kv_cache
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays
+from edgeprof.schema import Case
 
 if TYPE_CHECKING:
     import torch
@@ -39,18 +40,26 @@ def moving(blueprint: Blueprint) -> Blueprint:
 
 
 def unmoved(blueprint: Blueprint) -> list[str]:
-    """Inputs, or groups of a cache's, that the results do not depend on at the traced case."""
-    case = blueprint.cases[0]
+    """Inputs, or groups of a cache's, that the results do not depend on, at any case of several tokens or images."""
+    still = list(_groups([spec.name for spec in blueprint.inputs]))
+    cases = [case for case in blueprint.cases if case.tokens != 1]
+    for case in (blueprint.cases[0], *cases):
+        if not still:
+            break
+        still = _unmoved_at(blueprint, case, still)
+    return still
+
+
+def _unmoved_at(blueprint: Blueprint, case: Case, names: Sequence[str]) -> list[str]:
     feeds = blueprint.feeds(case, np.random.default_rng(0))
     others = blueprint.feeds(case, np.random.default_rng(1))
-    before = _results(blueprint, feeds)
-    return [
-        name
-        for name, members in _groups(list(feeds)).items()
-        if not _differ(
-            before, _results(blueprint, feeds | {one: _changed(feeds[one], others[one], one) for one in members})
-        )
-    ]
+    before, groups = _results(blueprint, feeds), _groups(list(feeds))
+    still = []
+    for name in names:
+        changed = {one: _changed(feeds[one], others[one], one) for one in groups[name]}
+        if not _differ(before, _results(blueprint, feeds | changed)):
+            still.append(name)
+    return still
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
@@ -63,13 +72,13 @@ def _groups(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _changed(array: Any, other: Any, name: str) -> Any:
-    """Other values: of a mask, one that hides the first position of every row; of positions, twice the distances."""
+    """Other values: of a mask, one that hides the first position of every row; of positions, other distances."""
     if MASK in name:
         hidden = np.ones_like(array)
         hidden[..., 0] = 0
         return hidden
     if "position" in name:
-        return array + np.arange(array.shape[-1])
+        return array + 1 + np.arange(array.shape[-1])
     return other
 
 

@@ -117,6 +117,7 @@ def sizes_of(case: Case) -> dict[str, int]:
         TOKENS: case.tokens,
         PAST: case.past_tokens,
         TOTAL: case.past_tokens + case.tokens,
+        f"{PAST} + 1": case.past_tokens + 1,
         SOURCE: case.source_tokens,
         FRAMES: case.tokens,
         HEIGHT: case.image,
@@ -166,7 +167,7 @@ def token_ids(model: PreTrainedModel) -> Fill:
 
 
 def _ids(config: Any, name: str) -> list[int]:
-    value = getattr(config, f"{name}_token_id", None)
+    value = getattr(config, f"{name}_token_id", None) or getattr(config, f"{name}_token_index", None)
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
 
 
