@@ -8,20 +8,19 @@ import msgspec
 from edgeprof import counting, store, units
 from edgeprof.analysis import ledger as ledgers
 from edgeprof.analysis.explain_captions import explanation_captions
-from edgeprof.api.sizing import Sizing, require_no_sizing
-from edgeprof.api.targets import name_of
+from edgeprof.api.sizing import TOKENS, Sizing, require_no_sizing, usual_length
+from edgeprof.api.targets import name_of, split_role
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, variants
+from edgeprof.families import checkpoint, chosen_sizes, family_of, find_variant, resized, traced_variant, variants
+from edgeprof.families.config_values import Undescribed
 from edgeprof.inputs import LoadRequest, signature
-from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph
+from edgeprof.inputs.run_inputs import Inputs, load_of, of_file, of_variant, signature_of_graph, usual_sizes
 from edgeprof.inputs.sizes import BY_LENGTH, cache_bytes
 from edgeprof.process import Progress, silent
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import FP32, Artifact, Explanation, Graph, Ledger, Phase, Precision, Record, Variant
+from edgeprof.schema import FP32, Artifact, Cost, Explanation, Graph, Ledger, Phase, Precision, Record, Role, Variant
 from edgeprof.symbols import names_in
-from edgeprof.text import shortened, visible
-
-TOKENS = 512
+from edgeprof.text import joined, shortened, visible
 
 
 def explain(
@@ -62,7 +61,9 @@ def explain(
         ModelFileError: not a readable ONNX file, or one without shapes.
     """
     options = chosen_sizes(sizes)
-    file = _file(target, models, phase)
+    whole, role = split_role(target, models)
+    artifact = _artifact(whole, models)
+    file = _file(target, artifact, role, phase)
     if file is None:
         variant = resized(_variant(target, models), **options)
         require_no_sizing(variant.name, dim or {}, input or {})
@@ -72,6 +73,8 @@ def explain(
             raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
         sizing = Sizing(dims=dict(dim or {}), files=dict(input or {}))
         explanation = _explain_file(_OnnxFile(file, batch, phase, sizing, progress), tuple(seq))
+        if artifact is not None and role is None and len(artifact.graphs) > 1:
+            explanation = _with_other_graphs(explanation, artifact, file)
     if not explanation.lengths:
         return explanation
     return msgspec.structs.replace(explanation, captions=explanation_captions(explanation))
@@ -88,26 +91,37 @@ class _CostsAtLength(Record, frozen=True, kw_only=True):
 # --- targets -------------------------------------------------------------------------------------
 
 
-def _file(target: str, models: Path, phase: Phase | None) -> Path | None:
-    """The graph that a target names; None where it names a variant or a checkpoint."""
+def _artifact(target: str, models: Path) -> Artifact | None:
+    """The exported model that a target names, in one of its precisions; None where it names none."""
     path = Path(target)
-    if target.endswith(".onnx") or path.is_file():
-        return path
     folder = path if path.is_dir() else models / target
     known = target in {variant.name for variant in variants()} and not path.is_dir()
-    if known or not folder.is_dir():
+    if known or target.endswith(".onnx") or not folder.is_dir():
         return None
     artifacts = [store.load_artifact(each) for each in store.artifact_folders(folder)]
     names = sorted({artifact.name for artifact in artifacts})
     if len(names) > 1:
         raise UsageError(f"{target} contains several models.", f"Name one of them: {', '.join(names)}.")
-    return Path(artifacts[0].graph_for(phase or "prefill").path) if artifacts else None
+    return artifacts[0] if artifacts else None
+
+
+def _file(target: str, artifact: Artifact | None, role: Role | None, phase: Phase | None) -> Path | None:
+    """The graph that a target names; None where it names a variant or a checkpoint."""
+    if artifact is not None:
+        return Path((artifact.graph(role) if role else artifact.graph_for(phase or "prefill")).path)
+    path = Path(target)
+    return path if target.endswith(".onnx") or path.is_file() else None
 
 
 def _variant(target: str, models: Path) -> Variant:
     folder = Path(target).expanduser()
     if folder.is_dir():
-        return checkpoint.read(folder.resolve(), folder.resolve().name)[0]
+        folder = folder.resolve()
+        try:
+            return checkpoint.read(folder, folder.name)[0]
+        except Undescribed as problem:
+            advice = f"Export it, then explain its graph: edgeprof export {target}; edgeprof explain {folder.name}"
+            raise UsageError(problem.what, advice) from problem
     if target.startswith((".", "/", "~")):
         raise UsageError(f"There is no folder or file {target}.", "Check the path.")
     try:
@@ -197,10 +211,11 @@ class _OnnxFile:
         self.path, self.batch, self.sizing, self.progress = path, batch, sizing, progress
         self.model = counting.read(path)
         recorded = _recorded(path)
-        self.artifact = recorded[0] if recorded else None
-        self.variant = self.artifact.variant if self.artifact else None
+        self.artifact = recorded[0].only(recorded[1].role) if recorded else None
+        self.usual = usual_sizes(recorded[0]) if recorded else {}
+        self.variant = traced_variant(self.artifact) if self.artifact else None
         self.precision = self.artifact.precision if self.artifact else Precision(recipe=counting.precision(self.model))
-        self.signature = signature(recorded[1].inputs) if recorded else signature_of_graph(self.model)
+        self.signature = signature(recorded[1].inputs) if recorded and self.variant else signature_of_graph(self.model)
         no_prefill = self.signature.no_prefill
         if phase == "prefill" and no_prefill:
             raise UsageError(f"{path.name} {no_prefill}.", "Use --phase decode.")
@@ -249,7 +264,7 @@ class _OnnxFile:
     def _inputs(self, length: int | None, dims: Mapping[str, int]) -> Inputs:
         if self.variant is None or length is None:
             load = LoadRequest(phase=self.phase, batch=self.batch, length=length)
-            return of_file(self.signature, load, dims=dims, given=self.sizing.files)
+            return of_file(self.signature, load, dims=dims, given=self.sizing.files, usual=self.usual)
         require_no_sizing(str(self.path), self.sizing.dims, self.sizing.files)
         case = family_of(self.variant).case(self.variant, self.phase, self.batch or 1, length)
         return of_variant(self.signature, self.variant, case)
@@ -259,7 +274,9 @@ def _explain_file(file: _OnnxFile, seq: tuple[int, ...]) -> Explanation:
     if not seq and file.sized:
         costs = file.at(None)
         return Explanation(ledger=costs.ledger, doubled=_doubled(file, costs), notes=tuple(_unfit([costs])))
-    most = TOKENS if file.signature.room is None else min(TOKENS, file.signature.room - 1)
+    most = usual_length(file.signature)
+    if file.artifact and file.artifact.max_tokens and file.signature.axes_of("tokens", "past"):
+        most = min(most, file.artifact.max_tokens - (file.phase == "decode"))
     requested = seq or (most,)
     lengths = _lengths(file.variant, requested, file.phase) if file.variant else tuple(dict.fromkeys(requested))
     swept = [file.at(length) for length in lengths]
@@ -300,6 +317,37 @@ def _unfit(counted: Sequence[_CostsAtLength]) -> list[str]:
         if costs.problem
     )
     return list(dict.fromkeys(unfit))
+
+
+def _with_other_graphs(explanation: Explanation, artifact: Artifact, file: Path) -> Explanation:
+    """The explanation of one of several graphs, with the weights that only the others read: each counts once."""
+    shown = next(graph for graph in artifact.graphs if graph.path == str(file))
+    others = [graph for graph in artifact.graphs if graph != shown]
+    known, rest = counting.stored(counting.read(file)), {}
+    for graph in others:
+        rest.update(counting.stored(counting.read(Path(graph.path))))
+    only = {place: amounts for place, amounts in rest.items() if place not in known and amounts[0]}
+    roles = [graph.role for graph in others]
+    cost = Cost(
+        name=f"in {joined(roles)} alone",
+        count=len(only),
+        params=sum(params for params, _ in only.values()),
+        weights_bytes=sum(size for _, size in only.values()),
+    )
+
+    def whole(ledger: Ledger) -> Ledger:
+        costs = (*ledger.costs, cost) if only else ledger.costs
+        return msgspec.structs.replace(ledger, name=artifact.name, costs=costs)
+
+    ways = ", ".join(f"edgeprof explain {artifact.name}/{role}" for role in roles)
+    note = f"Of {len(artifact.graphs)} graphs this is the {shown.role}; MACs of the others: {ways}"
+    return msgspec.structs.replace(
+        explanation,
+        ledger=whole(explanation.ledger),
+        doubled=whole(explanation.doubled) if explanation.doubled else None,
+        lengths=tuple(map(whole, explanation.lengths)),
+        notes=(*explanation.notes, note),
+    )
 
 
 def _recorded(path: Path) -> tuple[Artifact, Graph] | None:

@@ -41,7 +41,7 @@ def exported(targets: Sequence[str], models: Path, precision: Sequence[str] = ()
         return _in_precision(every, precision)
     chosen: list[Artifact] = []
     for target in dict.fromkeys(targets):
-        whole, role = _split_role(target, models)
+        whole, role = split_role(target, models)
         found = _in_precision(_of_one(whole, models), precision)
         chosen += [part(artifact, role) for artifact in found] if role else found
     return list({(artifact.location, artifact.name): artifact for artifact in chosen}.values())
@@ -79,6 +79,14 @@ def split(target: str) -> tuple[str, str]:
     if not colon or Path(target).exists() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", precision):
         return target, ""
     return name, precision
+
+
+def split_role(target: str, models: Path) -> tuple[str, Role | None]:
+    """Split "clip/vision" into the name of a model or folder, and a role; None where the target names all graphs."""
+    whole, _, last = target.rstrip("/").rpartition("/")
+    role: Role | None = next((role for role in get_args(Role) if role == last), None)
+    whole_model = not whole or role is None or Path(target).is_dir() or (models / target).is_dir()
+    return (target, None) if whole_model else (whole, role)
 
 
 def of_file(path: Path) -> Artifact:
@@ -150,14 +158,6 @@ def foreign(path: Path) -> Artifact:
         data_sha256=sha256_of_all(data),
         params=params,
     )
-
-
-def _split_role(target: str, models: Path) -> tuple[str, Role | None]:
-    """Split "clip/vision" into the name of a model or folder, and a role; None where the target names all graphs."""
-    whole, _, last = target.rstrip("/").rpartition("/")
-    role: Role | None = next((role for role in get_args(Role) if role == last), None)
-    whole_model = not whole or role is None or Path(target).is_dir() or (models / target).is_dir()
-    return (target, None) if whole_model else (whole, role)
 
 
 def _of_one(target: str, models: Path) -> list[Artifact]:

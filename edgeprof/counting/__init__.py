@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
     from edgeprof.counting.known_values import Array
-    from edgeprof.counting.weights import StoredWeights
+    from edgeprof.counting.weights import Place, StoredWeights
 
 __all__ = [
     "GraphCosts",
@@ -38,6 +38,7 @@ __all__ = [
     "parameters",
     "precision",
     "read",
+    "stored",
     "weights_bytes",
 ]
 
@@ -94,6 +95,24 @@ def parameters(model: onnx.ModelProto) -> int:
         ModelFileError: the graph is malformed.
     """
     return _weights(model).total
+
+
+@well_formed()
+def stored(model: onnx.ModelProto) -> dict[Place, tuple[int, int]]:
+    """Parameters and bytes of every stored tensor, by where it is: of several graphs, their union has each weight once.
+
+    Raises:
+        ModelFileError: the graph is malformed.
+    """
+    from edgeprof.counting.flatten import everything
+    from edgeprof.counting.weights import StoredWeights, place
+
+    flat = everything(inlined(model).graph)
+    weights = StoredWeights(flat)
+    return {
+        place(name, flat.stored[name]) if name in flat.stored else (name, ()): (weights.parameters[name], tensor.nbytes)
+        for name, tensor in weights.stored.items()
+    }
 
 
 @well_formed()

@@ -22,6 +22,10 @@ NO_NUMBERS = {6, 7, 8, 9, 12, 13}  # TensorProto: INT32, INT64, STRING, BOOL, UI
 INT64, FLOAT, STRING = 7, 1, 8
 
 
+Place = tuple[str, Any]
+"""See `place`."""
+
+
 class StoredWeights:
     """Stored tensors, the tensors computed from nothing else, and the parameters in each."""
 
@@ -201,6 +205,14 @@ def _packed(node: Node) -> list[tuple[int, Callable[[Tensor], int]]]:
 
     given = [(at, where) for at, where in enumerate(positions, 1) if where < len(node.input) and node.input[where]]
     return [(where, partial(numbers, at=at)) for at, where in given]
+
+
+def place(name: str, tensor: Any) -> Place:
+    """Where a tensor is stored: equal for a weight that several graphs read from one data file, or hold by one name."""
+    entries = {entry.key: entry.value for entry in getattr(tensor, "external_data", ())}
+    if "location" in entries:
+        return (entries["location"], entries.get("offset", "0"))
+    return (name, tuple(stored_tensor(tensor).shape or ()))
 
 
 def stored_tensor(tensor: Any) -> Tensor:
