@@ -8,6 +8,7 @@ from edgeprof.families import traced_family
 from edgeprof.families.base import Arrays
 from edgeprof.schema import Case, Logits, Variant
 from edgeprof.stages.export.blueprint import Blueprint
+from edgeprof.stages.export.replication import number_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 class FamilyGraph(Blueprint):
     def __init__(self, model: torch.nn.Module, variant: Variant, logits: Logits) -> None:
         self.model, self.variant, self.logits, self.family = model, variant, logits, traced_family(variant)
-        self.inputs = self.family.inputs(variant)
-        self.outputs = tuple(spec.name for spec in self.family.outputs(variant, logits))
+        self.inputs = tuple(spec for spec in self.family.inputs(variant) if self._exists(spec.name))
+        outputs = self.family.outputs(variant, logits)
+        self.outputs = tuple(spec.name for spec in outputs if self._exists(spec.name))
         self.cases = (self.family.example(variant), *self.family.cases(variant))
         self.dims = self.family.torch_dims(variant)
+
+    def _exists(self, name: str) -> bool:
+        """Whether the model, which may be shortened, has the layer that an input or output belongs to."""
+        layers = getattr(getattr(self.model, "config", None), "num_hidden_layers", None)
+        number = number_of(name)
+        return number is None or layers is None or number < layers
 
     def feeds(self, case: Case, generator: np.random.Generator) -> Arrays:
         return self.family.feeds(self.variant, case, generator)

@@ -23,34 +23,55 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-Trace = Callable[[list[str], list[str]], "ir.Model"]
-"""Traces the model as it then is, with the named inputs and outputs."""
+    from edgeprof.stages.export.blueprint import Blueprint
 
 
-def traced(model: torch.nn.Module, inputs: list[str], outputs: list[str], trace: Trace) -> ir.Model:
+def traced(
+    model: torch.nn.Module,
+    whole: Blueprint,
+    describe: Callable[[], Blueprint],
+    trace: Callable[[Blueprint], ir.Model],
+) -> ir.Model:
     """The graph of a model, from a trace of few of its layers where possible.
 
     Args:
         model: is as before when the call returns.
-        inputs, outputs: of the whole graph. Those of one layer have its number between dots: past_key_values.3.key.
-        trace: is called with the inputs and outputs of the layers to trace while the model consists of these, and once
-            more with all of them where this does not succeed.
+        whole: the graph to be.
+        describe: makes the blueprint of the same graph for the model as it then is, with few of its layers. Inputs and
+            outputs of one layer have its number between dots: past_key_values.3.key.
+        trace: traces a blueprint, and translates it to ONNX.
     """
     with shortened(model) as stacks:
         if stacks:
             with contextlib.suppress(Exception):  # whatever a shortened model cannot do: only the whole one counts
-                return _replicated(stacks, inputs, outputs, trace)
-    return trace(inputs, outputs)
+                return _replicated(stacks, whole, describe(), trace)
+    return trace(whole)
 
 
-def _replicated(stacks: list[Stack], inputs: list[str], outputs: list[str], trace: Trace) -> ir.Model:
+def _replicated(
+    stacks: list[Stack], whole: Blueprint, short: Blueprint, trace: Callable[[Blueprint], ir.Model]
+) -> ir.Model:
+    inputs, outputs = [spec.name for spec in whole.inputs], list(whole.outputs)
     numbered = _numbered(stacks, [*inputs, *outputs])
-    model = trace(_kept(inputs, numbered), _kept(outputs, numbered))
+    model = trace(short)
     for stack in stacks:
         names = (inputs, outputs) if stack is numbered else ([], [])
         Replication(model.graph, stack, *names).run()
     order(model.graph, inputs, outputs)
     return model
+
+
+def _numbered(stacks: list[Stack], names: list[str]) -> Stack | None:
+    """The stack whose layers the numbers in names mean: in a model with several, decoders come last.
+
+    Raises:
+        NotReplicable: none has as many layers.
+    """
+    count = len({number_of(name) for name in names} - {None})
+    fitting = [stack for stack in stacks if len(stack.layers) == count]
+    if count and not fitting:
+        raise NotReplicable(f"no stack has {count} layers")
+    return fitting[-1] if count else None
 
 
 # --- the shortened model -------------------------------------------------------------------------------------------
@@ -155,19 +176,3 @@ def _replace(content: dict[str, Any], new: dict[str, Any], undo: contextlib.Exit
 
     set_to(new)
     undo.callback(set_to, before)
-
-
-# --- names of inputs and outputs -----------------------------------------------------------------------------------
-
-
-def _numbered(stacks: list[Stack], names: list[str]) -> Stack | None:
-    """The stack whose layers the numbers in names mean: in a model with several, decoders come last."""
-    count = len({number_of(name) for name in names} - {None})
-    fitting = [stack for stack in stacks if len(stack.layers) == count]
-    if count and not fitting:
-        raise NotReplicable(f"no stack has {count} layers")
-    return fitting[-1] if count else None
-
-
-def _kept(names: list[str], stack: Stack | None) -> list[str]:
-    return [name for name in names if stack is None or number_of(name) in (None, *stack.kept)]

@@ -93,6 +93,8 @@ class Replication:
         self.graph, self.stack = graph, stack
         self.inputs = {name for name in inputs if number_of(name) is not None}
         self.outputs = {name for name in outputs if number_of(name) is not None}
+        if self.inputs or self.outputs:
+            self._number_names()
         self.prefix, self.layers = _layers(graph, stack.name)
         self.last = len(stack.kept) - 1
         self.added: list[ir.Value] = []
@@ -124,6 +126,13 @@ class Replication:
             self._rewire(self.handed[at - 1], received[at], at)
         self._place_weights()
         self.graph.sort()
+
+    def _number_names(self) -> None:
+        """Number inputs and outputs by the layers of the whole model."""
+        for value in {*self.graph.inputs, *self.graph.outputs}:
+            at = number_of(value.name or "")
+            if at is not None:
+                value.name = renumbered(value.name or "", self.stack.kept[at])
 
     # --- what layers hand on ---
 
