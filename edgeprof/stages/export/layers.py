@@ -53,7 +53,8 @@ def _replicated(
 ) -> ir.Model:
     inputs, outputs = [spec.name for spec in whole.inputs], list(whole.outputs)
     numbered = _numbered(stacks, [*inputs, *outputs])
-    model = trace(short)
+    unread = [spec.name for spec in short.inputs if number_of(spec.name) is None and spec.name not in inputs]
+    model = trace(short.without(unread) if unread else short)
     for stack in stacks:
         names = (inputs, outputs) if stack is numbered else ([], [])
         Replication(model.graph, stack, *names).run()

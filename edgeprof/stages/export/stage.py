@@ -9,6 +9,7 @@ import gc
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,7 +138,8 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
             file = graph_file(Path(request.folder), blueprint.role)
             part("computing reference values in PyTorch", 0.35)
             reference.write(reference_beside(file, blueprint.role), blueprint)
-            translated[str(file)] = translate(blueprint, request, part)
+            describe = partial(_blueprint, model, request, index)
+            translated[str(file)] = translate(blueprint, describe, model, request, part)
     progress("writing", 0.9)
     graph.save_all(translated)
     return Exported(
@@ -161,6 +163,10 @@ def _model(request: ExportRequest) -> torch.nn.Module:
         assert request.variant is not None
         return build(request.variant, request.weights)
     return load(request.architecture, request.weights)
+
+
+def _blueprint(model: torch.nn.Module, request: ExportRequest, index: int) -> Blueprint:
+    return _blueprints(model, request)[index]
 
 
 def _blueprints(model: Any, request: ExportRequest) -> Sequence[Blueprint]:

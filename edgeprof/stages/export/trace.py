@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,40 +11,51 @@ import numpy as np
 from edgeprof.errors import ExportError
 from edgeprof.process import Progress
 from edgeprof.stages import graph
+from edgeprof.stages.export import layers
 from edgeprof.stages.export.failure import reason
 from edgeprof.stages.export.stage import OPSET, ExportRequest
 from edgeprof.stages.export.tidy import tidy
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    import torch
 
     from edgeprof.stages.export.blueprint import Blueprint
 
 
-def translate(blueprint: Blueprint, request: ExportRequest, progress: Progress) -> ir.Model:
+def translate(
+    blueprint: Blueprint,
+    describe: Callable[[], Blueprint],
+    model: torch.nn.Module,
+    request: ExportRequest,
+    progress: Progress,
+) -> ir.Model:
     """The graph of a blueprint, traced at its first case; its weights are shared with torch.
+
+    Args:
+        describe: makes this blueprint anew, for the model as it then is: shortened.
 
     Raises:
         ExportError: torch cannot trace or translate the module; names the operator and the line that stopped it.
     """
     progress("tracing", 0.45)
     try:
-        model = _translated(blueprint, request, progress)
+        result = layers.traced(model, blueprint, describe, lambda one: trace(one, request, progress))
     except Exception as problem:  # whatever a model's own code raises on what a trace feeds it
         raise ExportError(
             f"torch could not export {request.name}: {reason(problem)}.",
             "Try another --opset, or another version of torch and transformers.",
         ) from problem
-    if (got := graph.opset(model)) != request.opset:  # torch gives only a warning
+    if (got := graph.opset(result)) != request.opset:  # torch gives only a warning
         raise ExportError(
             f"torch could not export {request.name} in operator set {request.opset}, only in {got}.",
             f"Choose another --opset; {OPSET} is the default.",
         )
-    tidy(model, blueprint.inputs)
-    return model
+    tidy(result, blueprint.inputs)
+    return result
 
 
-def _translated(blueprint: Blueprint, request: ExportRequest, progress: Progress) -> ir.Model:
+def trace(blueprint: Blueprint, request: ExportRequest, progress: Progress) -> ir.Model:
     import torch
     from torch.export import Dim
 
