@@ -4,25 +4,16 @@ As they come, they turn the `Attention` operator into one that onnxruntime refus
 happens, they are run again without that operator, which is the best a user gets from them.
 """
 
-import functools
-import importlib.metadata
 import json
-import os
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprof.measure import machine
 from edgeprof.schema import Artifact, Case
+from tests.benchmarks.peer_environments import OPTIMUM
 from tests.benchmarks.harness import HERE, Cost, Failed, python, run
 from tests.benchmarks.timing import shapes, time_lengths
-
-VERSIONS = """
-from importlib.metadata import version
-print("optimum-onnx", version("optimum-onnx"), "with transformers", version("transformers"))
-"""
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edgeprof-bench"
 
 
 @dataclass(frozen=True)
@@ -82,9 +73,7 @@ def _matmul_nbits_as_int4(source: Artifact, target: Path, _plain: bool, work: Pa
 def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-    interpreter, summary = optimum_here()
-    if interpreter is None:
-        raise Failed(summary)
+    interpreter = OPTIMUM.command("python")
     assert source.variant is not None
     folder = source.folder
     (folder / "config.json").write_text(json.dumps({"model_type": source.variant.family}))
@@ -92,28 +81,6 @@ def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     cpu = "avx512_vnni" if "avx512_vnni" in features else "avx512" if "avx512f" in features else "avx2"
     operators = [name for name in IntegerOpsRegistry if name != "Attention"] if plain else []
     return run(interpreter, HERE / "peer_optimum.py", cpu, folder, target.parent, *operators, cwd=work)
-
-
-@functools.cache
-def optimum_here() -> tuple[Path | None, str]:
-    """The interpreter of an environment with optimum-onnx and the versions in it, or why there is none.
-
-    It is made once. optimum-onnx 0.1 wants transformers below 5, so it cannot share an environment with edgeprof;
-    torch, onnx and onnxruntime are those of this one. The version of torch is named to the letter ("2.13.0+cpu"), so
-    that no CUDA build is fetched in its place.
-    """
-    home = CACHE / "optimum-onnx"
-    interpreter = home / "bin" / "python"
-    try:
-        if not (home / "installed").exists():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            venv.create(home, clear=True, with_pip=True)
-            same = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "onnx", "onnxruntime")]
-            run(interpreter, "-m", "pip", "install", "--quiet", *same, "optimum-onnx[onnxruntime]", cwd=CACHE)
-            (home / "installed").touch()
-        return interpreter, run(interpreter, "-c", VERSIONS, cwd=CACHE).output.strip()
-    except Failed as problem:
-        return None, f"could not be installed: {problem.last_line}"
 
 
 PEERS = (

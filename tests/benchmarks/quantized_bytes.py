@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edgeprof.schema import Case
 from tests.benchmarks import quantizing
+from tests.benchmarks.peer_environments import OPTIMUM
 from tests.benchmarks.peer_latency import AGAINST, FILES, compared, prepare
-from tests.benchmarks.peers import optimum_here
 from tests.benchmarks.quantizing import size_bytes
 
 TITLE = "Bytes: quantized, against what people use today"
@@ -32,4 +32,4 @@ def run() -> list[str]:
             for rival in built.rivals:
                 ratio = size_bytes(rival.ours.file) / size_bytes(rival.theirs.file)
                 against.append(compared(model, rival, "bytes", f"{ratio:.4f}", ratio, 1.0))
-    return [f"optimum-onnx, in its own environment: {optimum_here()[1]}.", "", *files, "", *against]
+    return [f"optimum-onnx, in its own environment: {OPTIMUM.summary()}.", "", *files, "", *against]

@@ -14,8 +14,8 @@ from statistics import median
 
 from edgeprof.schema import Artifact, Case
 from tests.benchmarks import quantizing
+from tests.benchmarks.peer_environments import OPTIMUM
 from tests.benchmarks.peer_latency import AGAINST, FILES, FP32, Candidate, Rival, compared, prepare
-from tests.benchmarks.peers import optimum_here
 from tests.benchmarks.timing import shapes, time_lengths
 
 TITLE = "Latency: quantized, against fp32 and against what people use today"
@@ -65,7 +65,7 @@ def run() -> list[str]:
             latencies = _visit(built.candidates, source, cases, work)
             tables += _ratios(model, built.candidates, cases, latencies)
             against += [line for rival in built.rivals for line in _compare(model, rival, cases, latencies)]
-    optimum = f"optimum-onnx, in its own environment: {optimum_here()[1]}."
+    optimum = f"optimum-onnx, in its own environment: {OPTIMUM.summary()}."
     return [optimum, "", *files, "", "Latency over that of fp32 (below 1: faster):", "", *tables, *against]
 
 
