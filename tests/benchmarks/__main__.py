@@ -3,9 +3,15 @@
 import sys
 
 from tests.benchmarks import (
+    decoder_latency,
     discovery,
+    encoder_latency,
     explain_cost,
     export_cost,
+    export_depth,
+    export_gpt2_bert,
+    export_llama,
+    export_memory,
     overhead,
     placement_cost,
     precision,
@@ -14,10 +20,17 @@ from tests.benchmarks import (
     recipes,
     results,
 )
+from tests.benchmarks.harness import Failed
 
 BENCHMARKS = (
     precision,
     export_cost,
+    export_llama,
+    export_gpt2_bert,
+    export_depth,
+    export_memory,
+    decoder_latency,
+    encoder_latency,
     recipes,
     quantized_bytes,
     quantized_latency,
@@ -28,13 +41,24 @@ BENCHMARKS = (
 )
 
 
-def main(names: list[str]) -> None:
-    """Run all benchmarks, or those named; the others keep what they found last."""
+def main(names: list[str]) -> int:
+    """Run all benchmarks, or those named; the others keep what they found last.
+
+    One that fails does not stop those after it. Returns how many failed.
+    """
+    failed = 0
     for benchmark in BENCHMARKS:
         if names and benchmark.__name__.rpartition(".")[2] not in names:
             continue
         print(f"== {benchmark.TITLE}", flush=True)
-        print(results.write(benchmark.TITLE, (benchmark.__doc__ or "").strip(), benchmark.run()), flush=True)
+        try:
+            lines = benchmark.run()
+        except Failed as problem:
+            print(problem, flush=True)
+            failed += 1
+            continue
+        print(results.write(benchmark.TITLE, (benchmark.__doc__ or "").strip(), lines), flush=True)
+    return failed
 
 
-main(sys.argv[1:])
+sys.exit(main(sys.argv[1:]))

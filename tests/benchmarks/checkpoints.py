@@ -1,4 +1,4 @@
-"""Checkpoints of published architectures with random weights, as `save_pretrained` writes them, and their tokenizers."""
+"""Checkpoints of published architectures, as `save_pretrained` writes them, with random weights and a tokenizer."""
 
 import json
 from pathlib import Path

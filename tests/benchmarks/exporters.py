@@ -5,8 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.harness import Cost, edgeprof, run
+from edgeprof.measure import machine
+from tests.benchmarks.harness import HERE, Cost, edgeprof, run
 from tests.benchmarks.peer_environments import GENAI, MOBIUS, OPTIMUM
+
+TASKS = {
+    "ForCausalLM": "text-generation-with-past",
+    "LMHeadModel": "text-generation-with-past",
+    "ForImageClassification": "image-classification",
+    "Model": "feature-extraction",
+}
+"""What optimum-onnx calls the task of a model, by the end of its class's name."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +29,6 @@ class Exporter:
         """Raises Failed: the command failed, or could not be installed."""
         target.mkdir(parents=True)
         return self.export(checkpoint, target)
-
-
-def model_of(target: Path) -> Path:
-    """The graph that an export wrote: of edgeprof, in the folder of its precision."""
-    return next(iter(sorted(target.rglob("model.onnx"))))
 
 
 def _edgeprof(*options: str) -> Callable[[Path, Path], Cost]:
@@ -50,14 +54,26 @@ def _mobius(checkpoint: Path, target: Path) -> Cost:
 def _optimum(checkpoint: Path, target: Path) -> Cost:
     """Its transformers is older, and reads a tokenizer's class and some settings by other names."""
     older = _for_older_transformers(checkpoint)
+    target.mkdir(exist_ok=True)
     return run(OPTIMUM.command("optimum-cli"), "export", "onnx", "--model", older, *_task(older), target, cwd=target)
+
+
+def _optimum_int8(checkpoint: Path, target: Path) -> Cost:
+    """Its fp32 export, and dynamic int8 by its settings for this CPU."""
+    _optimum(checkpoint, target / "fp32")
+    quantizer = (HERE / "peer_optimum.py", kind_of_cpu(), target / "fp32", target / "int8")
+    return run(OPTIMUM.command("python"), *quantizer, cwd=target)
+
+
+def kind_of_cpu() -> str:
+    """As optimum-onnx names the settings for it."""
+    features = machine.describe().cpu_features
+    return "avx512_vnni" if "avx512_vnni" in features else "avx512" if "avx512f" in features else "avx2"
 
 
 def _task(checkpoint: Path) -> tuple[str, ...]:
     kind = json.loads((checkpoint / "config.json").read_text())["architectures"][0]
-    tasks = {"ForCausalLM": "text-generation-with-past", "LMHeadModel": "text-generation-with-past"}
-    ends = [task for end, task in {**tasks, "ForImageClassification": "image-classification"}.items() if kind.endswith(end)]
-    return ("--task", ends[0] if ends else "feature-extraction")
+    return ("--task", next(task for end, task in TASKS.items() if kind.endswith(end)))
 
 
 def _for_older_transformers(checkpoint: Path) -> Path:
@@ -76,14 +92,16 @@ def _for_older_transformers(checkpoint: Path) -> Path:
     (older / "config.json").write_text(json.dumps(config))
     if (checkpoint / "tokenizer_config.json").exists():
         words = json.loads((checkpoint / "tokenizer_config.json").read_text())
-        (older / "tokenizer_config.json").write_text(json.dumps({**words, "tokenizer_class": "PreTrainedTokenizerFast"}))
+        words["tokenizer_class"] = "PreTrainedTokenizerFast"
+        (older / "tokenizer_config.json").write_text(json.dumps(words))
     return older
 
 
 EDGEPROF = Exporter("edgeprof", _edgeprof())
-EDGEPROF_INT8 = Exporter("edgeprof int8", _edgeprof("--precision", "int8"))
-EDGEPROF_INT4 = Exporter("edgeprof int4", _edgeprof("--precision", "int4"))
-GENAI_BUILDER = Exporter("onnxruntime-genai builder", _genai("fp32"))
-GENAI_INT4 = Exporter("onnxruntime-genai builder int4", _genai("int4"))
+EDGEPROF_INT8 = Exporter("edgeprof int8", _edgeprof("--precision", "fp32,int8"))
+EDGEPROF_RECIPES = Exporter("edgeprof recipes", _edgeprof("--precision", "fp32,int4,int8", "--keep-going"))
+GENAI_BUILDER = Exporter("genai fp32", _genai("fp32"))
+GENAI_INT4 = Exporter("genai int4", _genai("int4"))
 MOBIUS_ONNX = Exporter("mobius-onnx", _mobius)
 OPTIMUM_ONNX = Exporter("optimum-onnx", _optimum)
+OPTIMUM_INT8 = Exporter("optimum-onnx int8", _optimum_int8)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprof.measure import machine
 from edgeprof.schema import Artifact, Case
-from tests.benchmarks.peer_environments import OPTIMUM
+from tests.benchmarks.exporters import kind_of_cpu
 from tests.benchmarks.harness import HERE, Cost, Failed, python, run
+from tests.benchmarks.peer_environments import OPTIMUM
 from tests.benchmarks.timing import shapes, time_lengths
 
 
@@ -77,10 +77,8 @@ def _optimum(source: Artifact, target: Path, plain: bool, work: Path) -> Cost:
     assert source.variant is not None
     folder = source.folder
     (folder / "config.json").write_text(json.dumps({"model_type": source.variant.family}))
-    features = machine.describe().cpu_features
-    cpu = "avx512_vnni" if "avx512_vnni" in features else "avx512" if "avx512f" in features else "avx2"
     operators = [name for name in IntegerOpsRegistry if name != "Attention"] if plain else []
-    return run(interpreter, HERE / "peer_optimum.py", cpu, folder, target.parent, *operators, cwd=work)
+    return run(interpreter, HERE / "peer_optimum.py", kind_of_cpu(), folder, target.parent, *operators, cwd=work)
 
 
 PEERS = (
