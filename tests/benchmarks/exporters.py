@@ -83,7 +83,7 @@ def _for_older_transformers(checkpoint: Path) -> Path:
         return older
     older.mkdir()
     for file in checkpoint.iterdir():
-        if file.suffix != ".json" or file.name == "tokenizer.json":
+        if file.name not in ("config.json", "tokenizer_config.json"):
             (older / file.name).symlink_to(file)
     config = json.loads((checkpoint / "config.json").read_text())
     rope = config.get("rope_parameters")
