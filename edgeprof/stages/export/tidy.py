@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from edgeprof.errors import ExportError
 from edgeprof.families.base import TOTAL
 from edgeprof.schema import TensorSpec
 from edgeprof.stages import graph
@@ -12,8 +13,23 @@ from edgeprof.stages import graph
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-SYMBOL = re.compile(r"\bs\d+\b")
+SYMBOL = re.compile(r"\b[su]\d+\b")
 """torch's names of dynamic dimensions."""
+
+
+def require_dynamic(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
+    """Require that no dimension became a constant of the trace.
+
+    Raises:
+        ExportError: one did.
+    """
+    for spec, value in zip(inputs, model.graph.inputs, strict=True):
+        for dim, traced in zip(spec.dims, value.shape or (), strict=True):
+            if isinstance(dim, str) and isinstance(traced, int):
+                raise ExportError(
+                    f"Dimension '{dim}' of {spec.name} became fixed at {traced} when torch traced the model.",
+                    "Try another version of torch and transformers.",
+                )
 
 
 def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
@@ -47,10 +63,17 @@ def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
                 [dim if isinstance(dim, int) else _named(str(dim.value), names) for dim in value.shape]
             )
     for spec, value in zip(inputs, model.graph.inputs, strict=True):
-        assert value.shape is not None
-        value.shape = ir.Shape(
-            [traced if isinstance(traced, int) else dim for dim, traced in zip(spec.dims, value.shape, strict=True)]
-        )
+        value.shape = ir.Shape(spec.dims)
+    for value in model.graph.outputs:
+        if value.shape is not None:  # a length that follows from no input, but from their values
+            dims = [_place(value, axis, dim) for axis, dim in enumerate(value.shape)]
+            value.shape = ir.Shape(dims)
+
+
+def _place(value: ir.Value, axis: int, dim: int | ir.SymbolicDim) -> int | str:
+    if isinstance(dim, int):
+        return dim
+    return f"{value.name}.{axis}" if dim.value is None or SYMBOL.search(dim.value) else dim.value
 
 
 def _named(dim: str, names: dict[str, str]) -> str:
