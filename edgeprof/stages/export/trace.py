@@ -14,7 +14,7 @@ from edgeprof.stages import graph
 from edgeprof.stages.export import layers
 from edgeprof.stages.export.failure import reason
 from edgeprof.stages.export.stage import OPSET, ExportRequest
-from edgeprof.stages.export.tidy import tidy
+from edgeprof.stages.export.tidy import require_dynamic, tidy
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -51,6 +51,7 @@ def translate(
             f"torch could not export {request.name} in operator set {request.opset}, only in {got}.",
             f"Choose another --opset; {OPSET} is the default.",
         )
+    require_dynamic(result, blueprint.inputs)
     tidy(result, blueprint.inputs)
     return result
 
