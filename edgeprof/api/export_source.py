@@ -168,7 +168,7 @@ def _base(folder: Path, progress: Progress) -> Path:
     for place in (folder / name, Path(name).expanduser()):
         if place.is_dir():
             return place.resolve()
-    if HUB_NAME.fullmatch(name):
+    if HUB_NAME.fullmatch(name) and not name.startswith("."):
         return _repository(name, progress)
     raise CheckpointError(
         f"{folder} is an adapter of {name}, which is no folder here.",

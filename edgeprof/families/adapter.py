@@ -85,16 +85,12 @@ def settings(folder: Path) -> tuple[str, dict[str, Any]]:
         if key in SETTINGS:
             chosen[key] = value
         elif value and not OF_TRAINING.fullmatch(key):
-            raise refusal(
-                file, key, value, "An adapter with this setting cannot be merged; merge it with its own tool."
-            )
+            raise refusal(file, key, value, OWN_TOOL)
     start = config.get("init_lora_weights")
     if isinstance(start, str) and STARTS.fullmatch(start):
         chosen["init_lora_weights"] = start
     elif start not in HARMLESS_STARTS:
-        raise refusal(
-            file, "init_lora_weights", start, "Its changes of the base are unknown; merge it with its own tool."
-        )
+        raise refusal(file, "init_lora_weights", start, OWN_TOOL)
     return str(kind), chosen
 
 

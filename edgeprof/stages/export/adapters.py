@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,26 @@ def merged(model: Any, folder: Path) -> Any:
     _require_known(chosen, [field.name for field in dataclasses.fields(config_class)], folder)
     given = load_file(folder / adapter.ADAPTER_WEIGHTS)
     try:
-        wrapped = peft.get_peft_model(model, config_class(**chosen))
-        expected = set(peft.get_peft_model_state_dict(wrapped))
-        peft.set_peft_model_state_dict(wrapped, given)
-        for name in sorted(expected ^ set(given)):
-            state = "lacks" if name in expected else "holds"
-            raise CheckpointError(
-                f"{folder} {state} {name}, against its {adapter.ADAPTER_CONFIG}.", "Get both from the same place."
-            )
-        return wrapped.merge_and_unload()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other versions, and a hub that is not asked
+            wrapped = peft.get_peft_model(model, config_class(**chosen))
+            expected = set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))
+            _require_same(expected, set(given), set(wrapped.state_dict()), folder)
+            peft.set_peft_model_state_dict(wrapped, given)
+            return wrapped.merge_and_unload()
     except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as problem:
         raise CheckpointError(
             f"{folder} cannot be merged into its base: {first_line(problem)}.", "Merge it with the tool it is from."
         ) from problem
+
+
+def _require_same(expected: set[str], given: set[str], of_model: set[str], folder: Path) -> None:
+    """Check that an adapter has the tensors of its settings, besides those of the model that it may replace."""
+    for name in sorted((expected - given) | (given - expected - of_model)):
+        state = "lacks" if name in expected else "holds"
+        raise CheckpointError(
+            f"{folder} {state} {name}, against its {adapter.ADAPTER_CONFIG}.", "Get both from the same place."
+        )
 
 
 def _require_known(chosen: dict[str, Any], known: Collection[str], folder: Path) -> None:
