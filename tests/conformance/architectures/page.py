@@ -1,5 +1,6 @@
-"""docs/architectures.md: what is written by hand stays, the table is that of the last run."""
+"""docs/architectures.md: what is written by hand stays, and so do rows of architectures that were not tried again."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,10 +14,17 @@ COLUMNS = ("Model", "Class", "Exported", "Fused nodes", "int8 (matmuls)", "Profi
 
 
 def write(outcomes: Mapping[str, Outcome]) -> None:
-    """Replace the table."""
-    kept, heading, _ = PAGE.read_text().partition(HEADING)
+    """Replace what the page says of these architectures."""
+    by_hand, heading, before = PAGE.read_text().partition(HEADING)
     assert heading
-    PAGE.write_text(kept + heading + "\n" + "\n".join(_table(outcomes)) + "\n")
+    lines = {one.name: _kept(before, one.name) for one in ARCHITECTURES}
+    for one in ARCHITECTURES:
+        if one.name in outcomes:
+            lines[one.name] = [row(one, outcomes[one.name]), *_remarks(one.name, outcomes[one.name])]
+    every = [line for group in lines.values() for line in group]
+    table = [line for line in every if line.startswith("|")]
+    remarks = [line for line in every if line.startswith("-")]
+    PAGE.write_text("\n".join([by_hand + heading, *_head(), *table, *([""] if remarks else []), *remarks, ""]))
 
 
 def row(tiny: TinyModel, one: Outcome) -> str:
@@ -25,12 +33,15 @@ def row(tiny: TinyModel, one: Outcome) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield "|---" * len(COLUMNS) + "|"
-    for tiny in ARCHITECTURES:
-        yield row(tiny, outcomes[tiny.name])
-    sentences = [(name, sentence) for name, one in outcomes.items() for sentence in (*one.refusals, *one.failures)]
-    if sentences:
-        yield ""
-        yield from (f"- {name}, {' '.join(sentence.split())}" for name, sentence in sentences)
+def _kept(page: str, name: str) -> list[str]:
+    """The row and the remarks of an architecture on the page."""
+    return re.findall(rf"^(?:\| {re.escape(name)} \|.*|- {re.escape(name)}: .*)$", page, re.MULTILINE)
+
+
+def _remarks(name: str, one: Outcome) -> Iterator[str]:
+    for sentence in (*one.refusals, *one.failures):
+        yield f"- {name}: {' '.join(sentence.split())}"
+
+
+def _head() -> tuple[str, str]:
+    return f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"
