@@ -7,6 +7,8 @@ import msgspec
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.families.base import Family, TracedFamily
 from edgeprof.families.bert import BERT
+from edgeprof.families.clip import CLIP
+from edgeprof.families.dinov2 import DINOv2
 from edgeprof.families.distilbert import DistilBERT
 from edgeprof.families.embedding import Embedding
 from edgeprof.families.gpt2 import GPT2
@@ -26,6 +28,7 @@ from edgeprof.families.llama import (
     SmolLM3,
 )
 from edgeprof.families.mixer import Mixer
+from edgeprof.families.modernbert import ModernBERT
 from edgeprof.families.roberta import CamemBERT, RoBERTa, XLMRoBERTa
 from edgeprof.families.t5 import T5
 from edgeprof.families.transformers_family import TransformersFamily
@@ -53,9 +56,12 @@ FAMILIES: tuple[Family, ...] = (
     RoBERTa(),
     XLMRoBERTa(),
     CamemBERT(),
+    ModernBERT(),
     T5(),
     Whisper(),
     ViT(),
+    DINOv2(),
+    CLIP(),
     Mixer(),
     Embedding(),
 )

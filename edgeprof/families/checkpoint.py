@@ -42,7 +42,9 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
     written = _config(folder)
     family = _family(written, folder)
     task = _task(family, written, folder)
-    config = config_values.read(_labelled(written), family.settings, family.aliases, folder / CONFIG_FILE)
+    config = config_values.read(
+        family.written(_labelled(written)), family.settings, family.aliases, folder / CONFIG_FILE
+    )
     if task.name == "base" and not any("pooler." in tensor for tensor in tensor_names(folder)):
         task = next((other for other in family.tasks if other.name == "encoder"), task)
     variant = Variant(name=name, family=family.name, task=task.name, config=config, max_tokens=None, source=str(folder))

@@ -43,7 +43,7 @@ class TransformersFamily(Family):
         return Architecture(
             class_name=self.task(variant).architecture,
             model_type=self.model_type,
-            config={key: value for key, value in variant.config.items() if value is not None},
+            config={key: value for key, value in self.nested(variant).items() if value is not None},
             max_tokens=variant.max_tokens,
             source=variant.source,
         )
@@ -59,7 +59,15 @@ class TransformersFamily(Family):
 
         attention = ATTENTION if isinstance(self, TracedFamily) else "eager"  # which every class has
         own = {"model_type": self.model_type, "attn_implementation": attention}
-        return transformers.AutoConfig.for_model(**{**variant.config, **own})
+        return transformers.AutoConfig.for_model(**{**self.nested(variant), **own})
+
+    def nested(self, variant: Variant) -> dict[str, Any]:
+        """A variant's `config` as a config.json has it."""
+        return variant.config
+
+    def written(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The keys of a config.json as a variant's `config` has them: the opposite of `nested`."""
+        return config
 
     def model_class(self, variant: Variant) -> Any:
         """The class of `transformers` that computes it."""

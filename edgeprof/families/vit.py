@@ -5,11 +5,8 @@ Sizes: Dosovitskiy et al. 2021 (base, large, huge); Touvron et al. 2021, DeiT (t
 
 from __future__ import annotations
 
-from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from edgeprof.families.base import (
     BATCH,
@@ -17,22 +14,20 @@ from edgeprof.families.base import (
     WIDTH,
     Arrays,
     Component,
-    Summary,
     TracedFamily,
     real,
     row,
     traceable_module,
 )
-from edgeprof.families.block import block, dense, norms, table
+from edgeprof.families.block import dense
 from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, epsilon, flag, refusal, size
-from edgeprof.families.transformers_family import Task, TransformersFamily
+from edgeprof.families.image_encoder import PATCHES_AND_CLASS, ImageEncoder
+from edgeprof.families.transformers_family import Task
 from edgeprof.schema import Case, Logits, TensorSpec, Variant
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-
-PATCHES_AND_CLASS = "num_tokens"
 
 
 def _row(name: str, layers: int, width: int, heads: int, source: str | None, patch: int = 16) -> Variant:
@@ -50,9 +45,8 @@ def _row(name: str, layers: int, width: int, heads: int, source: str | None, pat
     )
 
 
-class ViT(TransformersFamily, TracedFamily):
+class ViT(ImageEncoder, TracedFamily):
     name = "vit"
-    sample_kind = "image"
     model_type = "vit"
     tasks = (
         Task(name="image-classification", architecture="ViTForImageClassification", outputs=("logits",)),
@@ -101,54 +95,11 @@ class ViT(TransformersFamily, TracedFamily):
 
     def require_consistent(self, variant: Variant, file: Path) -> None:
         super().require_consistent(variant, file)
-        patch, image, width = (self.value(variant, key) for key in ("patch_size", "image_size", "hidden_size"))
-        if patch > image:
-            raise refusal(file, "patch_size", patch, f"Allowed is at most image_size, {image:,}.")
+        width = self.value(variant, "hidden_size")
         if (pooled := variant.config.get("pooler_output_size", width)) != width:
             raise refusal(file, "pooler_output_size", pooled, f"Allowed is hidden_size, {width:,}.")
 
-    def summary(self, variant: Variant) -> Summary:
-        return Summary(
-            layers=self.value(variant, "num_hidden_layers"),
-            width=self.value(variant, "hidden_size"),
-            heads=self.value(variant, "num_attention_heads"),
-            image=self.value(variant, "image_size"),
-            patch=self.value(variant, "patch_size"),
-            channels=self.value(variant, "num_channels"),
-        )
-
-    def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
-        """Sizes and layout as in Dosovitskiy et al. 2021; the block as in `edgeprof.families.block`.
-
-        The patch embedding multiplies every patch (patch^2 x channels values) by a matrix to the width; the class
-        token is not a patch. It is a convolution: weight quantization shrinks its kernel, but not its work.
-        """
-        layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
-        patch, patches = self.value(variant, "patch_size"), case.batch * (case.tokens - 1)
-        native = (self.value(variant, "image_size") // patch) ** 2
-        rows = case.batch * case.tokens
-        embedding = dense("patch embedding", patch * patch * self.value(variant, "num_channels"), width, patches)
-        return (
-            msgspec.structs.replace(
-                embedding, matrices=0, channels=0, kernels=embedding.matrices, filters=embedding.channels
-            ),
-            table("class token", 1, width, case.batch, added=True),
-            table("position embedding", native + 1, width, case.tokens, added=True),
-            *block(
-                layers=layers,
-                width=width,
-                inner=self.value(variant, "intermediate_size"),
-                heads=self.value(variant, "num_attention_heads"),
-                batch=case.batch,
-                queries=case.tokens,
-                keys=case.tokens,
-                qkv_bias=self.value(variant, "qkv_bias"),
-            ),
-            norms(1, width, rows),
-            *self._head(variant, case),
-        )
-
-    def _head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
+    def head(self, variant: Variant, case: Case) -> tuple[Component, ...]:
         width = self.value(variant, "hidden_size")
         match variant.task:
             case "image-classification":
@@ -171,27 +122,6 @@ class ViT(TransformersFamily, TracedFamily):
                 return hidden, real("pooler_output", BATCH, width)
             case _:
                 return (hidden,)
-
-    def true_tokens(self, variant: Variant, tokens: int) -> int:
-        """One class token and the patches of the largest square image."""
-        side = isqrt(max(tokens - 1, 0))
-        return side * side + 1 if side else 0
-
-    def sample_tokens(self, variant: Variant, tokens: int) -> int:
-        """As many as an image of the training size has."""
-        side = self.value(variant, "image_size") // self.value(variant, "patch_size")
-        return int(side * side + 1)
-
-    def sizes(self, variant: Variant, case: Case) -> dict[str, int]:
-        """Height and width of the image with this many tokens, as square as the number of patches allows."""
-        patch, patches = self.value(variant, "patch_size"), case.tokens - 1
-        rows = next(side for side in range(isqrt(patches), 0, -1) if patches % side == 0)
-        return {
-            BATCH: case.batch,
-            HEIGHT: rows * patch,
-            WIDTH: patches // rows * patch,
-            PATCHES_AND_CLASS: case.tokens,
-        }
 
     def feeds(self, variant: Variant, case: Case, generator: np.random.Generator) -> Arrays:
         import numpy as np

@@ -67,6 +67,8 @@ TOTALS = {
     "xlm-roberta-base": 278_043_648,
     "xlm-roberta-large": 559_890_432,
     "camembert-base": 110_621_952,
+    "modernbert-base": 149_014_272,
+    "modernbert-large": 394_781_696,
     "t5-small": 60_506_624,
     "t5-base": 222_903_552,
     "t5-large": 737_668_096,
@@ -81,6 +83,12 @@ TOTALS = {
     "vit-base": 86_567_656,
     "vit-large": 304_326_632,
     "vit-huge": 632_045_800,
+    "dinov2-small": 22_056_576,
+    "dinov2-base": 86_580_480,
+    "dinov2-large": 304_368_640,
+    "clip-vit-base-patch32": 151_277_313,
+    "clip-vit-base-patch16": 149_620_737,
+    "clip-vit-large-patch14": 427_616_513,
     "mixer-dense": 154_618_822_656,  # (512 x 768)^2
     "mixer-pointwise": 589_824,  # 768^2
     "mixer-gram": 0,
@@ -144,6 +152,10 @@ def test_every_task_head_is_counted(family: str, task: str) -> None:
         ("roberta", "masked-lm", {"tie_word_embeddings": False}),
         ("distilbert", "masked-lm", {"tie_word_embeddings": False}),
         ("distilbert", "sequence-classification", {"num_labels": 3}),
+        ("modernbert", "masked-lm", {"tie_word_embeddings": False}),
+        ("modernbert", "masked-lm", {"decoder_bias": False, "classifier_bias": True}),
+        ("modernbert", "base", {"norm_bias": True, "attention_bias": True, "mlp_bias": True}),
+        ("dinov2", "base", {"use_mask_token": False, "qkv_bias": False, "mlp_ratio": 3}),
         ("t5", "seq2seq-lm", {"num_decoder_layers": 3}),
         ("t5", "seq2seq-lm", {"feed_forward_proj": "gated-gelu"}),
         ("whisper", "speech-seq2seq", {"tie_word_embeddings": False}),
@@ -180,5 +192,7 @@ def test_every_family_knows_the_defaults_of_its_transformers_configuration() -> 
 
     for family in TRANSFORMERS:
         config = transformers.AutoConfig.for_model(family.model_type)
+        written = family.written(config.to_dict())
         for key, value in family.defaults.items():
-            assert getattr(config, key) == value, (family.name, key)
+            actual = written[key] if key in written else getattr(config, key)
+            assert actual == value, (family.name, key)
