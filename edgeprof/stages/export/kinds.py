@@ -32,7 +32,7 @@ def graphs_of(model: PreTrainedModel, logits: Logits, *, fixed_images: bool = Fa
         return vision_language(model, logits)
     elif is_pair(model):
         return towers(model, _fitting(model, TEXT), image_cases(model))
-    elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _fills_cache(model):
+    elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _uses_cache(model):
         return decoders(model, logits)
     if main_input(model) == "pixel_values":
         return [image_model(model, fixed=fixed_images)]
@@ -60,12 +60,18 @@ def _fitting(model: PreTrainedModel, cases: Sequence[Case]) -> tuple[Case, ...]:
     return tuple(case for case in cases if case.tokens <= max(most - offset, 7))
 
 
-def _fills_cache(model: PreTrainedModel) -> bool:
-    """Whether a model returns a cache; encoders take one for the case that they are used as decoders."""
+def _uses_cache(model: PreTrainedModel) -> bool:
+    """Whether a model returns a cache that later tokens can use.
+
+    Encoders take one for the case that they are used as decoders. Decoders that were trained as encoders still fill
+    theirs, but every token changes what was computed for those before it.
+    """
     import torch
 
-    result = model(input_ids=torch.ones((2, 3), dtype=torch.int64), use_cache=True)
-    return bool(getattr(result, cache_name(model), None))
+    ids = torch.tensor([[1, 2, 3], [1, 2, 2]])
+    result = model(input_ids=ids, use_cache=True)
+    first = result[0][:, 0]
+    return bool(getattr(result, cache_name(model), None)) and torch.allclose(first[0], first[1], atol=1e-4)
 
 
 def _classifies(model: PreTrainedModel) -> bool:
