@@ -232,7 +232,9 @@ def _axes(spec: TensorSpec, plain: str, meant: Meaning) -> tuple[Axis, ...]:
         case "mask", 2:
             return ("total", "batch") if _turned(dims) else ("batch", "total")
         case "mask", 3:
-            return ("batch", "height", "width") if "pixel" in plain else ("batch", "tokens", "total")
+            if "pixel" in plain:
+                return ("batch", "height", "width")
+            return ("batch", "" if isinstance(dims[1], int) and isinstance(dims[2], str) else "tokens", "total")
         case "mask", 4:
             return ("batch", "", "tokens", "total")
         case "vectors", 2:

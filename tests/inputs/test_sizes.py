@@ -45,6 +45,12 @@ def test_an_encoder() -> None:
     assert counts(sizes) == (3, 7, 0)
 
 
+def test_answers_to_choose_from() -> None:
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    sizes = sized(signature_of(*(spec(name, "batch_size", 4, "sequence_length") for name in names)), 16, batch=2)
+    assert set(sizes.shapes.values()) == {(2, 4, 16)}
+
+
 def test_a_decoder_with_and_without_a_past() -> None:
     sizes = sized(GPT2, 128, batch=2, phase="decode")
     assert list(sizes.shapes.values()) == [(2, 1), (2, 129), (2, 1), (2, 12, 128, 64)]
