@@ -21,7 +21,7 @@ AUTO_CLASS = "AutoModel"
 NOT_PASSED_ON = frozenset(
     (
         # code, kernels, files and repositories
-        *("auto_map", "trust_remote_code", "custom_pipelines", "_name_or_path", "name_or_path", "_commit_hash"),
+        *("auto_map", "trust_remote_code", "custom_pipelines", "_commit_hash"),
         *(
             "attn_implementation",
             "_attn_implementation",
@@ -150,7 +150,7 @@ def _require_unquantized(config: dict[str, Any], file: Path) -> None:
 def _kept(config: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in config.items():
-        if name in NOT_PASSED_ON or _refers(value):
+        if name in NOT_PASSED_ON or name.endswith("name_or_path") or _refers(value):
             continue
         if name == "backbone" and not config.get("use_timm_backbone"):  # a repository; timm's are names in its table
             continue

@@ -51,8 +51,9 @@ def run(request: ReadRequest, progress: Progress) -> Architecture:
     file = Path(request.file)
     with _read(file) as folder:
         config, _ = transformers.PreTrainedConfig.get_config_dict(folder, gguf_file=file.name)
-    kind = transformers.AutoConfig.for_model(config["model_type"])
-    head = next(name for name in HEADS if type(kind) in getattr(transformers, name)._model_mapping)
+    kind = type(transformers.AutoConfig.for_model(config["model_type"]))
+    classes = (getattr(transformers, name)._model_mapping.get(kind, None) for name in HEADS)
+    head = next(found.__name__ for found in classes if found is not None)
     return Architecture(
         class_name=next(iter(config.get("architectures") or [head])),
         model_type=config_json.model_type(config, file),
@@ -89,7 +90,7 @@ def _read(file: Path) -> Iterator[str]:
         (Path(folder) / file.name).symlink_to(file.absolute())
         try:
             yield folder
-        except (ValueError, KeyError, OSError, RuntimeError, IndexError) as problem:
+        except Exception as problem:  # readers raise every kind there is for damaged files
             raise CheckpointError(
                 f"{file} cannot be read: {first_line(problem)}.", "Export the model that it was made from."
             ) from problem
