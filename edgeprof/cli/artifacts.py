@@ -83,7 +83,7 @@ def _receipt(receipt: "StageReceipt") -> str:
     saved = before.weights_bytes - after.weights_bytes
     return (
         f"{receipt.stage}: {before.node_total:,} to {units.counted(after.node_total, 'node')}"
-        f"{f' (removed {most})' if most else ''}, {saved:,} bytes of weights removed"
+        f"{f' (removed {most})' if most else ''}, {abs(saved):,} bytes of weights {'removed' if saved >= 0 else 'added'}"
     )
 
 
