@@ -40,9 +40,12 @@ def task_of(artifact: Artifact) -> Task:
 
 
 def compared(artifact: Artifact) -> list[TensorSpec]:
-    """The outputs to compare: logits, else hidden states, else the pooler's output, else all but the KV cache."""
+    """The outputs to compare: logits, else embeddings of whole texts, else hidden states, else the pooler's output.
+
+    Where a model has none of these, all but the KV cache.
+    """
     outputs = [spec for spec in artifact.graph().outputs if not is_present(spec.name) and "float" in spec.dtype]
-    for last in ("logits", "last_hidden_state", "pooler_output"):
+    for last in ("logits", "sentence_embedding", "last_hidden_state", "pooler_output"):
         chosen = [spec for spec in outputs if spec.name.endswith(last)]
         if chosen:
             return chosen

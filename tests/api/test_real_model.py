@@ -86,7 +86,7 @@ def by_onnx(artifact: Artifact, feeds: dict[str, Any]) -> Any:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(artifact.location, providers=["CPUExecutionProvider"])
-    return embedded(session.run(["last_hidden_state"], feeds)[0], feeds["attention_mask"])
+    return session.run(["sentence_embedding"], feeds)[0]
 
 
 def by_pytorch(folder: Path, feeds: dict[str, Any]) -> Any:
@@ -104,14 +104,20 @@ def test_its_weights_and_size_are_those_of_the_checkpoint(minilm: dict[str, Arti
     artifact = minilm["fp32"]
     assert artifact.params == 384 * 31_038 + 6 * (12 * 384**2 + 13 * 384) + 384**2 + 384 == 22_713_216
     assert str(artifact.weights) == "pretrained (model)"
-    assert artifact.variant is not None
-    assert (artifact.name, artifact.variant.max_tokens) == ("minilm", 512)
+    assert artifact.architecture is not None
+    assert (artifact.name, artifact.architecture.max_tokens) == ("minilm", 512)
+    assert [one.kind for one in artifact.architecture.modules] == ["pooling", "normalize"]
+    assert [spec.name for spec in artifact.graph().outputs] == ["sentence_embedding", "last_hidden_state"]
 
 
 def test_sentences_are_embedded_as_pytorch_embeds_them(
     folder: Path, minilm: dict[str, Artifact], feeds: dict[str, Any]
 ) -> None:
-    np.testing.assert_allclose(by_onnx(minilm["fp32"], feeds), by_pytorch(folder, feeds), atol=1e-5)
+    """By the plain model of `transformers`, with this model's own pooling written out here."""
+    result, expected = by_onnx(minilm["fp32"], feeds), by_pytorch(folder, feeds)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(result, axis=1), 1, atol=1e-6)
+    assert (result * expected).sum(1).min() > 0.99999
 
 
 @pytest.fixture(scope="module")
