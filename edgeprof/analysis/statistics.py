@@ -38,6 +38,7 @@ from edgeprof.schema import (
     ProviderReceipt,
     Reading,
 )
+from edgeprof.text import joined
 
 CONFIDENCE = 0.95
 
@@ -58,10 +59,34 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
         Points sorted by family, size, precision, phase and length. A point without a successful visit has the status
         of its newest visit, and no latency or memory.
     """
+    return sorted(map(_point, _visits(measurements)), key=_order)
+
+
+def pooled(measurements: Iterable[Measurement]) -> list[Point]:
+    """As `points`, with the visits of models that have the same graph in one point, under the names of all of them.
+
+    A fine-tuned model costs what its base costs: their graphs differ in the values of weights alone.
+    """
+    alike: dict[tuple[str, PointKey], list[Measurement]] = {}
+    for visits in _visits(measurements):
+        key, structure = visits[-1].key, visits[-1].facts.structure
+        alike.setdefault((structure, key.of_any_model if structure else key.lasting), []).extend(visits)
+    return sorted(map(_pooled, alike.values()), key=_order)
+
+
+def _pooled(visits: Sequence[Measurement]) -> Point:
+    models = joined(list(dict.fromkeys(visit.subject.model for visit in visits)))
+    point = _point(visits)
+    subject = msgspec.structs.replace(point.subject, model=models)
+    return msgspec.structs.replace(point, key=msgspec.structs.replace(point.key, subject=subject))
+
+
+def _visits(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+    """The visits that count, point by point."""
     visits: dict[PointKey, list[Measurement]] = {}
     for record in measurements:
         visits.setdefault(record.key.lasting, []).append(record)
-    return sorted((_point(_current(group)) for group in visits.values()), key=_order)
+    return list(map(_current, visits.values()))
 
 
 def _order(point: Point) -> tuple[str | int, ...]:

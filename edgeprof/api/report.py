@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edgeprof import report, store
-from edgeprof.analysis import placement
+from edgeprof.analysis import placement, same_graph, statistics
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
@@ -41,11 +43,14 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     store.save_table(folder, loaded.points)
     mixers = _mixers()
     placed = placement.with_placement(loaded.points)
+    pooled = statistics.pooled(loaded.measurements)
+    findings = sentences(pooled, mixers, placed)
     return report.write(
         folder,
         loaded.machine,
         loaded.points,
-        sentences(loaded.points, mixers, placed),
+        replace(findings, headlines=(*same_graph.sentences(loaded.points), *findings.headlines)),
+        pooled=pooled,
         explanations=_explanations(loaded.points),
         mixers=mixers,
         whys=_whys(loaded),

@@ -38,6 +38,7 @@ def write(
     points: Sequence[Point],
     findings: Findings,
     *,
+    pooled: Sequence[Point] | None = None,
     explanations: Sequence[Explanation] = (),
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
     whys: Sequence[Why] = (),
@@ -52,6 +53,7 @@ def write(
         machine: where the points were measured.
         points: all points of the run, failed ones too.
         findings: headlines and captions from `edgeprof.analysis` for these points and mixers.
+        pooled: the points of figures, where models of one graph are one line; default all points.
         explanations: of models of the run, over token lengths and with captions; each has its own pictures.
         mixers: ledgers over token lengths of ways to mix tokens, by name.
         whys: comparisons of precisions, grouped by model.
@@ -69,7 +71,10 @@ def write(
     run = folder.resolve().name
     if not points:
         raise RunError(f"Run '{run}' has no measurements yet.", f"Run: edgeprof profile --name {run}")
-    plans = [*pictures.of_points(points, findings), *pictures.of_explanations(explanations)]
+    plans = [
+        *pictures.of_points(points if pooled is None else pooled, findings),
+        *pictures.of_explanations(explanations),
+    ]
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
     plans += pictures.of_whys(whys)
     plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []

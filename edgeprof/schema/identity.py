@@ -166,3 +166,9 @@ class PointKey(Record, frozen=True, kw_only=True):
             load=self.load,
             place=replace(self.place, options=(), library="", device=""),
         )
+
+    @property
+    def of_any_model(self) -> "PointKey":
+        """The lasting key without the name of the model: equal for models that are measured alike."""
+        lasting = self.lasting
+        return replace(lasting, subject=replace(lasting.subject, model=""))

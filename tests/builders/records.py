@@ -34,7 +34,17 @@ PATHS: dict[str, tuple[str, ...]] = {
     "provider_options": ("key", "place", "options"),
     **{
         name: ("facts", name)
-        for name in ("family", "params", "macs", "memory_predicted_bytes", "seq", "dims", "fills", "ep_options")
+        for name in (
+            "family",
+            "params",
+            "macs",
+            "structure",
+            "memory_predicted_bytes",
+            "seq",
+            "dims",
+            "fills",
+            "ep_options",
+        )
     },
     **{
         name: ("receipt", name)
