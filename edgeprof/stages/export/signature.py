@@ -159,8 +159,8 @@ def token_ids(model: PreTrainedModel) -> Fill:
     def fill(shape: Shape, generator: np.random.Generator) -> NDArray[Any]:
         ids: NDArray[Any] = generator.choice(ordinary, shape)
         end = _ids(config, "eos")
-        if end and shape[-1] > 2 and _reads_end(model):
-            ids[..., -2] = end[0]  # before the padding of the last row
+        if end and _reads_end(model):
+            ids[..., max(shape[-1] - 2, 0)] = end[0]  # before the padding of the last row
         return ids
 
     return fill

@@ -33,6 +33,7 @@ SYNONYMS = {
     "__or__.Scalar": "bitwise_or.Scalar",
     "min.other": "minimum.default",
     "max.other": "maximum.default",
+    "numpy_T.default": "t.default",
 }
 """Operators without a translation, and others that do the same."""
 
@@ -61,6 +62,7 @@ def to_onnx(traced: torch.export.ExportedProgram, inputs: list[str], outputs: li
         assert program is not None
         return program.model
 
+    _share_heads(traced.graph)
     before = copy.deepcopy(traced.graph)
     with contextlib.suppress(torch.onnx.errors.OnnxExporterError), _without_decompositions() as skipped:
         if skipped:
@@ -122,6 +124,15 @@ def _rewrite(graph: torch.fx.Graph) -> None:
             if _is_free_to_change(written, node):
                 written.replace_all_uses_with(node, delete_user_cb=lambda user, node=node: node < user)
                 node.target = function
+
+
+def _share_heads(graph: torch.fx.Graph) -> None:
+    """Say so where several heads of queries share one of keys: torch repeats it by itself, and says nothing."""
+    for node in graph.nodes:
+        if _is_aten(node) and node.target.overloadpacket.__name__ == "scaled_dot_product_attention":
+            query, key = (each.meta["val"] for each in node.args[:2])
+            if query.dim() == 4 and query.shape[1] != key.shape[1]:
+                node.kwargs = {**node.kwargs, "enable_gqa": True}
 
 
 def _is_aten(node: torch.fx.Node) -> bool:
