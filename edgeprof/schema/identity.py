@@ -100,6 +100,7 @@ class Subject(Record, frozen=True, kw_only=True):
     precision: Precision
     weights: WeightsSource
     digest: str = ""  # sha256 of the graph file
+    structure: str = ""  # equal for models that cost the same, see `Artifact.structure`; "": unknown
 
     @property
     def artifact(self) -> str:
@@ -162,7 +163,7 @@ class PointKey(Record, frozen=True, kw_only=True):
         """The key without parts that may change for one point: a new export, other options of its provider."""
         weights = WeightsSource(kind="file")
         return PointKey(
-            subject=replace(self.subject, digest="", weights=weights),
+            subject=replace(self.subject, digest="", structure="", weights=weights),
             load=self.load,
             place=replace(self.place, options=(), library="", device=""),
         )

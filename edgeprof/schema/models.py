@@ -102,6 +102,7 @@ class Check(Record, frozen=True, kw_only=True):
 class GraphCount(Record, frozen=True, kw_only=True):
     nodes: dict[str, Count]  # operator type -> count
     weights_bytes: Count
+    structure: str = ""  # digest of the graph without the values of its weights: models that share it cost the same
 
     @property
     def node_total(self) -> int:
@@ -348,9 +349,25 @@ class Artifact(Record, frozen=True, kw_only=True):
         return hashlib.sha256(" ".join(f"{graph.role}:{graph.sha256}" for graph in self.graphs).encode()).hexdigest()
 
     @property
+    def structure(self) -> str:
+        """Equal for models that cost the same: of one graph or more with equal roles, operators, shapes and types.
+
+        A fine-tuned model has that of its base. Empty where a record does not tell.
+        """
+        if not all(graph.count.structure for graph in self.graphs):
+            return ""
+        return " ".join(f"{graph.role}:{graph.count.structure}" for graph in self.graphs)
+
+    @property
     def subject(self) -> Subject:
         """The subject of its points."""
-        return Subject(model=self.name, precision=self.precision, weights=self.weights, digest=self.sha256)
+        return Subject(
+            model=self.name,
+            precision=self.precision,
+            weights=self.weights,
+            digest=self.sha256,
+            structure=self.structure,
+        )
 
     @property
     def location(self) -> str:

@@ -240,7 +240,50 @@ def count(model: ir.Model) -> GraphCount:
     """Nodes by operator type (subgraphs included) and bytes of all initializers."""
     nodes = Counter(node.op_type for node in model.graph.all_nodes())
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
-    return GraphCount(nodes=dict(nodes.most_common()), weights_bytes=weights)
+    return GraphCount(nodes=dict(nodes.most_common()), weights_bytes=weights, structure=structure(model))
+
+
+def structure(model: ir.Model) -> str:
+    """A digest of everything that decides what a graph costs: equal for two models of one architecture.
+
+    Operators and how they are connected, their integer settings, shapes and types of inputs and weights, and the values
+    of 64-bit integers, which are shapes and axes. Other values, and all names, have no part in it.
+    """
+    numbers: dict[ir.Value | None, int] = {None: 0}
+    digest = hashlib.sha256()
+
+    def numbered(value: ir.Value | None) -> int:
+        if value not in numbers:
+            numbers[value] = len(numbers)
+            if value is not None and value.producer() is None:  # an input or a weight
+                digest.update(repr((value.dtype, str(value.shape), _integers(value.const_value))).encode())
+        return numbers[value]
+
+    for value in model.graph.inputs:
+        numbered(value)
+    for node in model.graph.all_nodes():
+        settings = [(name, _setting(attribute)) for name, attribute in sorted(node.attributes.items())]
+        connected = [numbered(value) for value in (*node.inputs, *node.outputs)]
+        digest.update(repr((node.domain, node.op_type, connected, settings)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _integers(tensor: ir.TensorProtocol | None) -> object:
+    import onnx_ir as ir
+
+    if tensor is None:
+        return None
+    small = tensor.dtype == ir.DataType.INT64 and tensor.nbytes <= INLINE_BYTES
+    return tensor.numpy().tolist() if small else (tensor.dtype, tuple(tensor.shape.numpy()))
+
+
+def _setting(attribute: ir.Attr) -> object:
+    import onnx_ir as ir
+
+    exact = (ir.AttributeType.INT, ir.AttributeType.INTS, ir.AttributeType.STRING, ir.AttributeType.STRINGS)
+    if attribute.type == ir.AttributeType.TENSOR:
+        return _integers(attribute.as_tensor())
+    return attribute.value if attribute.type in exact else None
 
 
 def require_external_data(model: ir.Model, path: Path) -> None:

@@ -114,3 +114,42 @@ def test_data_that_a_hub_cache_links_to_is_read(tmp_path: Path) -> None:
     loaded = graph.load(snapshot / "model.onnx")
     graph.require_external_data(loaded, snapshot / "model.onnx")
     assert run(snapshot / "model.onnx", {"x": np.ones((2, 8), np.float32)})["y"].tolist() == [[8.0] * 8] * 2
+
+
+def product(path: Path, width: int = 3, target: tuple[int, ...] = (-1,), prefix: str = "", **settings: Any) -> Path:
+    """A product with a random matrix, then a softmax and a new shape; names begin with `prefix`."""
+    generator = np.random.default_rng(len(str(path)))
+    matrix = generator.standard_normal((4, width)).astype(np.float32)
+    stored = [numpy_helper.from_array(matrix, prefix + "w"), numpy_helper.from_array(np.array(target), prefix + "t")]
+    nodes = [
+        helper.make_node("MatMul", ["x", prefix + "w"], [prefix + "p"], name=prefix + "n"),
+        helper.make_node("Softmax", [prefix + "p"], [prefix + "s"], **settings),
+        helper.make_node("Reshape", [prefix + "s", prefix + "t"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 4))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    built = helper.make_graph(nodes, "g", [x], [y], stored)
+    onnx.save(helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def test_models_of_one_structure_differ_in_weights_and_names_alone(tmp_path: Path) -> None:
+    base, *same = (
+        graph.count(graph.load(path)).structure
+        for path in (
+            product(tmp_path / "base.onnx"),
+            product(tmp_path / "fine-tuned.onnx"),
+            product(tmp_path / "renamed.onnx", prefix="other_"),
+        )
+    )
+    others = [
+        graph.count(graph.load(path)).structure
+        for path in (
+            product(tmp_path / "wider.onnx", width=5),
+            product(tmp_path / "shaped.onnx", target=(1, -1)),
+            product(tmp_path / "axis.onnx", axis=0),
+            model(tmp_path / "other.onnx"),
+        )
+    ]
+    assert same == [base, base]
+    assert len({base, *others}) == 5
