@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeprof.stages.export.replication import NotReplicable, Replication, Stack, number_of, order
 
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     import torch
 
     from edgeprof.stages.export.blueprint import Blueprint
+
+T = TypeVar("T")
+
+
+def shown(model: torch.nn.Module, run: Callable[[], T]) -> T:
+    """What a model with few of its layers shows as well as the whole one, and sooner.
+
+    Args:
+        run: is called while the model consists of few layers, and once more with all where this does not succeed.
+    """
+    with shortened(model) as stacks:
+        if stacks:
+            with contextlib.suppress(Exception):  # whatever a shortened model cannot do: only the whole one counts
+                return run()
+    return run()
 
 
 def traced(
@@ -43,7 +58,7 @@ def traced(
     """
     with shortened(model) as stacks:
         if stacks:
-            with contextlib.suppress(Exception):  # whatever a shortened model cannot do: only the whole one counts
+            with contextlib.suppress(Exception):  # as above
                 return _replicated(stacks, whole, describe(), trace)
     return trace(whole)
 

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 MASK = "mask"
 
 
-def moving(blueprint: Blueprint) -> Blueprint:
+def moving(blueprint: Blueprint, still: list[str]) -> Blueprint:
     """The graph without those optional inputs on which its results do not depend.
+
+    Args:
+        still: as `unmoved`.
 
     Raises:
         VerificationError: they do not depend on another one, either; names it.
     """
-    still = unmoved(blueprint)
     unread = [name for name in still if name in blueprint.optional]
     if still == unread:
         return blueprint.without(unread) if unread else blueprint

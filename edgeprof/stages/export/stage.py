@@ -125,14 +125,16 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     progress("importing torch", 0.0)
     import torch
 
-    from edgeprof.stages.export.sensitivity import moving
+    from edgeprof.stages.export import layers
+    from edgeprof.stages.export.sensitivity import moving, unmoved
     from edgeprof.stages.export.trace import translate
 
     progress(f"building {request.name}", 0.2)
     model = _model(request)
     translated: dict[str, ir.Model] = {}
     with torch.no_grad():
-        blueprints = [moving(one) for one in _blueprints(model, request)]
+        still = layers.shown(model, lambda: [unmoved(one) for one in _blueprints(model, request)])
+        blueprints = [moving(one, names) for one, names in zip(_blueprints(model, request), still, strict=True)]
         for index, blueprint in enumerate(blueprints):
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
