@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edgeprof import explain, export, profile
 from edgeprof.errors import EdgeprofError
@@ -13,9 +15,12 @@ from edgeprof.schema import Artifact, Record
 from .tiny_model import TinyModel
 
 LENGTH = 16
-FUSED = ("GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding")
-SMALL = 4
-"""Times the size of a graph: what one of fixed shapes may weigh."""
+FUSED = ("GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding", "MoE")
+SIDE = 32
+"""Of images, in pixels."""
+
+FRAMES = 2000
+"""Of audio, as samples."""
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -55,12 +60,24 @@ def outcome(tiny: TinyModel) -> Outcome:
 
         if attempt("exported", lambda: _agreement(exported())):
             artifact = exported()
+            request = _size(artifact)
             cells["fused"] = _fused(artifact) or "none"
             attempt("quantized", lambda: _quantized(exported("int8")))
-            attempt("profiled", lambda: _profiled(models, Path(folder) / "reports"))
-            attempt("costs", lambda: _costs(artifact, models))
-            attempt("static", lambda: "yes" if exported(static=True, seq=[LENGTH]).static else "no")
+            attempt("profiled", lambda: _profiled(request, models, Path(folder) / "reports"))
+            attempt("costs", lambda: _costs(artifact, request, models))
+            with contextlib.suppress(EdgeprofError):
+                cells["static"] = "yes" if exported(static=True, seq=[LENGTH]).static else "no"
     return Outcome(**cells, refusals=tuple(refusals), failures=tuple(failures))
+
+
+def _size(artifact: Artifact) -> dict[str, Any]:
+    """Arguments that size the inputs of a model: a length, the sides of images, or none where nothing is dynamic."""
+    symbols = {dim for graph in artifact.graphs for spec in graph.inputs for dim in spec.dims}
+    if "height" in symbols:
+        return {"dim": {"height": SIDE, "width": SIDE}}
+    if "frames" in symbols:
+        return {"dim": {"frames": FRAMES}}
+    return {"seq": [LENGTH]} if symbols & {"sequence_length", "past_sequence_length"} else {}
 
 
 def _agreement(artifact: Artifact) -> str:
@@ -80,15 +97,25 @@ def _quantized(artifact: Artifact) -> str:
     return f"{done} of {every}"
 
 
-def _profiled(models: Path, reports: Path) -> str:
-    run = profile(["tiny"], seq=[LENGTH], rounds=1, runs=1, min_time_s=0, models=models, out=reports, name="tiny")
+def _profiled(size: dict[str, Any], models: Path, reports: Path) -> str:
+    run = profile(
+        ["tiny"],
+        precision=["fp32"],
+        rounds=1,
+        runs=1,
+        min_time_s=0,
+        models=models,
+        out=reports,
+        name="tiny",
+        **size,
+    )
     for point in run.points:
         if point.status != "ok":
-            raise EdgeprofError(f"{point.key.load.phase} is {point.status}: {point.error}.", "")
+            raise EdgeprofError(f"{point.key.load.phase} is {point.status}: {point.error}", "")
     return ", ".join(sorted({point.key.load.phase for point in run.points}))
 
 
-def _costs(artifact: Artifact, models: Path) -> str:
-    explained = explain("tiny", models=models)
+def _costs(artifact: Artifact, size: dict[str, Any], models: Path) -> str:
+    explained = explain("tiny", models=models, **size)
     assert explained.ledger.total("params") > 0
     return "closed form" if artifact.variant else "counted"
