@@ -162,15 +162,9 @@ def _family(config: dict[str, Any], folder: Path) -> TransformersFamily:
 
 
 def _task(family: TransformersFamily, config: dict[str, Any], folder: Path) -> Task:
-    match config.get("architectures"):
-        case None | []:
-            return next(task for task in family.tasks if task.name == "base")
-        case [str(architecture), *_]:
-            pass
-        case other:
-            raise config_values.refusal(folder / CONFIG_FILE, "architectures", other, "Allowed is a list of names.")
+    architecture = config_json.class_name(config, folder / CONFIG_FILE)
     for task in family.tasks:
-        if task.architecture == architecture:
+        if architecture == task.architecture or (architecture == config_json.AUTO_CLASS and task.name == "base"):
             return task
     known = ", ".join(dict.fromkeys(task.architecture for task in family.tasks))
     raise config_values.Undescribed(

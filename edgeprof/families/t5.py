@@ -59,7 +59,6 @@ class T5(EncoderDecoder):
     heads_key = "num_heads"
     tasks = (
         Task(name="seq2seq-lm", architecture="T5ForConditionalGeneration", outputs=("logits",)),
-        Task(name="base", architecture="T5Model", outputs=("last_hidden_state",)),
         Task(name="encoder", architecture="T5EncoderModel", outputs=("last_hidden_state",)),
     )
     defaults = {

@@ -63,10 +63,7 @@ class Whisper(EncoderDecoder):
     name = model_type = "whisper"
     activation_key = "activation_function"
     heads_key = "encoder_attention_heads"
-    tasks = (
-        Task(name="speech-seq2seq", architecture="WhisperForConditionalGeneration", outputs=("logits",)),
-        Task(name="base", architecture="WhisperModel", outputs=("last_hidden_state",)),
-    )
+    tasks = (Task(name="speech-seq2seq", architecture="WhisperForConditionalGeneration", outputs=("logits",)),)
     defaults = {
         "vocab_size": 51865,
         "num_mel_bins": 80,
@@ -141,7 +138,7 @@ class Whisper(EncoderDecoder):
             ),
             *repeated(self.value(variant, "decoder_layers"), *self._cross(variant, runs), prefix="cross "),
             _last_norm("decoder", width, decoded),
-            *self._head(variant, runs, logits),
+            self._head(variant, runs, logits),
         )
 
     def _block(
@@ -184,22 +181,19 @@ class Whisper(EncoderDecoder):
         )
 
     def _tied(self, variant: Variant) -> bool:
-        return self.generates(variant) and bool(self.value(variant, "tie_word_embeddings"))
+        return bool(self.value(variant, "tie_word_embeddings"))
 
-    def _head(self, variant: Variant, runs: Runs, logits: Logits) -> tuple[Component, ...]:
-        if not self.generates(variant):
-            return ()
-        at = min(runs.decoded, 1) if logits == "last" else runs.decoded
-        head = dense(
-            "LM head", self.value(variant, "d_model"), self.value(variant, "vocab_size"), runs.batch * at, bias=False
-        )
-        return (msgspec.structs.replace(head, params=0, matrices=0, channels=0) if self._tied(variant) else head,)
+    def _head(self, variant: Variant, runs: Runs, logits: Logits) -> Component:
+        width, vocabulary = self.value(variant, "d_model"), self.value(variant, "vocab_size")
+        rows = runs.batch * (min(runs.decoded, 1) if logits == "last" else runs.decoded)
+        head = dense("LM head", width, vocabulary, rows, bias=False)
+        return msgspec.structs.replace(head, params=0, matrices=0, channels=0) if self._tied(variant) else head
 
     def notes(self, variant: Variant) -> tuple[str, ...]:
         return (TIED,) if self._tied(variant) else ()
 
     def generates(self, variant: Variant) -> bool:
-        return variant.task == "speech-seq2seq"
+        return True
 
     def fixed_tokens(self, variant: Variant, phase: Phase = "prefill") -> int | None:
         """The encoder always processes 30 seconds."""

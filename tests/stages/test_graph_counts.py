@@ -5,20 +5,14 @@ The heads of every task are held against theirs in test_export.py, where they ar
 
 from typing import Any
 
-import onnx
-import onnx_ir as ir
 import pytest
 import tiny_models
-import torch
-from counted_graphs import require_counts
+from counted_graphs import exported, require_counts
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edgeprof.families import family_of, find_variant, resized
-from edgeprof.process import silent
 from edgeprof.schema import Case, Variant
-from edgeprof.stages import export
-from edgeprof.stages.weights import Weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, about its exporter
 
@@ -32,18 +26,8 @@ few = settings(
 """Each example is an export of one to two seconds, too slow to make a failing one smaller by hundreds of others."""
 
 
-def exported(variant: Variant) -> onnx.ModelProto:
-    """The graph as `edgeprof export` makes it, before onnxsim."""
-    family = family_of(variant)
-    model = export.build(variant, Weights())
-    with torch.no_grad():
-        built = export.translate(model, variant, "all", export.OPSET, silent)
-    export.tidy(built, family.inputs(variant), family.outputs(variant))
-    return ir.to_proto(built)
-
-
 def require_equal(variant: Variant, cases: list[Case]) -> None:
-    require_counts(exported(variant), variant, cases)
+    require_counts(exported(variant)["model"], variant, cases)
 
 
 cases = st.lists(
