@@ -11,13 +11,13 @@ import msgspec
 from edgeprof import counting, store, units
 from edgeprof.analysis import buckets as analysis
 from edgeprof.api.runs import Run, load_run
-from edgeprof.api.sizing import case_for
+from edgeprof.api.sizing import inputs_of
 from edgeprof.api.static_export import Shapes, fix
 from edgeprof.api.targets import one_model
 from edgeprof.errors import RunError, UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest
-from edgeprof.inputs.run_inputs import of_file, signature_of_artifact, signature_of_graph
+from edgeprof.inputs.run_inputs import signature_of_artifact, signature_of_graph
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Buckets, Phase, Point, Record
 
@@ -103,16 +103,16 @@ def _require_lengths(artifact: Artifact, longest: int, phase: Phase, batch: int)
         raise UsageError(f"{artifact.name} has no variable token length.", "Use a text model.")
     if phase == "decode" and signature.no_decode:
         raise UsageError(f"{artifact.name} {signature.no_decode}, so it cannot decode.", "Use --phase prefill.")
-    if artifact.variant is not None:
-        case_for(artifact.name, artifact.variant, phase, batch, longest)
+    if artifact.exported:
+        inputs_of(artifact, signature, LoadRequest(phase=phase, batch=batch, length=longest), dims={}, files={})
 
 
 def _exported(artifact: Artifact, result: Buckets, progress: Progress) -> Buckets:
-    if artifact.variant is None:
+    if not artifact.exported:
         note = "Static graphs are written only for models that edgeprof exported."
         return msgspec.structs.replace(result, notes=(*result.notes, note))
     shapes = Shapes(seq=tuple(bucket.length for bucket in result.buckets), batch=(result.batch,), phase=result.phase)
-    cases = shapes.cases(artifact.name, artifact.variant)
+    cases = shapes.cases(artifact)
     exported = fix(artifact, cases, False, progress)
     return msgspec.structs.replace(result, static=tuple(graph for graph in exported.static if graph.case in cases))
 
@@ -219,8 +219,9 @@ def _profiling(artifact: Artifact, requests: Counter[int]) -> str:
 
 def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: int) -> _Costs:
     lengths = sorted(requests)
-    if artifact.variant is not None:
-        variant, family = artifact.variant, family_of(artifact.variant)
+    variant = traced_variant(artifact)
+    if variant is not None:
+        family = family_of(variant)
         macs = {
             length: float(family.macs(variant, family.case(variant, phase, batch, length), artifact.logits))
             for length in lengths
@@ -231,7 +232,8 @@ def _counted(artifact: Artifact, requests: Counter[int], phase: Phase, batch: in
         steps = lengths if len(lengths) <= MAX_COUNTED else lengths[:: -(-len(lengths) // MAX_COUNTED)] + lengths[-1:]
         macs = {}
         for length in steps:
-            inputs = of_file(signature, LoadRequest(phase=phase, batch=batch, length=length))
+            load = LoadRequest(phase=phase, batch=batch, length=length)
+            inputs = inputs_of(artifact, signature, load, dims={}, files={})
             counted = counting.count(model, inputs.sizes.shapes, inputs.flags)
             if counted.uncounted:
                 names = ", ".join(missing.operator for missing in counted.uncounted)

@@ -16,7 +16,7 @@ from edgeprof.errors import EdgeprofError, ExportError, ModelFileError, TooLarge
 from edgeprof.families import chosen_sizes
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
-from edgeprof.schema import FP32, Artifact, Case, Logits, Precision, Record, Variant
+from edgeprof.schema import FP32, Artifact, Logits, Precision, Record
 from edgeprof.stages import export as export_stage
 from edgeprof.stages import genai_folder
 from edgeprof.stages.optimize import optimize
@@ -166,8 +166,8 @@ def _sources(
         if isinstance(source, Source) and source.weights is not None:
             for precision in request.quantized:
                 require_data(precision, request.evaluation, source.name, source.weights.source)
-        if isinstance(source, Source) and request.shapes:
-            _static_cases(source.name, source.variant, request.shapes)
+        if isinstance(source, Source) and request.shapes and source.variant is not None:
+            request.shapes.of_variant(source.name, source.variant)
         refusal = _refusal(source, request) if isinstance(source, Source) else None
         if refusal:
             if not request.keep_going:
@@ -275,20 +275,13 @@ def _along_routes(request: export_stage.ExportRequest, progress: Progress) -> Ar
 def _completed(artifact: Artifact, request: _Request, weights: Weights, progress: Progress) -> Artifact:
     """With the static and optimized graphs of the request, and the files for onnxruntime-genai."""
     if request.shapes:
-        cases = _static_cases(artifact.name, artifact.variant, request.shapes)
-        artifact = fix(artifact, cases, request.force, progress)
+        artifact = fix(artifact, request.shapes.cases(artifact), request.force, progress)
     if request.save_optimized:
         save_optimized(artifact, progress)
     if request.genai:
         with alone(artifact.folder, progress):
             genai_folder.write(artifact, genai_folder.require_tokenizer(artifact.name, weights.path))
     return artifact
-
-
-def _static_cases(name: str, variant: Variant | None, shapes: Shapes) -> tuple[Case, ...]:
-    if variant is None:
-        raise UsageError(f"No family describes {name}, so the inputs of a shape are not known.", "Omit --static.")
-    return shapes.cases(name, variant)
 
 
 def _settled_weights(source: Source, request: _Request) -> Weights | None:

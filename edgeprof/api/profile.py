@@ -342,13 +342,20 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     """The load of a run with these inputs, and its counted facts."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
-    variant, family = traced_variant(artifact), artifact.variant.family if artifact.variant else ""
+    variant, family = traced_variant(artifact), _family(artifact)
     macs = None if counted.uncounted or counted.problems else counted.macs
     if variant is not None:
         case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
         macs = family_of(variant).macs(variant, case, artifact.logits)
     predicted = None if counted.unsized else counted.working_bytes
     return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
+
+
+def _family(artifact: Artifact) -> str:
+    """What a model is compared with at other sizes: its family, or models of its type; of several graphs this one's."""
+    architecture, variant = artifact.architecture, artifact.variant
+    known = variant.family if variant else architecture.model_type if architecture else ""
+    return f"{known}/{artifact.graphs[0].role}" if known and artifact.is_part else known
 
 
 def _job(

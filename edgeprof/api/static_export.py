@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import msgspec
 
 from edgeprof import store
 from edgeprof.api.artifact_cache import alone
-from edgeprof.api.sizing import PhaseChoice, case_for
+from edgeprof.api.sizing import PhaseChoice, case_for, inputs_of
 from edgeprof.errors import UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
+from edgeprof.inputs import LoadRequest
+from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress
 from edgeprof.schema import Artifact, Case, Phase, Record, StaticGraph, Variant
 from edgeprof.stages import static_graphs
+
+PHASES: tuple[Phase, ...] = ("prefill", "decode")
 
 
 class Shapes(Record, frozen=True, kw_only=True):
@@ -23,24 +28,42 @@ class Shapes(Record, frozen=True, kw_only=True):
     batch: tuple[int, ...] = (1,)
     phase: PhaseChoice = "both"
 
-    def cases(self, name: str, variant: Variant) -> tuple[Case, ...]:
+    def cases(self, artifact: Artifact) -> tuple[Case, ...]:
         """The shapes as cases of a model.
 
         Raises:
             UsageError: it takes no input of that length, or cannot decode.
         """
-        phases: list[Phase] = ["prefill"] if self.phase != "decode" else []
-        if self.phase != "prefill" and family_of(variant).caches(variant):
-            phases.append("decode")
-        if not phases:
-            raise UsageError(f"{name} has no KV cache, so it cannot decode.", "Use --phase prefill.")
+        variant = traced_variant(artifact)
+        if variant is not None:
+            return self.of_variant(artifact.name, variant)
+        accepted = {phase: signature_of_artifact(artifact, artifact.graph_for(phase)) for phase in PHASES}
         cases = [
-            case_for(name, variant, phase, batch, length)
-            for phase in phases
-            for batch in self.batch
-            for length in self.seq
+            inputs_of(artifact, accepted[load.phase], load, dims={}, files={}).case
+            for load in self._loads(artifact.name, not accepted["decode"].no_decode)
+        ]
+        return tuple(dict.fromkeys(cases))
+
+    def of_variant(self, name: str, variant: Variant) -> tuple[Case, ...]:
+        """The shapes as cases of a variant, which need not be exported yet.
+
+        Raises:
+            UsageError: as `cases`.
+        """
+        cases = [
+            case_for(name, variant, load.phase, load.batch or 1, load.length or 0)
+            for load in self._loads(name, family_of(variant).caches(variant))
         ]
         return tuple(dict.fromkeys(cases))  # two lengths may mean the same image
+
+    def _loads(self, name: str, decodes: bool) -> list[LoadRequest]:
+        phases = [phase for phase in PHASES if self.phase in (phase, "both") and (decodes or phase == "prefill")]
+        if not phases:
+            raise UsageError(f"{name} has no KV cache, so it cannot decode.", "Use --phase prefill.")
+        return [
+            LoadRequest(phase=phase, batch=batch, length=length)
+            for phase, batch, length in product(phases, self.batch, self.seq)
+        ]
 
 
 def shapes_of(static: bool, seq: Sequence[int], batch: Sequence[int], phase: PhaseChoice) -> Shapes | None:

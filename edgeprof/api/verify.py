@@ -10,12 +10,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeprof.api.sizing import Sizing, case_for, require_no_sizing
+from edgeprof.api.sizing import Sizing, inputs_of
 from edgeprof.api.targets import any_model
 from edgeprof.api.trial_inputs import alternatives
 from edgeprof.errors import VerificationError
+from edgeprof.families import traced_variant
 from edgeprof.inputs import LoadRequest, Signature, tensors
-from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, signature_of_artifact
+from edgeprof.inputs.run_inputs import Inputs, signature_of_artifact
 from edgeprof.process import Progress, part, silent
 from edgeprof.schema import Artifact, Graph, InputValue, Phase
 from edgeprof.stages import onnx_reference
@@ -95,15 +96,17 @@ def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progres
     signature = signature_of_artifact(artifact, graph)
     phase: Phase = "decode" if signature.step_only else "prefill"
     sized = sizing.dims or sizing.files or not signature.sized_by_length
+    one_size = len(artifact.graphs) > 1 and not signature.sized_by_length  # an image beside texts
     runs = [
-        _inputs(artifact, signature, LoadRequest(phase=phase, batch=batch, length=length), sizing)
-        for length in sizing.seq or (None if sized else LENGTH,)
+        inputs_of(artifact, signature, load, dims=sizing.dims, files=sizing.files)
+        for length in (() if one_size else sizing.seq) or (None if sized else LENGTH,)
         for batch in sizing.batch or (None,)
+        for load in [LoadRequest(phase=phase, batch=batch, length=length)]
     ]
     candidates = [
         onnx_reference.Candidate(run.case, {value.name: tensors.make_array(value) for value in values})
         for run in runs
-        for values in ([run.values] if artifact.variant else _refilled(signature, run))
+        for values in ([run.values] if traced_variant(artifact) else _refilled(signature, run))
     ]
     advice = "Run it without optimizations, and report it to onnxruntime."
     with tempfile.TemporaryDirectory(prefix="edgeprof-") as scratch:
@@ -115,13 +118,3 @@ def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progres
 
 def _refilled(signature: Signature, run: Inputs) -> list[tuple[InputValue, ...]]:
     return [run.refilled(signature, fills).values for fills in alternatives(signature, run)]
-
-
-def _inputs(artifact: Artifact, signature: Signature, load: LoadRequest, sizing: Sizing) -> Inputs:
-    variant = artifact.variant
-    if variant is None:
-        return of_file(signature, load, dims=sizing.dims, given=sizing.files)
-    require_no_sizing(artifact.name, sizing.dims, sizing.files)
-    return of_variant(
-        signature, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length or LENGTH)
-    )

@@ -11,9 +11,9 @@ from edgeprof.analysis import why as analysis
 from edgeprof.api.profile import profile
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice
-from edgeprof.api.targets import any_model, name_of, one_model, renamed, split
+from edgeprof.api.targets import any_model, name_of, one_model, parts_of, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
-from edgeprof.families import family_of
+from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, Point, Side, Why
@@ -115,7 +115,7 @@ def _require_two(first: object, second: object) -> None:
 
 def _artifacts(a: str, b: str, models: Path) -> list[Artifact]:
     """The artifacts of A and B, under their names in one run."""
-    pair = [one_model(target, models) for target in (a, b)]
+    pair = [parts_of(one_model(target, models))[0] for target in (a, b)]
     _require_two(*(artifact.location for artifact in pair))
     named = {artifact.location: artifact for artifact in renamed(any_model(list(map(_where, pair)), models))}
     return [named[artifact.location] for artifact in pair]
@@ -123,8 +123,8 @@ def _artifacts(a: str, b: str, models: Path) -> list[Artifact]:
 
 def _where(artifact: Artifact) -> str:
     """A target that names this artifact and no other precision of it."""
-    file = Path(artifact.location)
-    return str(file if artifact.weights.kind == "file" and not artifact.key else file.parent)
+    alone = artifact.is_part or (artifact.weights.kind == "file" and not artifact.key)
+    return artifact.location if alone else str(artifact.folder)
 
 
 def _name(first: Side, second: Side) -> str:
@@ -136,7 +136,7 @@ def _name(first: Side, second: Side) -> str:
 
 def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ...]:
     """A few lengths that both support; none where a file fixes its length."""
-    variants = [artifact.variant for artifact in artifacts if artifact.variant is not None]
+    variants = [variant for artifact in artifacts if (variant := traced_variant(artifact)) is not None]
     for variant in variants:
         only = family_of(variant).fixed_tokens(variant)
         if only is not None:
@@ -145,7 +145,7 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
     if not variants and not all(each.sized_by_length for each in signatures):
         return ()
     decoding = phase != "prefill" and not all(each.no_decode for each in signatures)
-    limits = [*(variant.max_tokens for variant in variants), *(each.room for each in signatures)]
+    limits = [*(artifact.max_tokens for artifact in artifacts), *(each.room for each in signatures)]
     most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
     return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
 

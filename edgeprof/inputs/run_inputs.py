@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from edgeprof import counting
 from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import Axis, LoadRequest, Signature, Sizes, files, fill, resolve, signature
 from edgeprof.inputs.tensors import make
-from edgeprof.kv_cache import RANK, TOKENS, is_cross, is_present
+from edgeprof.kv_cache import EXPORTED, RANK, TOKENS, is_cross, is_present
 from edgeprof.schema import Artifact, Case, Fill, Graph, InputValue, Load, Record, Variant
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Inputs(Record, frozen=True, kw_only=True):
 
     @property
     def fills(self) -> dict[str, str]:
-        """What each input is filled with, as text."""
-        return {value.name: fill_text(value) for value in self.values}
+        """What each input is filled with, as text; the caches of all layers in one entry, "past_key_values.*"."""
+        return {re.sub(EVERY_LAYER, r"\1.*", value.name): fill_text(value) for value in self.values}
 
 
 def load_of(sizes: Sizes, attended: int | None = None) -> Load:
@@ -95,6 +96,8 @@ def signature_of_artifact(artifact: Artifact, graph: Graph) -> Signature:
         return signature(graph.inputs)
     return signature_of_graph(counting.read(Path(graph.path)))
 
+
+EVERY_LAYER = rf"^({EXPORTED.past})\..*"
 
 IMAGE = 224
 """Side of an image in pixels, where a configuration has none."""

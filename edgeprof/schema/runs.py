@@ -86,7 +86,7 @@ class Reading(Record, frozen=True, kw_only=True):
 class Facts(Record, frozen=True, kw_only=True):
     """Facts of a point that are known before it is measured, besides its key."""
 
-    family: str = ""  # "": a user's file
+    family: str = ""  # or the type of a model that no family describes; "": a user's file
     params: Count
     macs: Count | None = None  # None: could not be counted
     structure: str = ""  # digest of the graph without names and values of weights: a fine-tuned model has its base's

@@ -12,11 +12,14 @@ import numpy as np
 
 from edgeprof import process, store
 from edgeprof.errors import ModelFileError
-from edgeprof.families import traced_family
+from edgeprof.families import traced_family, traced_variant
 from edgeprof.families.base import Arrays
+from edgeprof.inputs import LoadRequest
+from edgeprof.inputs.run_inputs import of_file, signature_of_artifact, usual_sizes
+from edgeprof.inputs.tensors import make_array
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
-from edgeprof.schema import Artifact, Case, Graph, StaticGraph, Target, TensorSpec
+from edgeprof.schema import Artifact, Case, Graph, Phase, StaticGraph, Target, TensorSpec
 from edgeprof.stages import attention, graph, onnx_reference, provider_graph, reference
 from edgeprof.stages.verify import Verified, VerifyRequest
 
@@ -83,13 +86,19 @@ def _key(artifact: Artifact, case: Case) -> str:
 
 def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
     """Inputs of a run with a cache that grows, in the types that the artifact takes."""
-    if artifact.variant is None:
+    variant = traced_variant(artifact)
+    if variant is not None:
+        arrays = traced_family(variant).feeds(variant, case, np.random.default_rng(0))
+        return {spec.name: arrays[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
+    if not artifact.exported:
         raise ModelFileError(
             f"{source.path} was not exported by edgeprof, which does not know what its inputs mean.",
             "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
         )
-    arrays = traced_family(artifact.variant).feeds(artifact.variant, case, np.random.default_rng(0))
-    return {spec.name: arrays[spec.name].astype(spec.dtype, copy=False) for spec in source.inputs}
+    phase: Phase = "decode" if case.past_tokens else "prefill"
+    load = LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
+    inputs = of_file(signature_of_artifact(artifact, source), load, usual=usual_sizes(artifact))
+    return {value.name: make_array(value) for value in inputs.values}
 
 
 def _held(feeds: Arrays, inputs: tuple[TensorSpec, ...]) -> Arrays:

@@ -7,9 +7,12 @@ from builders import several_graphs
 from builders.several_graphs import DUAL_TOWERS, ENCODER_DECODER, VOCABULARY, WIDTH
 
 from edgeprof.api.quantize import quantize
+from edgeprof.api.static_export import Shapes, fix
 from edgeprof.api.verify import verify
 from edgeprof.errors import UsageError
-from edgeprof.schema import Artifact
+from edgeprof.process import silent
+from edgeprof.schema import Artifact, Case
+from edgeprof.store import load_artifact
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +62,14 @@ def test_a_graph_without_weights_for_a_recipe_stays_as_it_is(models: Path) -> No
     with pytest.raises(UsageError, match="towers/text is one graph of towers") as refused:
         quantize(["towers/text"], recipe=["int8"], models=models)
     assert refused.value.next_step == "Quantize all of them: edgeprof quantize towers"
+
+
+def test_both_phases_of_a_translator_have_static_graphs(models: Path) -> None:
+    artifact = load_artifact(models / "translator" / "fp32")
+    cases = Shapes(seq=(6,)).cases(artifact)
+    assert cases == (Case(batch=1, tokens=6), Case(batch=1, tokens=1, past_tokens=6, source_tokens=6))
+    static = fix(artifact, cases, False, silent).static
+    assert [(one.file, one.max_abs_error < 1e-5) for one in static] == [
+        ("prefill-1x6.onnx", True),
+        ("decode-1x6.onnx", True),
+    ]

@@ -89,14 +89,16 @@ def test_a_graph_that_computes_something_else_is_not_left(
 def test_lengths_mean_cases() -> None:
     gpt2, bert, vit = (find_variant(name) for name in ("gpt2", "bert-tiny", "vit-tiny"))
     both = Shapes(seq=(8, 16), batch=(1, 2))
-    assert len(both.cases("gpt2", gpt2)) == 8
-    assert both.cases("gpt2", gpt2)[-1] == Case(batch=2, tokens=1, past_tokens=16)
-    assert Shapes(seq=(8,)).cases("bert", bert) == (Case(batch=1, tokens=8),)
-    assert Shapes(seq=(200, 205)).cases("vit", vit) == (Case(batch=1, tokens=197),)  # 14 x 14 patches and one token
-    with pytest.raises(UsageError, match="bert has no KV cache, so it cannot decode"):
-        Shapes(seq=(8,), phase="decode").cases("bert", bert)
+    assert len(both.of_variant("gpt2", gpt2)) == 8
+    assert both.of_variant("gpt2", gpt2)[-1] == Case(batch=2, tokens=1, past_tokens=16)
+    assert Shapes(seq=(8,)).of_variant("bert-tiny", bert) == (Case(batch=1, tokens=8),)
+    assert Shapes(seq=(200, 205)).of_variant("vit-tiny", vit) == (
+        Case(batch=1, tokens=197),
+    )  # 14 x 14 patches and one token
+    with pytest.raises(UsageError, match="bert-tiny has no KV cache, so it cannot decode"):
+        Shapes(seq=(8,), phase="decode").of_variant("bert-tiny", bert)
     with pytest.raises(UsageError, match="takes at most 1,024 tokens, but 1024 cached and 1 new token are requested"):
-        Shapes(seq=(1024,)).cases("gpt2", gpt2)
+        Shapes(seq=(1024,)).of_variant("gpt2", gpt2)
 
 
 def test_static_goes_with_lengths(tmp_path: Path) -> None:
