@@ -8,7 +8,10 @@ from statistics import median
 from tests.benchmarks.exporters import EDGEPROF, Exporter
 from tests.benchmarks.harness import Cost, Failed
 
-COSTS = ["| model | exporter | wall time, s | peak memory, GB | of the largest process, GB |", "|---|---|---|---|---|"]
+COSTS = [
+    "| model | exporter | wall time, s | CPU time, s | peak memory, GB | of the largest process, GB |",
+    "|---|---|---|---|---|---|",
+]
 AGAINST = ["| model | what | edgeprof | best of the others | ratio | asked | |", "|---|---|---|---|---|---|---|"]
 
 
@@ -26,8 +29,9 @@ class Visits:
             walls = [cost.wall_s for cost in costs]
             peak, largest = (max(sizes) / 1e9 for sizes in _sizes(costs))
             times = f"{min(walls):.1f} ({', '.join(f'{wall:.1f}' for wall in walls)})"
-            rows.append(f"| {model} | {name} | {times} | {peak:.2f} | {largest:.2f} |")
-        return rows + [f"| {model} | {name} | fails: {why} | | |" for name, why in self.failures.items()]
+            cpu = min(cost.cpu_s for cost in costs)
+            rows.append(f"| {model} | {name} | {times} | {cpu:.1f} | {peak:.2f} | {largest:.2f} |")
+        return rows + [f"| {model} | {name} | fails: {why} | | | |" for name, why in self.failures.items()]
 
     def against(self, model: str, asked_time: float, asked_memory: float) -> list[str]:
         """Rows of AGAINST: edgeprof over the best of the others."""

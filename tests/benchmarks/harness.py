@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 @dataclass(frozen=True)
 class Cost:
     wall_s: float
+    cpu_s: float  # of all processes together
     peak_rss_bytes: int  # of the largest process
     tree_rss_bytes: int  # of all processes together
     output: str
@@ -44,7 +45,8 @@ def run(*command: str | Path, cwd: Path) -> Cost:
     if os.waitstatus_to_exitcode(status) != 0:
         raise Failed(f"{' '.join(map(str, command))} failed:\n{output}")
     largest = usage.ru_maxrss * 1024
-    return Cost(wall_s, largest, max(largest, sampled.peak_bytes), output)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Cost(wall_s, cpu_s, largest, max(largest, sampled.peak_bytes), output)
 
 
 class _Sampled:
