@@ -1,4 +1,4 @@
-"""Export in this process, which has imported torch already: importing it takes longer than a tiny model."""
+"""Run children in this process, which has imported torch already: importing it takes longer than a tiny model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from edgeprof.process import LocalProcess, Message, Progress
 EXPORT = "edgeprof.stages.export.stage"
 
 
-def run(module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
+def run_export(module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
     """In place of `process.LOCAL.run`: what needs torch runs here, all else in children."""
     if module != EXPORT:
         return LocalProcess.run(process.LOCAL, module, request, progress, timeout_s)
+    return run(module, request, progress, timeout_s)
+
+
+def run(module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
+    """In place of `process.LOCAL.run`: everything runs here."""
     stage = importlib.import_module(module)
     kind = typing.get_type_hints(stage.run)["request"]
     try:

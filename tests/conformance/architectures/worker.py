@@ -42,5 +42,5 @@ def _serve(pipe: Connection, name: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     if not os.environ.get("EDGEPROF_DEBUG"):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries print
-    process.LOCAL.run = here.run  # type: ignore[method-assign]
+    process.LOCAL.run = here.run_export  # type: ignore[method-assign]
     pipe.send(outcome(find(name)))
