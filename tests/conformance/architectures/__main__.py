@@ -7,18 +7,17 @@ docs/architectures.md.
 
 import sys
 
-from . import ARCHITECTURES, page, worker
+from . import ARCHITECTURES, find, page, worker
 
 
 def main(names: list[str]) -> int:
     """All, or those of these names; 1 if there is any outcome that should not be."""
     wrong = False
-    for tiny in ARCHITECTURES:
-        if not names or tiny.name in names:
-            one = worker.ask(tiny)
-            page.write({tiny.name: one})
-            print(page.row(tiny, one), *one.refusals, *one.failures, sep="\n  ", flush=True)
-            wrong |= bool(one.failures)
+    for tiny in map(find, names) if names else ARCHITECTURES:
+        one = worker.ask(tiny)
+        page.write({tiny.name: one})
+        print(page.row(tiny, one), *one.refusals, *one.failures, sep="\n  ", flush=True)
+        wrong |= bool(one.failures)
     return wrong
 
 
