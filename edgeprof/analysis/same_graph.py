@@ -19,9 +19,9 @@ def groups(points: Iterable[Point]) -> list[SameGraph]:
     """The models that share a graph, wherever two or more were measured in the same precision at the same load."""
     alike: dict[tuple[str, PointKey], list[Point]] = {}
     for point in filter(comparable, points):
-        if point.facts.structure:
+        if point.subject.structure:
             key = point.key.lasting
-            alike.setdefault((point.facts.structure, key.of_any_model), []).append(point)
+            alike.setdefault((point.subject.structure, key.of_any_model), []).append(point)
     by_models: dict[tuple[str, ...], list[tuple[Point, ...]]] = {}
     for together in alike.values():
         models = tuple(point.subject.model for point in together)

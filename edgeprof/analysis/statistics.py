@@ -69,7 +69,7 @@ def pooled(measurements: Iterable[Measurement]) -> list[Point]:
     """
     alike: dict[tuple[str, PointKey], list[Measurement]] = {}
     for visits in _visits(measurements):
-        key, structure = visits[-1].key, visits[-1].facts.structure
+        key, structure = visits[-1].key, visits[-1].subject.structure
         alike.setdefault((structure, key.of_any_model if structure else key.lasting), []).extend(visits)
     return sorted(map(_pooled, alike.values()), key=_order)
 

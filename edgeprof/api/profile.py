@@ -282,7 +282,6 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     phases, note = _phases(artifact, accepted, request.phase)
     notes += [note] if note else []
     jobs: dict[tuple[str, Load], Job] = {}
-    structure = counting.structure(graph)
     trial: ChosenFills | None = None
     one_size = not accepted.sized_by_length and not accepted.past
     of_several = artifact.is_part or len(artifact.graphs) > 1  # an image beside texts
@@ -294,7 +293,6 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
             trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
             inputs = inputs.refilled(accepted, trial.fills)
         load, facts = _counted(artifact, graph, inputs)
-        facts = replace(facts, structure=structure)
         if not described:
             facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
         for target in request.targets:  # two lengths may select the same image size

@@ -8,7 +8,6 @@ weights           which stored tensors are parameters; `product_precision` the t
 macs              MACs of every operator; `attention_length` how many positions attention runs over
 planner           the buffers of a run and their peak; `fusion` and `qdq_fusion` know the tensors that onnxruntime never
                   allocates, `workspace` the scratch memory of kernels, `arena` the memory that stays resident
-graph_digest      a digest of the graph without names and weights: models that cost the same
 counter           one pass over the nodes that puts these together
 """
 
@@ -40,7 +39,6 @@ __all__ = [
     "precision",
     "read",
     "stored",
-    "structure",
     "weights_bytes",
 ]
 
@@ -125,18 +123,6 @@ def weights_bytes(model: onnx.ModelProto) -> int:
         ModelFileError: the graph is malformed.
     """
     return _weights(model).total_bytes
-
-
-@well_formed()
-def structure(model: onnx.ModelProto) -> str:
-    """A digest of the graph without names and values of weights: equal for a base and what was fine-tuned from it.
-
-    Raises:
-        ModelFileError: the graph is malformed.
-    """
-    from edgeprof.counting.graph_digest import structure as of_graph
-
-    return of_graph(inlined(model))
 
 
 @well_formed()

@@ -89,7 +89,6 @@ class Facts(Record, frozen=True, kw_only=True):
     family: str = ""  # or the type of a model that no family describes; "": a user's file
     params: Count
     macs: Count | None = None  # None: could not be counted
-    structure: str = ""  # digest of the graph without names and values of weights: a fine-tuned model has its base's
     memory_predicted_bytes: Count | None = None  # working memory on the CPU provider; None: another provider
     seq: Count | None = None  # for a user's file: the values of --seq and --dim
     dims: dict[str, Count] = {}
