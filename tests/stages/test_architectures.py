@@ -6,6 +6,7 @@ import pytest
 from conformance.architectures import find, here
 
 from edgeprof import export, process
+from edgeprof.errors import ExportError
 from edgeprof.schema import Artifact, Graph
 
 MODELS = {
@@ -21,7 +22,7 @@ MODELS = {
     "segformer": ["model"],  # images of any size
     "wav2vec2 CTC": ["model"],  # waves of any length, with a mask
     "clip": ["model", "vision", "text"],
-    "qwen2_5_vl": ["vision", "embedding", "model"],
+    "gemma3 vision": ["vision", "embedding", "model"],
 }
 """And the roles of the graphs of each."""
 
@@ -38,6 +39,16 @@ def test_exported_as_in_torch(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     for graph in artifact.graphs:
         _assert_agrees(graph)
     _assert_no_weights_twice(artifact)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_needs_more_inputs_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process.LOCAL, "run", here.run)
+    checkpoint = find("qwen2_5_vl").checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(ExportError, match=r"tiny does not run .*: 'NoneType' .*\(\w+ in \w+\.py, line \d+\)\."):
+        export([str(checkpoint)], out=tmp_path / "models", name="tiny")
 
 
 def _assert_agrees(graph: Graph) -> None:

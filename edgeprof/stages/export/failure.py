@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from edgeprof.errors import first_line
+from edgeprof.errors import EdgeprofError, ExportError, first_line
 
 OPERATOR = re.compile(r"OpOverload\(op='([^']+)'|\b((?:aten|torchvision|prims)[.:]+\w+(?:\.\w+)?)")
 SOURCE = re.compile(r'File "[^"]*/transformers/models/[^"]*/(\w+)\.py", line (\d+), in (\w+)')
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Say in one sentence what a model's own code raises when it runs on random inputs.
+
+    Raises:
+        ExportError: in place of any error but one of edgeprof's.
+    """
+    try:
+        yield
+    except EdgeprofError:
+        raise
+    except Exception as problem:
+        raise ExportError(
+            f"{name} does not run on the inputs that are known of its forward: {reason(problem)}.",
+            "Export the part of the model that takes text, images or audio alone, or profile an .onnx file of it.",
+        ) from problem
 
 
 def reason(problem: BaseException) -> str:

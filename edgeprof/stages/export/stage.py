@@ -126,6 +126,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     import torch
 
     from edgeprof.stages.export import layers
+    from edgeprof.stages.export.failure import explained
     from edgeprof.stages.export.sensitivity import moving, unmoved
     from edgeprof.stages.export.trace import translate
 
@@ -133,8 +134,9 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     model = _model(request)
     translated: dict[str, ir.Model] = {}
     with torch.no_grad():
-        still = layers.shown(model, lambda: [unmoved(one) for one in _blueprints(model, request)])
-        blueprints = [moving(one, names) for one, names in zip(_blueprints(model, request), still, strict=True)]
+        with explained(request.name):
+            still = layers.shown(model, lambda: [unmoved(one) for one in _blueprints(model, request)])
+            blueprints = [moving(one, names) for one, names in zip(_blueprints(model, request), still, strict=True)]
         for index, blueprint in enumerate(blueprints):
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
