@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
+OLDEST := .venv-oldest
 
-.PHONY: install demo test bench conformance torture browser clean
+.PHONY: install demo test test-oldest bench conformance torture browser clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +31,17 @@ test: install browser $(OPENVINO)/.installed .swiftshader/.found
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Exports with the oldest versions that pyproject.toml allows; their torch, with its libraries, is a large download.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/pytest tests/stages/test_torch_onnx.py tests/stages/test_layers.py tests/stages/test_export.py
+
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --upgrade pip
+	$(OLDEST)/bin/pip install --quiet --group dev --editable '.[export]' \
+		$$(sed -nE 's/^ +"(torch|transformers|onnxscript|onnxsim|safetensors)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml)
+	touch $@
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
@@ -67,4 +79,4 @@ browser:
 	|| { echo "The tests open pages in a browser: install Chromium, then run make test again."; exit 1; }
 
 clean:
-	rm -rf $(VENV) $(OPENVINO) .swiftshader build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OPENVINO) $(OLDEST) .swiftshader build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PLAIN = (bool, int, float, str, tuple, list, dict, type(None))
+"""Types of attributes of a module whose values are compared; of others, the type is."""
+
 
 def shown(model: torch.nn.Module, run: Callable[[], T]) -> T:
     """What a model with few of its layers shows as well as the whole one, and sooner.
@@ -141,7 +144,7 @@ def _kind(layer: torch.nn.Module, number: int) -> tuple[object, ...]:
         (
             name,
             type(module),
-            tuple(sorted((key, _setting(key, value, number)) for key, value in vars(module).items() if key[0] != "_")),
+            tuple((key, _setting(key, value, number)) for key, value in vars(module).items() if key[0] != "_"),
             tuple((key, _form(value)) for key, value in module._parameters.items()),
             tuple((key, _form(value)) for key, value in module._buffers.items()),
         )
@@ -149,12 +152,17 @@ def _kind(layer: torch.nn.Module, number: int) -> tuple[object, ...]:
     )
 
 
-def _setting(name: str, value: object, number: int) -> str:
+def _setting(name: str, value: object, number: int) -> object:
     """What an attribute of a module tells of its kind; its own number does not."""
+    import torch
+
     if _is_number(name, value, number):
         return ""
-    plain = isinstance(value, (bool, int, float, str, tuple, list, type(None)))
-    return str(value) if plain else type(value).__qualname__
+    if isinstance(value, torch.Tensor):
+        return id(value)
+    if isinstance(value, PLAIN):
+        return str(value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def _is_number(name: str, value: object, number: int) -> bool:
