@@ -75,6 +75,8 @@ def explain(
         explanation = _explain_file(_OnnxFile(file, batch, phase, sizing, progress), tuple(seq))
         if artifact is not None and role is None and len(artifact.graphs) > 1:
             explanation = _with_other_graphs(explanation, artifact, file)
+        if artifact is not None and role is None:
+            explanation = _with_computed(explanation, artifact)
     if not explanation.lengths:
         return explanation
     return msgspec.structs.replace(explanation, captions=explanation_captions(explanation))
@@ -348,6 +350,18 @@ def _with_other_graphs(explanation: Explanation, artifact: Artifact, file: Path)
         lengths=tuple(map(whole, explanation.lengths)),
         notes=(*explanation.notes, note),
     )
+
+
+def _with_computed(explanation: Explanation, artifact: Artifact) -> Explanation:
+    """The explanation, with a note where graphs store more numbers than the model has parameters."""
+    more = explanation.ledger.total("params") - artifact.params
+    if more <= 0 or artifact.precision.recipe != FP32:
+        return explanation
+    note = (
+        f"{artifact.name} has {artifact.params:,} parameters; {units.counted(more, 'number')} more are stored, "
+        "in tables that the export computed or in a second form of a weight."
+    )
+    return msgspec.structs.replace(explanation, notes=(*explanation.notes, note))
 
 
 def _recorded(path: Path) -> tuple[Artifact, Graph] | None:

@@ -12,6 +12,7 @@ from edgeprof.api.verify import verify
 from edgeprof.errors import UsageError
 from edgeprof.process import silent
 from edgeprof.schema import Artifact, Case
+from edgeprof.stages.accuracy import evaluable
 from edgeprof.store import load_artifact
 
 
@@ -73,3 +74,14 @@ def test_both_phases_of_a_translator_have_static_graphs(models: Path) -> None:
         ("prefill-1x6.onnx", True),
         ("decode-1x6.onnx", True),
     ]
+
+
+def test_accuracy_is_that_of_a_graph_which_takes_a_text_or_an_image_alone(models: Path) -> None:
+    translator, towers = (load_artifact(models / name / "fp32") for name in ("translator", "towers"))
+    chosen = [
+        evaluable(translator),
+        evaluable(towers),
+        evaluable(towers, images=True),
+        evaluable(translator, images=True),
+    ]
+    assert [one.name if one else None for one in chosen] == ["translator/encoder", "towers/text", "towers/vision", None]
