@@ -90,6 +90,7 @@ class Family(ABC):
     variants: ClassVar[tuple[Variant, ...]]
     sample_kind: ClassVar[SampleKind] = "none"
     trained: ClassVar[bool] = False  # its models have trained weights, so random ones deserve a note
+    rms_norms: ClassVar[bool] = False  # its norms divide by the root mean square, without subtracting the mean
     single_layer: ClassVar[bool] = False  # its models are single layers, which figures compare with each other
 
     # --- counted ---
@@ -116,9 +117,10 @@ class Family(ABC):
         """The function between the two layers of an MLP, by its name in `transformers`."""
         return "gelu"
 
-    def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
-        """Fused operators that onnxruntime has to run, and how many of each; empty where that is not known."""
-        return {}
+    def fusions(self, variant: Variant, opset: int, *, fused: bool = False) -> dict[str, int]:
+        """Fused operators that onnxruntime has to run, and how many of each: see `expected_fusions`."""
+        parts = self.components(variant, self.example(variant))
+        return fusions(parts, self.activation(variant), opset, fused=fused, rms=self.rms_norms)
 
     # --- sized ---
 
@@ -210,10 +212,6 @@ class TracedFamily(Family):
 
     @abstractmethod
     def outputs(self, variant: Variant, logits: Logits = "all") -> tuple[TensorSpec, ...]: ...
-
-    def fusions(self, variant: Variant, opset: int) -> dict[str, int]:
-        """See `expected_fusions`."""
-        return fusions(self.components(variant, self.example(variant)), self.activation(variant), opset)
 
     # --- run by PyTorch ---
 

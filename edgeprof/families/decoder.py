@@ -85,6 +85,7 @@ class Decoder(TransformersFamily):
     sample_kind = "text"
 
     qkv_bias: ClassVar[bool] = False  # of Q, K and V, whatever the configuration says
+    rms_norms = True
     layer_norms: ClassVar[int] = 2
     head_norms: ClassVar[Literal["", "each head", "all heads"]] = ""  # of queries and keys
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from edgeprof.families.base import Component
 
 ATTENTION = "Attention"
+GROUPED = "GroupQueryAttention"
 NORM = "LayerNormalization or SkipLayerNormalization"
+RMS = "RMSNormalization or SimplifiedLayerNormalization or SkipSimplifiedLayerNormalization"
 GELU = "Gelu or BiasGelu or FastGelu"
 
 ATTENTION_SINCE = 23  # the first operator set that has it; before, torch writes its parts
@@ -35,16 +37,23 @@ ACTIVATIONS: dict[str, tuple[str, int]] = {
 Observed with onnxruntime 1.32 at operator sets 18, 20 and 24; others are a single operator anyway, or not tested."""
 
 
-def fusions(parts: Sequence[Component], activation: str, opset: int) -> dict[str, int]:
-    """Operator -> count: an attention per layer, every norm, an activation function per MLP."""
+def fusions(
+    parts: Sequence[Component], activation: str, opset: int, *, fused: bool = False, rms: bool = False
+) -> dict[str, int]:
+    """Operator -> count: an attention per layer, every norm, an activation function per MLP.
+
+    Args:
+        fused: the graph is of a decoder that emits fused operators itself.
+        rms: its norms divide by the root mean square, which the runtime fuses only where they come as one operator.
+    """
     function, since = ACTIVATIONS.get(activation, ("", 0))
     expected = {
-        ATTENTION: _count(parts, "attention scores") if opset >= ATTENTION_SINCE else 0,
-        NORM: _count(parts, "block norms", "other norms"),
+        GROUPED if fused else ATTENTION: _count(parts, "attention scores") if fused or opset >= ATTENTION_SINCE else 0,
+        RMS if rms else NORM: _count(parts, "norms", "norm") if fused or not rms else 0,
         function: _count(parts, "MLP up", "LM transform") if opset >= since else 0,
     }
     return {operator: count for operator, count in expected.items() if operator and count}
 
 
 def _count(parts: Sequence[Component], *names: str) -> int:
-    return sum(part.count for part in parts if part.name in names)
+    return sum(part.count for part in parts if part.name.endswith(names))

@@ -57,6 +57,7 @@ class T5(EncoderDecoder):
     name = "t5"
     model_type = "t5"
     heads_key = "num_heads"
+    rms_norms = True
     tasks = (
         Task(name="seq2seq-lm", architecture="T5ForConditionalGeneration", outputs=("logits",)),
         Task(name="encoder", architecture="T5EncoderModel", outputs=("last_hidden_state",)),

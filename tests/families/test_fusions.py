@@ -19,6 +19,27 @@ def test_one_attention_two_norms_and_one_gelu_a_block_and_a_norm_outside(name: s
     assert expected(find_variant(name)) == {ATTENTION: layers, NORM: 2 * layers + 1, GELU: layers}
 
 
+@pytest.mark.parametrize(
+    ("family", "task", "attentions", "norms", "gelus"),
+    [
+        ("distilbert", "masked-lm", 2, 6, {GELU: 3}),  # two a block, of the embedding, of the head
+        ("roberta", "masked-lm", 2, 6, {GELU: 3}),
+        ("modernbert", "masked-lm", 2, 6, {GELU: 3}),  # none before the first attention, but one after the last block
+        ("dinov2", "base", 2, 5, {GELU: 2}),
+        ("clip", "dual-encoder", 5, 13, {"QuickGelu": 5}),  # 2 and 3 blocks, after the text, around the image
+    ],
+)
+def test_encoders_as_onnxruntime_was_seen_to_run_them(
+    family: str, task: str, attentions: int, norms: int, gelus: dict[str, int]
+) -> None:
+    assert expected(tiny_models.variant(family, task)) == {ATTENTION: attentions, NORM: norms, **gelus}
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_decoders_have_an_attention_and_an_activation_a_block(family: str) -> None:
+    assert expected(tiny_models.variant(family, "causal-lm")) == {ATTENTION: 2, "QuickGelu": 2}
+
+
 def test_masked_language_model_has_a_gelu_and_a_norm_in_its_head() -> None:
     assert expected(tiny_models.variant("bert", "masked-lm")) == {ATTENTION: 2, NORM: 6, GELU: 3}
 
