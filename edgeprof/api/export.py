@@ -83,7 +83,7 @@ def export(
     ['fp32', 'int8']
 
     Args:
-        targets: names of `edgeprof models`, `./folder` or `owner/name` in the `transformers` layout.
+        targets: names of `edgeprof models`; checkpoints as `./folder`, `./file.gguf` or `owner/name`.
         precision: "fp32" and names of `edgeprof recipes`.
         weights: "auto" uses pretrained weights where cache or hub have them, else random ones, with a note.
         logits: "last" makes a decoder's LM head run on the last position only.

@@ -10,7 +10,7 @@ from edgeprof.cli import options
 def export(
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="TARGET", help="Names from `edgeprof models`, ./checkpoint folders, or owner/name."),
+        typer.Argument(metavar="TARGET", help="Names from `edgeprof models`, ./folders, ./files.gguf, or owner/name."),
     ],
     precision: Annotated[str, typer.Option(help="fp32 and quantization recipes, separated by commas.")] = "fp32",
     weights: Annotated[str, typer.Option(help="auto (pretrained where available), pretrained or random.")] = "auto",
@@ -38,7 +38,7 @@ def export(
 ) -> None:
     """Export to ONNX: verify against PyTorch, simplify, and quantize on request.
 
-    TARGET is a variant or a checkpoint in the transformers layout.
+    TARGET is a variant, or a checkpoint: of transformers, sentence-transformers, an adapter, or a GGUF file.
     """
     import edgeprof
     from edgeprof.cli import console
