@@ -336,6 +336,8 @@ def _tables(model: onnx.ModelProto) -> dict[str, tuple[str, int]]:
             sizes[node.output[0]] = sizes[node.input[0]]
         elif node.op_type in PASS_THROUGH and node.input and node.input[0] in ids:
             ids[node.output[0]] = ids[node.input[0]]
+        elif node.op_type == "Where" and (chosen := [name for name in node.input[1:] if name in ids]):
+            ids[node.output[0]] = ids[chosen[0]]  # some ids stand for parts of an image
         for at, table in LOOKUPS.get(node.op_type, ()):
             if len(node.input) > max(at, table) and node.input[at] in ids:
                 shape, taker, axis = sizes.get(node.input[table], ()), ids[node.input[at]], _axis(node)

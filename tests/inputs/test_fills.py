@@ -189,3 +189,24 @@ def test_an_input_that_cannot_be_generated_is_requested_by_its_option() -> None:
     model = signature([TensorSpec(name="m", dtype="float32", dims=(), kind="map")])
     with pytest.raises(UsageError, match=r"input 'm' that is a map\. Give them: --input m=FILE"):
         values(model, 4) if model.sized_by_length else fill(model, resolve(model, LoadRequest()))
+
+
+REPLACED = """
+<ir_version: 10, opset_import: ["" : 21]>
+replaced (int64[n, t] input_ids, int64[n, t] column) => (float[n, t, 4] x, float[4, n, t] z)
+<int64 image = {120}, int64 none = {0}>
+{
+  here = Equal(input_ids, image)
+  ids = Where(here, none, input_ids)
+  x = Gather(words, ids)
+  z = Gather<axis = 1>(head, column)
+}
+"""
+
+
+def test_ids_may_have_placeholders_and_index_the_columns_of_a_head() -> None:
+    proto = onnx.parser.parse_model(REPLACED)
+    for name, shape in (("words", (200, 4)), ("head", (4, 60))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    model = signature(counting.inputs(proto), proto)
+    assert [(one.name, one.rows) for one in model.inputs] == [("input_ids", 200), ("column", 60)]
