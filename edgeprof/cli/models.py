@@ -20,8 +20,9 @@ def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         return
     _show(known)
     note = (
-        "\nA model without a maximum accepts any token length; ViT's tokens come from the image; mixer-dense accepts "
-        "exactly its maximum. A local checkpoint folder or owner/name on the hub is a model, too."
+        "\nA model without a maximum accepts any token length; tokens of ViT and DINOv2 come from the image; those of "
+        "Whisper and CLIP are the text's; mixer-dense accepts exactly its maximum. A local checkpoint folder or "
+        "owner/name on the hub is a model, too."
     )
     console.show_line((note, "dim"))
     for artifact in with_static_graphs():

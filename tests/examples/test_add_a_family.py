@@ -79,7 +79,7 @@ def test_add_a_family(checkout: Checkout, added: str) -> None:
     checkout.add_file("edgeprof/families/bag_of_words.py", added)
     families = "edgeprof/families/__init__.py"
     checkout.replace(families, "import BERT\n", "import BERT\nfrom edgeprof.families.bag_of_words import BagOfWords\n")
-    checkout.replace(families, "Mixer(), Embedding())", "Mixer(), Embedding(), BagOfWords())")
+    checkout.add_row(families, "FAMILIES: tuple", "BagOfWords()")
 
     explained = checkout.edgeprof("explain", "bag-of-words", "--seq", 64)["ledger"]["totals"]
     assert explained["params"] == 1000 * 32 + 32 * 4 + 4
