@@ -81,9 +81,10 @@ def _receipt(receipt: "StageReceipt") -> str:
     }
     most = ", ".join(f"{count} {name}" for name, count in sorted(removed.items(), key=lambda item: -item[1])[:4])
     saved = before.weights_bytes - after.weights_bytes
+    change = "removed" if saved >= 0 else "added"
     return (
         f"{receipt.stage}: {before.node_total:,} to {units.counted(after.node_total, 'node')}"
-        f"{f' (removed {most})' if most else ''}, {abs(saved):,} bytes of weights {'removed' if saved >= 0 else 'added'}"
+        f"{f' (removed {most})' if most else ''}, {abs(saved):,} bytes of weights {change}"
     )
 
 
