@@ -20,6 +20,7 @@ MACs, and a router of d E weights.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -88,6 +89,11 @@ class Decoder(TransformersFamily):
     rms_norms = True
     layer_norms: ClassVar[int] = 2
     head_norms: ClassVar[Literal["", "each head", "all heads"]] = ""  # of queries and keys
+
+    def require_consistent(self, variant: Variant, file: Path) -> None:
+        """Heads with a width of their own need not divide the model's."""
+        if not self._optional(variant, "head_dim"):
+            super().require_consistent(variant, file)
 
     def summary(self, variant: Variant) -> Summary:
         return Summary(

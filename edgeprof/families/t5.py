@@ -15,6 +15,7 @@ the decoder.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,7 +88,7 @@ class T5(EncoderDecoder):
             fits=lambda value: isinstance(value, str) and value.removeprefix(GATED) in ACTIVATIONS,
         ),
         "tie_word_embeddings": only("true", True),  # otherwise the weights decide whether they are tied
-        "is_encoder_decoder": only("true", True),
+        "is_encoder_decoder": only("true, or false of an encoder alone", True, False),
     }
     variants = (
         _row("t5-small", 6, 512),
@@ -108,7 +109,7 @@ class T5(EncoderDecoder):
         written = str(self.value(variant, "feed_forward_proj")).removeprefix(GATED)
         return "gelu_new" if self.value(variant, "feed_forward_proj") == "gated-gelu" else written
 
-    def require_consistent(self, variant: Variant, file: Any) -> None:
+    def require_consistent(self, variant: Variant, file: Path) -> None:
         """Heads have a width of their own, which need not divide the model's."""
 
     def model_options(self, variant: Variant) -> dict[str, Any]:

@@ -42,6 +42,15 @@ def bert(draw: st.DrawFn) -> Variant:
 
 
 @st.composite
+def decoder(draw: st.DrawFn) -> Variant:
+    family, (heads, width) = draw(st.sampled_from(tiny_models.DECODERS)), draw(heads_and_width)
+    config: dict[str, Any] = {"num_hidden_layers": draw(few), "num_attention_heads": heads, "hidden_size": width}
+    config |= {"num_key_value_heads": draw(few), "head_dim": 2 * draw(few), "intermediate_size": draw(size)}
+    config |= {"vocab_size": draw(size), "tie_word_embeddings": draw(flag), "num_labels": draw(st.integers(2, 9))}
+    return tiny_models.variant(family, draw(tasks(family)), **config)
+
+
+@st.composite
 def vit(draw: st.DrawFn) -> Variant:
     (heads, width), patch = draw(heads_and_width), draw(st.integers(2, 9))
     config = {"num_hidden_layers": draw(few), "num_attention_heads": heads, "hidden_size": width}
@@ -66,7 +75,7 @@ def embedding(draw: st.DrawFn) -> Variant:
     return tiny_models.variant("embedding", "lookup", vocabulary=draw(size), width=draw(size))
 
 
-every_family = st.one_of(gpt2(), bert(), vit(), mixer(), embedding())
+every_family = st.one_of(gpt2(), decoder(), bert(), vit(), mixer(), embedding())
 
 
 def require_equal(variant: Variant) -> None:
@@ -82,6 +91,12 @@ def test_gpt2_has_pytorchs_parameters(variant: Variant) -> None:
 @many
 @given(bert())
 def test_bert_has_pytorchs_parameters(variant: Variant) -> None:
+    require_equal(variant)
+
+
+@many
+@given(decoder())
+def test_a_decoder_in_the_shape_of_llama_has_pytorchs_parameters(variant: Variant) -> None:
     require_equal(variant)
 
 
