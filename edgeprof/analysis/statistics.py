@@ -38,7 +38,6 @@ from edgeprof.schema import (
     ProviderReceipt,
     Reading,
 )
-from edgeprof.text import joined
 
 CONFIDENCE = 0.95
 
@@ -63,7 +62,7 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
 
 
 def pooled(measurements: Iterable[Measurement]) -> list[Point]:
-    """As `points`, with the visits of models that have the same graph in one point, under the names of all of them.
+    """As `points`, with the visits of models that have the same graph in one point, as "gpt2 (= my-sft)".
 
     A fine-tuned model costs what its base costs: their graphs differ in the values of weights alone.
     """
@@ -75,9 +74,9 @@ def pooled(measurements: Iterable[Measurement]) -> list[Point]:
 
 
 def _pooled(visits: Sequence[Measurement]) -> Point:
-    models = joined(list(dict.fromkeys(visit.subject.model for visit in visits)))
+    first, *others = sorted({visit.subject.model for visit in visits})
     point = _point(visits)
-    subject = msgspec.structs.replace(point.subject, model=models)
+    subject = msgspec.structs.replace(point.subject, model=f"{first} (= {', '.join(others)})" if others else first)
     return msgspec.structs.replace(point, key=msgspec.structs.replace(point.key, subject=subject))
 
 
