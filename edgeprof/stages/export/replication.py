@@ -139,11 +139,29 @@ class Replication:
     def _received(self, at: int) -> ir.Value | None:
         """The value that a layer reads of the one before, and no other layer does: its hidden state."""
         read = {value for node, layer in self.layers.items() if layer == at for value in node.inputs if value}
-        return _only(value for value in read if self._layer(value) == at - 1 and self._readers(value) <= {at - 1, at})
+        before = [value for value in read if self._layer(value) == at - 1 and self._readers(value) <= {at - 1, at}]
+        return _only(value for value in before if at == 1 or not self._is_common(value))
 
     def _result(self) -> ir.Value | None:
         """The value of the last layer that is read by what follows."""
-        return _only(value for value in self._values(self.last) if self._is_read_outside(value))
+        read = (value for value in self._values(self.last) if self._is_read_outside(value))
+        return _only(value for value in read if not self._is_common(value))
+
+    def _is_common(self, value: ir.Value) -> bool:
+        """Whether a value is one for all layers, whichever computed it: it depends on nothing that a layer owns."""
+        pending: list[ir.Value] = [value]
+        seen: set[ir.Value] = set()
+        while pending:
+            one = pending.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            if one.name in self.inputs or any(self._weight(one, at) for at in range(1, self.last + 1)):
+                return False
+            producer = one.producer()
+            if producer is not None and self.layers.get(producer):
+                pending.extend(read for read in producer.inputs if read is not None)
+        return True
 
     def _layer(self, value: ir.Value) -> int | None:
         producer = value.producer()
@@ -163,7 +181,7 @@ class Replication:
     def _require_closed(self) -> None:
         for at in range(1, self.last + 1):
             for value in self._values(at):
-                if self._is_read_outside(value) and value is not self.handed[self.last]:
+                if value is not self.handed[self.last] and self._is_read_outside(value) and not self._is_common(value):
                     raise NotReplicable(f"{value.name} of layer {self.stack.kept[at]} is read outside")
 
     # --- two layers compared ---
@@ -199,7 +217,7 @@ class Replication:
             if theirs is not ours:
                 raise NotReplicable("an input is missing")
         elif theirs is ours:
-            if self._layer(ours) not in (None, 0):
+            if self._layer(ours) and not self._is_common(ours):
                 raise NotReplicable(f"{ours.name} is shared by layers")
         elif ours is self.received[second] and theirs is self.received[first]:
             pass
