@@ -12,7 +12,10 @@ from edgeprof.families import adapter
 from edgeprof.process import silent
 from edgeprof.stages.export.loading import load
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # which peft reads
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # which peft reads
+    pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning"),
+]
 
 LLAMA: dict[str, Any] = {
     "vocab_size": 60,

@@ -85,6 +85,8 @@ def _config(architecture: Architecture) -> Any:
         config = transformers.AutoConfig.for_model(architecture.model_type, **values)
     except Exception as problem:  # validators raise every kind there is
         raise _wrong(architecture, _cause(problem)) from problem
+    if hasattr(config, "use_pretrained_backbone"):  # in older versions true by default: the backbone is fetched
+        config.use_pretrained_backbone = False
     return config
 
 
