@@ -123,11 +123,11 @@ class CLIP(TransformersFamily):
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
         """As many images as texts; sizes and layout as in the docstring of the module."""
         common = self.value(variant, "projection_dim")
-        similarity = dense("similarity", common, case.batch, case.batch, bias=False)
+        products = dense("products of the projections", common, case.batch, case.batch, bias=False)
         return (
             *self._text(variant, case.batch, case.tokens),
             *self._vision(variant, case.batch),
-            msgspec.structs.replace(similarity, params=1, matrices=0, channels=0),  # a learnt scale
+            msgspec.structs.replace(products, params=1, matrices=0, channels=0),  # a learnt scale
         )
 
     def _text(self, variant: Variant, batch: int, tokens: int) -> tuple[Component, ...]:
