@@ -3,7 +3,8 @@
 A decoder reads the keys and values of earlier tokens from inputs ("past") and returns them, with those of the new
 tokens, in outputs ("present"). There are five kinds:
 
-    growing  an output is longer than its input by the new tokens: what transformers and optimum export
+    growing  an output is longer than its input by the new tokens: what transformers and optimum export. Where
+             GroupQueryAttention writes it, one tensor with room for the new tokens may be both, and nothing is copied
     slots    of fixed size; a mask as long as the cache tells which slots hold a token, and one new token is written
     buffer   of fixed size; a number tells how many tokens it holds (GroupQueryAttention), and both share memory
     cross    keys and values of the encoder's output: filled once, then read by every step and never longer
@@ -14,10 +15,13 @@ Slots and buffers are written in place: output and input may be one tensor.
 
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgeprof.schema import TensorSpec
 from edgeprof.symbols import meaning, names_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Kind = Literal["growing", "slots", "buffer", "cross", "state"]
 """How a cache takes new tokens."""
@@ -185,6 +189,15 @@ def length_after(past: int, new: int, kind: Kind = "growing") -> int:
     (513, 512, 512)
     """
     return past + new if kind == "growing" else past
+
+
+def with_room(past: "NDArray[Any]", tokens: int) -> "NDArray[Any]":
+    """A buffer for a number of tokens that begins with those of a cache: [batch, heads, tokens, size]."""
+    import numpy as np
+
+    buffer = np.zeros((*past.shape[:TOKENS], tokens, *past.shape[TOKENS + 1 :]), past.dtype)
+    buffer[:, :, : past.shape[TOKENS]] = past
+    return buffer
 
 
 def buffer_size(

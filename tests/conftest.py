@@ -106,22 +106,31 @@ def gpt2_checkpoint(shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(shared: Shared, gpt2_checkpoint: Path) -> list[Any]:
-    """What `export` returned for one small model of each family, in fp32 and int8."""
+    """What `export` returned for one small model of each family, in fp32 and int8; for the decoder also --portable."""
     from edgeprof import Export, export
 
-    def build(target: str) -> bytes:
+    def build(name: str) -> bytes:
         out = shared.folder / "exported" / "models"
-        return msgspec.json.encode(export([target], precision=["fp32", "int8"], out=out))
+        portable = name.endswith("-portable")
+        return msgspec.json.encode(export([targets[name]], precision=["fp32", "int8"], portable=portable, out=out))
 
-    targets = [str(gpt2_checkpoint), "bert-tiny", "vit-tiny"]
-    results = {target: shared.once(Path(target).name, partial(build, target)) for target in in_turn(targets)}
-    return [one for target in targets for one in msgspec.json.decode(results[target], type=list[Export])]
+    names = ["gpt2-small", "gpt2-small-portable", "bert-tiny", "vit-tiny"]
+    targets = {name: str(gpt2_checkpoint) if name.startswith("gpt2") else name for name in names}
+    results = {name: shared.once(name, partial(build, name)) for name in in_turn(names)}
+    return [one for name in names for one in msgspec.json.decode(results[name], type=list[Export])]
 
 
 @pytest.fixture(scope="session")
 def artifacts(exports: list[Any]) -> dict[tuple[str, str], Any]:
-    """Artifacts of those by ("gpt2" | "bert" | "vit", precision). Not to be changed: copy the folder."""
-    return {(export.artifact.variant.family, export.precision): export.artifact for export in exports}
+    """Artifacts of those by ("gpt2" | "gpt2-portable" | "bert" | "vit", precision).
+
+    Not to be changed: copy the folder.
+    """
+    portable = {export.artifact.name: "-portable" for export in exports if export.artifact.name.endswith("-portable")}
+    return {
+        (export.artifact.variant.family + portable.get(export.artifact.name, ""), export.precision): export.artifact
+        for export in exports
+    }
 
 
 @pytest.fixture(scope="session")

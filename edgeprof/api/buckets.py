@@ -12,7 +12,7 @@ from edgeprof import counting, store, units
 from edgeprof.analysis import buckets as analysis
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import inputs_of
-from edgeprof.api.static_export import Shapes, fix
+from edgeprof.api.static_export import Shapes, fix, fused
 from edgeprof.api.targets import one_model
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of, traced_variant
@@ -111,6 +111,8 @@ def _exported(artifact: Artifact, result: Buckets, progress: Progress) -> Bucket
     if not artifact.exported:
         note = "Static graphs are written only for models that edgeprof exported."
         return msgspec.structs.replace(result, notes=(*result.notes, note))
+    if problem := fused(artifact):
+        return msgspec.structs.replace(result, notes=(*result.notes, str(problem)))
     shapes = Shapes(seq=tuple(bucket.length for bucket in result.buckets), batch=(result.batch,), phase=result.phase)
     cases = shapes.cases(artifact)
     exported = fix(artifact, cases, False, progress)

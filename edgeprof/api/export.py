@@ -46,6 +46,7 @@ class _Request(Record, frozen=True, kw_only=True):
     weights: Mode
     logits: Logits
     opset: int
+    portable: bool
     out: Path
     force: bool
     save_optimized: bool
@@ -61,6 +62,7 @@ def export(
     weights: Mode = "auto",
     logits: Logits = "all",
     opset: int = export_stage.OPSET,
+    portable: bool = False,
     name: str | None = None,
     out: Path = MODELS,
     force: bool = False,
@@ -88,6 +90,8 @@ def export(
         weights: "auto" uses pretrained weights where cache or hub have them, else random ones, with a note.
         logits: "last" makes a decoder's LM head run on the last position only.
         opset: ONNX operator set version.
+        portable: keep a decoder's attention in operators of the ONNX standard, for providers that lack
+            GroupQueryAttention; such a model is called <name>-portable. Static graphs are made of it.
         name: of the folder below `out`, in place of the variant's own; for one target.
         out: the folder that receives `<name>/<precision>/`.
         force: export again what is up to date.
@@ -127,6 +131,7 @@ def export(
         weights=weights,
         logits=logits,
         opset=opset,
+        portable=portable or static,
         out=out,
         force=force,
         save_optimized=save_optimized,
@@ -196,14 +201,17 @@ def _resolve(target: str, request: _Request, name: str | None, progress: Progres
     if request.logits == "last" and not source.generates:
         raise UsageError(f"{target} has no LM head.", "--logits last is for decoders.")
     if request.genai:
-        _require_genai(source)
-    chosen = name if name is not None else source.name + ("-last" if request.logits == "last" else "")
+        _require_genai(source, request)
+    marks = {"-last": request.logits == "last", "-portable": request.portable and source.caches}
+    chosen = source.name + "".join(mark for mark, applies in marks.items() if applies) if name is None else name
     require_name(chosen, "an artifact")
     return msgspec.structs.replace(source, name=chosen)
 
 
-def _require_genai(source: Source) -> None:
+def _require_genai(source: Source, request: _Request) -> None:
     """Refuse what onnxruntime-genai cannot run, as far as it is known before the export."""
+    if request.portable:
+        raise UsageError("onnxruntime-genai runs fused attention only.", "Omit --portable and --static.")
     if not source.generates:
         raise UsageError(f"{source.target} has no LM head.", "--genai is for decoders.")
     if source.weights is not None:
@@ -235,13 +243,15 @@ def _export_one(source: Source, request: _Request, progress: Progress) -> Iterat
                 weights=chosen,
                 logits=request.logits,
                 opset=request.opset,
+                portable=request.portable,
                 folder=str(folder),
             ),
             progress,
         )
 
     base, up_to_date = make(home / FP32, _key(source, weights, request), request.force, fp32, progress)
-    yield _outcome(source, _completed(base, request, chosen, progress), up_to_date, weights.note)
+    notes = [weights.note, *(graph.note for graph in base.graphs)]
+    yield _outcome(source, _completed(base, request, chosen, progress), up_to_date, " ".join(filter(None, notes)))
     expected = {graph.role: reference_file(graph) for graph in base.graphs}
     for precision in request.quantized:
         key = key_of(base.key, precision, request.evaluation)
@@ -266,10 +276,18 @@ def _along_routes(request: export_stage.ExportRequest, progress: Progress) -> Ar
     for route in export_stage.routes(request):
         try:
             artifact = export_stage.export(msgspec.structs.replace(request, route=route), progress)
-            return optimize(simplify(artifact, progress), progress)
+            return optimize(simplify(_noted(artifact, failures), progress), progress)
         except (ExportError, VerificationError, ModelFileError) as problem:
             failures.append(problem)
     raise failures[0]
+
+
+def _noted(artifact: Artifact, failures: Sequence[EdgeprofError]) -> Artifact:
+    """The artifact, with the reason why its first route was left, if it was."""
+    if not failures:
+        return artifact
+    note = f"Exported with attention as the model has it: {failures[0].what}"
+    return artifact.with_graphs(msgspec.structs.replace(graph, note=note) for graph in artifact.graphs)
 
 
 def _completed(artifact: Artifact, request: _Request, weights: Weights, progress: Progress) -> Artifact:
@@ -319,4 +337,4 @@ def _outcome(source: Source, artifact: Artifact, up_to_date: bool, note: str = "
 def _key(source: Source, weights: Weights, request: _Request) -> str:
     """Equal exactly where two exports are the same."""
     versions = {**export_stage.versions(), "edgeprof": importlib.metadata.version("edgeprof")}
-    return content_key(source.model, weights.key(), request.logits, request.opset, versions)
+    return content_key(source.model, weights.key(), request.logits, request.opset, request.portable, versions)

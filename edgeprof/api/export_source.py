@@ -46,6 +46,11 @@ class Source(Record, frozen=True, kw_only=True):
         return self.architecture is not None and self.architecture.class_name.endswith(LM_HEADS)
 
     @property
+    def caches(self) -> bool:
+        """Whether it is a decoder with a KV cache, as far as that is known before the export."""
+        return self.generates or (self.variant is not None and family_of(self.variant).caches(self.variant))
+
+    @property
     def params(self) -> int:
         """Number of parameters; 0 where only building it would tell."""
         if self.variant is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from edgeprof.measure.placement_worker import PlacementReading, PlacementRequest
 from edgeprof.measure.schedule import Job, Prepared
 from edgeprof.process import LOCAL, Executor
 from edgeprof.providers.compile import compiled
-from edgeprof.schema import CPU, InputValue, ProviderReceipt, Status, Subject, Target
+from edgeprof.schema import CPU, FP32, InputValue, ProviderReceipt, Status, Subject, Target
 from edgeprof.stages.provider_graph import prepare_for_provider
 
 PREFERRED = ("a16w8", "fp16")
 """Recipes to offer where a precision is not accepted: first what NPUs need, then GPUs."""
+
+FUSED = "GroupQueryAttention"
+"""The operator by which a decoder computes attention, unless it is exported with --portable."""
 
 FOLDER = "graphs"
 """Below the cache folder: graphs that were adapted to one provider."""
@@ -48,8 +51,14 @@ def prepared(job: Job, least_share: float = 0.0, executor: Executor = LOCAL) -> 
         return _refused(job, "failed", problem)
 
 
-def misfit(target: Target, subject: Subject) -> UsageError | None:
-    """Why a provider does not accept a model's precision; None where it does, or that is not known."""
+def misfit(target: Target, subject: Subject, operators: Collection[str] = ()) -> UsageError | None:
+    """Why a provider does not accept a model's precision or its attention; None where it does, or that is not known.
+
+    Args:
+        operators: of the model's graph.
+    """
+    if FUSED in target.lacks and FUSED in operators:
+        return _without_fused_attention(target, subject)
     precision, foreign = subject.precision, subject.weights.kind == "file"
     if foreign or not target.precisions or precision.recipe in target.precisions:
         return None
@@ -57,6 +66,16 @@ def misfit(target: Target, subject: Subject) -> UsageError | None:
     return UsageError(
         f"{target.provider} does not accept {precision}; it accepts {', '.join(target.precisions)}.",
         f"Run: edgeprof export {subject.artifact} --precision {best}",
+    )
+
+
+def _without_fused_attention(target: Target, subject: Subject) -> UsageError:
+    """The error for a model whose attention is one operator that a provider lacks and that cannot be decomposed."""
+    precision = "" if subject.precision.recipe == FP32 else f" --precision {subject.precision}"
+    own = f"Run: edgeprof export {subject.artifact} --portable{precision}"
+    return UsageError(
+        f"{target.provider} lacks {FUSED}, which computes the attention of {subject.model}.",
+        "Export the model with attention in standard operators." if subject.weights.kind == "file" else own,
     )
 
 
@@ -70,11 +89,13 @@ def require_some(jobs: Sequence[Job], precisions: Sequence[str]) -> None:
         UsageError: a provider accepts no model, or a precision is accepted by none.
     """
     for target in {job.target.provider: job.target for job in jobs}.values():
-        _require_one([misfit(target, job.key.subject) for job in jobs if job.target == target])
+        _require_one([_misfit(job) for job in jobs if job.target == target])
     for precision in precisions:
-        _require_one(
-            [misfit(job.target, job.key.subject) for job in jobs if str(job.key.subject.precision) == precision]
-        )
+        _require_one([_misfit(job) for job in jobs if str(job.key.subject.precision) == precision])
+
+
+def _misfit(job: Job) -> UsageError | None:
+    return misfit(job.target, job.key.subject, job.graph.count.nodes)
 
 
 def _require_one(misfits: Sequence[UsageError | None]) -> None:
@@ -84,7 +105,7 @@ def _require_one(misfits: Sequence[UsageError | None]) -> None:
 
 def _for_provider(job: Job) -> tuple[Job, dict[str, int]]:
     """The job with the graph for its provider, and the operators that were decomposed into smaller ones."""
-    if problem := misfit(job.target, job.key.subject):
+    if problem := _misfit(job):
         raise problem
     shapes = {value.name: value.shape for value in job.inputs}
     switches = {

@@ -15,7 +15,7 @@ from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest
 from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress
-from edgeprof.schema import Artifact, Case, Phase, Record, StaticGraph, Variant
+from edgeprof.schema import FP32, Artifact, Case, Phase, Record, StaticGraph, Variant
 from edgeprof.stages import static_graphs
 
 PHASES: tuple[Phase, ...] = ("prefill", "decode")
@@ -83,12 +83,26 @@ def shapes_of(static: bool, seq: Sequence[int], batch: Sequence[int], phase: Pha
     return Shapes(seq=tuple(sorted(set(seq))), batch=tuple(sorted(set(batch))), phase=phase)
 
 
+def fused(artifact: Artifact) -> UsageError | None:
+    """The error for an artifact of which no static graphs can be made, for its attention is fused; None otherwise."""
+    if not any(graph.shared_cache for graph in artifact.graphs):
+        return None
+    precision = "" if artifact.precision.recipe == FP32 else f" --precision {artifact.precision}"
+    return UsageError(
+        f"Static graphs are made of standard operators, and the attention of {artifact.name} is fused.",
+        f"Run: edgeprof export {artifact.name} --portable{precision}",
+    )
+
+
 def fix(artifact: Artifact, cases: Sequence[Case], force: bool, progress: Progress) -> Artifact:
     """The artifact with a static graph for each shape in its folder; graphs that are up to date stay.
 
     Raises:
+        UsageError: its attention is fused, which graphs of one shape cannot have.
         VerificationError: a graph does not compute what the artifact computes. Earlier ones are kept.
     """
+    if problem := fused(artifact):
+        raise problem
     if not force and all(static_graphs.standing(artifact, case) for case in cases):
         return artifact
     folder = artifact.folder

@@ -152,6 +152,7 @@ def foreign(path: Path) -> Artifact:
                 inputs=inputs,
                 outputs=outputs,
                 count=graph.count(model),
+                shared_cache=graph.shares_cache(model),
             ),
         ),
         data_files=tuple(str(file.absolute()) for file in data),

@@ -16,6 +16,9 @@ def export(
     weights: Annotated[str, typer.Option(help="auto (pretrained where available), pretrained or random.")] = "auto",
     logits: Annotated[str, typer.Option(help="Positions at which a decoder runs its LM head: all, or last.")] = "all",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 24,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Keep a decoder's attention in operators of the ONNX standard.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the artifact; default that of the variant.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that receives <name>/<precision>/.")] = Path("models"),
     calibration: options.Calibration = None,
@@ -52,6 +55,7 @@ def export(
             weights=choice(weights, "--weights", "auto", "pretrained", "random"),
             logits=choice(logits, "--logits", "all", "last"),
             opset=opset,
+            portable=portable,
             name=name,
             out=out,
             force=force,

@@ -37,17 +37,25 @@ class Binding:
         target: Target,
         inputs: Sequence[InputValue],
         given: Mapping[str, Any] | None = None,
+        shared_tokens: int = 0,
     ) -> None:
-        """`given`: arrays by name that replace the values described."""
+        """
+        Args:
+            given: arrays by name that replace the values described.
+            shared_tokens: tokens of the buffers that are past and present of a KV cache at once; 0: they are two.
+        """
         self.session = session
         self.target = target
         self.bound: IOBinding = session.io_binding()
         self.inputs: dict[str, OrtValue] = {}
         self.fed: dict[str, Any] = {}
         self.unbound: list[Any] = []  # outputs of the last run, where they are not bound
+        self.shared_tokens = shared_tokens
         kinds = {value.name: value.type for value in session.get_inputs()}
         for value in inputs:
             array = given[value.name] if given and value.name in given else tensors.make(value)
+            if shared_tokens and kv_cache.is_past(value.name):
+                array = kv_cache.with_room(array, shared_tokens)
             if ort_values.bindable(kinds.get(value.name, "")):
                 self._bind_input(value.name, array)
             else:
@@ -62,9 +70,13 @@ class Binding:
         self.inputs[name] = value
 
     def bind_outputs(self) -> None:
-        """Let the next run allocate outputs, in host memory."""
+        """Let the next run allocate outputs, in host memory; a shared buffer is written where it is read."""
         for output in self.session.get_outputs():
-            self.bound.bind_output(output.name)
+            cache = self._cache_of(output.name) if self.shared_tokens else None
+            if cache is None:
+                self.bound.bind_output(output.name)
+            else:
+                self.bound.bind_ortvalue_output(output.name, cache)
 
     def settle(self, in_place: bool = False) -> None:
         """After a first run, bind outputs to the memory that later runs write to.
@@ -76,7 +88,7 @@ class Binding:
         if self.fed or not (places or in_place):
             return
         for output, value in zip(self.session.get_outputs(), self.bound.get_outputs(), strict=True):
-            cache = self._cache_of(output.name) if in_place else None
+            cache = self._cache_of(output.name) if in_place or self.shared_tokens else None
             if cache is not None and cache.shape() == value.shape():
                 self.bound.bind_ortvalue_output(output.name, cache)
             elif place := places.get(output.name):

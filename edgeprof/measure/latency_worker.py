@@ -39,7 +39,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         require_unchanged(request.files)
         require_share(session, request)
         with running(request):
-            binding = Binding(session, request.target, request.inputs)
+            binding = Binding(session, request.target, request.inputs, shared_tokens=request.shared_tokens)
             peak_is_of_runs = memory.reset_peak()
             first_run_s = binding.first_run(request.in_place)
             run, warmup_runs = binding.warm_up()

@@ -103,6 +103,7 @@ def request_of(job: Job) -> Request:
         stopping=job.stopping,
         nodes=prepared.nodes,
         in_place=fixed_cache or _in_place(job.graph),
+        shared_tokens=0 if prepared.receipt.static else _shared_tokens(job),
     )
 
 
@@ -113,6 +114,12 @@ def _now() -> str:
 def _in_place(graph: Graph) -> bool:
     """Whether the KV cache of a graph has a fixed size."""
     return signature(graph.inputs, outputs=graph.outputs).cache_kind != "growing"
+
+
+def _shared_tokens(job: Job) -> int:
+    """The size of buffers that are past and present of the job's KV cache, where its graph takes such."""
+    load = job.key.load
+    return load.past_tokens + (load.tokens or 0) if job.graph.shared_cache else 0
 
 
 def _vocabulary(graph: Graph) -> int | None:

@@ -61,7 +61,7 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
     with undisturbed(request), tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
         session = open_request(request, profile=str(Path(folder) / "run"))
         with running(request):
-            binding = Binding(session, request.target, request.inputs)
+            binding = Binding(session, request.target, request.inputs, shared_tokens=request.shared_tokens)
             binding.first_run(request.in_place)
             run, _ = binding.warm_up(lambda run: len(sampling.time_runs(run, WARM_UP)))
             profiled_s = sampling.time_runs(run, request.stopping)

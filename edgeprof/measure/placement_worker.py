@@ -89,7 +89,7 @@ def padded(inputs: Sequence[InputValue], originals: Sequence[InputValue]) -> dic
 def run(session: "InferenceSession", request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of a second run, into memory that the first one allocated, as in timed runs."""
     with running(request):
-        binding = Binding(session, request.target, request.inputs, given)
+        binding = Binding(session, request.target, request.inputs, given, request.shared_tokens)
         binding.first_run(request.in_place)
         binding.run()
         return binding.outputs()

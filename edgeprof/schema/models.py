@@ -242,6 +242,8 @@ class Graph(Record, frozen=True, kw_only=True):
     stages: tuple[StageReceipt, ...] = ()
     quantization: QuantReceipt | None = None
     fusion: FusionReceipt | None = None
+    shared_cache: bool = False  # one buffer may be past and present of its KV cache: a step then copies nothing
+    note: str = ""  # what is not as one would expect, such as attention that could not be fused
     fills: dict[str, str] = {}  # for a user's file: the values of its inputs in the comparison, as text
 
 

@@ -63,6 +63,7 @@ class Request(Record, frozen=True, kw_only=True):
     stopping: StoppingRule
     nodes: int = 0  # on the provider, by its placement; 0: unknown
     in_place: bool = False  # a KV cache of fixed size is updated in place
+    shared_tokens: Count = 0  # size of the buffers that are past and present of a KV cache at once; 0: they are two
 
 
 class Reading(Record, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgeprof import kv_cache
 from edgeprof.counting.file_errors import opening, require_content
 from edgeprof.counting.reading import open_model
 from edgeprof.errors import ModelFileError, first_line
@@ -284,6 +285,20 @@ def _setting(attribute: ir.Attr) -> object:
     if attribute.type == ir.AttributeType.TENSOR:
         return _integers(attribute.as_tensor())
     return attribute.value if attribute.type in exact else None
+
+
+def shares_cache(model: ir.Model) -> bool:
+    """Whether one buffer may be input and output of each KV cache: only GroupQueryAttention reads and writes it."""
+    caches = [value for value in model.graph.inputs if kv_cache.is_past(value.name or "")]
+    outputs = {value.name: value.producer() for value in model.graph.outputs}
+    return bool(caches) and all(
+        (writer := outputs.get(kv_cache.present_of(past.name or ""))) is not None
+        and writer.op_type == "GroupQueryAttention"
+        and [use.node for use in past.uses()] == [writer]
+        and past.shape is not None
+        and not isinstance(past.shape[kv_cache.TOKENS], int)
+        for past in caches
+    )
 
 
 def require_external_data(model: ir.Model, path: Path) -> None:

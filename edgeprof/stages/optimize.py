@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from edgeprof import counting, process
+from edgeprof import counting, kv_cache, process
 from edgeprof.counting.reading import subgraphs
 from edgeprof.errors import EdgeprofError, ModelFileError, StorageError, VerificationError
 from edgeprof.families import family_of
-from edgeprof.families.expected_fusions import ATTENTION, SPREAD
+from edgeprof.families.expected_fusions import ATTENTION, GROUPED, SPREAD
 from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import not_loaded, ort_errors
 from edgeprof.providers.session import create_session, session_options
@@ -102,10 +102,11 @@ def receipt_of(artifact: Artifact, graph: Graph, progress: Progress, save_to: Pa
 
 
 def _expected(artifact: Artifact, graph: Graph) -> dict[str, int]:
-    """Expected operators, or alternatives, with their number; none where no family knows the graph."""
+    """Expected operators, or alternatives, with their number; of a graph that no family knows, fused attention."""
     if artifact.variant is None or graph.role != "model":
-        return {}
-    expected = family_of(artifact.variant).fusions(artifact.variant, graph.opset)
+        layers = sum(kv_cache.is_past(spec.name) for spec in graph.inputs) // 2
+        return {GROUPED: layers} if graph.shared_cache else {}
+    expected = family_of(artifact.variant).fusions(artifact.variant, graph.opset, fused=graph.shared_cache)
     row = recipe_of(artifact.precision)
     if row and row.quantized and graph.quantization:
         split = expected.pop(ATTENTION, 0) if row.splits_attention else 0
@@ -127,7 +128,7 @@ def _older_opset(artifact: Artifact, graph: Graph) -> str:
     if artifact.variant is None or graph.role != "model":
         return ""
     family = family_of(artifact.variant)
-    here, newest = (family.fusions(artifact.variant, opset) for opset in (graph.opset, OPSET))
+    here, newest = (family.fusions(artifact.variant, opset, fused=graph.shared_cache) for opset in (graph.opset, OPSET))
     spread = [words for operator, words in SPREAD.items() if operator in newest and operator not in here]
     if not spread:
         return ""

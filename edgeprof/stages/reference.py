@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 
 AGAIN = "Export the model again with --force."
 VERSION = "schema_version"
+GREEDY = "greedy/"
+"""The beginning of the keys of what `generation.expected` gives."""
 
 
-def write(path: Path, blueprint: Blueprint) -> None:
-    """Run the unmodified model at every case but the traced one, and save inputs and outputs."""
+def write(path: Path, blueprint: Blueprint, greedy: Arrays | None = None) -> None:
+    """Run the unmodified model at every case but the traced one, and save inputs and outputs.
+
+    Args:
+        greedy: what the model generates, where it does: see `generation.expected`.
+    """
     import torch
 
     cases = []
@@ -40,16 +46,17 @@ def write(path: Path, blueprint: Blueprint) -> None:
         feeds = blueprint.feeds(case, np.random.default_rng(index))
         results = blueprint.reference({name: torch.from_numpy(array) for name, array in feeds.items()})
         cases.append((case, feeds, {name: one.numpy() for name, one in zip(blueprint.outputs, results, strict=True)}))
-    save(path, cases)
+    save(path, cases, greedy)
 
 
-def save(path: Path, cases: Iterable[tuple[Case, Arrays, Arrays]]) -> None:
+def save(path: Path, cases: Iterable[tuple[Case, Arrays, Arrays]], greedy: Arrays | None = None) -> None:
     """Write cases with their inputs and outputs.
 
     Raises:
         StorageError: the file cannot be written.
     """
     arrays: Arrays = {VERSION: np.array(SCHEMA_VERSION)}
+    arrays |= {f"{GREEDY}{name}": array for name, array in (greedy or {}).items()}
     for case, feeds, outputs in cases:
         arrays |= {f"{_label(case)}/in/{name}": array for name, array in feeds.items()}
         arrays |= {f"{_label(case)}/out/{name}": array for name, array in outputs.items()}
@@ -67,6 +74,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
     with reading_arrays(path, VerificationError, AGAIN), np.load(path) as archive:
         arrays = dict(archive)
         require_known(arrays.pop(VERSION, np.array(1)).item(), str(path), VerificationError)
+    arrays = {key: array for key, array in arrays.items() if not key.startswith(GREEDY)}
     if not all(re.fullmatch("[^/]+/(in|out)/.*", key, re.DOTALL) for key in arrays):
         raise _not_a_reference(path)
     for label in dict.fromkeys(key.split("/")[0] for key in arrays):
@@ -76,6 +84,17 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
             if owner == label:
                 parts[part][name] = array
         yield case, parts["in"], parts["out"]
+
+
+def greedy(path: Path) -> Arrays:
+    """What the model generates: see `generation.expected`; empty where it does not.
+
+    Raises:
+        VerificationError: the file is missing or damaged.
+    """
+    _require(path)
+    with reading_arrays(path, VerificationError, AGAIN), np.load(path) as archive:
+        return {key.removeprefix(GREEDY): archive[key] for key in archive.files if key.startswith(GREEDY)}
 
 
 def named(names: Iterable[str], outputs: Iterable[Any]) -> Arrays:

@@ -20,7 +20,7 @@ from edgeprof.providers.session import converted, open_session
 from edgeprof.recipe_table import recipe_of
 from edgeprof.schema import Artifact, Case, Check, Graph, Precision, Record, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
-from edgeprof.stages import reference
+from edgeprof.stages import generation, reference
 from edgeprof.store import reference_file
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class VerifyRequest(Record, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     tolerance: float | None  # None: differences are recorded; only wrong shapes and non-finite values fail
     against: str = "PyTorch"  # the source of the reference values
+    shared_cache: bool = False  # whether one buffer may be past and present of the graph's KV cache
     holes: bool = False  # whether they may be infinite or NaN in places, which are not compared
     advice: str = "Export it with another --opset."  # what to do on failure
 
@@ -82,6 +83,7 @@ def checks_of(
         reference=str(reference_file(graph)),
         inputs=graph.inputs,
         tolerance=allowed,
+        shared_cache=graph.shared_cache,
         holes=allowed is None,
         advice="Try a different recipe." if allowed is None else "Export it with another --opset.",
     )
@@ -123,6 +125,10 @@ def run(request: VerifyRequest, progress: Progress) -> Verified:
         checks.append(_check(session, case, feeds, expected, request))
     if not checks:
         raise VerificationError(f"{request.reference} holds no cases.", "Export the model again with --force.")
+    tokens = reference.greedy(Path(request.reference)) if request.tolerance is not None else {}
+    if tokens:
+        progress("generating", None)
+        generation.check(session, tokens, request.shared_cache, request.advice)
     return Verified(checks=tuple(checks))
 
 
@@ -157,7 +163,9 @@ def _check(
         if theirs.dtype.kind not in "fc":
             notes += _differing(name, theirs, ours, shape, request)
             continue
-        finite = np.isfinite(theirs) if request.holes else np.full(theirs.shape, True)
+        finite = np.isfinite(theirs) if request.holes else ~np.isnan(theirs)  # NaN: anything may be there
+        if np.isinf(theirs[finite]).any():
+            raise VerificationError(f"Output {name} of {request.against} is infinite at {shape}.", request.advice)
         if not np.isfinite(ours[finite]).all():
             raise VerificationError(f"Output {name} is not finite at {shape}.", request.advice)
         if theirs.size and not finite.any():

@@ -117,13 +117,13 @@ def test_qnn_takes_static_graphs_as_one_part(run: Run) -> None:
 
 
 def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(models / "gpt2-small/fp32", tmp_path / "fp32"))
+    folder = Path(shutil.copytree(models / "gpt2-small-portable/fp32", tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=8), Case(batch=1, tokens=1, past_tokens=8)], False, silent)
     files = [str(folder / name) for name in ("prefill-1x8.onnx", "decode-1x8.onnx")]
     result = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
     assert [(point.subject.model, point.load.phase, point.load.length) for point in result.points] == [
-        ("gpt2-small-decode-1x8", "decode", 8),
-        ("gpt2-small-prefill-1x8", "prefill", 8),
+        ("gpt2-small-portable-decode-1x8", "decode", 8),
+        ("gpt2-small-portable-prefill-1x8", "prefill", 8),
     ]
     for point in result.points:
         assert (

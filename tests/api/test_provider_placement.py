@@ -352,3 +352,16 @@ def test_an_unsupported_precision_names_the_recipe_that_is_supported(
         assert isinstance(result, EdgeprofError)
         assert f"{provider} does not accept {precision}; it accepts " in result.what
         assert result.next_step == f"Run: edgeprof export toy --precision {recipe}"
+
+
+def test_fused_attention_is_refused_where_it_cannot_run() -> None:
+    subject = Subject(model="toy", precision=Precision(recipe="a16w8"), weights=WeightsSource(kind="random"))
+    problem = misfit(target("qnn"), subject, {"MatMul", "GroupQueryAttention"})
+    assert str(problem) == (
+        "qnn lacks GroupQueryAttention, which computes the attention of toy. "
+        "Run: edgeprof export toy --portable --precision a16w8"
+    )
+    assert misfit(target("qnn"), subject, {"MatMul"}) is None
+    assert (
+        misfit(target("webgpu"), replace(subject, precision=Precision(recipe="fp16")), {"GroupQueryAttention"}) is None
+    )

@@ -33,7 +33,7 @@ def logits(file: str | Path, feeds: dict[str, Any]) -> Any:
 
 
 def test_graphs_lie_beside_the_model_and_read_its_weights(artifacts: Artifacts, tmp_path: Path) -> None:
-    artifact = copy_of(artifacts["gpt2", "fp32"], tmp_path)
+    artifact = copy_of(artifacts["gpt2-portable", "fp32"], tmp_path)
     before = {file.name for file in artifact.folder.iterdir()}
     built = fix(artifact, [PREFILL, DECODE], False, silent)
     folder = artifact.folder

@@ -8,21 +8,22 @@ from command import Command
 
 def test_it_chooses_and_exports(models: Path, edgeprof: Command, tmp_path: Path) -> None:
     """MACs of gpt2-small: 2 layers of width 128, a head of 4,000: 905,216 a token, and 512 for each pair of them."""
-    shutil.copytree(models / "gpt2-small" / "fp32", tmp_path / "models" / "gpt2-small" / "fp32")
+    shutil.copytree(models / "gpt2-small-portable" / "fp32", tmp_path / "models" / "gpt2-small-portable" / "fp32")
     lengths = tmp_path / "requests.txt"
     lengths.write_text("# tokens\n" + "8\n" * 6 + "\n16\n30\n")
-    ran = edgeprof("buckets", "gpt2-small", "--lengths", lengths, "--count", 2)
+    ran = edgeprof("buckets", "gpt2-small-portable", "--lengths", lengths, "--count", 2)
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
-    assert lines[0] == "gpt2-small fp32, prefill, batch 1: 2 static lengths for 8 requests"
+    assert lines[0] == "gpt2-small-portable fp32, prefill, batch 1: 2 static lengths for 8 requests"
     assert lines[2].split() == ["tokens", "requests", "share", "MACs"]
     assert [line.split()[:4] for line in lines[3:5]] == [["8", "6", "75", "%"], ["30", "2", "25", "%"]]
     assert lines[-1] == "Written: prefill-1x8.onnx, prefill-1x30.onnx"
-    shown = edgeprof("buckets", "gpt2-small", "--lengths", "8,8,16", "--phase", "decode", "--json").json
+    shown = edgeprof("buckets", "gpt2-small-portable", "--lengths", "8,8,16", "--phase", "decode", "--json").json
     assert [one["length"] for one in shown["buckets"]] == [8, 16]
     assert [one["file"] for one in shown["static"]] == ["decode-1x8.onnx", "decode-1x16.onnx"]
     assert (
-        "gpt2-small fp32 has static graphs: prefill-1x8.onnx, prefill-1x30.onnx, decode-1x8" in edgeprof("models").out
+        "gpt2-small-portable fp32 has static graphs: prefill-1x8.onnx, prefill-1x30.onnx, decode-1x8"
+        in edgeprof("models").out
     )
     costs = {one["length"]: one["cost"] for one in shown["buckets"]}
     assert costs[16] - costs[8] == 8 * 512  # the pairs of one new token with 8 more

@@ -43,8 +43,8 @@ CASES = [
     ("bert", Case(batch=1, tokens=16)),
     ("bert", Case(batch=3, tokens=7)),
     ("vit", Case(batch=2, tokens=17)),
-    ("gpt2", Case(batch=1, tokens=16)),
-    ("gpt2", Case(batch=2, tokens=5)),
+    ("gpt2-portable", Case(batch=1, tokens=16)),
+    ("gpt2-portable", Case(batch=2, tokens=5)),
 ]
 
 
@@ -93,7 +93,7 @@ def decode_graph(artifact: Artifact, past: int, folder: Path, batch: int = 1) ->
 
 def test_a_cache_has_a_slot_for_the_new_token(artifacts: dict[tuple[str, str], Artifact], tmp_path: Path) -> None:
     """2 sequences of 9 cached tokens; 4 heads of 32."""
-    built = decode_graph(artifacts["gpt2", "fp32"], 9, tmp_path, batch=2)
+    built = decode_graph(artifacts["gpt2-portable", "fp32"], 9, tmp_path, batch=2)
     sizes = {spec.name: spec.dims for spec in built.inputs}
     assert sizes["input_ids"] == sizes["position_ids"] == (2, 1) and sizes["attention_mask"] == (2, 10)
     results = {spec.name: spec.dims for spec in built.outputs}
@@ -105,7 +105,7 @@ def test_steps_from_an_empty_cache_equal_those_of_a_growing_one(
     artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
     """8 steps of 2 sequences; what lies in slots that hold nothing yet does not matter."""
-    artifact = artifacts["gpt2", "fp32"]
+    artifact = artifacts["gpt2-portable", "fp32"]
     built = decode_graph(artifact, 7, tmp_path, batch=2)
     tokens = np.random.default_rng(0).integers(0, 4000, (8, 2, 1))
     growing = empty_cache(artifact, batch=2)
@@ -123,7 +123,7 @@ def test_the_cache_of_a_prefill_is_copied_into_slots(
     artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
     """5 tokens at once, then 3 steps in a cache of 12 slots, bound to past and present alike."""
-    artifact = artifacts["gpt2", "fp32"]
+    artifact = artifacts["gpt2-portable", "fp32"]
     built = decode_graph(artifact, 11, tmp_path)
     tokens = np.random.default_rng(1).integers(0, 4000, (1, 8))
     prefill = run(artifact.location, decoder_feeds(tokens[:, :5], empty_cache(artifact), 0))
@@ -151,7 +151,7 @@ def test_the_cache_of_a_prefill_is_copied_into_slots(
 def test_a_position_beyond_the_cache_is_written_nowhere(
     artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
-    artifact = artifacts["gpt2", "fp32"]
+    artifact = artifacts["gpt2-portable", "fp32"]
     built = decode_graph(artifact, 3, tmp_path)
     held = {name: np.ones((1, 4, 4, 32), np.float32) for name in empty_cache(artifact)}
     feeds = static_feeds(built, np.array([[7]]), 4, held)
@@ -162,7 +162,7 @@ def test_a_position_beyond_the_cache_is_written_nowhere(
 def test_several_new_tokens_after_a_past_are_refused(
     artifacts: dict[tuple[str, str], Artifact], tmp_path: Path
 ) -> None:
-    artifact = artifacts["gpt2", "fp32"]
+    artifact = artifacts["gpt2-portable", "fp32"]
     shapes = shapes_of(feeds_of(artifact, Case(batch=1, tokens=3, past_tokens=4)))
     with pytest.raises(UsageError, match="takes one new token a step"):
         prepare_for_provider(artifact.graph(), NPU, shapes, tmp_path)
@@ -176,8 +176,8 @@ def test_several_new_tokens_after_a_past_are_refused(
     [
         ("bert", Case(batch=2, tokens=9)),
         ("vit", Case(batch=1, tokens=17)),
-        ("gpt2", Case(batch=2, tokens=9)),
-        ("gpt2", Case(batch=2, tokens=1, past_tokens=9)),
+        ("gpt2-portable", Case(batch=2, tokens=9)),
+        ("gpt2-portable", Case(batch=2, tokens=1, past_tokens=9)),
     ],
 )
 def test_multiplications_stay_the_same(

@@ -30,6 +30,7 @@ class Blueprint(ABC):
     optional: tuple[str, ...] = ()  # inputs that are left out where they change nothing
     outputs: tuple[str, ...]
     cases: tuple[Case, ...]
+    note: str = ""  # what is not as one would expect
     dims: Mapping[str, object] = {}  # symbols whose axis torch needs a constraint for, besides that it moves
 
     @abstractmethod

@@ -44,16 +44,33 @@ DECODE_CASES = (
 )
 
 
-def decoders(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
+def decoders(model: PreTrainedModel, logits: Logits, *, fused: bool) -> list[GraphOfModel]:
     """The graphs of a decoder.
+
+    Args:
+        fused: compute attention by one operator that writes its cache in place, where that is possible.
 
     Returns:
         One graph; two, "prefill" and "decode", for models with states of a recurrence.
     """
     found = caches.leaves(first_cache(model))
     if not caches.is_recurrent(found):
-        return [Decoder(model, found, logits)]
+        return [_decoder(model, found, logits, fused)]
     return [FirstRun(model, found, logits), Decoder(model, found, logits, "decode", DECODE_CASES)]
+
+
+def _decoder(model: PreTrainedModel, past: Tensors, logits: Logits, fused: bool) -> Decoder:
+    from edgeprof.stages.export.fused_attention import NotFused
+    from edgeprof.stages.export.fused_decoder import FusedDecoder
+
+    if not fused:
+        return Decoder(model, past, logits)
+    try:
+        return FusedDecoder(model, past, logits)
+    except NotFused as problem:
+        decoder = Decoder(model, past, logits)
+        decoder.note = f"Attention is not fused: {problem.reason}."
+        return decoder
 
 
 def cache_name(model: PreTrainedModel) -> str:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def graphs_of(model: PreTrainedModel, logits: Logits, *, fixed_images: bool = False) -> list[GraphOfModel]:
+def graphs_of(
+    model: PreTrainedModel, logits: Logits, *, fused: bool = False, fixed_images: bool = False
+) -> list[GraphOfModel]:
     """The graphs of a model, each with its inputs, its cases, and its reference.
 
     Args:
+        fused: compute a decoder's attention by one operator that writes its cache in place, where that is possible.
         fixed_images: take images of the usual size only.
     """
     generates = hasattr(model, "can_generate") and model.can_generate()
@@ -33,7 +36,7 @@ def graphs_of(model: PreTrainedModel, logits: Logits, *, fixed_images: bool = Fa
     elif is_pair(model):
         return towers(model, _fitting(model, TEXT), image_cases(model))
     elif cache_name(model) and (generates or type(model).__name__.endswith("Model")) and _uses_cache(model):
-        return decoders(model, logits)
+        return decoders(model, logits, fused=fused)
     if main_input(model) == "pixel_values":
         return [image_model(model, fixed=fixed_images)]
     names = [main_input(model), *optional_inputs(model)]

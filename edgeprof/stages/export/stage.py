@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeprof import process
 from edgeprof.errors import MissingExtra, UsageError
 from edgeprof.families import traced_family
+from edgeprof.families.base import Arrays
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Architecture, Artifact, Graph, Logits, Precision, Record, Variant
-from edgeprof.stages import graph, reference
+from edgeprof.stages import generation, graph, reference
+from edgeprof.stages.export.fused_operators import SINCE as FUSED_SINCE
 from edgeprof.stages.export.loading import NO_PADDING, load
 from edgeprof.stages.weights import Weights
 from edgeprof.store import graph_file, reference_beside
@@ -35,9 +37,12 @@ OPSETS = range(18, 26)
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
-Route = Literal["usual", "eager", "transformers"]
-"""How a model is traced: with the attention of its class fused where it can be, with attention written out and images
-of one size, or with what transformers' own exporter changes in a model."""
+DECODERS = ("ForCausalLM", "LMHeadModel", "Model")
+"""Ends of the names of classes that may be a decoder with a cache."""
+
+Route = Literal["fused", "usual", "eager", "transformers"]
+"""How a model is traced: a decoder with attention that writes its cache in place; with the attention of its class; with
+attention written out and images of one size; or with what transformers' own exporter changes in a model."""
 
 ROUTES: tuple[Route, ...] = ("usual", "eager", "transformers")
 """In the order in which they are tried."""
@@ -56,6 +61,7 @@ class ExportRequest(Record, frozen=True, kw_only=True):
     weights: Weights
     logits: Logits
     opset: int
+    portable: bool = False  # only with operators of the ONNX standard
     folder: str
     route: Route = "usual"
 
@@ -90,8 +96,17 @@ def export(request: ExportRequest, progress: Progress) -> Artifact:
 
 
 def routes(request: ExportRequest) -> tuple[Route, ...]:
-    """The ways to try for a model; a family that has inputs of its own has one."""
-    return ROUTES if request.architecture else ROUTES[:1]
+    """The ways to try for a model; a family that has inputs of its own has few."""
+    fused: tuple[Route, ...] = ("fused",) if _may_be_fused(request) else ()
+    return fused + (ROUTES if request.architecture else ROUTES[:1])
+
+
+def _may_be_fused(request: ExportRequest) -> bool:
+    if request.portable or request.opset < FUSED_SINCE:
+        return False
+    if request.architecture is not None:
+        return request.architecture.class_name.endswith(DECODERS)
+    return request.variant is not None and traced_family(request.variant).caches(request.variant)
 
 
 def require_extra() -> None:
@@ -141,7 +156,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
             part("computing reference values in PyTorch", 0.35)
-            reference.write(reference_beside(file, blueprint.role), blueprint)
+            reference.write(reference_beside(file, blueprint.role), blueprint, _greedy(model, blueprint))
             describe = partial(_blueprint, model, request, index)
             translated[str(file)] = translate(blueprint, describe, model, request, part)
     progress("writing", 0.9)
@@ -156,6 +171,8 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
                 inputs=graph.specs(list(one.graph.inputs)),
                 outputs=graph.specs(list(one.graph.outputs)),
                 count=graph.count(one),
+                shared_cache=graph.shares_cache(one),
+                note=blueprint.note,
             )
             for blueprint, (path, one) in zip(blueprints, translated.items(), strict=True)
         ),
@@ -169,21 +186,29 @@ def _model(request: ExportRequest) -> torch.nn.Module:
     return load(request.architecture, request.weights)
 
 
+def _greedy(model: Any, blueprint: Blueprint) -> Arrays | None:
+    """What a decoder generates; None for others."""
+    inputs = [spec.name for spec in blueprint.inputs]
+    generates = blueprint.role == "model" and generation.generates(inputs, list(blueprint.outputs))
+    return generation.expected(model) if generates and model.can_generate() else None
+
+
 def _blueprint(model: torch.nn.Module, request: ExportRequest, index: int) -> Blueprint:
     return _blueprints(model, request)[index]
 
 
 def _blueprints(model: Any, request: ExportRequest) -> Sequence[Blueprint]:
-    if request.architecture is None:
+    from edgeprof.stages.export.kinds import graphs_of
+
+    fused = request.route == "fused"
+    if request.architecture is None and not fused:
         from edgeprof.stages.export.family_graph import FamilyGraph
 
         assert request.variant is not None
         return [FamilyGraph(model, request.variant, request.logits)]
-    from edgeprof.stages.export.kinds import graphs_of
-
     if request.route == "eager":
         model.set_attn_implementation("eager")
-    return graphs_of(model, request.logits, fixed_images=request.route == "eager")
+    return graphs_of(model, request.logits, fused=fused, fixed_images=request.route == "eager")
 
 
 def build(variant: Variant, weights: Weights) -> torch.nn.Module:

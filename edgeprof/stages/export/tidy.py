@@ -9,6 +9,7 @@ from edgeprof.errors import ExportError
 from edgeprof.families.base import TOTAL
 from edgeprof.schema import TensorSpec
 from edgeprof.stages import graph
+from edgeprof.stages.export.reshapes import cancel_reshapes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,6 +44,7 @@ def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
         tidying(model)
     passes.RemoveUnusedNodesPass()(model)
     _name_dims(model, inputs)
+    cancel_reshapes(model)
     for node in model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces and names of this machine
 
