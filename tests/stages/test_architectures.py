@@ -26,6 +26,8 @@ MODELS = {
 }
 """And the roles of the graphs of each."""
 
+TAKE_A_MASK = set(MODELS) - {"whisper", "segformer"}
+
 
 @pytest.mark.filterwarnings("ignore")  # of torch, in this process
 @pytest.mark.parametrize("name", MODELS)
@@ -38,6 +40,8 @@ def test_exported_as_in_torch(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert [graph.role for graph in artifact.graphs] == MODELS[name]
     for graph in artifact.graphs:
         _assert_agrees(graph)
+    if name in TAKE_A_MASK:
+        assert "attention_mask" in {spec.name for graph in artifact.graphs for spec in graph.inputs}
     _assert_no_weights_twice(artifact)
 
 
@@ -54,7 +58,7 @@ def test_a_model_that_needs_more_inputs_is_refused_in_a_sentence(
 def _assert_agrees(graph: Graph) -> None:
     """Several shapes, of which the batches are 1 and more."""
     assert {check.against for check in graph.checks} == {"PyTorch"}
-    assert len({check.case for check in graph.checks}) >= 3
+    assert len({check.case for check in graph.checks}) >= 2
     assert max(check.max_abs_error for check in graph.checks) < 1e-3
     if any("batch_size" in spec.dims for spec in graph.inputs):
         assert {1, 3} <= {check.case.batch for check in graph.checks}

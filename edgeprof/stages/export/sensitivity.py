@@ -74,10 +74,10 @@ def _groups(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _changed(array: Any, other: Any, name: str) -> Any:
-    """Other values: of a mask, one that hides the first position of every row; of positions, other distances."""
+    """Other values: of a mask, one that hides the first half of every row; of positions, other distances."""
     if MASK in name:
         hidden = np.ones_like(array)
-        hidden[..., 0] = 0
+        hidden[..., : max(1, array.shape[-1] // 2)] = 0  # one sample of audio alone would change no frame
         return hidden
     if "position" in name:
         return array + 1 + np.arange(array.shape[-1])

@@ -78,8 +78,8 @@ def _input(model: PreTrainedModel, name: str) -> ModelInput:
         case "input_ids" | "decoder_input_ids":
             return ModelInput(integer(name, BATCH, TOKENS), token_ids(model))
         case "attention_mask":
-            length = FRAMES if main_input(model) == "input_values" else TOKENS
-            return ModelInput(integer(name, BATCH, length), padded)
+            waves = main_input(model) == "input_values"
+            return ModelInput(integer(name, BATCH, FRAMES if waves else TOKENS), padded_half if waves else padded)
         case "token_type_ids":
             return ModelInput(integer(name, BATCH, TOKENS), below(_types(config)))
         case "pixel_values":
@@ -144,6 +144,13 @@ def normal(shape: Shape, generator: np.random.Generator) -> NDArray[Any]:
 def padded(shape: Shape, generator: np.random.Generator) -> NDArray[Any]:
     """Ones; in the last row the last position is padding."""
     return right_padded((int(np.prod(shape[:-1])), shape[-1])).reshape(shape)
+
+
+def padded_half(shape: Shape, generator: np.random.Generator) -> NDArray[Any]:
+    """Ones; the second half of the last row is padding: one sample of audio alone would change no frame."""
+    mask = np.ones(shape, np.int64)
+    mask[-1, shape[-1] // 2 :] = 0
+    return mask
 
 
 def below(most: int) -> Fill:

@@ -11,7 +11,7 @@ from edgeprof import process
 from . import TinyModel, find, here
 from .outcome import Outcome, outcome
 
-TIMEOUT_S = 300
+TIMEOUT_S = 900
 MEMORY_BYTES = 8 << 30
 
 
