@@ -95,7 +95,7 @@ def fetched_weights(variant: Variant, mode: Mode, progress: Progress) -> Weights
     try:
         if variant.source is None:
             raise CheckpointError(f"No checkpoint of {variant.name} is published.", "Use --weights random.")
-        return Weights(folder=str(weights_stage.fetch(variant.source, progress)), origin=variant.source)
+        return _row_weights(variant, weights_stage.fetch(variant.source, progress))
     except CheckpointError as problem:
         if mode == "pretrained":
             raise
@@ -121,7 +121,13 @@ def _known_weights(variant: Variant, mode: Mode) -> Weights | None:
     if mode == "random" or (mode == "auto" and not family_of(variant).trained):
         return Weights()
     folder = weights_stage.cached(variant.source) if variant.source else None
-    return Weights(folder=str(folder), origin=variant.source or "") if folder else None
+    return _row_weights(variant, folder) if folder else None
+
+
+def _row_weights(variant: Variant, folder: Path) -> Weights:
+    pools = (folder / MODULES_FILE).is_file()
+    instead = f"{variant.name} has no pooling; edgeprof export {variant.source} includes it"
+    return Weights(folder=str(folder), origin=variant.source or "", note=instead if pools else "")
 
 
 # --- folders and files ------------------------------------------------------------------------------------------

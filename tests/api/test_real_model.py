@@ -174,3 +174,16 @@ def test_what_a_recipe_costs_is_recorded(recipe: str, minilm: dict[str, Artifact
     assert accuracy.cosine_min <= accuracy.cosine_mean
     assert accuracy.beyond == ()
     assert minilm[recipe].accuracy_note == ""
+
+
+def test_a_row_says_that_it_leaves_pooling_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeprof.api.export_source import resolve
+    from edgeprof.process import silent
+    from edgeprof.stages import weights
+
+    monkeypatch.setattr(weights, "cached", lambda _repository: folder)
+    weights_of_row = resolve("all-minilm-l6-v2", "auto", {}, silent).weights
+    assert weights_of_row is not None
+    assert weights_of_row.note == (
+        "all-minilm-l6-v2 has no pooling; edgeprof export sentence-transformers/all-MiniLM-L6-v2 includes it"
+    )
