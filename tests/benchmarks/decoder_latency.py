@@ -18,7 +18,7 @@ from tests.benchmarks.peer_environments import GENAI
 from tests.benchmarks.quantizing import size_bytes
 
 TITLE = "Latency of a decoder: against onnxruntime-genai's graphs"
-ROUNDS = 5
+ROUNDS = 4
 CONFIG = checkpoints.SMOLLM2
 SHAPES = {"prefill 128": (128, 0), "prefill 512": (512, 0), "decode 128": (1, 128), "decode 900": (1, 900)}
 HEAD_SIZE = 64

@@ -16,7 +16,7 @@ from tests.benchmarks.latency_visits import AGAINST, Timed, visit
 from tests.benchmarks.peer_environments import OPTIMUM
 
 TITLE = "Latency of encoders and ViT: against optimum-onnx and PyTorch"
-ROUNDS = 3
+ROUNDS = 2
 TOKENS = (16, 128, 512)
 MODELS = {
     "bert-base": (checkpoints.BERT, TOKENS),

@@ -98,8 +98,10 @@ def _for_older_transformers(checkpoint: Path) -> Path:
 
 
 EDGEPROF = Exporter("edgeprof", _edgeprof())
-EDGEPROF_INT8 = Exporter("edgeprof int8", _edgeprof("--precision", "fp32,int8"))
-EDGEPROF_RECIPES = Exporter("edgeprof recipes", _edgeprof("--precision", "fp32,int4,int8", "--keep-going"))
+EDGEPROF_INT8 = Exporter("edgeprof int8", _edgeprof("--precision", "fp32,int8", "--samples", "4"))
+EDGEPROF_RECIPES = Exporter(
+    "edgeprof recipes", _edgeprof("--precision", "fp32,int4,int8", "--samples", "4", "--keep-going")
+)
 GENAI_BUILDER = Exporter("genai fp32", _genai("fp32"))
 GENAI_INT4 = Exporter("genai int4", _genai("int4"))
 MOBIUS_ONNX = Exporter("mobius-onnx", _mobius)
