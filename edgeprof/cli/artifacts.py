@@ -39,6 +39,8 @@ def _show(result: "Export") -> None:
     show_line(f"  {units.counted(artifact.params, 'parameter')}, {artifact.weights} weights, {_size(artifact)}")
     for graph in artifact.graphs:
         role = f"{graph.role}: " if len(artifact.graphs) > 1 else ""
+        if done == "quantized" and graph.quantization is None:
+            show_line(f"  {role}stays in fp32: the recipe applies to none of its weights")
         for line in _of_graph(graph):
             show_line(f"  {role}{line}")
     if artifact.static:

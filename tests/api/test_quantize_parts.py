@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import several_graphs
 from builders.several_graphs import DUAL_TOWERS, ENCODER_DECODER, VOCABULARY, WIDTH
@@ -54,6 +55,19 @@ def test_random_values_calibrate_every_graph(models: Path) -> None:
         quantize(["translator"], recipe=["int8-static"], calibration="text", models=models)
     with pytest.raises(UsageError, match=r"towers/model does not read text alone: it also takes 'pixel_values'"):
         quantize(["towers"], recipe=["int8-static"], calibration="text", models=models)
+
+
+def test_one_file_of_samples_calibrates_every_tower(models: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ids, pixels = random.integers(0, VOCABULARY, (4, 5)), random.standard_normal((4, 3, 8, 8), np.float32)
+    np.savez(tmp_path / "both.npz", input_ids=ids, pixel_values=pixels)
+    made = quantized(models, "towers", "a16w8", calibration=str(tmp_path / "both.npz"))
+    receipts = {graph.role: graph.quantization for graph in made.graphs}
+    assert {role: one.convolutions_quantized if one else None for role, one in receipts.items()} == {
+        "model": 1,
+        "vision": 1,
+        "text": None,
+    }
 
 
 def test_a_graph_without_weights_for_a_recipe_stays_as_it_is(models: Path) -> None:

@@ -62,7 +62,8 @@ def gather(
 
     Args:
         artifact: the fp32 model that the samples are for.
-        source: "text" (the one that edgeprof ships), "random", a .txt, .npy or .npz file, or a folder of images.
+        source: "text" (the one that edgeprof ships), "random", a .txt, .npy or .npz file, or a folder of images. For
+            one of several graphs, an .npz may also hold inputs of the others.
         target: the .npz file to write.
         part: calibration and evaluation get different samples of one source (unless it holds a single one).
         count: of samples, at most.
@@ -78,7 +79,8 @@ def gather(
     data, given = _open(artifact, signature, source, part, count, checkpoint, like)
     lengths = set[int]()
     completed = []
-    for where, sample in given:
+    for where, whole in given:
+        sample = _of_part(signature, whole) if artifact.is_part else whole
         feeds = complete(signature, sample, where)
         check(artifact, signature, feeds, where)
         lengths |= {length for length in [token_length(signature, feeds)] if length is not None}
@@ -91,6 +93,12 @@ def gather(
         lengths=tuple(sorted(lengths)),
         random=source == random_inputs.NAME,
     )
+
+
+def _of_part(signature: Signature, sample: Arrays) -> Arrays:
+    """The inputs of one of several graphs, in a sample that has those of all."""
+    names = {spec.name for spec in signature.specs}
+    return {name: array for name, array in sample.items() if name in names}
 
 
 def write(path: Path, feeds: Iterable[Arrays]) -> None:

@@ -51,7 +51,8 @@ def of_folder(
     if len(inputs) != 1 or len(inputs[0].dims) != 4 or inputs[0].dtype != "float32":
         names = ", ".join(spec.name for spec in inputs)
         raise UsageError(
-            f"{folder} is a folder, as for images, but {artifact.name} takes {names}.", "Use a .txt or .npz file."
+            f"{folder} is a folder, as for images, but {artifact.name} takes {names}.",
+            "Use a .txt or .npz file, or --calibration random.",
         )
     files = images_in(folder)
     spec = inputs[0]
