@@ -99,6 +99,8 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "mixer": {"width": 24, "tokens": 6},
     "embedding": {"vocabulary": 60, "width": 24},
+    "gpt_neox": {**DECODER, "num_key_value_heads": 4, "head_dim": 8},
+    "phi": {**DECODER, "head_dim": 8},
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ENCODER),
     **{name: {**DECODER, **SPARSE.get(name, {})} for name in DECODERS},
 }

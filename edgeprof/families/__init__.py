@@ -12,6 +12,7 @@ from edgeprof.families.dinov2 import DINOv2
 from edgeprof.families.distilbert import DistilBERT
 from edgeprof.families.embedding import Embedding
 from edgeprof.families.gpt2 import GPT2
+from edgeprof.families.gpt_neox import GPTNeoX, Phi
 from edgeprof.families.llama import (
     Gemma,
     Gemma2,
@@ -38,6 +39,8 @@ from edgeprof.schema import Architecture, Artifact, Variant
 
 FAMILIES: tuple[Family, ...] = (
     GPT2(),
+    GPTNeoX(),
+    Phi(),
     Llama(),
     Mistral(),
     Mixtral(),

@@ -86,6 +86,9 @@ class Decoder(TransformersFamily):
     sample_kind = "text"
 
     qkv_bias: ClassVar[bool] = False  # of Q, K and V, whatever the configuration says
+    block_bias: ClassVar[bool] = False  # of all dense layers of a block
+    head_bias: ClassVar[bool] = False  # of the LM head
+    gated: ClassVar[bool] = True  # the MLP
     rms_norms = True
     layer_norms: ClassVar[int] = 2
     head_norms: ClassVar[Literal["", "each head", "all heads"]] = ""  # of queries and keys
@@ -120,7 +123,7 @@ class Decoder(TransformersFamily):
         """Sizes and layout as in the docstring of the module."""
         layers, width = self.value(variant, "num_hidden_layers"), self.value(variant, "hidden_size")
         heads, head, rows = self.value(variant, "num_attention_heads"), self.head(variant), case.batch * case.tokens
-        bias, stream = bool(self._optional(variant, "attention_bias")), case.batch * case.tokens * width
+        bias, stream = self.block_bias or bool(self._optional(variant, "attention_bias")), rows * width
         return (
             token_embedding(self.value(variant, "vocab_size"), width, rows, tied=self._tied(variant)),
             *repeated(
@@ -142,9 +145,9 @@ class Decoder(TransformersFamily):
                 *self._head_norms(variant, rows),
                 output_projection(heads * head, width, rows, bias=bias),
                 *self._mlp(variant, rows),
-                block_norms(self.layer_norms, width, rows, shift=False),
+                block_norms(self.layer_norms, width, rows, shift=not self.rms_norms),
             ),
-            norms(1, width, rows, shift=False),
+            norms(1, width, rows, shift=not self.rms_norms),
             *self._head(variant, case, logits),
         )
 
@@ -162,7 +165,8 @@ class Decoder(TransformersFamily):
 
     def _mlp(self, variant: Variant, rows: int) -> tuple[Component, ...]:
         width, inner = self.value(variant, "hidden_size"), self.value(variant, "intermediate_size")
-        return mlp(width, inner, rows, gated=True, bias=bool(self._optional(variant, "mlp_bias")))
+        bias = self.block_bias or bool(self._optional(variant, "mlp_bias"))
+        return mlp(width, inner, rows, gated=self.gated, bias=bias)
 
     def _tied(self, variant: Variant) -> bool:
         return self.generates(variant) and bool(self.value(variant, "tie_word_embeddings"))
@@ -172,9 +176,9 @@ class Decoder(TransformersFamily):
         match variant.task:
             case "causal-lm":
                 at = case.batch if logits == "last" else rows
-                head = dense("LM head", width, self.value(variant, "vocab_size"), at, bias=False)
-                if self._tied(variant):  # its parameters are the token embedding's
-                    head = msgspec.structs.replace(head, params=0, matrices=0, channels=0)
+                head = dense("LM head", width, self.value(variant, "vocab_size"), at, bias=self.head_bias)
+                if self._tied(variant):  # but for a bias its parameters are the token embedding's
+                    head = msgspec.structs.replace(head, params=head.params - head.matrices, matrices=0, channels=0)
                 return (head,)
             case "sequence-classification":  # scored at every position, the last one is kept; no bias
                 return (dense("classifier", width, self.labels(variant), rows, bias=False),)

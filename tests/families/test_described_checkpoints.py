@@ -28,6 +28,8 @@ def saved(folder: Path, family: str, task: str, **config: Any) -> int:
         ("qwen3_moe", "causal-lm", {"hidden_size": 34}, 80),  # which 4 heads of 12 need not divide
         ("gemma3_text", "base", {}, 80),
         ("phi3", "token-classification", {"num_labels": 5}, 80),
+        ("gpt_neox", "causal-lm", {}, 80),
+        ("phi", "causal-lm", {"tie_word_embeddings": True}, 80),
         ("distilbert", "masked-lm", {}, 80),
         ("roberta", "encoder", {"pad_token_id": 1}, 78),  # positions count from the one after that of padding
         ("modernbert", "sequence-classification", {"num_labels": 5}, 80),
