@@ -111,6 +111,9 @@ def _exported(artifact: Artifact, result: Buckets, progress: Progress) -> Bucket
     if not artifact.exported:
         note = "Static graphs are written only for models that edgeprof exported."
         return msgspec.structs.replace(result, notes=(*result.notes, note))
+    if artifact.is_part:
+        note = f"{artifact.name} is one graph of several: static graphs are written for a whole model."
+        return msgspec.structs.replace(result, notes=(*result.notes, note))
     if problem := fused(artifact):
         return msgspec.structs.replace(result, notes=(*result.notes, str(problem)))
     shapes = Shapes(seq=tuple(bucket.length for bucket in result.buckets), batch=(result.batch,), phase=result.phase)
@@ -167,11 +170,13 @@ def _runs(out: Path) -> list[Run]:
 
 
 def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Point]:
+    names = (artifact.name, artifact.only(artifact.graph_for(phase).role).name)  # of several graphs, as measured alone
     return [
         point
         for point in run.points
         if point.latency is not None
-        and (point.subject.model, point.subject.precision) == (artifact.name, artifact.precision)
+        and point.subject.model in names
+        and point.subject.precision == artifact.precision
         and (point.load.phase, point.load.batch) == (phase, batch)
     ]
 

@@ -6,6 +6,7 @@ import pytest
 from builders import several_graphs
 from builders.several_graphs import DUAL_TOWERS, ENCODER_DECODER, STATE_SPACE, VOCABULARY, WIDTH
 
+from edgeprof.api.buckets import choose_buckets
 from edgeprof.api.profile import profile
 from edgeprof.errors import RunError, UsageError
 from edgeprof.schema import Point
@@ -85,3 +86,11 @@ def test_a_token_length_that_a_model_does_not_have_is_refused(models: Path, tmp_
         profile(["translator"], models=models, out=tmp_path)
     with pytest.raises(UsageError, match="translator takes at most 64 tokens, but 64 cached and 1 new token are"):
         profile(["translator"], seq=[64], models=models, out=tmp_path)
+
+
+def test_lengths_of_one_graph_are_chosen_and_its_artifact_stays(models: Path, tmp_path: Path) -> None:
+    record = (models / "translator" / "fp32" / "artifact.json").read_bytes()
+    chosen = choose_buckets("translator/decoder", [4, 8, 8], count=1, models=models, out=tmp_path)
+    assert [bucket.length for bucket in chosen.buckets] == [8]
+    assert chosen.notes[-1].startswith("translator/decoder is one graph of several")
+    assert (models / "translator" / "fp32" / "artifact.json").read_bytes() == record
