@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import typer
 from command import Command
+from conformance.architectures import ARCHITECTURES
 
 import edgeprof
 from edgeprof import store
@@ -140,6 +141,11 @@ def test_every_make_target_is_named() -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [file.name for file in (ROOT / "docs").glob("*.md") if f"(docs/{file.name})" not in readme] == []
+
+
+def test_every_architecture_has_a_row() -> None:
+    table = section(page("architectures.md"), "The table")
+    assert [row[:2] for row in rows(table)] == [[one.name, one.class_name] for one in ARCHITECTURES]
 
 
 def test_every_public_function_is_listed() -> None:

@@ -12,12 +12,16 @@ PAGE = Path(__file__).parents[3] / "docs" / "architectures.md"
 HEADING = "\n## The table\n"
 COLUMNS = ("Model", "Class", "Exported", "Fused nodes", "int8 (matmuls)", "Profiled", "Costs", "Static graph")
 
+NOT_TRIED = Outcome(exported="not tried yet", fused="", quantized="", profiled="", costs="", static="")
+
 
 def write(outcomes: Mapping[str, Outcome]) -> None:
     """Replace what the page says of these architectures."""
     by_hand, heading, before = PAGE.read_text().partition(HEADING)
     assert heading
-    lines = {one.name: _kept(before, one.name) for one in ARCHITECTURES}
+    lines = {
+        one.name: _kept(before, one.name) or [row(one, Outcome(exported="not tried yet"))] for one in ARCHITECTURES
+    }
     for one in ARCHITECTURES:
         if one.name in outcomes:
             lines[one.name] = [row(one, outcomes[one.name]), *_remarks(one.name, outcomes[one.name])]
