@@ -1,6 +1,7 @@
 """What many tests share: small models of every family, exported once, and the command run as a user runs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -106,31 +107,53 @@ def gpt2_checkpoint(shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(shared: Shared, gpt2_checkpoint: Path) -> list[Any]:
-    """What `export` returned for one small model of each family, in fp32 and int8; for the decoder also --portable."""
+    """What `export` returned for one small model of each family, in fp32 and int8."""
     from edgeprof import Export, export
 
-    def build(name: str) -> bytes:
+    def build(target: str) -> bytes:
         out = shared.folder / "exported" / "models"
-        portable = name.endswith("-portable")
-        return msgspec.json.encode(export([targets[name]], precision=["fp32", "int8"], portable=portable, out=out))
+        return msgspec.json.encode(export([target], precision=["fp32", "int8"], out=out))
 
-    names = ["gpt2-small", "gpt2-small-portable", "bert-tiny", "vit-tiny"]
-    targets = {name: str(gpt2_checkpoint) if name.startswith("gpt2") else name for name in names}
-    results = {name: shared.once(name, partial(build, name)) for name in in_turn(names)}
-    return [one for name in names for one in msgspec.json.decode(results[name], type=list[Export])]
+    targets = [str(gpt2_checkpoint), "bert-tiny", "vit-tiny"]
+    results = {target: shared.once(Path(target).name, partial(build, target)) for target in in_turn(targets)}
+    return [one for target in targets for one in msgspec.json.decode(results[target], type=list[Export])]
 
 
 @pytest.fixture(scope="session")
-def artifacts(exports: list[Any]) -> dict[tuple[str, str], Any]:
+def portable_exports(shared: Shared, gpt2_checkpoint: Path) -> list[Any]:
+    """What `export --portable` returned for the decoder of those."""
+    from edgeprof import Export, export
+
+    def build() -> bytes:
+        out = shared.folder / "exported" / "portable"
+        return msgspec.json.encode(export([str(gpt2_checkpoint)], precision=["fp32", "int8"], portable=True, out=out))
+
+    return msgspec.json.decode(shared.once("portable", build), type=list[Export])
+
+
+@pytest.fixture(scope="session")
+def artifacts(exports: list[Any], portable_exports: list[Any]) -> dict[tuple[str, str], Any]:
     """Artifacts of those by ("gpt2" | "gpt2-portable" | "bert" | "vit", precision).
 
     Not to be changed: copy the folder.
     """
-    portable = {export.artifact.name: "-portable" for export in exports if export.artifact.name.endswith("-portable")}
-    return {
-        (export.artifact.variant.family + portable.get(export.artifact.name, ""), export.precision): export.artifact
-        for export in exports
-    }
+    fused = {(export.artifact.variant.family, export.precision): export.artifact for export in exports}
+    return fused | {("gpt2-portable", export.precision): export.artifact for export in portable_exports}
+
+
+@pytest.fixture(scope="session")
+def portable_models(artifacts: dict[tuple[str, str], Any], shared: Shared) -> Path:
+    """A folder with those that every provider takes."""
+    folder = Path(artifacts["gpt2-portable", "fp32"].location).parents[2]
+
+    def copy() -> bytes:
+        for family in ("bert", "vit"):
+            source = Path(artifacts[family, "fp32"].location).parents[1]
+            shutil.copytree(source, folder / source.name)
+        return b""
+
+    shared.once("portable models", copy)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -292,7 +292,9 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
         if not described:
             trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
             inputs = inputs.refilled(accepted, trial.fills)
-        load, facts = _counted(artifact, graph, inputs)
+        if source.shared_cache:
+            inputs.require_right_padding()
+        load, facts = _counted(artifact, graph, inputs, shared_cache=source.shared_cache)
         if not described:
             facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
         for target in request.targets:  # two lengths may select the same image size
@@ -336,8 +338,8 @@ def _files(artifact: Artifact, request: ProfileRequest) -> tuple[FileState, ...]
     return files
 
 
-def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Load, Facts]:
-    """The load of a run with these inputs, and its counted facts."""
+def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs, *, shared_cache: bool) -> tuple[Load, Facts]:
+    """The load of a run with these inputs, and its counted facts; a shared cache is in memory once."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
     variant, family = traced_variant(artifact), _family(artifact)
@@ -345,8 +347,15 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs) -> tuple[Loa
     if variant is not None:
         case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
         macs = family_of(variant).macs(variant, case, artifact.logits)
-    predicted = None if counted.unsized else counted.working_bytes
-    return load, Facts(family=family, params=artifact.params, macs=macs, memory_predicted_bytes=predicted)
+    past = inputs.past_bytes
+    predicted = None if counted.unsized else counted.working_bytes - (past if shared_cache else 0)
+    return load, Facts(
+        family=family,
+        params=artifact.params,
+        macs=macs,
+        memory_predicted_bytes=predicted,
+        cache_copied_bytes=0 if shared_cache else past,
+    )
 
 
 def _family(artifact: Artifact) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeprof import counting
+from edgeprof import counting, kv_cache
+from edgeprof.errors import UsageError
 from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import Axis, LoadRequest, Signature, Sizes, files, fill, resolve, signature
-from edgeprof.inputs.tensors import make
+from edgeprof.inputs.tensors import dtype_of, make
 from edgeprof.kv_cache import EXPORTED, RANK, TOKENS, is_cross, is_present
 from edgeprof.schema import Artifact, Case, Fill, Graph, InputValue, Load, Record, Variant
 
@@ -40,6 +42,33 @@ class Inputs(Record, frozen=True, kw_only=True):
     def flags(self) -> dict[str, NDArray[Any]]:
         """Inputs whose values decide which nodes run: a past, a number of tokens. Counting needs them."""
         return {value.name: make(value) for value in self.values if value.fill == "value"}
+
+    @property
+    def past_bytes(self) -> int:
+        """Bytes of earlier tokens in a KV cache that new tokens are added to, which grows; a run copies them."""
+        caches = (value for value in self.values if kv_cache.is_past(value.name) and not kv_cache.is_cross(value.name))
+        tokens = self.sizes.past_tokens
+        return sum(
+            prod(value.shape) * int(dtype_of(value.dtype).itemsize)
+            for value in caches
+            if len(value.shape) == kv_cache.RANK and tokens and value.shape[kv_cache.TOKENS] == tokens
+        )
+
+    def require_right_padding(self) -> None:
+        """Require that masks from files pad at the end, as fused attention takes them.
+
+        Raises:
+            UsageError: one pads elsewhere: the results would be wrong, and nothing else would tell.
+        """
+        for value in self.values:
+            if value.fill != "file" or "mask" not in value.name or len(value.shape) != 2:
+                continue
+            mask, past = make(value), self.sizes.past_tokens
+            if any((part[:, 1:] > part[:, :-1]).any() for part in (mask[:, :past], mask[:, past:])):
+                raise UsageError(
+                    f"The file for input '{value.name}' pads on the left; fused attention takes padding on the right.",
+                    "Pad on the right, or export the model with --portable.",
+                )
 
     def refilled(self, signature: Signature, chosen: Mapping[str, Fill]) -> Inputs:
         """The same sizes, with other fills for inputs of unknown meaning."""

@@ -91,6 +91,7 @@ class Facts(Record, frozen=True, kw_only=True):
     params: Count
     macs: Count | None = None  # None: could not be counted
     memory_predicted_bytes: Count | None = None  # working memory on the CPU provider; None: another provider
+    cache_copied_bytes: Count = 0  # of a KV cache that grows: what a run copies of it; 0: it is written in place
     seq: Count | None = None  # for a user's file: the values of --seq and --dim
     dims: dict[str, Count] = {}
     fills: dict[str, str] = {}  # for such a file: input -> fill

@@ -1,6 +1,7 @@
 """Sentences as a reader gets them: right numbers, good English, and silence where there is nothing to say."""
 
 from factories import MB, point
+from msgspec.structs import replace
 
 from edgeprof.analysis.captions import sentences
 from edgeprof.schema import Point
@@ -109,6 +110,17 @@ def test_two_sizes_are_compared_without_a_law() -> None:
         "bert-large has 3x the parameters of bert-base and 3.4x its latency at 128 tokens; "
         "two sizes are too few for a power law."
     )
+
+
+def test_a_cache_that_is_copied_costs() -> None:
+    shared = point(0.1, phase="decode", tokens=1, past_tokens=128, memory_working_bytes=20 * MB)
+    copied = replace(shared, facts=replace(shared.facts, cache_copied_bytes=9_437_184))
+    caption = sentences([copied]).captions["decode-memory"]
+    assert caption.endswith(
+        "Its KV cache grows: each step after 128 cached tokens copies 9.44 MB, which a decoder with fused attention "
+        "writes in place."
+    )
+    assert "KV cache" not in sentences([shared]).captions["decode-memory"]
 
 
 def test_memory_split() -> None:

@@ -39,10 +39,10 @@ def environment() -> Iterable[None]:
 
 
 @pytest.fixture(scope="module")
-def run(environment: None, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(environment: None, portable_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Eight tokens; of images, the largest one with so many patches."""
     out = tmp_path_factory.mktemp("run")
-    return profile(seq=[8], precision=["fp32"], ep=PROVIDERS, models=models, out=out, name="three", **QUICK)
+    return profile(seq=[8], precision=["fp32"], ep=PROVIDERS, models=portable_models, out=out, name="three", **QUICK)
 
 
 def of(run: Run, provider: str) -> dict[tuple[str, str], tuple[Point, Measurement]]:
@@ -116,8 +116,8 @@ def test_qnn_takes_static_graphs_as_one_part(run: Run) -> None:
         assert 1e-5 < (point.receipt.max_rel_error or 0) < 0.02  # it computes in fp16
 
 
-def test_qnn_takes_static_graphs_from_their_files(environment: None, models: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(models / "gpt2-small-portable/fp32", tmp_path / "fp32"))
+def test_qnn_takes_static_graphs_from_their_files(environment: None, portable_models: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(portable_models / "gpt2-small-portable/fp32", tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=8), Case(batch=1, tokens=1, past_tokens=8)], False, silent)
     files = [str(folder / name) for name in ("prefill-1x8.onnx", "decode-1x8.onnx")]
     result = profile(files, ep=["qnn"], out=tmp_path, **QUICK)
@@ -147,14 +147,14 @@ def test_what_the_table_holds_is_what_was_measured(run: Run) -> None:
     assert (qnn["emulated"], qnn["static"], qnn["macs_share"], qnn["agrees"]) == ("True", "True", "1.0", "True")
 
 
-def test_a_run_is_resumed_without_a_new_placement(run: Run, models: Path) -> None:
+def test_a_run_is_resumed_without_a_new_placement(run: Run, portable_models: Path) -> None:
     message: list[str] = []
     folder = Path(run.folder)
     again = profile(
         seq=[8],
         precision=["fp32"],
         ep=PROVIDERS,
-        models=models,
+        models=portable_models,
         out=folder.parent,
         name=folder.name,
         require_placement=1.0,
@@ -165,9 +165,11 @@ def test_a_run_is_resumed_without_a_new_placement(run: Run, models: Path) -> Non
     assert again.measurements == load_run(folder).measurements == run.measurements
 
 
-def test_a_precision_that_a_provider_does_not_take_is_refused(environment: None, models: Path, tmp_path: Path) -> None:
+def test_a_precision_that_a_provider_does_not_take_is_refused(
+    environment: None, portable_models: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=r"qnn does not accept int8; .*Run: edgeprof export .* --precision a16w8"):
-        profile(seq=[8], precision=["int8"], ep=["cpu", "qnn"], models=models, out=tmp_path, **QUICK)
+        profile(seq=[8], precision=["int8"], ep=["cpu", "qnn"], models=portable_models, out=tmp_path, **QUICK)
     with pytest.raises(UsageError, match="does not compile ahead of time"):
-        profile(seq=[8], compile=True, models=models, out=tmp_path, **QUICK)
+        profile(seq=[8], compile=True, models=portable_models, out=tmp_path, **QUICK)
     assert list(tmp_path.iterdir()) == []

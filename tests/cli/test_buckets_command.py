@@ -6,9 +6,11 @@ from pathlib import Path
 from command import Command
 
 
-def test_it_chooses_and_exports(models: Path, edgeprof: Command, tmp_path: Path) -> None:
+def test_it_chooses_and_exports(portable_models: Path, edgeprof: Command, tmp_path: Path) -> None:
     """MACs of gpt2-small: 2 layers of width 128, a head of 4,000: 905,216 a token, and 512 for each pair of them."""
-    shutil.copytree(models / "gpt2-small-portable" / "fp32", tmp_path / "models" / "gpt2-small-portable" / "fp32")
+    shutil.copytree(
+        portable_models / "gpt2-small-portable" / "fp32", tmp_path / "models" / "gpt2-small-portable" / "fp32"
+    )
     lengths = tmp_path / "requests.txt"
     lengths.write_text("# tokens\n" + "8\n" * 6 + "\n16\n30\n")
     ran = edgeprof("buckets", "gpt2-small-portable", "--lengths", lengths, "--count", 2)

@@ -14,7 +14,20 @@ LARGE_BYTES = 10_000_000  # above this the megabyte or two that every process ne
 
 def memory(scope: PhasePoints) -> str:
     line = [point for point in scope.subject if point.memory]
-    return " ".join(filter(None, (_split(scope, line[-1]), _working_growth(scope, line)))) if line else ""
+    if not line:
+        return ""
+    return " ".join(filter(None, (_split(scope, line[-1]), _working_growth(scope, line), _copied(scope, line[-1]))))
+
+
+def _copied(scope: PhasePoints, point: Point) -> str:
+    """What a growing KV cache costs."""
+    copied = point.facts.cache_copied_bytes
+    if not copied:
+        return ""
+    return (
+        f"Its KV cache grows: each step after {scope.tokens(point)} copies {units.size(copied)}, which a decoder with "
+        "fused attention writes in place."
+    )
 
 
 def largest_peak(scope: PhasePoints) -> str:
