@@ -60,7 +60,9 @@ def check(session: onnxruntime.InferenceSession, reference: Arrays, shared: bool
     """
     for in_place in (False, True) if shared else (False,):
         decoder = _Decoder(session, reference["prompt"].shape[1] + len(reference["tokens"]), in_place)
-        tokens = reference["prompt"]
+        *first, tokens = decoder.parts(reference["prompt"])
+        for part in first:
+            decoder.run(part)
         for step, (token, lead) in enumerate(zip(reference["tokens"], reference["lead"], strict=True), 1):
             logits = decoder.run(tokens)
             if logits.argmax() != token:
@@ -85,9 +87,16 @@ class _Decoder:
         self.caches: dict[str, Any] = {}
         for value in session.get_inputs():
             if kv_cache.is_past(value.name):
-                batch_heads_size = (1, value.shape[1], room if in_place else 0, value.shape[3])
-                self.caches[value.name] = ort.OrtValue.ortvalue_from_numpy(np.zeros(batch_heads_size, np.float32))
+                _, *sizes = value.shape
+                shape = (1, *(size if isinstance(size, int) else room if in_place else 0 for size in sizes))
+                self.caches[value.name] = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
+            elif value.name == "input_ids":
+                self.tokens = value.shape[1]  # at once, if it is a number
         self.in_place = in_place
+
+    def parts(self, tokens: NDArray[Any]) -> list[NDArray[Any]]:
+        """Tokens as the graph takes them: all at once, or one after the other."""
+        return list(np.split(tokens, tokens.shape[1], axis=1)) if isinstance(self.tokens, int) else [tokens]
 
     def run(self, tokens: NDArray[Any]) -> NDArray[Any]:
         """The logits after the last of some new tokens: [vocabulary]."""
@@ -106,14 +115,17 @@ class _Decoder:
         names = [output.name for output in self.session.get_outputs()]
         past_of = {name: next((past for past in kv_cache.past_of(name) if past in self.caches), "") for name in names}
         for name in names:
-            if self.in_place and past_of[name]:
+            if self._shares(past_of[name]):
                 binding.bind_ortvalue_output(name, self.caches[past_of[name]])
             else:
                 binding.bind_output(name)
         self.session.run_with_iobinding(binding)
         results = dict(zip(names, binding.get_outputs(), strict=True))
-        if not self.in_place:
-            self.caches = {past: results[name] for name, past in past_of.items() if past}
+        self.caches |= {past: results[name] for name, past in past_of.items() if past and not self._shares(past)}
         self.past = total
         logits: NDArray[Any] = results["logits"].numpy()[0, -1]
         return logits
+
+    def _shares(self, past: str) -> bool:
+        """Whether a cache is written in place: states of convolutions and recurrences never are."""
+        return self.in_place and past.endswith(("key", "value"))
