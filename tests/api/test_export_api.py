@@ -140,7 +140,14 @@ def test_options_are_recorded_and_every_step_is_reported(gpt2_checkpoint: Path, 
     assert (artifact.name, artifact.logits, artifact.graph().opset) == ("gpt2-small-last", "last", 18)
     assert artifact.graph().outputs[0].dims == ("batch_size", 1, 4000)
     assert "Attention" not in artifact.graph().count.nodes
-    summary = ("importing torch", "building gpt2-small", "tracing", "translating to ONNX", "writing", "simplifying")
+    summary = (
+        "importing torch",
+        "building gpt2-small-last",
+        "tracing",
+        "translating to ONNX",
+        "writing",
+        "simplifying",
+    )
     assert [step for step in steps if step in summary] == list(summary)
     assert "comparing at batch 3, tokens 7, past 0" in steps
 
