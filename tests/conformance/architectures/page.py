@@ -12,6 +12,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "architectures.md"
 HEADING = "\n## The table\n"
 COLUMNS = ("Model", "Class", "Exported", "Fused nodes", "int8 (matmuls)", "Profiled", "Costs", "Static graph")
 
+FOLDER = r"/\S*/edgeprof-\w+/(\S+/)?"
+"""Where the model lay while it was tried."""
+
 NOT_TRIED = Outcome(exported="not tried yet", fused="", quantized="", profiled="", costs="", static="")
 
 
@@ -44,7 +47,7 @@ def _kept(page: str, name: str) -> list[str]:
 
 def _remarks(name: str, one: Outcome) -> Iterator[str]:
     for sentence in (*one.refusals, *one.failures):
-        yield f"- {name}: {' '.join(sentence.split())}"
+        yield f"- {name}: {re.sub(FOLDER, '', ' '.join(sentence.split()))}"
 
 
 def _head() -> tuple[str, str]:
