@@ -49,7 +49,9 @@ def read(folder: Path, name: str) -> tuple[Variant, Path]:
         task = next((other for other in family.tasks if other.name == "encoder"), task)
     variant = Variant(name=name, family=family.name, task=task.name, config=config, max_tokens=None, source=str(folder))
     family.require_consistent(variant, folder / CONFIG_FILE)
-    return msgspec.structs.replace(variant, max_tokens=family.most_tokens(variant)), folder
+    most, before_rescaling = family.most_tokens(variant), config_json.tokens_before_rescaling(written)
+    most = min(most, before_rescaling) if most and before_rescaling else most
+    return msgspec.structs.replace(variant, max_tokens=most), folder
 
 
 def architecture(folder: Path) -> Architecture:

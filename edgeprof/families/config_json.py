@@ -46,6 +46,9 @@ NOT_FINITE = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 QUANTIZED = ("quantization_config", "compression_config")
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions")
+LENGTH_DEPENDENT = ("longrope", "su", "dynamic")
+"""Types of rotary embeddings whose factors depend on the length."""
+
 AFTER_PADDING = (
     *("camembert", "data2vec-text", "ibert", "layoutlmv3", "longformer", "luke", "mpnet", "roberta"),
     *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
@@ -128,10 +131,25 @@ def max_tokens(config: dict[str, Any]) -> int | None:
     positions = next((config[key] for key in POSITIONS if type(config.get(key)) is int), None)
     if positions is None or positions < 1:
         return None
+    positions = min(positions, tokens_before_rescaling(config) or positions)
     padding = config.get("pad_token_id")
     if config.get("model_type") in AFTER_PADDING and type(padding) is int:
         return int(positions) - padding - 1
     return int(positions)
+
+
+def tokens_before_rescaling(config: dict[str, Any]) -> int | None:
+    """The length beyond which the rotary embedding is another one, as `longrope` is: a graph holds the one before.
+
+    >>> tokens_before_rescaling({"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 4096})
+    4096
+    """
+    scaling = config.get("rope_parameters") or config.get("rope_scaling")
+    if not isinstance(scaling, dict) or (scaling.get("rope_type") or scaling.get("type")) not in LENGTH_DEPENDENT:
+        return None
+    key = "original_max_position_embeddings"
+    length = config.get(key) or scaling.get(key) or config.get("max_position_embeddings")
+    return length if isinstance(length, int) else None
 
 
 def _require_unquantized(config: dict[str, Any], file: Path) -> None:

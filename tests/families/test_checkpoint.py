@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny_models
+from conformance.architectures import find
 from hostile_files import CONFIG as HOSTILE
 
 from edgeprof.errors import CheckpointError
@@ -47,6 +48,14 @@ def test_a_config_without_architectures_is_bare(folder: Path) -> None:
 def test_settings_that_a_config_leaves_out_have_their_defaults(folder: Path) -> None:
     configure(folder, max_position_embeddings=None)
     assert checkpoint.read(folder, "mine")[0].max_tokens == 512
+
+
+def test_lengths_end_where_the_rotary_embedding_changes(tmp_path: Path) -> None:
+    """Phi-4-mini has 131,072 positions, and other rotary factors from 4,097 tokens on."""
+    folder = find("phi-4-mini").checkpoint(tmp_path / "made")
+    configure(folder, max_position_embeddings=131072, original_max_position_embeddings=4096)
+    assert checkpoint.read(folder, "mine")[0].max_tokens == 4096
+    assert checkpoint.architecture(folder).max_tokens == 4096
 
 
 def test_all_shards_of_weights_are_read(tmp_path: Path) -> None:

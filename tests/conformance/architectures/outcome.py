@@ -73,11 +73,12 @@ def outcome(tiny: TinyModel) -> Outcome:
 def _size(artifact: Artifact) -> dict[str, Any]:
     """Arguments that size the inputs of a model: a length, the sides of images, or none where nothing is dynamic."""
     symbols = {dim for graph in artifact.graphs for spec in graph.inputs for dim in spec.dims}
-    if "height" in symbols:
+    if "height" in symbols and artifact.variant is None:  # a family sizes images by their tokens
         return {"dim": {"height": SIDE, "width": SIDE}}
     if "frames" in symbols:
         return {"dim": {"frames": FRAMES}}
-    return {"seq": [LENGTH]} if symbols & {"sequence_length", "past_sequence_length"} else {}
+    lengths = {"sequence_length", "past_sequence_length", "height"}
+    return {"seq": [LENGTH]} if symbols & lengths else {}
 
 
 def _agreement(artifact: Artifact) -> str:
