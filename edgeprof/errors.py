@@ -42,6 +42,10 @@ class UsageError(EdgeprofError):
     exit_code = 2
 
 
+SHOWN = 30
+"""Known names that a message lists at most."""
+
+
 class UnknownName(UsageError):
     """A misspelt name; the message suggests the nearest known names."""
 
@@ -50,7 +54,9 @@ class UnknownName(UsageError):
 
         folded = {one.casefold(): one for one in known}
         near = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
-        known_here = f"Known: {', '.join(folded.values())}." if folded else "There are none here."
+        names = list(folded.values())
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        known_here = f"Known: {', '.join(names[:SHOWN])}{more}." if folded else "There are none here."
         offer = f"Did you mean {', '.join(near)}?" if near else known_here
         super().__init__(f"There is no {kind} called '{name}'.", f"{offer} {hint}".strip())
 

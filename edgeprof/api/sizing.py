@@ -85,9 +85,9 @@ def inputs_of(
     """
     variant = traced_variant(artifact)
     if variant is not None:
+        require_no_sizing(artifact.name, dims, files)
         if load.length is None:
             raise UsageError("A token length is required.", "Add --seq 512, or --seq 16,64,256.")
-        require_no_sizing(artifact.name, dims, files)
         return of_variant(
             signature, variant, case_for(artifact.name, variant, load.phase, load.batch or 1, load.length)
         )

@@ -141,7 +141,7 @@ def test_decoding_from_a_file(artifacts: dict[tuple[str, str], Any]) -> None:
 
 def test_a_step_with_a_cache_of_fixed_size(artifacts: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     """It takes no length but its own, and costs what the model costs there; its cache is as large as it will be."""
-    artifact = artifacts["gpt2", "fp32"]
+    artifact = artifacts["gpt2-portable", "fp32"]
     folder = Path(shutil.copytree(artifact.folder, tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=1, tokens=1, past_tokens=40)], False, silent)
     result = explain(str(folder / "decode-1x40.onnx"))

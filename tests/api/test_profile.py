@@ -215,21 +215,21 @@ def test_an_exported_file_may_be_given_by_folder_or_file(models: Path, tmp_path:
     assert (by_file.subject.model, by_file.load.tokens, by_file.status) == ("bert-tiny", 4, "ok")
 
 
-def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -> None:
+def test_a_static_graph_is_measured_at_its_shape(portable_models: Path, tmp_path: Path) -> None:
     """One step of two sequences after six tokens: the points of the model itself, under a name of its own."""
-    folder = Path(shutil.copytree(models / "gpt2-small/fp32", tmp_path / "fp32"))
+    folder = Path(shutil.copytree(portable_models / "gpt2-small-portable/fp32", tmp_path / "fp32"))
     fix(load_artifact(folder), [Case(batch=2, tokens=12), Case(batch=2, tokens=1, past_tokens=6)], False, silent)
     files = [str(folder / name) for name in ("prefill-2x12.onnx", "decode-2x6.onnx")]
     same: dict[str, Any] = {"batch": [2], "out": tmp_path, **QUICK}
     decode, prefill = profile(files, **same).points
     assert (prefill.subject.model, prefill.load.phase, prefill.load.batch, prefill.load.length) == (
-        "gpt2-small-prefill-2x12",
+        "gpt2-small-portable-prefill-2x12",
         "prefill",
         2,
         12,
     )
     assert (decode.subject.model, decode.load.phase, decode.load.batch, decode.load.tokens, decode.load.length) == (
-        "gpt2-small-decode-2x6",
+        "gpt2-small-portable-decode-2x6",
         "decode",
         2,
         1,
@@ -242,7 +242,7 @@ def test_a_static_graph_is_measured_at_its_shape(models: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="decode-2x6 is one step of decode"):
         profile(files[1:], phase="prefill", **same)
     (folder / "model.onnx").unlink()  # on a device, the graph and the weights it reads are enough
-    assert of_file(Path(files[1])).name == "gpt2-small-decode-2x6"
+    assert of_file(Path(files[1])).name == "gpt2-small-portable-decode-2x6"
 
 
 # --- refused before anything is measured -----------------------------------------------------------------------

@@ -42,7 +42,7 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantized(decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Artifacts by precision: fp32 and every recipe, calibrated by the text where there is something to calibrate."""
     models = tmp_path_factory.mktemp("quantized") / "models"
-    built = export([str(decoder)], out=models)
+    built = export([str(decoder)], portable=True, name="decoder", out=models)
     built += quantize(["decoder"], recipe=[row.name for row in QUANTIZATION_RECIPES], models=models)
     return {result.precision: result.artifact for result in built if result.artifact is not None}
 

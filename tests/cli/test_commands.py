@@ -34,7 +34,7 @@ def test_help_tells_of_every_command(edgeprof: Command) -> None:
 
 def test_models_lists_sizes(edgeprof: Command) -> None:
     rows = {row["name"]: row for row in edgeprof("models", "--json").json}
-    assert len(rows) == 29
+    assert len(rows) == 92
     assert rows["gpt2-xl"] == {
         "name": "gpt2-xl",
         "family": "gpt2",
