@@ -1,5 +1,6 @@
 """RESULTS.md: a section for everything that was measured or tried, each replaced when that is done anew."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,5 +32,5 @@ def _here() -> list[str]:
     return [
         f"- {datetime.now(UTC):%Y-%m-%d}, {here.cpu}, {here.cores_allowed} cores, {memory_gib:.0f} GiB, {here.os}",
         f"- {', '.join(here.cpu_features)}",
-        f"- {versions}",
+        f"- {versions}, load average {os.getloadavg()[2]:.1f} (15 minutes)",
     ]
