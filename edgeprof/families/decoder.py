@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from edgeprof.families.base import Component, Summary, row
+from edgeprof.families.base import Component, row
 from edgeprof.families.block import (
     TIED,
     attention,
@@ -97,15 +97,6 @@ class Decoder(TransformersFamily):
         """Heads with a width of their own need not divide the model's."""
         if not self._optional(variant, "head_dim"):
             super().require_consistent(variant, file)
-
-    def summary(self, variant: Variant) -> Summary:
-        return Summary(
-            layers=self.value(variant, "num_hidden_layers"),
-            width=self.value(variant, "hidden_size"),
-            heads=self.value(variant, "num_attention_heads"),
-            vocabulary=self.value(variant, "vocab_size"),
-            positions=self.value(variant, "max_position_embeddings"),
-        )
 
     def kv_heads(self, variant: Variant) -> int:
         """Heads of keys and values; as many as of queries where nothing is said."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from edgeprof.families.base import Component, Summary
+from edgeprof.families.base import Component
 from edgeprof.families.block import TIED, block, dense, norms, table, token_embedding
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, Variant
@@ -49,15 +49,6 @@ class Encoder(TransformersFamily):
 
     def value(self, variant: Variant, key: str) -> Any:
         return super().value(variant, self.keys.get(key, key))
-
-    def summary(self, variant: Variant) -> Summary:
-        return Summary(
-            layers=self.value(variant, "num_hidden_layers"),
-            width=self.value(variant, "hidden_size"),
-            heads=self.value(variant, "num_attention_heads"),
-            vocabulary=self.value(variant, "vocab_size"),
-            positions=self.value(variant, "max_position_embeddings"),
-        )
 
     def segments(self, variant: Variant) -> int:
         """Rows of the table of segments; 0 without one."""

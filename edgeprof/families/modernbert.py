@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeprof.families.base import Component, Summary, row
+from edgeprof.families.base import Component, row
 from edgeprof.families.block import (
     TIED,
     attention,
@@ -81,15 +81,6 @@ class ModernBERT(TransformersFamily):
         _row("modernbert-base", 22, 768, 1152),
         _row("modernbert-large", 28, 1024, 2624),
     )
-
-    def summary(self, variant: Variant) -> Summary:
-        return Summary(
-            layers=self.value(variant, "num_hidden_layers"),
-            width=self.value(variant, "hidden_size"),
-            heads=self.value(variant, "num_attention_heads"),
-            vocabulary=self.value(variant, "vocab_size"),
-            positions=self.value(variant, "max_position_embeddings"),
-        )
 
     def components(self, variant: Variant, case: Case, logits: Logits = "all") -> tuple[Component, ...]:
         """Sizes and layout as in Warner et al. 2024; the parts of a block as in `edgeprof.families.block`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgeprof.errors import CheckpointError, RunError
-from edgeprof.families.base import Family, TracedFamily
+from edgeprof.families.base import Family, Summary, TracedFamily
 from edgeprof.families.config_values import Setting
 from edgeprof.schema import Architecture, Record, Variant
 
@@ -37,6 +37,16 @@ class TransformersFamily(Family):
     aliases: ClassVar[Mapping[str, str]] = {}  # other names for them in `transformers`
     heads_key: ClassVar[str] = "num_attention_heads"
     activation_key: ClassVar[str] = "hidden_act"  # of the activation function in the MLP
+
+    def summary(self, variant: Variant) -> Summary:
+        """By the keys that most configurations share."""
+        return Summary(
+            layers=self.value(variant, "num_hidden_layers"),
+            width=self.value(variant, "hidden_size"),
+            heads=self.value(variant, "num_attention_heads"),
+            vocabulary=self.value(variant, "vocab_size"),
+            positions=self.value(variant, "max_position_embeddings"),
+        )
 
     def architecture(self, variant: Variant) -> Architecture:
         """The model by its configuration, for an export by probing."""
