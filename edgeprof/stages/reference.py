@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 AGAIN = "Export the model again with --force."
 VERSION = "schema_version"
 GREEDY = "greedy/"
-"""The beginning of the keys of what `generation.expected` gives."""
+"""The beginning of the keys of what `export.greedy.expected` gives."""
 
 
 def write(path: Path, blueprint: Blueprint, greedy: Arrays | None = None) -> None:
     """Run the unmodified model at every case but the traced one, and save inputs and outputs.
 
     Args:
-        greedy: what the model generates, where it does: see `generation.expected`.
+        greedy: what the model generates, where it does: see `export.greedy.expected`.
     """
     import torch
 
@@ -87,7 +87,7 @@ def read(path: Path) -> Iterator[tuple[Case, Arrays, Arrays]]:
 
 
 def greedy(path: Path) -> Arrays:
-    """What the model generates: see `generation.expected`; empty where it does not.
+    """What the model generates: see `export.greedy.expected`; empty where it does not.
 
     Raises:
         VerificationError: the file is missing or damaged.

@@ -18,10 +18,10 @@ from edgeprof.process import Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
 from edgeprof.recipe_table import recipe_of
-from edgeprof.schema import Artifact, Case, Check, Graph, Precision, Record, TensorSpec
+from edgeprof.schema import Artifact, Case, Check, Graph, Precision, Record, Role, TensorSpec
 from edgeprof.similarity import cosine, flat_doubles
 from edgeprof.stages import generation, reference
-from edgeprof.store import reference_file
+from edgeprof.store import graph_file, reference_file
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -128,8 +128,18 @@ def run(request: VerifyRequest, progress: Progress) -> Verified:
     tokens = reference.greedy(Path(request.reference)) if request.tolerance is not None else {}
     if tokens:
         progress("generating", None)
-        generation.check(session, tokens, request.shared_cache, request.advice)
+        generation.check(_graphs(session, tokens, request), tokens, request.shared_cache, request.advice)
     return Verified(checks=tuple(checks))
+
+
+def _graphs(
+    session: onnxruntime.InferenceSession, tokens: Arrays, request: VerifyRequest
+) -> dict[str, onnxruntime.InferenceSession]:
+    """The graphs that generate together, by role: those that lie beside the reference values, and last the session."""
+    roles: list[Role] = tokens["graphs"].tolist() if "graphs" in tokens else ["model"]
+    *others, own = roles
+    folder = Path(request.reference).parent
+    return {role: open_session(str(graph_file(folder, role))) for role in others} | {own: session}
 
 
 def _require_dynamic(session: onnxruntime.InferenceSession, request: VerifyRequest) -> None:

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 from conformance.architectures import find, here
 
 from edgeprof import export, process
-from edgeprof.errors import ExportError
+from edgeprof.errors import ExportError, VerificationError
+from edgeprof.kv_cache import is_present
+from edgeprof.providers.session import open_session
 from edgeprof.schema import Artifact, Graph
+from edgeprof.stages import generation, reference
+from edgeprof.store import reference_file
 
 MODELS = {
     "modernbert": ["model"],  # windows and rotary positions
@@ -26,6 +32,7 @@ MODELS = {
 }
 """And the roles of the graphs of each."""
 
+GENERATE = {"gemma3", "gpt_oss", "lfm2", "mamba", "t5", "whisper", "gemma3 vision"}
 TAKE_A_MASK = set(MODELS) - {"whisper", "segformer"}
 
 
@@ -43,6 +50,8 @@ def test_exported_as_in_torch(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     if name in TAKE_A_MASK:
         assert "attention_mask" in {spec.name for graph in artifact.graphs for spec in graph.inputs}
     _assert_no_weights_twice(artifact)
+    if name in GENERATE:
+        _assert_generates(artifact)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -67,3 +76,32 @@ def _assert_agrees(graph: Graph) -> None:
 def _assert_no_weights_twice(artifact: Artifact) -> None:
     """All graphs share one file of weights: those that PyTorch counts, and tables of positions."""
     assert artifact.data_bytes < 4 * artifact.params + 100_000
+
+
+def _assert_generates(artifact: Artifact) -> None:
+    """16 tokens as in PyTorch; not if a graph gives the cache of one layer as that of another."""
+    tokens = reference.greedy(reference_file(artifact.graphs[-1]))
+    assert tokens["tokens"].shape == (16,)
+    graphs = {graph.role: open_session(graph.path) for graph in artifact.graphs}
+    generation.check(graphs, tokens, shared=artifact.graphs[-1].shared_cache, advice="")
+    caching = [graph for graph in artifact.graphs if any(is_present(spec.name) for spec in graph.outputs)]
+    assert caching
+    for graph in caching:
+        with pytest.raises(VerificationError, match="of greedy generation with a growing cache"):
+            generation.check(graphs | {graph.role: _of_wrong_caches(Path(graph.path))}, tokens, shared=False, advice="")
+
+
+def _of_wrong_caches(file: Path) -> onnxruntime.InferenceSession:
+    """A graph with the caches of two layers exchanged."""
+    model = onnx.load(file, load_external_data=False)
+    names = [output.name for output in model.graph.output if is_present(output.name)]
+    one = names[0]
+    other = next(name for name in names[1:] if name.split(".")[2:] == one.split(".")[2:])
+    renamed = {one: other, other: one}
+    for output in model.graph.output:
+        output.name = renamed.get(output.name, output.name)
+    for node in model.graph.node:
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    onnx.save(model, file.with_name("wrong.onnx"))
+    return open_session(str(file.with_name("wrong.onnx")))

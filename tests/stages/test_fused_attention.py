@@ -17,7 +17,7 @@ from edgeprof.process import silent
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, Case, InputValue
 from edgeprof.stages import generation, graph, reference
-from edgeprof.stages.export import caches
+from edgeprof.stages.export import caches, greedy
 from edgeprof.stages.export.decoder import decoders, first_cache
 from edgeprof.stages.export.fused_attention import NotFused, described
 from edgeprof.stages.export.fused_decoder import FusedDecoder
@@ -52,7 +52,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     file = tmp_path_factory.mktemp(request.param) / "model.onnx"
     with torch.no_grad():
         blueprint = described_by(model)
-        reference.write(file.with_name("reference.npz"), blueprint, generation.expected(model))
+        reference.write(file.with_name("reference.npz"), blueprint, greedy.expected(model, [blueprint]))
         options = ExportRequest(weights=Weights(), logits="all", opset=24, folder=str(file.parent), route="fused")
         graph.save_all({str(file): translate(blueprint, partial(described_by, model), model, options, silent)})
     return blueprint, file
@@ -102,13 +102,13 @@ def test_greedy_tokens_are_those_of_generate(exported: tuple[FusedDecoder, Path]
     _, file = exported
     session, tokens = open_session(str(file)), reference.greedy(file.with_name("reference.npz"))
     assert tokens["tokens"].shape == (16,)
-    generation.check(session, tokens, shared=True, advice="")
+    generation.check({"model": session}, tokens, shared=True, advice="")
     third = tokens["tokens"].copy()
     third[2] += 1
     sure = {**tokens, "tokens": third, "lead": np.ones(16)}
-    with pytest.raises(VerificationError, match="Token 3 of greedy generation with a growing cache"):
-        generation.check(session, sure, shared=True, advice="")
-    generation.check(session, {**sure, "lead": np.zeros(16)}, shared=True, advice="")  # a tie
+    with pytest.raises(VerificationError, match="of token 3 of greedy generation with a growing cache"):
+        generation.check({"model": session}, sure, shared=True, advice="")
+    generation.check({"model": session}, {**sure, "lead": np.zeros(16)}, shared=True, advice="")  # a tie
 
 
 def test_a_wrong_number_is_found_and_nothing_else_is_compared(

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeprof import process
 from edgeprof.errors import MissingExtra, UsageError
 from edgeprof.families import traced_family
-from edgeprof.families.base import Arrays
 from edgeprof.families.transformers_family import TransformersFamily
 from edgeprof.process import Progress
 from edgeprof.schema import FP32, Architecture, Artifact, Graph, Logits, Precision, Record, Variant
-from edgeprof.stages import generation, graph, reference
+from edgeprof.stages import graph, reference
 from edgeprof.stages.export.fused_operators import SINCE as FUSED_SINCE
 from edgeprof.stages.export.loading import NO_PADDING, load
 from edgeprof.stages.weights import Weights
@@ -142,6 +141,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
 
     from edgeprof.stages.export import layers
     from edgeprof.stages.export.failure import explained
+    from edgeprof.stages.export.greedy import expected
     from edgeprof.stages.export.sensitivity import moving, unmoved
     from edgeprof.stages.export.trace import translate
 
@@ -156,7 +156,8 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
             part("computing reference values in PyTorch", 0.35)
-            reference.write(reference_beside(file, blueprint.role), blueprint, _greedy(model, blueprint))
+            greedy = expected(model, blueprints) if blueprint is blueprints[-1] else {}
+            reference.write(reference_beside(file, blueprint.role), blueprint, greedy)
             describe = partial(_blueprint, model, request, index)
             translated[str(file)] = translate(blueprint, describe, model, request, part)
     progress("writing", 0.9)
@@ -184,13 +185,6 @@ def _model(request: ExportRequest) -> torch.nn.Module:
         assert request.variant is not None
         return build(request.variant, request.weights)
     return load(request.architecture, request.weights)
-
-
-def _greedy(model: Any, blueprint: Blueprint) -> Arrays | None:
-    """What a decoder generates; None for others."""
-    inputs = [spec.name for spec in blueprint.inputs]
-    generates = blueprint.role == "model" and generation.generates(inputs, list(blueprint.outputs))
-    return generation.expected(model) if generates and model.can_generate() else None
 
 
 def _blueprint(model: torch.nn.Module, request: ExportRequest, index: int) -> Blueprint:
