@@ -38,6 +38,7 @@ from edgeprof.families.block import (
     repeated,
     token_embedding,
 )
+from edgeprof.families.config_json import tokens_before_rescaling
 from edgeprof.families.config_values import MOST_LAYERS, SHARED, activation, flag, size
 from edgeprof.families.transformers_family import Task, TransformersFamily
 from edgeprof.schema import Case, Logits, Variant
@@ -238,7 +239,7 @@ def sized_row(
         family,
         "causal-lm",
         name,
-        max_tokens=positions,
+        max_tokens=tokens_before_rescaling(config) or positions,
         source=source,
         num_hidden_layers=layers,
         hidden_size=width,

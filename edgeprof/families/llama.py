@@ -28,6 +28,24 @@ LLAMA32: dict[str, Any] = {
 QWEN_TIED: dict[str, Any] = {"tie_word_embeddings": True, "rope_theta": 1000000.0}
 GEMMA3: dict[str, Any] = {"head_dim": 256, "sliding_window": 512}
 OLMO2: dict[str, Any] = {"rope_theta": 500000.0, "rms_norm_eps": 1e-6}
+# fmt: off
+LONG_FACTOR = [
+    1.0, 1.118320672, 1.250641126, 1.398617824, 1.564103225, 1.74916897, 1.956131817, 2.187582649, 2.446418898,
+    2.735880826, 3.059592084, 3.421605075, 3.826451687, 4.279200023, 4.785517845, 5.351743533, 5.984965424,
+    6.693110555, 7.485043894, 8.370679318, 9.36110372, 10.4687158, 11.70738129, 13.09260651, 14.64173252,
+    16.37415215, 18.31155283, 20.47818807, 22.90118105, 25.61086418, 28.64115884, 32.03, 32.1, 32.13, 32.23, 32.6,
+    32.61, 32.64, 32.66, 32.7, 32.71, 32.93, 32.97, 33.28, 33.49, 33.5, 44.16, 47.77,
+]
+# fmt: on
+LONGROPE: dict[str, Any] = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "partial_rotary_factor": 0.75,
+    "original_max_position_embeddings": 4096,
+    "short_factor": [1.0] * 48,
+    "long_factor": LONG_FACTOR,
+}
+"""Of Phi-4-mini: Ding et al. 2024, "LongRoPE"."""
 
 # sizes of a row: layers, width, inner width of the MLP, heads, heads of keys and values, vocabulary, positions
 
@@ -329,7 +347,7 @@ class Phi3(Decoder):
             "microsoft/Phi-4-mini-instruct",
             (32, 3072, 8192, 24, 8, 200064, 131072),
             tie_word_embeddings=True,
-            partial_rotary_factor=0.75,
+            rope_parameters=LONGROPE,
         ),
     )
 

@@ -11,7 +11,7 @@ from conformance.architectures import find
 from hostile_files import CONFIG as HOSTILE
 
 from edgeprof.errors import CheckpointError
-from edgeprof.families import checkpoint, family_of
+from edgeprof.families import checkpoint, family_of, find_variant
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,7 @@ def test_lengths_end_where_the_rotary_embedding_changes(tmp_path: Path) -> None:
     configure(folder, max_position_embeddings=131072, original_max_position_embeddings=4096)
     assert checkpoint.read(folder, "mine")[0].max_tokens == 4096
     assert checkpoint.architecture(folder).max_tokens == 4096
+    assert find_variant("phi-4-mini").max_tokens == 4096
 
 
 def test_all_shards_of_weights_are_read(tmp_path: Path) -> None:
