@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,8 +64,7 @@ def outcome(tiny: TinyModel) -> Outcome:
             attempt("quantized", lambda: _quantized(exported("int8")))
             attempt("profiled", lambda: _profiled(request, models, Path(folder) / "reports"))
             attempt("costs", lambda: _costs(artifact, request, models))
-            with contextlib.suppress(EdgeprofError):
-                cells["static"] = "yes" if exported(static=True, seq=[LENGTH]).static else "no"
+            attempt("static", lambda: "yes" if exported(static=True, seq=[LENGTH]).static else "no")
     return Outcome(**cells, refusals=tuple(refusals), failures=tuple(failures))
 
 
