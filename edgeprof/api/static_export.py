@@ -11,7 +11,7 @@ from edgeprof import store
 from edgeprof.api.artifact_cache import alone
 from edgeprof.api.sizing import PhaseChoice, case_for, inputs_of
 from edgeprof.errors import UsageError
-from edgeprof.families import family_of, traced_variant
+from edgeprof.families import family_of, is_traced, traced_variant
 from edgeprof.inputs import LoadRequest
 from edgeprof.inputs.run_inputs import signature_of_artifact
 from edgeprof.process import Progress
@@ -22,7 +22,10 @@ PHASES: tuple[Phase, ...] = ("prefill", "decode")
 
 
 class Shapes(Record, frozen=True, kw_only=True):
-    """Requested shapes: every length in every phase at every batch size."""
+    """Requested shapes: every length in every phase at every batch size.
+
+    Without lengths: images of the usual size, and whatever else no length sizes.
+    """
 
     seq: tuple[int, ...]
     batch: tuple[int, ...] = (1,)
@@ -50,6 +53,10 @@ class Shapes(Record, frozen=True, kw_only=True):
         Raises:
             UsageError: as `cases`.
         """
+        if not self.seq:
+            if is_traced(variant) or family_of(variant).summary(variant).vocabulary:
+                raise UsageError("Static graphs need token lengths.", "Add --seq 128,256.")
+            return ()
         cases = [
             case_for(name, variant, load.phase, load.batch or 1, load.length or 0)
             for load in self._loads(name, family_of(variant).caches(variant))
@@ -62,7 +69,7 @@ class Shapes(Record, frozen=True, kw_only=True):
             raise UsageError(f"{name} has no KV cache, so it cannot decode.", "Use --phase prefill.")
         return [
             LoadRequest(phase=phase, batch=batch, length=length)
-            for phase, batch, length in product(phases, self.batch, self.seq)
+            for phase, batch, length in product(phases, self.batch, self.seq or (None,))
         ]
 
 
@@ -70,10 +77,8 @@ def shapes_of(static: bool, seq: Sequence[int], batch: Sequence[int], phase: Pha
     """The shapes of static graphs; None where none are requested.
 
     Raises:
-        UsageError: static graphs without a length, or a length without static graphs.
+        UsageError: a length without static graphs.
     """
-    if static and not seq:
-        raise UsageError("Static graphs need token lengths.", "Add --seq 128,256.")
     if seq and not static:
         raise UsageError(
             "An exported model accepts every token length.", "For graphs of these lengths alone, add --static."

@@ -28,9 +28,12 @@ PLAIN = Target(provider="static", static=True, lacks=(attention.ATTENTION,))
 
 
 def file_name(case: Case) -> str:
-    """ "prefill-1x128.onnx": batch and tokens; "decode-1x128.onnx": batch and tokens in the cache."""
+    """ "prefill-1x128.onnx": batch and tokens; "decode-1x128.onnx": batch and tokens in the cache.
+
+    "prefill-1.onnx" where no length sizes the inputs, as of images.
+    """
     phase, length = ("decode", case.past_tokens) if case.past_tokens else ("prefill", case.tokens)
-    return f"{phase}-{case.batch}x{length}.onnx"
+    return f"{phase}-{case.batch}x{length}.onnx" if length else f"{phase}-{case.batch}.onnx"
 
 
 def standing(artifact: Artifact, case: Case) -> StaticGraph | None:
@@ -96,7 +99,7 @@ def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
             "Export the model with edgeprof; a provider that needs static shapes runs the file without that.",
         )
     phase: Phase = "decode" if case.past_tokens else "prefill"
-    load = LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens)
+    load = LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens or None)
     inputs = of_file(signature_of_artifact(artifact, source), load, usual=usual_sizes(artifact))
     return {value.name: make_array(value) for value in inputs.values}
 

@@ -9,15 +9,13 @@ from typing import Any
 
 from edgeprof import explain, export, profile
 from edgeprof.errors import EdgeprofError
+from edgeprof.families import traced_variant
 from edgeprof.schema import Artifact, Record
 
 from .tiny_model import TinyModel
 
 LENGTH = 16
 FUSED = ("GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding", "MoE")
-SIDE = 32
-"""Of images, in pixels."""
-
 FRAMES = 2000
 """Of audio, as samples."""
 
@@ -64,19 +62,16 @@ def outcome(tiny: TinyModel) -> Outcome:
             attempt("quantized", lambda: _quantized(exported("int8")))
             attempt("profiled", lambda: _profiled(request, models, Path(folder) / "reports"))
             attempt("costs", lambda: _costs(artifact, request, models))
-            attempt("static", lambda: "yes" if exported(static=True, seq=[LENGTH]).static else "no")
+            attempt("static", lambda: "yes" if exported(static=True, seq=request.get("seq", ())).static else "no")
     return Outcome(**cells, refusals=tuple(refusals), failures=tuple(failures))
 
 
 def _size(artifact: Artifact) -> dict[str, Any]:
-    """Arguments that size the inputs of a model: a length, the sides of images, or none where nothing is dynamic."""
+    """Arguments that size the inputs of a model: a length, or none where there is a usual size, as of images."""
     symbols = {dim for graph in artifact.graphs for spec in graph.inputs for dim in spec.dims}
-    if "height" in symbols and artifact.variant is None:  # a family sizes images by their tokens
-        return {"dim": {"height": SIDE, "width": SIDE}}
-    if "frames" in symbols:
-        return {"dim": {"frames": FRAMES}}
-    lengths = {"sequence_length", "past_sequence_length", "height"}
-    return {"seq": [LENGTH]} if symbols & lengths else {}
+    if symbols & {"sequence_length", "past_sequence_length"} or traced_variant(artifact) is not None:
+        return {"seq": [LENGTH]}
+    return {"seq": [FRAMES]} if "frames" in symbols else {}
 
 
 def _agreement(artifact: Artifact) -> str:
