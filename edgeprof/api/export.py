@@ -101,8 +101,9 @@ def export(
         strict_accuracy: a recipe that exceeds its accuracy limits is an error.
         save_optimized: also write the graph that onnxruntime runs: optimized.onnx next to each model.
         static: also write graphs of one shape, without dynamic dimensions, that read the weights of `model.onnx`:
-            prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx.
-        seq, batch, phase: token lengths, batch sizes and phases of the static graphs.
+            prefill-<batch>x<tokens>.onnx and, with a cache of fixed size, decode-<batch>x<past>.onnx; of images
+            prefill-<batch>.onnx, in the size that the model was trained on.
+        seq, batch, phase: token lengths, batch sizes and phases of the static graphs; no lengths for images.
         genai: also write genai_config.json and the files of the tokenizer, with which onnxruntime-genai runs a decoder.
         keep_going: continue with the next target or recipe when one fails; its error is in the result.
         progress: called with the current step.

@@ -8,7 +8,7 @@ import pytest
 from conformance.architectures import find, here
 
 from edgeprof import export, process
-from edgeprof.errors import ExportError, VerificationError
+from edgeprof.errors import ExportError, UsageError, VerificationError
 from edgeprof.kv_cache import is_present
 from edgeprof.providers.session import open_session
 from edgeprof.schema import Artifact, Graph
@@ -52,6 +52,20 @@ def test_exported_as_in_torch(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     _assert_no_weights_twice(artifact)
     if name in GENERATE:
         _assert_generates(artifact)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_static_graphs_of_images_need_no_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process.LOCAL, "run", here.run)
+    checkpoint = find("convnext").checkpoint(tmp_path / "checkpoint")
+    (one,) = export([str(checkpoint)], static=True, out=tmp_path / "models", name="tiny")
+    assert one.artifact is not None
+    (static,) = one.artifact.static
+    assert static.file == "prefill-1.onnx"
+    model = onnx.load(one.artifact.folder / static.file, load_external_data=False)
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 32, 32]
+    with pytest.raises(UsageError, match=r"images, which --seq does not size\. Leave --seq out"):
+        export([str(checkpoint)], static=True, seq=[16], out=tmp_path / "models", name="tiny")
 
 
 @pytest.mark.filterwarnings("ignore")
