@@ -98,28 +98,13 @@ class LocalProcess:
     """A fresh interpreter on this machine for every request."""
 
     def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
-        with tempfile.TemporaryFile() as stderr, _started(module, stderr) as child:
-            timed_out = threading.Event()
-
-            def stop() -> None:
-                timed_out.set()
-                child.kill()
-
-            timer = threading.Timer(timeout_s, stop) if timeout_s else None
-            if timer:
-                timer.daemon = True
-                timer.start()
-            try:
-                reply = _exchange(child, request, progress)
-                code = child.wait()
-            finally:
-                if timer:
-                    timer.cancel()
-            if reply is not None:
-                return reply
-            if timed_out.is_set():
-                raise ChildTimeout(f"No reply within {timeout_s:g} s.", "Raise --timeout, or request less.")
-            raise ChildError(_cause(code, stderr), "Set EDGEPROF_DEBUG=1 to see everything it printed.")
+        with tempfile.TemporaryFile() as stderr, started([module], stderr) as child, killed_after(child, timeout_s):
+            send(child, request)
+            reply = last_message(child, progress)
+            code = child.wait()
+            if reply is None:
+                raise died(code, stderr)
+            return reply
 
 
 LOCAL = LocalProcess()
@@ -156,10 +141,10 @@ def end_children() -> None:
 
 
 @contextlib.contextmanager
-def _started(module: str, stderr: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
-    """A child that is dead, and its pipes closed, when the block ends."""
+def started(arguments: list[str], stderr: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+    """A child that runs a module, with arguments; it is dead, and its pipes closed, when the block ends."""
     child = subprocess.Popen(
-        [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), module],
+        [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -177,31 +162,64 @@ def _started(module: str, stderr: IO[bytes]) -> "Iterator[subprocess.Popen[bytes
                 stream and stream.close()
 
 
-def _exchange(child: "subprocess.Popen[bytes]", request: bytes, progress: Progress) -> Message | None:
-    """Send the request and pass progress on until the child closes the channel; its last message, if there is one."""
-    assert child.stdin and child.stdout
+@contextlib.contextmanager
+def killed_after(child: "subprocess.Popen[bytes]", timeout_s: float | None) -> Iterator[None]:
+    """Kill a child that takes longer than it may.
+
+    Raises:
+        ChildTimeout: in place of the ChildError that says so.
+    """
+    timed_out = threading.Event()
+
+    def stop() -> None:
+        timed_out.set()
+        child.kill()
+
+    timer = threading.Timer(timeout_s or 0.0, stop)
+    timer.daemon = True
+    if timeout_s:
+        timer.start()
+    try:
+        yield
+    except ChildError as problem:
+        if timed_out.is_set():
+            raise ChildTimeout(f"No reply within {timeout_s:g} s.", "Raise --timeout, or request less.") from problem
+        raise
+    finally:
+        timer.cancel()
+
+
+def send(child: "subprocess.Popen[bytes]", line: bytes) -> None:
+    assert child.stdin
     with contextlib.suppress(BrokenPipeError):  # a child that died at once is reported by its exit code
-        child.stdin.write(request + b"\n")
+        child.stdin.write(line + b"\n")
         child.stdin.flush()
-    last = None
+
+
+def last_message(child: "subprocess.Popen[bytes]", progress: Progress) -> Message | None:
+    """Pass progress on until there is a reply or an error, or the child closes the channel without one."""
+    assert child.stdout
     for line in child.stdout:
         try:
             message = msgspec.json.decode(line, type=Message)
         except msgspec.MsgspecError:  # printed before the channel was set up, or cut off by the child's death
             continue
-        if message.progress is not None:
-            progress(message.progress, message.share)
-        else:
-            last = message
-    return last
+        if message.progress is None:
+            return message
+        progress(message.progress, message.share)
+    return None
 
 
-def _cause(code: int, stderr: IO[bytes]) -> str:
-    """How a child ended without a reply, from its exit code and what it printed."""
-    stderr.seek(0)
+def died(code: int, stderr: IO[bytes], since: int = 0) -> ChildError:
+    """How a child ended without a reply, from its exit code and what it printed since some position."""
+    stderr.seek(since)
     printed = stderr.read().decode(errors="replace").strip()
     if os.environ.get("EDGEPROF_DEBUG"):
         sys.stderr.write(printed + "\n")
+    return ChildError(_cause(code, printed), "Set EDGEPROF_DEBUG=1 to see everything it printed.")
+
+
+def _cause(code: int, printed: str) -> str:
     steps = [line.removeprefix(_STEP) for line in printed.splitlines() if line.startswith(_STEP)]
     killed = signal.Signals(-code).name if code < 0 else ""
     if steps and killed in CRASHES:
@@ -227,6 +245,7 @@ class Channel:
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # what libraries print must not reach the channel
+        _serving.append(True)
 
     def send(self, message: Message) -> None:
         self._pipe.write(msgspec.json.encode(message) + b"\n")
@@ -235,22 +254,22 @@ class Channel:
     def progress(self, doing: str, share: float | None = None) -> None:
         self.send(Message(progress=doing, share=share))
 
+    def answer(self, handler: Callable[[Q, Progress], Any], request: bytes | msgspec.Raw, kind: type[Q]) -> None:
+        """Send the reply of a handler, or its EdgeprofError; any other exception is a crash and ends as one."""
+        try:
+            reply = handler(msgspec.json.decode(request, type=kind), self.progress)
+        except EdgeprofError as problem:
+            self.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
+        else:
+            self.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))
+
 
 def serve(handler: Callable[[Q, Progress], Any], request_type: type[Q]) -> None:
-    """Answer one request, in a module's `__main__` part.
-
-    An EdgeprofError goes to the parent; any other exception is a crash and ends as one.
-    """
+    """Answer one request, in a module's `__main__` part."""
     channel = Channel()
-    _serving.append(True)
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=request_type)
+    request = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        reply = handler(request, channel.progress)
-    except EdgeprofError as problem:
-        channel.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
-    else:
-        channel.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))
+    channel.answer(handler, request, request_type)
     sys.stderr.flush()
     os._exit(0)  # the reply is sent: shutting down an interpreter that has imported torch takes 1.5 s more
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from edgeprof.errors import ChildError, EdgeprofError, UnknownName, UsageError
+from edgeprof.kept_process import KeptProcess
 from edgeprof.process import ChildTimeout, Message, Progress, call, step
 
 HEAD = """
@@ -151,6 +152,49 @@ def test_another_executor_carries_the_same_lines() -> None:
     assert reported == [("there", 3.0)]
     with pytest.raises(UsageError, match=r"It is negative\. Send another\."):
         call("there", Question(number=-1), Answer, executor=Echo())
+
+
+def test_a_kept_process_serves_several_requests_and_survives_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    body = """
+import os
+import msgspec
+from edgeprof.errors import UsageError
+
+class Question(msgspec.Struct):
+    number: int
+
+def run(request: Question, progress):
+    print("to nobody")
+    progress("thinking", 0.5)
+    if request.number == 1:
+        raise UsageError("One is wrong.", "Try two.")
+    if request.number == 2:
+        os.abort()
+    return {"number": os.getpid()}
+"""
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(body)
+    before = set(psutil.Process().children(recursive=True))
+    heard: list[str] = []
+    with KeptProcess() as kept:
+
+        def ask(module: str, number: int) -> int:
+            question = Question(number=number)
+            return call(module, question, Answer, executor=kept, progress=lambda doing, _: heard.append(doing)).number
+
+        first = ask("first", 0)
+        assert ask("second", 0) == first
+        with pytest.raises(UsageError, match="One is wrong"):
+            ask("first", 1)
+        assert ask("first", 0) == first
+        with pytest.raises(ChildError, match="SIGABRT"):
+            ask("second", 2)
+        assert ask("second", 0) != first
+        assert heard == ["thinking"] * 6
+    assert set(psutil.Process().children(recursive=True)) == before
 
 
 def test_a_module_that_does_not_exist() -> None:

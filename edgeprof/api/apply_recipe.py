@@ -9,6 +9,7 @@ import msgspec
 
 from edgeprof.api.artifact_cache import make
 from edgeprof.errors import QuantizationError, RunError, UsageError, VerificationError
+from edgeprof.kept_process import KeptProcess
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
 from edgeprof.schema import Artifact, Calibration, Graph, Precision, Record, Role, Settings, WeightsSource
@@ -106,7 +107,8 @@ def quantized(
             reference.copy(file, reference_beside(graph_file(folder, role), role))
         with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as scratch:
             made = _quantize(base, precision, evaluation, folder, Path(scratch), progress)
-            made = optimize(verify(made, progress), progress)
+            with KeptProcess() as kept:
+                made = optimize(verify(made, progress, kept), progress, kept)
             made = _evaluated(base, made, evaluation, Path(scratch), progress)
         _require_accuracy(made, evaluation)
         return made

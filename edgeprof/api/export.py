@@ -14,6 +14,7 @@ from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.static_export import Shapes, fix, shapes_of
 from edgeprof.errors import EdgeprofError, ExportError, ModelFileError, TooLarge, UsageError, VerificationError
 from edgeprof.families import chosen_sizes
+from edgeprof.kept_process import KeptProcess
 from edgeprof.process import Progress, part, silent
 from edgeprof.recipe_table import precisions_of
 from edgeprof.schema import FP32, Artifact, Logits, Precision, Record
@@ -277,7 +278,8 @@ def _along_routes(request: export_stage.ExportRequest, progress: Progress) -> Ar
     for route in export_stage.routes(request):
         try:
             artifact = export_stage.export(msgspec.structs.replace(request, route=route), progress)
-            return optimize(simplify(_noted(artifact, failures), progress), progress)
+            with KeptProcess() as kept:
+                return optimize(simplify(_noted(artifact, failures), progress, kept), progress, kept)
         except (ExportError, VerificationError, ModelFileError) as problem:
             failures.append(problem)
     raise failures[0]

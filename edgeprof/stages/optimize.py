@@ -27,7 +27,7 @@ from edgeprof.counting.reading import subgraphs
 from edgeprof.errors import EdgeprofError, ModelFileError, StorageError, VerificationError
 from edgeprof.families import family_of
 from edgeprof.families.expected_fusions import ATTENTION, GROUPED, SPREAD
-from edgeprof.process import Progress
+from edgeprof.process import LOCAL, Executor, Progress
 from edgeprof.providers.ort_errors import not_loaded, ort_errors
 from edgeprof.providers.session import create_session, session_options
 from edgeprof.recipe_table import recipe_of
@@ -56,18 +56,20 @@ class Optimized(Record, frozen=True, kw_only=True):
     nodes: dict[str, int]
 
 
-def optimize(artifact: Artifact, progress: Progress) -> Artifact:
+def optimize(artifact: Artifact, progress: Progress, executor: Executor = LOCAL) -> Artifact:
     """Add receipts of onnxruntime's fusions to the graphs of an artifact.
 
     Raises:
         VerificationError, ModelFileError, StorageError: as `receipt_of`.
     """
     return artifact.with_graphs(
-        [replace(graph, fusion=receipt_of(artifact, graph, progress)) for graph in artifact.graphs]
+        replace(one, fusion=receipt_of(artifact, one, progress, executor=executor)) for one in artifact.graphs
     )
 
 
-def receipt_of(artifact: Artifact, graph: Graph, progress: Progress, save_to: Path | None = None) -> FusionReceipt:
+def receipt_of(
+    artifact: Artifact, graph: Graph, progress: Progress, save_to: Path | None = None, executor: Executor = LOCAL
+) -> FusionReceipt:
     """The receipt of onnxruntime's fusions in a graph.
 
     Args:
@@ -80,7 +82,7 @@ def receipt_of(artifact: Artifact, graph: Graph, progress: Progress, save_to: Pa
         StorageError: the disk refused.
     """
     request = OptimizeRequest(model=graph.path, save_to=str(save_to) if save_to else None)
-    optimized = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress)
+    optimized = process.call("edgeprof.stages.optimize", request, Optimized, progress=progress, executor=executor)
     expected = _expected(artifact, graph)
     fusions = tuple(_fusion(operator, count, optimized.nodes) for operator, count in expected.items())
     missing = [

@@ -17,7 +17,7 @@ import msgspec
 
 from edgeprof import process
 from edgeprof.errors import EdgeprofError, VerificationError, first_line
-from edgeprof.process import Progress
+from edgeprof.process import LOCAL, Executor, Progress
 from edgeprof.schema import Artifact, Graph, GraphCount, Precision, Record, StageReceipt
 from edgeprof.stages import graph
 from edgeprof.stages.verify import checks_of
@@ -38,31 +38,32 @@ class Simplified(Record, frozen=True, kw_only=True):
     count: GraphCount
 
 
-def simplify(artifact: Artifact, progress: Progress) -> Artifact:
+def simplify(artifact: Artifact, progress: Progress, executor: Executor = LOCAL) -> Artifact:
     """The artifact with graphs simplified where that is an improvement, and verified either way; receipts have reasons.
 
     Raises:
         VerificationError: a graph was already incorrect before simplification.
     """
-    return artifact.with_graphs([_simplified(graph, artifact.precision, progress) for graph in artifact.graphs])
+    return artifact.with_graphs([_simplified(one, artifact.precision, progress, executor) for one in artifact.graphs])
 
 
-def _simplified(before: Graph, precision: Precision, progress: Progress) -> Graph:
+def _simplified(before: Graph, precision: Precision, progress: Progress, executor: Executor) -> Graph:
     started, path = time.monotonic(), Path(before.path)
     candidate = path.with_name(CANDIDATE_FILE)
     request = SimplifyRequest(model=str(path), candidate=str(candidate))
     count, reason = before.count, ""
     try:
-        count = process.call("edgeprof.stages.simplify", request, Simplified, progress=progress).count
+        reply = process.call("edgeprof.stages.simplify", request, Simplified, progress=progress, executor=executor)
+        count = reply.count
         if count.weights_bytes > before.count.weights_bytes + graph.INLINE_BYTES:
             grown = (count.weights_bytes - before.count.weights_bytes) / 1e6
             raise VerificationError(f"Simplification made the weights {grown:.1f} MB larger.")
-        checks = checks_of(before, precision, progress, model=candidate)
+        checks = checks_of(before, precision, progress, model=candidate, executor=executor)
         candidate.replace(path)
     except EdgeprofError as problem:
         candidate.unlink(missing_ok=True)
         reason = str(problem)
-        checks = checks_of(before, precision, progress)
+        checks = checks_of(before, precision, progress, executor=executor)
     receipt = StageReceipt(
         stage="simplify",
         kept=not reason,
@@ -92,6 +93,7 @@ def run(request: SimplifyRequest, progress: Progress) -> Simplified:
 
 
 def _onnxsim(model: ir.Model) -> onnx.ModelProto:
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # onnxsim would import it, and does not need it
     import onnx_ir as ir
     import onnxsim
 
@@ -135,5 +137,4 @@ def _put_weights(proto: onnx.ModelProto, weights: dict[str, ir.Value]) -> ir.Mod
 
 
 if __name__ == "__main__":
-    sys.modules["torch"] = None  # type: ignore[assignment]  # onnxsim would import it, for a feature that is not used
     process.serve(run, SimplifyRequest)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from edgeprof import process
 from edgeprof.errors import VerificationError
 from edgeprof.families.base import Arrays
-from edgeprof.process import Progress
+from edgeprof.process import LOCAL, Executor, Progress
 from edgeprof.providers.ort_errors import ort_errors
 from edgeprof.providers.session import converted, open_session
 from edgeprof.recipe_table import recipe_of
@@ -51,19 +51,19 @@ def tolerance(precision: Precision) -> float | None:
     return row.torch_tolerance if row else None
 
 
-def verify(artifact: Artifact, progress: Progress) -> Artifact:
+def verify(artifact: Artifact, progress: Progress, executor: Executor = LOCAL) -> Artifact:
     """Add a check per reference shape to the graphs of an artifact.
 
     Raises:
         VerificationError, ModelFileError: as `checks_of`.
     """
     return artifact.with_graphs(
-        [replace(graph, checks=checks_of(graph, artifact.precision, progress)) for graph in artifact.graphs]
+        replace(one, checks=checks_of(one, artifact.precision, progress, executor=executor)) for one in artifact.graphs
     )
 
 
 def checks_of(
-    graph: Graph, precision: Precision, progress: Progress, *, model: Path | None = None
+    graph: Graph, precision: Precision, progress: Progress, *, model: Path | None = None, executor: Executor = LOCAL
 ) -> tuple[Check, ...]:
     """Compare the outputs of a graph with its reference values, at each of their shapes.
 
@@ -87,7 +87,7 @@ def checks_of(
         holes=allowed is None,
         advice="Try a different recipe." if allowed is None else "Export it with another --opset.",
     )
-    return process.call("edgeprof.stages.verify", request, Verified, progress=progress).checks
+    return process.call("edgeprof.stages.verify", request, Verified, progress=progress, executor=executor).checks
 
 
 def compare_with(
