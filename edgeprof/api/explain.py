@@ -1,5 +1,7 @@
 """`explain`: where parameters, MACs and bytes come from; closed forms for variants, node by node for ONNX files."""
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -72,9 +74,12 @@ def explain(
         for name in (*options, *(["precision"] if precision is not None else [])):
             raise UsageError(f"--{name} is for variants; {file} has its own.", f"Omit --{name}.")
         sizing = Sizing(dims=dict(dim or {}), files=dict(input or {}))
-        explanation = _explain_file(_OnnxFile(file, batch, phase, sizing, progress), tuple(seq))
+        opened = _OnnxFile(file, batch, phase, sizing, progress)
         if artifact is not None and role is None and len(artifact.graphs) > 1:
-            explanation = _with_other_graphs(explanation, artifact, file)
+            explanation = _explain_file(opened, () if opened.of_one_size else tuple(seq))
+            explanation = _with_other_graphs(explanation, artifact, file, whatever=bool(seq) and opened.of_one_size)
+        else:
+            explanation = _explain_file(opened, tuple(seq))
         if artifact is not None and role is None:
             explanation = _with_computed(explanation, artifact)
     if not explanation.lengths:
@@ -122,8 +127,7 @@ def _variant(target: str, models: Path) -> Variant:
         try:
             return checkpoint.read(folder, folder.name)[0]
         except Undescribed as problem:
-            advice = f"Export it, then explain its graph: edgeprof export {target}; edgeprof explain {folder.name}"
-            raise UsageError(problem.what, advice) from problem
+            raise UsageError(problem.what, _export_first(target, folder, models)) from problem
     if target.startswith((".", "/", "~")):
         raise UsageError(f"There is no folder or file {target}.", "Check the path.")
     try:
@@ -133,6 +137,18 @@ def _variant(target: str, models: Path) -> Variant:
         raise UnknownName(
             "variant, checkpoint folder or .onnx file", target, [*(v.name for v in variants()), *exported]
         ) from problem
+
+
+def _export_first(target: str, folder: Path, models: Path) -> str:
+    """The commands that export a checkpoint and then explain its graph, as a shell takes them."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model"
+    export, explanation = ["edgeprof", "export", target], ["edgeprof", "explain", name]
+    if name != folder.name:
+        export += ["--name", name]
+    if models != store.MODELS:
+        export += ["--out", str(models)]
+        explanation += ["--models", str(models)]
+    return f"Export it, then explain its graph: {shlex.join(export)}; {shlex.join(explanation)}"
 
 
 # --- closed forms --------------------------------------------------------------------------------------
@@ -256,6 +272,11 @@ class _OnnxFile:
         }
 
     @property
+    def of_one_size(self) -> bool:
+        """Whether no token length sizes it: an encoder of images, or of audio of one duration."""
+        return self.variant is None and not self.signature.sized_by_length and not self.signature.past
+
+    @property
     def sized(self) -> bool:
         """Whether the token length follows from the file, from --dim or from an array."""
         sized = self._by_length() & self.sizing.dims.keys() or any(
@@ -321,8 +342,12 @@ def _unfit(counted: Sequence[_CostsAtLength]) -> list[str]:
     return list(dict.fromkeys(unfit))
 
 
-def _with_other_graphs(explanation: Explanation, artifact: Artifact, file: Path) -> Explanation:
-    """The explanation of one of several graphs, with the weights that only the others read: each counts once."""
+def _with_other_graphs(explanation: Explanation, artifact: Artifact, file: Path, *, whatever: bool) -> Explanation:
+    """The explanation of one of several graphs, with the weights that only the others read: each counts once.
+
+    Args:
+        whatever: a token length was requested, which does not size this graph.
+    """
     shown = next(graph for graph in artifact.graphs if graph.path == str(file))
     others = [graph for graph in artifact.graphs if graph != shown]
     known, rest = counting.stored(counting.read(file)), {}
@@ -342,7 +367,8 @@ def _with_other_graphs(explanation: Explanation, artifact: Artifact, file: Path)
         return msgspec.structs.replace(ledger, name=artifact.name, costs=costs)
 
     ways = ", ".join(f"edgeprof explain {artifact.name}/{role}" for role in roles)
-    note = f"Of {len(artifact.graphs)} graphs this is the {shown.role}; MACs of the others: {ways}"
+    size = ", whose inputs have one size, whatever --seq says" if whatever else ""
+    note = f"Of {len(artifact.graphs)} graphs this is the {shown.role}{size}; MACs of the others: {ways}"
     return msgspec.structs.replace(
         explanation,
         ledger=whole(explanation.ledger),

@@ -12,7 +12,7 @@ from edgeprof import units
 from edgeprof.errors import UsageError
 from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature
-from edgeprof.inputs.run_inputs import IMAGE, Inputs, of_file, of_variant, usual_sizes
+from edgeprof.inputs.run_inputs import IMAGE, Inputs, end_token, of_file, of_variant, usual_sizes
 from edgeprof.schema import Artifact, Case, Phase, Record, Variant
 from edgeprof.store import sha256_of
 
@@ -93,7 +93,7 @@ def inputs_of(
         )
     if artifact.exported:
         _require_length(artifact.name, signature, load, sized=bool(dims or files))
-    inputs = of_file(signature, load, dims=dims, given=files, usual=usual_sizes(artifact))
+    inputs = of_file(signature, load, dims=dims, given=files, usual=usual_sizes(artifact), end=end_token(artifact))
     if artifact.exported and signature.axes_of("tokens", "past"):
         _require_within(artifact.name, inputs.case, artifact.max_tokens, None)
     return inputs

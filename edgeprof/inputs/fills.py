@@ -43,6 +43,7 @@ def fill(
     rows: Mapping[str, int] | None = None,
     given: Mapping[str, InputValue] | None = None,
     chosen: Mapping[str, Fill] | None = None,
+    end: int | None = None,
 ) -> tuple[InputValue, ...]:
     """A value for every input.
 
@@ -50,13 +51,14 @@ def fill(
         rows: number of rows of the tables that inputs index, where a family knows it.
         given: values from files, by input name.
         chosen: fills that gave a result in a trial, for inputs of unknown meaning.
+        end: the id that ends a sequence, where the model looks for it.
 
     Raises:
         UsageError: edgeprof cannot make values of an input's type.
     """
     given, chosen = given or {}, chosen or {}
     return tuple(
-        given.get(one.name) or _value(one, sizes, (rows or {}).get(one.name, one.rows), chosen.get(one.name))
+        given.get(one.name) or _value(one, sizes, (rows or {}).get(one.name, one.rows), chosen.get(one.name), end)
         for one in signature.inputs
     )
 
@@ -72,7 +74,7 @@ def kind_of_number(dtype: str) -> str:
     return "f" if "float" in dtype or "complex" in dtype else ""
 
 
-def _value(one: Input, sizes: Sizes, rows: int | None, chosen: Fill | None) -> InputValue:
+def _value(one: Input, sizes: Sizes, rows: int | None, chosen: Fill | None, end: int | None) -> InputValue:
     kind = kind_of_number(one.spec.dtype)
     if not kind or one.spec.kind in ("map",):
         of = f"of type {one.spec.dtype}" if one.spec.kind == "tensor" else f"that is a {one.spec.kind}"
@@ -88,6 +90,7 @@ def _value(one: Input, sizes: Sizes, rows: int | None, chosen: Fill | None) -> I
         fill=how,
         start=_start(one, sizes, how),
         high=rows or FEWEST_ROWS,
+        end=end if one.meaning == "ids" and how == "token_ids" else None,
         rows=(rows or 0) if how == "positions" else 0,
     )
 

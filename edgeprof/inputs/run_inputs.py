@@ -26,6 +26,7 @@ class Inputs(Record, frozen=True, kw_only=True):
 
     sizes: Sizes
     values: tuple[InputValue, ...]
+    end: int | None = None  # see `end_token`
 
     @property
     def case(self) -> Case:
@@ -73,7 +74,8 @@ class Inputs(Record, frozen=True, kw_only=True):
     def refilled(self, signature: Signature, chosen: Mapping[str, Fill]) -> Inputs:
         """The same sizes, with other fills for inputs of unknown meaning."""
         given = {value.name: value for value in self.values if value.fill == "file"}
-        return Inputs(sizes=self.sizes, values=fill(signature, self.sizes, given=given, chosen=chosen))
+        values = fill(signature, self.sizes, given=given, chosen=chosen, end=self.end)
+        return Inputs(sizes=self.sizes, values=values, end=self.end)
 
     @property
     def fills(self) -> dict[str, str]:
@@ -100,7 +102,7 @@ def load_of(sizes: Sizes, attended: int | None = None) -> Load:
 def fill_text(value: InputValue) -> str:
     match value.fill:
         case "token_ids":
-            return f"ids below {value.high:,}"
+            return f"ids below {value.high:,}" + (f", then {value.end}" if value.end is not None else "")
         case "positions":
             return "positions"
         case "value":
@@ -146,6 +148,18 @@ def usual_sizes(artifact: Artifact) -> dict[Axis, int]:
     return {"height": height, "width": width, **fixed}
 
 
+def end_token(artifact: Artifact) -> int | None:
+    """The id that ends a sequence, for a model that looks for it: classifiers of encoder-decoders read its state.
+
+    None for all other models.
+    """
+    one = artifact.architecture
+    if one is None or "Classification" not in one.class_name or not one.config.get("is_encoder_decoder"):
+        return None
+    end = one.config.get("eos_token_id")
+    return end if isinstance(end, int) else None
+
+
 def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width of the images that a model was trained on, by its configuration.
 
@@ -180,6 +194,7 @@ def of_file(
     given: Mapping[str, Path] | None = None,
     chosen: Mapping[str, Fill] | None = None,
     usual: Mapping[Axis, int] | None = None,
+    end: int | None = None,
 ) -> Inputs:
     """The inputs of any graph, by the meaning of their names and axes.
 
@@ -188,6 +203,7 @@ def of_file(
         given: files with values, by input name; they also size axes that have no size otherwise.
         chosen: fills that gave a result in a trial.
         usual: sizes by meaning, of axes that nothing else sizes.
+        end: the id that ends a sequence: see `end_token`.
 
     Raises:
         UsageError, UnknownName: as `inputs.resolve`, `inputs.fill` and `inputs.files.given`.
@@ -195,4 +211,4 @@ def of_file(
     values = files.given(signature.specs, given or {})
     arrays = {name: value.shape for name, value in values.items()}
     sizes = resolve(signature, load, dims=dims, arrays=arrays, usual=usual)
-    return Inputs(sizes=sizes, values=fill(signature, sizes, given=values, chosen=chosen))
+    return Inputs(sizes=sizes, values=fill(signature, sizes, given=values, chosen=chosen, end=end), end=end)

@@ -79,7 +79,7 @@ def _made(value: InputValue, generator: "Generator | None") -> "NDArray[Any]":
     random, dtype = generator or np.random.default_rng(SEED), dtype_of(value.dtype)
     match value.fill:
         case "token_ids":
-            return np.asarray(random.integers(0, value.high, value.shape)).astype(dtype, copy=False)
+            return _token_ids(value, random).astype(dtype, copy=False)
         case "ones":
             return np.ones(value.shape, dtype)
         case "zeros":
@@ -94,6 +94,17 @@ def _made(value: InputValue, generator: "Generator | None") -> "NDArray[Any]":
             return random.random(value.shape, dtype=np.float32).astype(dtype, copy=False)
         case _:
             return np.asarray(random.standard_normal(value.shape, dtype=np.float32)).astype(dtype, copy=False)
+
+
+def _token_ids(value: InputValue, random: "Generator") -> "NDArray[Any]":
+    import numpy as np
+
+    if value.end is None:
+        return np.asarray(random.integers(0, value.high, value.shape))
+    ids = np.asarray(random.integers(0, value.high - 1, value.shape))
+    ids += ids >= value.end
+    ids[..., -1:] = value.end
+    return ids
 
 
 def _positions(value: InputValue, dtype: Any) -> "NDArray[Any]":

@@ -29,6 +29,7 @@ class InputValue(Record, frozen=True, kw_only=True):
     fill: Fill
     start: int = 0  # first of "positions"; the value of "value"
     high: int = 2  # "token_ids" are drawn below this
+    end: int | None = None  # the last of each row of "token_ids", and nowhere else; None: any
     rows: int = 0  # of the table that "positions" index; 0: unknown
     file: str = ""
     sha256: str = ""  # of the file

@@ -15,7 +15,7 @@ from edgeprof.errors import ModelFileError
 from edgeprof.families import traced_family, traced_variant
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest
-from edgeprof.inputs.run_inputs import of_file, signature_of_artifact, usual_sizes
+from edgeprof.inputs.run_inputs import end_token, of_file, signature_of_artifact, usual_sizes
 from edgeprof.inputs.tensors import make_array
 from edgeprof.process import Progress
 from edgeprof.recipe_table import recipe
@@ -100,7 +100,8 @@ def _feeds(artifact: Artifact, source: Graph, case: Case) -> Arrays:
         )
     phase: Phase = "decode" if case.past_tokens else "prefill"
     load = LoadRequest(phase=phase, batch=case.batch, length=case.past_tokens or case.tokens or None)
-    inputs = of_file(signature_of_artifact(artifact, source), load, usual=usual_sizes(artifact))
+    signature = signature_of_artifact(artifact, source)
+    inputs = of_file(signature, load, usual=usual_sizes(artifact), end=end_token(artifact))
     return {value.name: make_array(value) for value in inputs.values}
 
 

@@ -70,4 +70,5 @@ def sweep(folder: Path, prefix: str) -> None:
 
 def _backup(final: Path) -> Path:
     """Where the previous folder stands while the next one takes its name."""
+    final = final.absolute()  # "." has no name
     return final.with_name(f".{final.name}.replaced")

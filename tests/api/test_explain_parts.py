@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from builders import several_graphs
-from builders.several_graphs import DUAL_TOWERS, ENCODER_DECODER, STATE_SPACE, VOCABULARY, WIDTH
+from builders.several_graphs import CAPTIONER, DUAL_TOWERS, ENCODER_DECODER, PARTS, STATE_SPACE, VOCABULARY, WIDTH
 
 import edgeprof
 from edgeprof.errors import UsageError
@@ -17,6 +17,7 @@ TABLE, SQUARE = VOCABULARY * WIDTH, WIDTH * WIDTH
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explained")
     several_graphs.build(folder / "translator" / "fp32", "translator", ENCODER_DECODER)
+    several_graphs.build(folder / "captioner" / "fp32", "captioner", CAPTIONER)
     several_graphs.build(folder / "recurrence" / "fp32", "recurrence", STATE_SPACE)
     several_graphs.build(folder / "towers" / "fp32", "towers", DUAL_TOWERS)
     return folder
@@ -38,6 +39,17 @@ def test_the_graph_of_a_phase_is_explained_and_shared_weights_count_once(models:
     assert decoder.ledger.total("cache_bytes") == 4 * WIDTH * (
         6 + 1 + 6
     )  # keys of the decoder's tokens, and the source
+
+
+def test_an_encoder_of_one_size_is_explained_whatever_the_length(models: Path) -> None:
+    encoder = edgeprof.explain("captioner", seq=[6], models=models)
+    assert encoder.ledger.total("macs") == PARTS * 3 * 16 * WIDTH
+    assert encoder.notes == (
+        "Of 2 graphs this is the encoder, whose inputs have one size, whatever --seq says; "
+        "MACs of the others: edgeprof explain captioner/decoder",
+    )
+    decoder = edgeprof.explain("captioner", seq=[6], phase="decode", models=models)
+    assert (decoder.ledger.load.past_tokens, decoder.ledger.load.source_tokens) == (6, PARTS)
 
 
 def test_one_graph_is_explained_by_its_role_or_its_file(models: Path) -> None:
@@ -68,4 +80,18 @@ def test_a_checkpoint_without_closed_forms_is_exported_first(tmp_path: Path) -> 
         edgeprof.explain(str(folder))
     assert refused.value.next_step == (
         f"Export it, then explain its graph: edgeprof export {folder}; edgeprof explain rare"
+    )
+
+
+def test_the_commands_can_be_pasted_into_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "My (rare) model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "biogpt", "architectures": ["BioGptModel"]}))
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError) as refused:
+        edgeprof.explain(".", models=tmp_path / "all models")
+    assert refused.value.next_step == (
+        "Export it, then explain its graph: "
+        f"edgeprof export . --name My-rare-model --out '{tmp_path}/all models'; "
+        f"edgeprof explain My-rare-model --models '{tmp_path}/all models'"
     )

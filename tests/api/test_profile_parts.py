@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 from builders import several_graphs
-from builders.several_graphs import DUAL_TOWERS, ENCODER_DECODER, STATE_SPACE, VOCABULARY, WIDTH
+from builders.several_graphs import (
+    CAPTIONER,
+    CLASSIFIER,
+    DUAL_TOWERS,
+    ENCODER_DECODER,
+    END,
+    PARTS,
+    STATE_SPACE,
+    VOCABULARY,
+    WIDTH,
+)
 
 from edgeprof.api.buckets import choose_buckets
 from edgeprof.api.profile import profile
@@ -21,6 +31,7 @@ TOWERS = WIDTH  # of one image and one text
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parts")
     several_graphs.build(folder / "translator" / "fp32", "translator", ENCODER_DECODER)
+    several_graphs.build(folder / "captioner" / "fp32", "captioner", CAPTIONER)
     several_graphs.build(folder / "recurrence" / "fp32", "recurrence", STATE_SPACE)
     several_graphs.build(folder / "towers" / "fp32", "towers", DUAL_TOWERS)
     several_graphs.build(folder / "images" / "fp32", "images", DUAL_TOWERS[1:2])
@@ -40,6 +51,24 @@ def test_a_translator_is_measured_at_its_encoder_and_at_a_step_of_its_decoder(mo
     assert loads == [("prefill", 6, 0, None), ("prefill", 12, 0, None), ("decode", 1, 6, 6), ("decode", 1, 12, 12)]
     assert [p.facts.macs for p in points] == [6 * PROJECTED, 12 * PROJECTED, *[PROJECTED + HEAD] * 2]
     assert len({point.key.series for point in points}) == 2  # a line for each phase
+
+
+def test_a_length_sizes_the_decoder_where_the_encoder_has_one_size(models: Path, tmp_path: Path) -> None:
+    points = measured(models, tmp_path, "captioner", seq=[6, 12])
+    assert [(p.load.phase, p.load.past_tokens, p.load.source_tokens) for p in points] == [
+        ("prefill", 0, None),
+        ("decode", 6, PARTS),
+        ("decode", 12, PARTS),
+    ]
+    assert [p.facts.macs for p in points] == [PATCHES, *[PROJECTED + HEAD] * 2]
+
+
+def test_a_classifier_of_an_encoder_decoder_finds_an_end_token(tmp_path: Path) -> None:
+    config = {"is_encoder_decoder": True, "eos_token_id": END}
+    folder = tmp_path / "classifier" / "fp32"
+    several_graphs.build(folder, "classifier", CLASSIFIER, class_name="BartForSequenceClassification", **config)
+    (point,) = measured(tmp_path, tmp_path / "runs", "classifier", seq=[6])
+    assert point.facts.fills["input_ids"].endswith(f", then {END}")
 
 
 def test_a_graph_named_by_its_role_is_measured_alone(models: Path, tmp_path: Path) -> None:

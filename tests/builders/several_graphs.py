@@ -16,6 +16,12 @@ from edgeprof.schema import Architecture, Artifact, Case, Graph, GraphCount, Pre
 from edgeprof.stages import reference
 
 VOCABULARY, WIDTH, HEADS, IMAGE, PATCH, STATE = 80, 32, 2, 8, 4, 3
+END = 2
+"""The id of the end token."""
+
+PARTS = (IMAGE // PATCH) ** 2
+"""Of an image."""
+
 B, S, PAST, TOTAL, SOURCE = (
     "batch_size",
     "sequence_length",
@@ -100,6 +106,40 @@ ENCODER_DECODER = (
 )
 """A translator: every layer shares its weights with that of the other side."""
 
+CAPTIONER = (
+    Sketch(
+        "encoder",
+        [("pixel_values", "float32", (B, 3, IMAGE, IMAGE))],
+        [("present.0.encoder.key", "float32", (B, HEADS, PARTS, WIDTH // HEADS))],
+        [
+            PATCHES[0],
+            ("Reshape", ["convolved", f"#0,{HEADS},{WIDTH // HEADS},-1"], "split", {}),
+            ("Transpose", ["split"], "present.0.encoder.key", {"perm": [0, 1, 3, 2]}),
+        ],
+    ),
+    ENCODER_DECODER[1]._replace(
+        inputs=[
+            *ENCODER_DECODER[1].inputs[:2],
+            ("past_key_values.0.encoder.key", "float32", (B, HEADS, PARTS, WIDTH // HEADS)),
+        ]
+    ),
+)
+"""Text about an image, whose encoder takes images of one size."""
+
+CLASSIFIER = (
+    Sketch(
+        "model",
+        [IDS],
+        [("places", "int64", (2, 1))],
+        [
+            ("Equal", ["input_ids", f"#{END}"], "ends", {}),
+            ("NonZero", ["ends"], "all", {}),
+            ("Gather", ["all", "#0"], "places", {"axis": 1}),
+        ],
+    ),
+)
+"""It reads the state of the first end token, here no more than its place; and fails where there is none."""
+
 STATE_SPACE = (
     Sketch(
         "prefill",
@@ -156,7 +196,14 @@ def weight(name: str) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).standard_normal(WEIGHTS[name], np.float32) / 4
 
 
-def build(folder: Path, name: str, sketches: Sequence[Sketch], max_tokens: int | None = 64) -> Artifact:
+def build(
+    folder: Path,
+    name: str,
+    sketches: Sequence[Sketch],
+    max_tokens: int | None = 64,
+    class_name: str = "TinyModel",
+    **config: object,
+) -> Artifact:
     """Write an artifact of random weights to a folder, with reference values that onnxruntime computes."""
 
     def fill(partial: Path) -> Artifact:
@@ -168,7 +215,7 @@ def build(folder: Path, name: str, sketches: Sequence[Sketch], max_tokens: int |
             weights=WeightsSource(kind="random"),
             graphs=tuple(_graph(partial, sketch, places) for sketch in sketches),
             architecture=Architecture(
-                class_name="TinyModel", model_type="tiny", config={"image_size": IMAGE}, max_tokens=max_tokens
+                class_name=class_name, model_type="tiny", config={"image_size": IMAGE, **config}, max_tokens=max_tokens
             ),
             params=sum(weight(one).size for one in used),
         )
@@ -196,6 +243,8 @@ def _graph(folder: Path, sketch: Sketch, places: dict[str, int]) -> Graph:
         for name, dtype, dims in sketch.inputs
         for shape in [tuple(SYMBOLS.get(str(dim), dim) for dim in dims)]
     }
+    if "input_ids" in feeds:
+        feeds["input_ids"][:, -1] = END
     names = [output[0] for output in sketch.outputs]
     expected = dict(zip(names, session.run(names, feeds), strict=True))
     case = Case(batch=SYMBOLS[B], tokens=SYMBOLS[S])

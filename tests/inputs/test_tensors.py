@@ -30,6 +30,12 @@ def test_token_ids_stay_below_the_vocabulary_and_are_the_same_each_time() -> Non
     assert np.array_equal(ids, make(value("token_ids", "int32", 4, 500, high=7)))
 
 
+def test_rows_end_with_the_end_token_and_have_no_other() -> None:
+    ids = make(InputValue(name="x", dtype="int64", shape=(3, 50), fill="token_ids", high=5, end=2))
+    assert (ids[:, -1] == 2).all()
+    assert set(ids[:, :-1].ravel().tolist()) == {0, 1, 3, 4}
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_normal_values(dtype: str) -> None:
     array = make(value("normal", dtype, 100, 100))

@@ -11,7 +11,7 @@ from edgeprof.errors import UnknownSizes, UsageError
 from edgeprof.families import family_of, traced_variant
 from edgeprof.families.base import Arrays
 from edgeprof.inputs import LoadRequest, Signature, tensors
-from edgeprof.inputs.run_inputs import Inputs, of_file, of_variant, usual_sizes
+from edgeprof.inputs.run_inputs import Inputs, end_token, of_file, of_variant, usual_sizes
 from edgeprof.schema import Artifact, Case
 from edgeprof.stages import reference
 from edgeprof.stages.samples.feeds import table_rows
@@ -58,7 +58,7 @@ def _inputs(artifact: Artifact, signature: Signature, length: int) -> Inputs:
         return of_variant(signature, variant, Case(batch=1, tokens=tokens))
     try:
         load = LoadRequest(length=length if signature.sized_by_length else None)
-        return of_file(signature, load, usual=usual_sizes(artifact))
+        return of_file(signature, load, usual=usual_sizes(artifact), end=end_token(artifact))
     except UnknownSizes as problem:
         raise UsageError(problem.what, "Pass samples in a FILE.npz instead.") from problem
 
@@ -67,21 +67,22 @@ def _redrawn(artifact: Artifact, signature: Signature, part: Part, count: int, l
     """The feeds of a reference file, and others of their shapes: later comparisons then stay within the ranges."""
     rows, cases = table_rows(artifact, signature), [feeds for _, feeds, _ in reference.read(like)]
     ids = {one.name: rows[one.name] for one in signature.inputs if one.name in rows and one.meaning != "positions"}
-    samples = []
+    samples, end = [], end_token(artifact)
     for number in range(count):
         feeds = cases[number % len(cases)]
         if number >= len(cases):
             generator = _generator(number, part)
-            feeds = {name: _again(array, ids.get(name), generator) for name, array in feeds.items()}
+            feeds = {name: _again(array, ids.get(name), end, generator) for name, array in feeds.items()}
         samples.append((f"made-up sample {number}", feeds))
     return samples
 
 
-def _again(array: NDArray[Any], rows: int | None, generator: np.random.Generator) -> NDArray[Any]:
-    """Ids of a table, and numbers that differ from each other, are drawn again; masks and positions stay."""
+def _again(array: NDArray[Any], rows: int | None, end: int | None, generator: np.random.Generator) -> NDArray[Any]:
+    """Ids of a table, and numbers that differ from each other, are drawn again; masks, positions and ends stay."""
     if array.dtype.kind == "f" and array.size and array.min() != array.max():
         draw = generator.random if array.min() >= 0 else generator.standard_normal
         return draw(array.shape, np.float32).astype(array.dtype)
     if rows is not None and array.dtype.kind in "iu":
-        return generator.integers(0, rows, array.shape).astype(array.dtype)
+        drawn = generator.integers(0, rows, array.shape).astype(array.dtype)
+        return drawn if end is None else np.where((array == end) | (drawn == end), array, drawn)
     return array
