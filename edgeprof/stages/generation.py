@@ -54,7 +54,7 @@ def _check(graphs: Mapping[str, onnxruntime.InferenceSession], reference: Arrays
     *first, tokens = generator.parts(reference["prompt"])
     for part in first:
         generator.run(part)
-    logits = generator.run(tokens, reference.get("token_type_ids"))
+    logits = generator.run(tokens, reference.get("token_type_ids"), reference.get("position_ids"))
     for step, (token, lead) in enumerate(zip(reference["tokens"], reference["lead"], strict=True), 1):
         where = f"of token {step} of greedy generation with a {'shared' if in_place else 'growing'} cache"
         if logits.argmax() != token:
@@ -73,7 +73,7 @@ class _Generator:
     """The graphs of an artifact, and all values that pass between them, by the names of the inputs that take them."""
 
     def __init__(self, graphs: Mapping[str, onnxruntime.InferenceSession], room: int, in_place: bool) -> None:
-        self.graphs, self.past, self.in_place = graphs, 0, in_place
+        self.graphs, self.past, self.next, self.in_place = graphs, 0, 0, in_place
         self.last = list(graphs)[-1]
         self.inputs = {value.name: value.shape for value in graphs[self.last].get_inputs()}
         self.values: dict[str, Any] = {}
@@ -98,21 +98,26 @@ class _Generator:
         one_by_one = "prefill" not in self.graphs and self.inputs.get("input_ids", [1, ""])[1] == 1
         return list(np.split(tokens, tokens.shape[1], axis=1)) if one_by_one else [tokens]
 
-    def run(self, tokens: NDArray[Any], types: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The logits after the last of some new tokens: [vocabulary]."""
+    def run(
+        self, tokens: NDArray[Any], types: NDArray[Any] | None = None, positions: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """The logits after the last of some new tokens: [vocabulary]. Positions go on from the last ones."""
         role = "prefill" if "prefill" in self.graphs and not self.past else self.last
         total = self.past + tokens.shape[1]
+        if positions is None:
+            axes = self.inputs.get("position_ids", ())[:-2]
+            positions = np.broadcast_to(np.arange(self.next, self.next + tokens.shape[1]), (*axes, *tokens.shape))
         new = {
             "input_ids": tokens.astype(np.int64),
             "attention_mask": np.ones((1, total), np.int64),
-            "position_ids": np.arange(self.past, total)[None],
+            "position_ids": positions,
             "token_type_ids": np.zeros_like(tokens) if types is None else types,
         }
         self._put(role, new)
         if "embedding" in self.graphs:
             self._run("embedding")
         self._run(role)
-        self.past = total
+        self.past, self.next = total, int(positions.max()) + 1
         logits: NDArray[Any] = self.values["logits"].numpy()[0, -1]
         return logits
 

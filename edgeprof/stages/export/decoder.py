@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel
 
+POSITION_AXES = 3
+"""Time, height and width."""
+
 CASES = (
     Case(batch=2, tokens=5, past_tokens=3),
     Case(batch=1, tokens=1, past_tokens=0),
@@ -122,7 +125,7 @@ class Decoder(GraphOfModel):
             arrays["attention_mask"][-1] = 1
             arrays["attention_mask"][-1, case.past_tokens - 1] = 0
             if "position_ids" in arrays:
-                arrays["position_ids"][-1] -= 1
+                arrays["position_ids"][..., -1, :] -= 1
         return arrays
 
     def results(self, feeds: Tensors) -> Tensors:
@@ -167,7 +170,8 @@ def _tokens(model: PreTrainedModel, embedded: bool) -> list[ModelInput]:
     else:
         inputs = model_inputs(model, ["input_ids"])
     if "position_ids" in names:
-        inputs.append(ModelInput(integer("position_ids", BATCH, TOKENS), positions))
+        axes = (POSITION_AXES,) if embedded and _has_axes(model) else ()
+        inputs.append(ModelInput(integer("position_ids", *axes, BATCH, TOKENS), positions))
     return inputs
 
 
@@ -176,8 +180,15 @@ def _of_one_token(spec: TensorSpec) -> TensorSpec:
     return replace(spec, dims=tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.dims))
 
 
+def _has_axes(model: PreTrainedModel) -> bool:
+    """Whether a token has a position in time, in height and in width."""
+    return "mrope_section" in (getattr(text_config(model), "rope_parameters", None) or {})
+
+
 def positions(shape: tuple[int, ...], generator: np.random.Generator) -> Any:
-    return np.broadcast_to(np.arange(shape[-1]), shape).copy()
+    """From 0 on; along the second and third axis farther from each other."""
+    array = np.broadcast_to(np.arange(shape[-1]), shape).copy()
+    return array * np.arange(1, POSITION_AXES + 1)[:, None, None] if len(shape) == POSITION_AXES else array
 
 
 def _of_cache(name: str, example: torch.Tensor) -> ModelInput:

@@ -12,6 +12,7 @@ from edgeprof.families.base import Arrays
 from edgeprof.stages import generation
 from edgeprof.stages.export.blueprint import Blueprint
 from edgeprof.stages.export.fused_operators import FAILURES
+from edgeprof.stages.export.patches import Patches
 from edgeprof.stages.export.signature import text_config
 from edgeprof.stages.export.vision_language import placeholder
 from edgeprof.stages.export.whole_model import Tensors, tensors
@@ -38,8 +39,11 @@ def expected(model: Any, blueprints: Sequence[Blueprint]) -> Arrays:
     Returns:
         Nothing where the graphs do not generate. Else `graphs`: their roles; `prompt` and `tokens`: ids; `logit`: of
         each token; `lead`: by how much it leads the next best, relative to the largest; `token_type_ids` of the prompt
-        where it has any; and "<role>/<input>": what the graphs that run once are given.
+        where it has any, and its `position_ids` where they have three axes; and "<role>/<input>": what the graphs that
+        run once are given.
     """
+    import torch
+
     last = blueprints[-1]
     if not generation.generates([spec.name for spec in last.inputs], last.outputs) or not model.can_generate():
         return {}
@@ -51,6 +55,10 @@ def expected(model: Any, blueprints: Sequence[Blueprint]) -> Arrays:
         types = {"token_type_ids": (prompt == placeholder(model)).astype(np.int64)}
     ids = DECODER_IDS if "encoder" in once else "input_ids"
     given = {name: array for feeds in once.values() for name, array in feeds.items()} | types | {ids: prompt}
+    for patches in (one for one in blueprints if isinstance(one, Patches)):
+        beside = patches.beside(prompt, placeholder(model))
+        given |= beside
+        types["position_ids"] = patches.positions(torch.from_numpy(prompt), tensors(beside))
     tokens, logits = _generated(model, tensors(given), ids)
     best = logits.topk(2).values
     lead = (best[:, 0] - best[:, 1]) / logits.abs().amax(1).clamp(min=1)

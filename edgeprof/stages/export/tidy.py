@@ -42,11 +42,20 @@ def tidy(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:
     optimizer.fold_constants(model, input_size_limit=graph.INLINE_BYTES, output_size_limit=4 * graph.INLINE_BYTES)
     for tidying in (passes.IdentityEliminationPass(), passes.CommonSubexpressionEliminationPass()):
         tidying(model)
+    _drop_misshapen_biases(model)
     passes.RemoveUnusedNodesPass()(model)
     _name_dims(model, inputs)
     cancel_reshapes(model)
     for node in model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces and names of this machine
+
+
+def _drop_misshapen_biases(model: ir.Model) -> None:
+    """Of convolutions without bias: torch 2.13 gives those of volumes zeros in the shape [channels, 2]."""
+    for node in model.graph.all_nodes():
+        bias = node.inputs[2] if node.op_type == "Conv" and len(node.inputs) > 2 else None
+        if bias is not None and bias.shape is not None and len(bias.shape) != 1:
+            node.replace_input_with(2, None)
 
 
 def _name_dims(model: ir.Model, inputs: tuple[TensorSpec, ...]) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeprof.errors import ExportError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
+    from numpy.typing import NDArray
 
-EXPORTERS = "transformers.exporters"
+EXPORTERS, VISION = "transformers.exporters", "transformers.vision_utils"
 
 
 @contextlib.contextmanager
@@ -31,6 +32,36 @@ def exporting() -> Iterator[None]:
 
     with apply_patches("dynamo"), apply_patches("onnx"):
         yield
+
+
+def patch_constants(vision: Any, grid: NDArray[Any]) -> dict[str, Any]:
+    """What a tower of vision computes from the grid of its patches, by the names under which it takes it precomputed.
+
+    Lengths are arrays of numpy: a trace reads them as numbers.
+
+    Args:
+        vision: the configuration of the tower.
+
+    Raises:
+        ExportError: this version of transformers takes nothing precomputed.
+    """
+    if importlib.util.find_spec(VISION) is None:
+        raise ExportError(
+            "This version of transformers computes the places of patches while it runs.",
+            "Install transformers 5.23 or newer.",
+        )
+    import torch
+    from transformers import vision_utils
+
+    tensor, merge = torch.from_numpy(grid), vision.spatial_merge_size
+    constants: dict[str, Any] = {
+        "position_ids": vision_utils.get_vision_position_ids(tensor, merge),
+        "cu_seqlens": vision_utils.get_vision_cu_seqlens(tensor).numpy(),
+    }
+    if getattr(vision, "window_size", None):
+        index, ends = vision_utils.get_vision_window_index(tensor, merge, vision.window_size, vision.patch_size)
+        constants |= {"window_index": index, "cu_window_seqlens": ends.numpy()}
+    return constants
 
 
 def to_onnx(

@@ -6,6 +6,7 @@ embeddings instead of ids, so that a step of decode runs no image.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgeprof.schema import Case, Logits
 from edgeprof.stages.export import caches
 from edgeprof.stages.export.decoder import Decoder, first_cache
 from edgeprof.stages.export.images import image_cases
+from edgeprof.stages.export.patches import GRID, Patches
 from edgeprof.stages.export.signature import ModelInput, image_side, model_inputs, normal, text_config, token_ids
 from edgeprof.stages.export.whole_model import GraphOfModel, Tensors
 
@@ -39,7 +41,7 @@ def placeholder(model: PreTrainedModel) -> int:
 
 def vision_language(model: PreTrainedModel, logits: Logits) -> list[GraphOfModel]:
     """The graphs "vision", "embedding" and "model"."""
-    images = Images(model)
+    images = Patches(model, FEATURES) if GRID in signature(model.get_image_features).parameters else Images(model)
     return [
         images,
         Embedding(model, images.results(images.example())[FEATURES].shape[-2]),

@@ -37,6 +37,8 @@ DECODER: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+PLACEHOLDERS = {"image_token_id": 120, "video_token_id": 121, "vision_start_token_id": 122, "vision_end_token_id": 123}
+THREE_AXES = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
 PAIRS = (
     TinyModel("clip", "CLIPModel", "two towers", {"text_config": TEXT, "vision_config": VISION, "projection_dim": 16}),
@@ -51,26 +53,60 @@ PAIRS = (
         "Qwen2_5_VLForConditionalGeneration",
         "vision-language",
         {
-            "text_config": {
-                **DECODER,
-                "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
-            },
+            **PLACEHOLDERS,
+            "text_config": {**DECODER, "rope_parameters": THREE_AXES},
             "vision_config": {
                 "depth": 2,
                 "hidden_size": 32,
                 "intermediate_size": 48,
                 "num_heads": 2,
                 "out_hidden_size": 64,
-                "patch_size": 4,
+                "patch_size": 28,
                 "spatial_merge_size": 2,
                 "temporal_patch_size": 2,
-                "window_size": 16,
+                "window_size": 112,
                 "fullatt_block_indexes": [1],
             },
-            "image_token_id": 120,
-            "video_token_id": 121,
-            "vision_start_token_id": 122,
-            "vision_end_token_id": 123,
+        },
+    ),
+    TinyModel(
+        "qwen2_vl",
+        "Qwen2VLForConditionalGeneration",
+        "vision-language",
+        {
+            **PLACEHOLDERS,
+            "text_config": {**DECODER, "rope_parameters": THREE_AXES},
+            "vision_config": {
+                "depth": 2,
+                "embed_dim": 32,
+                "hidden_size": 64,
+                "num_heads": 2,
+                "mlp_ratio": 2,
+                "patch_size": 28,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+            },
+        },
+    ),
+    TinyModel(
+        "qwen3_vl",
+        "Qwen3VLForConditionalGeneration",
+        "vision-language",
+        {
+            **PLACEHOLDERS,
+            "text_config": {**DECODER, "head_dim": 16, "rope_parameters": THREE_AXES},
+            "vision_config": {
+                "depth": 2,
+                "hidden_size": 32,
+                "intermediate_size": 48,
+                "num_heads": 2,
+                "out_hidden_size": 64,
+                "patch_size": 28,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+                "num_position_embeddings": 64,
+                "deepstack_visual_indexes": [0],
+            },
         },
     ),
     TinyModel(
