@@ -105,7 +105,7 @@ def test_a_replicated_graph_is_that_of_a_full_trace(name: str) -> None:
 
         assert len(attempts) == 1 and attempts[0] is not whole, "all layers were traced"
         assert operators(short) == operators(full)
-        assert sorted(short.graph.initializers) == sorted(full.graph.initializers)
+        assert weights(short) == weights(full)
         feeds = whole.feeds(whole.cases[1], np.random.default_rng(1))
         for ours, theirs in zip(results(short, feeds), results(full, feeds), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -116,8 +116,14 @@ def operators(model: ir.Model) -> Counter[str]:
     return Counter(node.op_type for node in model.graph if node.op_type != "Constant")
 
 
+def weights(model: ir.Model) -> set[str]:
+    """Constants apart: their numbers are those of the trace."""
+    return {name for name in model.graph.initializers if "lifted" not in name}
+
+
 def test_layers_that_depend_on_their_number_are_all_traced() -> None:
     model = model_of("GPT2LMHeadModel", **MODELS["GPT2LMHeadModel"], scale_attn_by_inverse_layer_idx=True)
+    model.set_attn_implementation("eager")  # some versions of transformers ignore the scale in others
     (whole,) = graphs_of(model, "all")
     attempts: list[Blueprint] = []
 
