@@ -279,17 +279,17 @@ def _along_routes(request: export_stage.ExportRequest, progress: Progress) -> Ar
         try:
             artifact = export_stage.export(msgspec.structs.replace(request, route=route), progress)
             with KeptProcess() as kept:
-                return optimize(simplify(_noted(artifact, failures), progress, kept), progress, kept)
+                return optimize(simplify(_noted(artifact, route, failures), progress, kept), progress, kept)
         except (ExportError, VerificationError, ModelFileError) as problem:
             failures.append(problem)
     raise failures[0]
 
 
-def _noted(artifact: Artifact, failures: Sequence[EdgeprofError]) -> Artifact:
+def _noted(artifact: Artifact, route: export_stage.Route, failures: Sequence[EdgeprofError]) -> Artifact:
     """The artifact, with the reason why its first route was left, if it was."""
     if not failures:
         return artifact
-    note = f"Exported with attention as the model has it: {failures[0].what}"
+    note = f"{export_stage.NOTES[route]}: {failures[0].what}"
     return artifact.with_graphs(msgspec.structs.replace(graph, note=note) for graph in artifact.graphs)
 
 

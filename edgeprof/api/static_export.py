@@ -24,7 +24,8 @@ PHASES: tuple[Phase, ...] = ("prefill", "decode")
 class Shapes(Record, frozen=True, kw_only=True):
     """Requested shapes: every length in every phase at every batch size.
 
-    Without lengths: images of the usual size, and whatever else no length sizes.
+    Without lengths: images of the usual size, and whatever else no length sizes. Where an encoder takes one size and a
+    decoder many, lengths are those of the decoder.
     """
 
     seq: tuple[int, ...]
@@ -41,10 +42,13 @@ class Shapes(Record, frozen=True, kw_only=True):
         if variant is not None:
             return self.of_variant(artifact.name, variant)
         accepted = {phase: signature_of_artifact(artifact, artifact.graph_for(phase)) for phase in PHASES}
-        cases = [
-            inputs_of(artifact, accepted[load.phase], load, dims={}, files={}).case
-            for load in self._loads(artifact.name, not accepted["decode"].no_decode)
-        ]
+        decodes = not accepted["decode"].no_decode
+        cases = []
+        for load in self._loads(artifact.name, decodes):
+            signature = accepted[load.phase]
+            one_size = decodes and not signature.sized_by_length and not signature.past
+            sized = msgspec.structs.replace(load, length=None) if one_size else load
+            cases.append(inputs_of(artifact, signature, sized, dims={}, files={}).case)
         return tuple(dict.fromkeys(cases))
 
     def of_variant(self, name: str, variant: Variant) -> tuple[Case, ...]:
@@ -57,10 +61,11 @@ class Shapes(Record, frozen=True, kw_only=True):
             if is_traced(variant) or family_of(variant).summary(variant).vocabulary:
                 raise UsageError("Static graphs need token lengths.", "Add --seq 128,256.")
             return ()
-        cases = [
-            case_for(name, variant, load.phase, load.batch or 1, load.length or 0)
-            for load in self._loads(name, family_of(variant).caches(variant))
-        ]
+        family, cases = family_of(variant), []
+        decodes = family.caches(variant)
+        for load in self._loads(name, decodes):
+            only = family.fixed_tokens(variant, load.phase) if decodes else None
+            cases.append(case_for(name, variant, load.phase, load.batch or 1, only or load.length or 0))
         return tuple(dict.fromkeys(cases))  # two lengths may mean the same image
 
     def _loads(self, name: str, decodes: bool) -> list[LoadRequest]:

@@ -28,6 +28,9 @@ FOLDED_BYTES = 1 << 28
 """Most bytes of all folded constants together: a graph file holds at most 2 GB."""
 
 POSITIONS = "position_ids"
+MOST_AXES = 2
+"""Of positions that are places in a cache: [batch, tokens]."""
+
 PASS_THROUGH = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
 """Operators that may stand between a cache and what extends it."""
 
@@ -200,11 +203,12 @@ def _hold(
     """Write the new token into the slot of its position; the shapes of the caches with that slot.
 
     Where nothing tells the position, caches stay as they are: of one size before, and of one more token after.
+    Positions along several axes, as of parts of an image, do not tell it.
     """
     import onnx_ir as ir
 
     positions = next((value for value in model.graph.inputs if value.name == POSITIONS), None)
-    if positions is None:
+    if positions is None or len(sizes[POSITIONS]) > MOST_AXES:
         return {}
     if sizes[POSITIONS][-1] != 1:
         raise UsageError(

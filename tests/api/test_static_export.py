@@ -101,6 +101,15 @@ def test_lengths_mean_cases() -> None:
         Shapes(seq=(1024,)).of_variant("gpt2", gpt2)
 
 
+def test_lengths_are_those_of_the_decoder_where_the_encoder_takes_one_size() -> None:
+    """Whisper's encoder gives 1,500 positions, for 30 seconds."""
+    assert Shapes(seq=(128, 447)).of_variant("whisper-tiny", find_variant("whisper-tiny")) == (
+        Case(batch=1, tokens=1500),
+        Case(batch=1, tokens=1, past_tokens=128),
+        Case(batch=1, tokens=1, past_tokens=447),
+    )
+
+
 def test_static_goes_with_lengths(tmp_path: Path) -> None:
     assert shapes_of(static=False, seq=(), batch=(1,), phase="both") is None
     with pytest.raises(UsageError, match=r"need token lengths\. Add --seq"):

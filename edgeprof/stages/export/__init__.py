@@ -5,9 +5,11 @@ torch_onnx  torch's own exporter, without the step that takes two thirds of its 
 """
 
 from edgeprof.stages.export.stage import (
+    NOTES,
     OPSET,
     OPSETS,
     ExportRequest,
+    Route,
     export,
     require_extra,
     require_opset,
@@ -15,4 +17,15 @@ from edgeprof.stages.export.stage import (
     versions,
 )
 
-__all__ = ["OPSET", "OPSETS", "ExportRequest", "export", "require_extra", "require_opset", "routes", "versions"]
+__all__ = [
+    "NOTES",
+    "OPSET",
+    "OPSETS",
+    "ExportRequest",
+    "Route",
+    "export",
+    "require_extra",
+    "require_opset",
+    "routes",
+    "versions",
+]

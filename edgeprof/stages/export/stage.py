@@ -44,6 +44,13 @@ Route = Literal["fused", "usual", "eager", "transformers"]
 """How a model is traced: a decoder with attention that writes its cache in place; with the attention of its class; with
 attention written out and images of one size; or with what transformers' own exporter changes in a model."""
 
+NOTES: dict[Route, str] = {
+    "usual": "Exported with attention as the model has it",
+    "eager": "Exported with attention written out, and images of one size",
+    "transformers": "Exported as transformers' own exporter changes the model",
+}
+"""What is said of a model that did not take its first route."""
+
 ROUTES: tuple[Route, ...] = ("usual", "eager", "transformers")
 """In the order in which they are tried."""
 
