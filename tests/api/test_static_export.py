@@ -105,8 +105,8 @@ def test_lengths_are_those_of_the_decoder_where_the_encoder_takes_one_size() -> 
     """Whisper's encoder gives 1,500 positions, for 30 seconds."""
     assert Shapes(seq=(128, 447)).of_variant("whisper-tiny", find_variant("whisper-tiny")) == (
         Case(batch=1, tokens=1500),
-        Case(batch=1, tokens=1, past_tokens=128),
-        Case(batch=1, tokens=1, past_tokens=447),
+        Case(batch=1, tokens=1, past_tokens=128, source_tokens=1500),
+        Case(batch=1, tokens=1, past_tokens=447, source_tokens=1500),
     )
 
 
