@@ -9,6 +9,8 @@ from typing import Any
 
 from edgeprof.families.config_values import activation, flag, only, size
 from edgeprof.families.decoder import SIZES, Decoder, SparseDecoder, sized_row, tasks
+from edgeprof.families.expected_fusions import ATTENTION
+from edgeprof.schema import Variant
 
 LLAMA3: dict[str, Any] = {
     "rope_type": "llama3",
@@ -299,6 +301,11 @@ class Gemma2(Decoder):
     variants = (
         sized_row("gemma2", "gemma-2-2b", "google/gemma-2-2b", (26, 2304, 9216, 8, 4, 256000, 8192), head_dim=256),
     )
+
+    def fusions(self, variant: Variant, opset: int, *, fused: bool = False) -> dict[str, int]:
+        """Without Attention: scores are capped by a tanh, which PyTorch's attention lacks, so it is written out."""
+        found = super().fusions(variant, opset, fused=fused)
+        return {operator: count for operator, count in found.items() if operator != ATTENTION}
 
 
 class Gemma3(Decoder):

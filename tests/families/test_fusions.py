@@ -4,7 +4,7 @@ import pytest
 import tiny_models
 
 from edgeprof.families import family_of, find_variant
-from edgeprof.families.expected_fusions import ATTENTION, GELU, NORM
+from edgeprof.families.expected_fusions import ATTENTION, GELU, GROUPED, NORM
 from edgeprof.schema import Variant
 
 
@@ -80,3 +80,9 @@ def test_activation_of_a_checkpoint(activation: str, operator: str | None) -> No
 
 def test_the_tanh_form_is_put_together_at_any_operator_set() -> None:
     assert expected(find_variant("gpt2"), 18) == {NORM: 25, GELU: 12}
+
+
+def test_capped_scores_are_one_operator_only_where_attention_is_fused() -> None:
+    gemma = find_variant("gemma-2-2b")
+    assert expected(gemma) == {GELU: 26}
+    assert family_of(gemma).fusions(gemma, 24, fused=True)[GROUPED] == 26
