@@ -11,7 +11,13 @@ differently, the clock of the core moves. The unit of replication is therefore t
                P(Binomial(n, 1/2) < k) <= 0.025 (Conover, Practical Nonparametric Statistics, 3.2: no assumption on
                the distribution). Fewer than 6 latencies cannot reach 95 %: their smallest and largest.
                It does not cover the variation between processes.
+    best       the fastest level that lasted: the least of the rounds' first deciles. Disturbance only ever adds time,
+               so the low end of what was seen repeats better than the middle (J. Chen and J. Revels, Robust
+               benchmarking in noisy environments, 2016); a decile, as one run may be fast by a fault of the clock.
     p90        quantile over the latencies of all rounds (Hyndman & Fan type 7, numpy's default).
+
+    Rounds that other work disturbed (`analysis.disturbance`) do not count, unless too few are left: then all count, and
+    the verdict on the point says so (`analysis.verdict`).
 
 Memory. Resident set sizes from the kernel, in bytes; the parts are medians over the rounds, the peak is the maximum.
 
@@ -29,7 +35,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgeprof.analysis.disturbance import Quiet, disturbed
+from edgeprof.analysis.verdict import verdict
 from edgeprof.schema import (
+    Goal,
     LatencySummary,
     Measurement,
     MemorySummary,
@@ -58,7 +67,9 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
         Points sorted by family, size, precision, phase and length. A point without a successful visit has the status
         of its newest visit, and no latency or memory.
     """
-    return sorted(map(_point, _visits(measurements)), key=_order)
+    measurements = tuple(measurements)
+    quiet = Quiet.of(measurements)
+    return sorted((point(visits, quiet) for visits in _visits(measurements)), key=_order)
 
 
 def pooled(measurements: Iterable[Measurement]) -> list[Point]:
@@ -66,18 +77,20 @@ def pooled(measurements: Iterable[Measurement]) -> list[Point]:
 
     A fine-tuned model costs what its base costs: their graphs differ in the values of weights alone.
     """
+    measurements = tuple(measurements)
+    quiet = Quiet.of(measurements)
     alike: dict[tuple[str, PointKey], list[Measurement]] = {}
     for visits in _visits(measurements):
         key, structure = visits[-1].key, visits[-1].subject.structure
         alike.setdefault((structure, key.of_any_model if structure else key.lasting), []).extend(visits)
-    return sorted(map(_pooled, alike.values()), key=_order)
+    return sorted((_pooled(visits, quiet) for visits in alike.values()), key=_order)
 
 
-def _pooled(visits: Sequence[Measurement]) -> Point:
+def _pooled(visits: Sequence[Measurement], quiet: Quiet) -> Point:
     first, *others = sorted({visit.subject.model for visit in visits})
-    point = _point(visits)
-    subject = msgspec.structs.replace(point.subject, model=f"{first} (= {', '.join(others)})" if others else first)
-    return msgspec.structs.replace(point, key=msgspec.structs.replace(point.key, subject=subject))
+    pool = point(visits, quiet)
+    subject = msgspec.structs.replace(pool.subject, model=f"{first} (= {', '.join(others)})" if others else first)
+    return msgspec.structs.replace(pool, key=msgspec.structs.replace(pool.key, subject=subject))
 
 
 def _visits(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
@@ -116,9 +129,16 @@ def _current(visits: Sequence[Measurement]) -> list[Measurement]:
     return list(rounds.values())
 
 
-def _point(visits: Sequence[Measurement]) -> Point:
+def point(visits: Sequence[Measurement], quiet: Quiet) -> Point:
+    """The point of its visits, oldest first, with the verdict on it."""
     newest = visits[-1]
-    readings = [visit.outcome.reading for visit in visits if visit.outcome.reading]
+    goal = newest.goal or Goal()
+    read = [(visit.outcome.reading, disturbed(visit, quiet)) for visit in visits if visit.outcome.reading]
+    readings = [reading for reading, _ in read]
+    calm = [reading.latencies_s for reading, off in read if not off]
+    every = [reading.latencies_s for reading in readings]
+    latency = _latency(calm if len(calm) >= min(goal.rounds, len(every)) else every)
+    judged = verdict(latency, list(map(statistics.median, every)), len(calm), goal) if latency else (None, "")
     return Point(
         key=newest.key,
         facts=newest.facts,
@@ -127,7 +147,9 @@ def _point(visits: Sequence[Measurement]) -> Point:
         status="ok" if readings else newest.outcome.status,
         error=_reason(visits),
         rounds=len(readings),
-        latency=_latency([reading.latencies_s for reading in readings]),
+        latency=latency,
+        verdict=judged[0],
+        verdict_note=judged[1],
         memory=_memory(readings),
         load_s=statistics.median(reading.load_s for reading in readings) if readings else None,
         first_run_s=statistics.median(reading.first_run_s for reading in readings) if readings else None,
@@ -173,6 +195,7 @@ def _latency(rounds: Sequence[Sequence[float]]) -> LatencySummary | None:
         median_s=median,
         ci_low_s=min(interval.low, median),
         ci_high_s=max(interval.high, median),
+        best_s=min(float(numpy.quantile(latencies, 0.1)) for latencies in rounds),
         p90_s=float(numpy.quantile(numpy.concatenate(rounds), 0.9)),
         samples=sum(map(len, rounds)),
         rounds_s=tuple(medians),

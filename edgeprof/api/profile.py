@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from edgeprof import counting, store
 from edgeprof.analysis import statistics
+from edgeprof.analysis.disturbance import Quiet
+from edgeprof.analysis.verdict import enough, taken_s
 from edgeprof.api import placement
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, inputs_of
@@ -24,7 +26,7 @@ from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure, measure_operators, operator_job
-from edgeprof.measure.schedule import Job, Prepared, Visit, disturbed, place_of, plan, plan_operators
+from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_operators
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
@@ -33,6 +35,7 @@ from edgeprof.schema import (
     Case,
     Facts,
     FileState,
+    Goal,
     Graph,
     Load,
     Measurement,
@@ -81,6 +84,8 @@ def profile(
     require_placement: float = 0.0,
     compile: bool = False,
     rounds: int = 3,
+    ci: float = 0.03,
+    max_time_s: float = 30.0,
     runs: int = 10,
     min_time_s: float = 1.0,
     timeout_s: float = 300.0,
@@ -110,7 +115,9 @@ def profile(
         ep_option: options of the requested provider; "name.option" for one of several.
         require_placement: share of the MACs that a provider must run; a point with less fails.
         compile: providers compile ahead of time, and sessions load the result.
-        rounds: visits of each point, each in its own process.
+        rounds: visits of each point at least, each in its own process.
+        ci: a point is visited until the 95 % interval of its median is this share of it up and down,
+        max_time_s: or until its visits have taken so many seconds; 0: `rounds` visits, and no more.
         runs, min_time_s: a visit ends after at least this many runs and seconds.
         timeout_s: a visit is stopped after this many seconds.
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
@@ -137,6 +144,8 @@ def profile(
         _require_positive(option, values)
     _require_seconds("--min-time", min_time_s, 0)
     _require_seconds("--timeout", timeout_s, 1)
+    _require_seconds("--max-time", max_time_s, 0)
+    goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
     request = ProfileRequest(
@@ -170,7 +179,7 @@ def profile(
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if _placement_suffices(record, require_placement)]
         try:
-            _measure(plan(jobs, rounds, done), rounds, preparation, folder, progress)
+            _measure(jobs, goal, done, preparation, folder, progress)
             if ops:
                 _profile_operators(jobs, preparation, folder, progress)
         finally:
@@ -179,19 +188,46 @@ def profile(
     return replace(load_run(folder), notes=tuple(notes))
 
 
-def _measure(visits: Sequence[Visit], rounds: int, preparation: _Preparation, folder: Path, progress: Progress) -> None:
-    """Measure and save each visit; at the end, repeat once those that other work disturbed."""
-    again: list[Visit] = []
-    for index, planned in enumerate(visits):
-        visit = preparation.of_visit(planned, index / len(visits))
-        progress(f"round {visit.round + 1}/{rounds}: {visit.job.key.label}", index / len(visits))
-        record = measure(visit)
-        store.append_measurement(folder, record)
-        if disturbed(record):
-            again.append(visit)
-    for index, visit in enumerate(again):  # the newer record of a visit counts
-        progress(f"repeating a disturbed visit: {visit.job.key.label}", index / len(again))
-        store.append_measurement(folder, measure(visit))
+def _measure(
+    jobs: Sequence[Job],
+    goal: Goal,
+    done: Sequence[Measurement],
+    preparation: _Preparation,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Visit every point until it was visited enough, round by round; each visit is saved as soon as it ends."""
+    records = list(done)
+    for number in count():
+        waiting = [job for job in jobs if number < goal.rounds or not _enough(job, goal, records)]
+        visits = plan(waiting, number, records, goal)
+        if not visits and number >= goal.rounds:
+            return
+        for planned in visits:
+            share = _share_done(jobs, goal, records)
+            visit = preparation.of_visit(planned, share)
+            progress(f"round {number + 1}, {len(waiting)} of {len(jobs)} points: {visit.job.key.label}", share)
+            record = measure(visit)
+            store.append_measurement(folder, record)
+            records.append(record)
+
+
+def _enough(job: Job, goal: Goal, records: Sequence[Measurement]) -> bool:
+    quiet = Quiet.of(records)
+    visits = of_job(job, records)
+    return enough(visits, statistics.point(visits, quiet).latency, goal, quiet) if visits else False
+
+
+def _share_done(jobs: Sequence[Job], goal: Goal, records: Sequence[Measurement]) -> float:
+    """The share of the work that is done, if every point takes all the time that it may."""
+    done = 0.0
+    for job in jobs:
+        visits = of_job(job, records)
+        spent = sum(map(taken_s, visits)) / goal.max_time_s if goal.max_time_s else 1.0
+        done += (
+            min(len(visits) / goal.rounds, spent, 1.0) if visits and not _enough(job, goal, records) else bool(visits)
+        )
+    return done / len(jobs)
 
 
 def _placement_suffices(record: Measurement, least_share: float) -> bool:

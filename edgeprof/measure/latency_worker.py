@@ -8,18 +8,21 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError
-from edgeprof.measure import device_memory, memory, sampling
+from edgeprof.measure import canary, device_memory, memory, sampling
 from edgeprof.measure.contention import Contention
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.worker import running, undisturbed
 from edgeprof.process import Progress, serve
 from edgeprof.providers import placement
 from edgeprof.providers.session import open_request
-from edgeprof.schema import Reading, Request
+from edgeprof.schema import Canaries, Reading, Request
 from edgeprof.store import require_unchanged
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+CANARIES_FROM_S = 0.15
+"""Of timed runs: shorter visits go without."""
 
 
 def measure(request: Request, _progress: Progress) -> Reading:
@@ -31,6 +34,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         EdgeprofError: the model does not run, or a library that would disturb the measurement is loaded.
     """
     with undisturbed(request):
+        canaries = _canaries(request)
         imports = memory.read()
         start = time.perf_counter_ns()
         session = open_request(request, record_assignment=not request.target.is_cpu)
@@ -48,10 +52,13 @@ def measure(request: Request, _progress: Progress) -> Reading:
             contention_share = contention.share(request.threads)
         after = memory.read()
         device_bytes = device_memory.used(request.target)
+        active = tuple(session.get_providers())
+        del run, binding, session
+        canaries += _canaries(request)
     # Where the peak could not be reset and loading was higher, what is resident now is the best known value.
     known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes
     return Reading(
-        providers_active=tuple(session.get_providers()),
+        providers_active=active,
         load_s=load_ns / 1e9,
         first_run_s=first_run_s,
         warmup_runs=warmup_runs,
@@ -64,7 +71,18 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_run_file_bytes=after.file_bytes,
         device_memory_bytes=device_bytes,
         contention=contention_share,
+        canaries=canaries,
     )
+
+
+def _canaries(request: Request) -> tuple[Canaries, ...]:
+    """A reading of the canaries; none in a visit so short that they would be most of it, or where the memory that they
+    take would count as the model's."""
+    if request.stopping.min_time_s < CANARIES_FROM_S or not memory.reset_peak():
+        return ()
+    reading = canary.read(request.threads)
+    memory.reset_peak()
+    return (reading,)
 
 
 def require_share(session: "InferenceSession", request: Request) -> None:

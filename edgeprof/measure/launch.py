@@ -1,5 +1,6 @@
 """Run one visit: send a request to a worker in its own process, and record the outcome."""
 
+import time
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
         facts=job.facts,
         receipt=_prepared(job).receipt,
         stopping=job.stopping,
+        goal=visit.goal,
         settings_key=job.settings_key,
         outcome=outcome,
     )
@@ -69,13 +71,13 @@ def run_worker(
         module: of the worker, as in `process.call`.
         reading: class of its reply.
     """
-    started_at = _now()
+    started_at, start = _now(), time.monotonic()
     try:
         reply = call(module, request, reading, timeout_s=timeout_s, executor=executor)
     except EdgeprofError as problem:
         status: Status = "timeout" if isinstance(problem, ChildTimeout) else "failed"
-        return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at)
-    return Outcome(status="ok", reading=reply, started_at=started_at)
+        return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at, took_s=_since(start))
+    return Outcome(status="ok", reading=reply, started_at=started_at, took_s=_since(start))
 
 
 def _outcome(module: str, job: Job, reading: type[R], executor: Executor) -> Outcome[R]:
@@ -105,6 +107,10 @@ def request_of(job: Job) -> Request:
         in_place=fixed_cache or _in_place(job.graph),
         shared_tokens=0 if prepared.receipt.static else _shared_tokens(job),
     )
+
+
+def _since(start: float) -> float:
+    return time.monotonic() - start
 
 
 def _now() -> str:

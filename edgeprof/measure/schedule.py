@@ -11,6 +11,7 @@ from edgeprof.schema import (
     CPU,
     Facts,
     FileState,
+    Goal,
     Graph,
     InputValue,
     Measurement,
@@ -26,11 +27,6 @@ from edgeprof.schema import (
 from edgeprof.store import content_key
 
 SETTLED = ("ok", "unsupported")  # visits with another status are repeated when a run is resumed
-
-CONTENTION_LIMIT = 0.03
-"""Share of a visit's time that threads wait for a core, above which it measures other work, not the model."""
-
-JUDGED_FROM_S = 0.15  # in shorter visits a single wake-up of another process is a large share
 
 
 class Prepared(Record, frozen=True, kw_only=True):
@@ -78,6 +74,7 @@ class Visit(Record, frozen=True, kw_only=True):
 
     job: Job
     round: int
+    goal: Goal = Goal()
 
 
 def place_of(target: Target, machine_id: str, threads: int) -> Place:
@@ -93,36 +90,27 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
     )
 
 
-def disturbed(record: Measurement) -> bool:
-    """Whether other work disturbed a visit, as far as it was long enough to decide; such visits are repeated."""
-    reading = record.outcome.reading
-    if record.place.emulated or reading is None or reading.contention is None:
-        return False
-    return sum(reading.latencies_s) >= JUDGED_FROM_S and reading.contention > CONTENTION_LIMIT
-
-
 def _identity(one: Job | Measurement | OperatorPass) -> tuple[PointKey, str, str]:
     """Equal for visits that need not be repeated: the digests say which weights and options they are of."""
     key = one.key
     return key.lasting, key.subject.digest, one.settings_key
 
 
-def plan(jobs: Sequence[Job], rounds: int, done: Iterable[Measurement] = ()) -> list[Visit]:
-    """Plan the remaining visits; the same arguments always give the same order.
+def of_job(job: Job, done: Iterable[Measurement]) -> list[Measurement]:
+    """The visits that were of this job, with the same files and settings."""
+    identity = _identity(job)
+    return [record for record in done if _identity(record) == identity]
+
+
+def plan(jobs: Sequence[Job], round: int, done: Iterable[Measurement], goal: Goal) -> list[Visit]:
+    """Plan the remaining visits of one round; the same arguments always give the same order.
 
     A visit that failed or timed out in `done` is repeated; its later record then counts.
     """
-    planned = {(_identity(record), record.round) for record in done if record.outcome.status in SETTLED}
-    visits = []
-    for number in range(rounds):
-        order = list(jobs)
-        random.Random(number).shuffle(order)
-        for job in order:
-            identity = (_identity(job), number)
-            if identity not in planned:
-                planned.add(identity)
-                visits.append(Visit(job=job, round=number))
-    return visits
+    settled = {_identity(record) for record in done if record.round == round and record.outcome.status in SETTLED}
+    order = list({_identity(job): job for job in jobs}.values())
+    random.Random(round).shuffle(order)
+    return [Visit(job=job, round=round, goal=goal) for job in order if _identity(job) not in settled]
 
 
 def plan_operators(jobs: Sequence[Job], done: Iterable[OperatorPass] = ()) -> list[Job]:

@@ -29,6 +29,7 @@ from edgeprof.schema.derived import (
     MemorySummary,
     Point,
     Side,
+    Steadiness,
     Turn,
     Verdict,
     Why,
@@ -73,9 +74,11 @@ from edgeprof.schema.models import (
 )
 from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placement, ProviderShare, Target
 from edgeprof.schema.runs import (
+    Canaries,
     Facts,
     FileState,
     Fill,
+    Goal,
     InputValue,
     KernelTime,
     Keyed,
@@ -106,6 +109,7 @@ __all__ = [
     "Bucket",
     "Buckets",
     "Calibration",
+    "Canaries",
     "Case",
     "Check",
     "CheckedClaim",
@@ -122,6 +126,7 @@ __all__ = [
     "Findings",
     "Fusion",
     "FusionReceipt",
+    "Goal",
     "Graph",
     "GraphCount",
     "InputValue",
@@ -167,6 +172,7 @@ __all__ = [
     "StageReceipt",
     "StaticGraph",
     "Status",
+    "Steadiness",
     "StoppingRule",
     "Subject",
     "Target",

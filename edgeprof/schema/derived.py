@@ -10,15 +10,19 @@ from edgeprof.schema.runs import Facts, Keyed, ProviderReceipt, Status, Stopping
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 
 
+Steadiness = Literal["steady", "noisy", "drifting", "disturbed"]
+
+
 class LatencySummary(Record, frozen=True, kw_only=True):
     """Latency of one point over all its rounds, as defined in `edgeprof.analysis.statistics`."""
 
     median_s: float
     ci_low_s: float
     ci_high_s: float
+    best_s: float  # the fastest level that lasted
     p90_s: float
     samples: int  # timed runs
-    rounds_s: tuple[float, ...]  # the median of each round
+    rounds_s: tuple[float, ...]  # the median of each visit that counts
 
 
 class MemorySummary(Record, frozen=True, kw_only=True):
@@ -47,8 +51,10 @@ class Point(Keyed, frozen=True, kw_only=True):
     stopping: StoppingRule | None = None  # None: not recorded
     status: Status
     error: str = ""  # why rounds are missing
-    rounds: int  # successful ones
+    rounds: int  # successful visits
     latency: LatencySummary | None = None
+    verdict: Steadiness | None = None  # how far the latency can be trusted
+    verdict_note: str = ""  # what that rests on
     memory: MemorySummary | None = None
     load_s: float | None = None
     first_run_s: float | None = None

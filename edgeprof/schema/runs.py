@@ -43,6 +43,14 @@ class StoppingRule(Record, frozen=True, kw_only=True):
     max_time_s: float = 60.0
 
 
+class Goal(Record, frozen=True, kw_only=True):
+    """When a point has been visited enough: at least `rounds` times, and then until one of the others is reached."""
+
+    rounds: Count = 3
+    ci: float = 0.03  # half-width of the 95 % interval of the median, as a share of the median
+    max_time_s: Seconds = 30.0  # of all visits of a point
+
+
 class FileState(Record, frozen=True, kw_only=True):
     """The state of a file: it changes when the file is written or replaced."""
 
@@ -67,6 +75,13 @@ class Request(Record, frozen=True, kw_only=True):
     shared_tokens: Count = 0  # size of the buffers that are past and present of a KV cache at once; 0: they are two
 
 
+class Canaries(Record, frozen=True, kw_only=True):
+    """Times of fixed reference work in the measuring process: see `edgeprof.measure.canary`."""
+
+    matrices_s: Seconds
+    vector_s: Seconds
+
+
 class Reading(Record, frozen=True, kw_only=True):
     """The reading of one measuring worker. Seconds from a monotonic clock, bytes from the kernel."""
 
@@ -83,6 +98,7 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_run_file_bytes: Count | None = None  # mapped files after the runs: includes weights first touched by them
     device_memory_bytes: Count | None = None  # device memory of this process, where provider or driver report it
     contention: float | None = None  # share of the timed runs in which threads waited for a core; None: unknown
+    canaries: tuple[Canaries, ...] = ()  # before the model was loaded, and after; none of a short visit
 
 
 class Facts(Record, frozen=True, kw_only=True):
@@ -147,6 +163,7 @@ class Outcome(Record, Generic[R], frozen=True, kw_only=True):
     error: str = ""
     reading: R | None = None  # set when status is "ok"
     started_at: str  # ISO 8601, UTC
+    took_s: Seconds = 0.0  # of the process, from its start to its end; 0: not recorded by an older edgeprof
 
     def __post_init__(self) -> None:
         _require_reading(self.status, self.reading)
@@ -182,6 +199,7 @@ class Measurement(Keyed, frozen=True, kw_only=True):
     facts: Facts
     receipt: ProviderReceipt = ProviderReceipt()
     stopping: StoppingRule | None = None  # None: not recorded by an older edgeprof
+    goal: Goal | None = None  # None: as above
     settings_key: str  # digest of stopping rule, inputs and the like, which repeated visits share
     outcome: Outcome[Reading]
 

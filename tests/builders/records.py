@@ -132,6 +132,7 @@ def latency(seconds: float, spread: float = 0.0) -> LatencySummary:
         median_s=seconds,
         ci_low_s=seconds * (1 - spread),
         ci_high_s=seconds * (1 + spread),
+        best_s=seconds,
         p90_s=seconds,
         samples=30,
         rounds_s=(seconds,) * 3,

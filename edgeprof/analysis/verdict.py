@@ -1,0 +1,84 @@
+"""How far the figure of a point can be trusted: steady, noisy, drifting or disturbed; when it was visited enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edgeprof.analysis.disturbance import Quiet, disturbed
+from edgeprof.schema import Goal, LatencySummary, Measurement, Steadiness
+
+DRIFT = 0.05
+"""The smallest trend over a run that is called one, as a share of the level."""
+
+DRIFT_RISK = 0.01
+"""The chance to see a trend where there is none."""
+
+DRIFT_VISITS = 5
+
+
+def enough(visits: Sequence[Measurement], latency: LatencySummary | None, goal: Goal, quiet: Quiet) -> bool:
+    """Whether a point needs no further visit.
+
+    Disturbed visits are made again, as often as there are rounds; a point that cannot be measured is not tried longer.
+
+    Args:
+        visits: all of a point, oldest first, with its current settings.
+        latency: their summary.
+    """
+    undisturbed = sum(visit.outcome.reading is not None and not disturbed(visit, quiet) for visit in visits)
+    if len(visits) < goal.rounds:
+        return False
+    if latency is None:
+        return True
+    if undisturbed < goal.rounds and len(visits) < 2 * goal.rounds:
+        return False
+    return half_width(latency) <= goal.ci or sum(map(taken_s, visits)) >= goal.max_time_s
+
+
+def taken_s(visit: Measurement) -> float:
+    """Seconds of a visit; of an older record, those of its runs."""
+    reading = visit.outcome.reading
+    return visit.outcome.took_s or (sum(reading.latencies_s) if reading else 0.0)
+
+
+def half_width(latency: LatencySummary) -> float:
+    """Of the interval of the median, as a share of the median."""
+    return (latency.ci_high_s - latency.ci_low_s) / 2 / latency.median_s
+
+
+def verdict(latency: LatencySummary, levels_s: Sequence[float], undisturbed: int, goal: Goal) -> tuple[Steadiness, str]:
+    """The verdict on a point, and what it rests on.
+
+    Args:
+        levels_s: the median of every visit, disturbed ones too, in the order of the visits.
+        undisturbed: number of visits that nothing disturbed.
+    """
+    if undisturbed < min(goal.rounds, len(levels_s)):
+        return "disturbed", f"other work disturbed {len(levels_s) - undisturbed} of {len(levels_s)} visits"
+    trend = drift(levels_s)
+    if trend:
+        return "drifting", f"{'slower' if trend > 0 else 'faster'} by {abs(trend):.0%} over the run"
+    width = half_width(latency)
+    if width > goal.ci:
+        return "noisy", f"+/- {width:.1%}, asked for {goal.ci:.1%}"
+    return "steady", f"+/- {width:.1%}"
+
+
+def drift(levels_s: Sequence[float]) -> float:
+    """The change of the level from the first visit to the last, as a share; 0.0 where no trend of 5 % is shown.
+
+    A line through the logarithms by least squares; shown if its slope differs from 0 at the 1 % level (t-test).
+
+    >>> round(drift([1.00, 1.02, 1.05, 1.07, 1.10, 1.12]), 2)
+    0.12
+    >>> drift([1.00, 1.12, 0.98, 1.10, 1.01, 1.05])
+    0.0
+    """
+    from scipy.stats import linregress
+
+    if len(levels_s) < DRIFT_VISITS:
+        return 0.0
+    line = linregress(range(len(levels_s)), [math.log(level) for level in levels_s])
+    change = math.expm1(line.slope * (len(levels_s) - 1))
+    return float(change) if abs(change) >= DRIFT and line.pvalue < DRIFT_RISK else 0.0
