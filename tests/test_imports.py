@@ -63,7 +63,7 @@ def test_all_but_export_works_without_the_extra(
     without_the_extra: dict[str, str], models: Path, edgeprof: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "models").symlink_to(models)
-    profile = ("profile", "bert-tiny", "--seq", 4, "--rounds", 1, "--runs", 2, "--min-time", 0)
+    profile = ("profile", "bert-tiny", "--seq", 4, "--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0)
     for words in (["models"], ["verify", "bert-tiny", "gpt2-small"], profile, ["report"]):
         ran = edgeprof(*words, **without_the_extra)
         assert ran.code == 0, ran.err

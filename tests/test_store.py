@@ -545,7 +545,8 @@ def test_runs_are_listed_by_when_they_were_measured(tmp_path: Path) -> None:
 DOCUMENTED = (
     *("variant", "family", "params", "precision", "provider", "phase", "batch", "tokens", "past_tokens"),
     *("source_tokens", "threads"),
-    *("status", "latency_median_s", "latency_ci_low_s", "latency_ci_high_s", "latency_p90_s", "samples"),
+    *("status", "verdict", "latency_median_s", "latency_best_s", "latency_ci_low_s", "latency_ci_high_s"),
+    *("latency_p90_s", "samples"),
     *("memory_peak_bytes", "memory_weights_bytes", "macs", "machine_id"),
 )
 

@@ -47,7 +47,7 @@ def test_a_device_without_torch_does_everything_but_export(device: Path, models:
     verified = json.loads(run(device, "verify", "--models", models, "--json", cwd=tmp_path))
     assert {artifact["precision"]["recipe"] for artifact in verified} == {"fp32", "int8"}
     file = models / "bert-tiny" / "fp32" / "model.onnx"
-    settings = ("--rounds", "1", "--runs", "3", "--min-time", "0", "--name", "here", "--json")
+    settings = ("--rounds", "1", "--max-time", "0", "--runs", "3", "--min-time", "0", "--name", "here", "--json")
     profiled = json.loads(run(device, "profile", file, "--seq", "8", *settings, cwd=tmp_path))
     assert [point["status"] for point in profiled["points"]] == ["ok"]
     assert Path(run(device, "report", "here", cwd=tmp_path).splitlines()[0]) == Path("reports/here/index.html")

@@ -113,6 +113,7 @@ def _measured(run: str | Path | None, models: Path, out: Path, progress: Progres
             phase="prefill",
             precision=[PRECISION],
             rounds=ROUNDS,
+            max_time_s=0,
             runs=RUNS,
             min_time_s=MIN_TIME_S,
             name=folder.name,

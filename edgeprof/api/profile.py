@@ -99,7 +99,8 @@ def profile(
 ) -> Run:
     """Measure latency and memory of exported models over token lengths; resume the run of that name if it exists.
 
-    >>> run = profile(["bert-tiny"], seq=[16, 64], precision=["fp32"], rounds=1, runs=2, min_time_s=0, name="quick")
+    >>> quick = {"rounds": 1, "max_time_s": 0, "runs": 2, "min_time_s": 0}
+    >>> run = profile(["bert-tiny"], seq=[16, 64], precision=["fp32"], name="quick", **quick)
     >>> [(point.status, point.key.load.tokens) for point in run.points]
     [('ok', 16), ('ok', 64)]
 

@@ -34,6 +34,8 @@ def why(
     input: Mapping[str, Path] | None = None,
     threads: int | None = None,
     rounds: int = ROUNDS,
+    ci: float = 0.03,
+    max_time_s: float = 30.0,
     runs: int = RUNS,
     min_time_s: float = MIN_TIME_S,
     timeout_s: float = TIMEOUT_S,
@@ -45,14 +47,14 @@ def why(
 ) -> list[Why]:
     """Explain why B is or is not faster than A; both are measured in turn, each in its own process.
 
-    >>> comparisons = why("bert-tiny:fp32", "bert-tiny:int8", seq=[16], rounds=1, runs=2, min_time_s=0)
+    >>> comparisons = why("bert-tiny:fp32", "bert-tiny:int8", seq=[16], rounds=1, max_time_s=0, runs=2, min_time_s=0)
     >>> [str(each.b) for each in comparisons], [len(each.verdicts) for each in comparisons]
     (['bert-tiny int8'], [1])
 
     Args:
         a, b: an exported name with a precision ("gpt2:int8"), an artifact folder, or an .onnx file.
         seq: token lengths; default a few that both models support.
-        phase, batch, dim, input, threads, rounds, runs, min_time_s, timeout_s: as `profile`.
+        phase, batch, dim, input, threads, rounds, ci, max_time_s, runs, min_time_s, timeout_s: as `profile`.
         name: of the run; an existing run is resumed. Default: a name derived from A and B.
         run: use an existing run that has both, and measure nothing; A and B are names in it.
         models, out: folders to read artifacts from and to write the run into.
@@ -82,6 +84,8 @@ def why(
             input=input,
             threads=threads,
             rounds=rounds,
+            ci=ci,
+            max_time_s=max_time_s,
             runs=runs,
             min_time_s=min_time_s,
             timeout_s=timeout_s,

@@ -34,6 +34,8 @@ Dim = Annotated[
 ]
 Input = Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")]
 
+Ci = Annotated[str, typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down.")]
+MaxTime = Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")]
 
 SIZES = {
     "width": "Width of a mixer or embedding.",

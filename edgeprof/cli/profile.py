@@ -36,12 +36,8 @@ def profile(
         bool, typer.Option("--compile", help="Compile ahead of time and load the result (EPContext).")
     ] = False,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
-    ci: Annotated[
-        str, typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down.")
-    ] = "3%",
-    max_time: Annotated[
-        float, typer.Option(help="Seconds after which a point is visited no more, besides --rounds.")
-    ] = 30.0,
+    ci: options.Ci = "3%",
+    max_time: options.MaxTime = 30.0,
     runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 10,
     min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 1.0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,

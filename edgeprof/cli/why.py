@@ -18,7 +18,9 @@ def why(
     input: options.Input = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
-    rounds: Annotated[int, typer.Option(help="Visits of each point, each in its own process.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
+    ci: options.Ci = "3%",
+    max_time: options.MaxTime = 30.0,
     runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 5,
     min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 0.5,
     timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
@@ -33,7 +35,7 @@ def why(
     """Explain why B is or is not faster than A, by token length and by operator class."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, sizing
+    from edgeprof.cli.options import choice, share, sizing
 
     with console.progress_bar(still=True) as progress:
         comparisons = edgeprof.why(
@@ -43,6 +45,8 @@ def why(
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             threads=threads,
             rounds=rounds,
+            ci=share(ci, "--ci"),
+            max_time_s=max_time,
             runs=runs,
             min_time_s=min_time,
             timeout_s=timeout,

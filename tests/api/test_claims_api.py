@@ -99,8 +99,8 @@ def test_what_is_missing_is_exported_and_measured_and_nothing_else(models: Path,
     mine, out = tmp_path / "models", tmp_path / "reports"
     mine.mkdir()
     (mine / "gpt2-small").symlink_to(models / "gpt2-small")
-    profile(["gpt2-small"], seq=[8, 40], phase="prefill", precision=["fp32"], rounds=1, runs=2, min_time_s=0,
-            models=mine, out=out, name="mine")  # fmt: skip
+    profile(["gpt2-small"], seq=[8, 40], phase="prefill", precision=["fp32"], rounds=1, max_time_s=0, runs=2,
+            min_time_s=0, models=mine, out=out, name="mine")  # fmt: skip
     before = (out / "mine" / store.MEASUREMENTS_FILE).read_bytes()
     summary: list[tuple[str, float | None]] = []
 

@@ -19,14 +19,14 @@ from edgeprof.process import silent
 from edgeprof.schema import Case, Machine, decode, encode
 from edgeprof.store import load_artifact
 
-QUICK: dict[str, Any] = {"rounds": 1, "runs": 2, "min_time_s": 0.0}
+QUICK: dict[str, Any] = {"rounds": 1, "max_time_s": 0, "runs": 2, "min_time_s": 0.0}
 
 
 @pytest.fixture(scope="module")
 def everything(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """All that is exported, at two lengths, in two rounds."""
     out = tmp_path_factory.mktemp("reports")
-    return profile(seq=[50, 4], rounds=2, runs=2, min_time_s=0.0, name="all", models=models, out=out)
+    return profile(seq=[50, 4], rounds=2, max_time_s=0, runs=2, min_time_s=0.0, name="all", models=models, out=out)
 
 
 def test_every_model_phase_and_length_is_a_point(everything: Run) -> None:

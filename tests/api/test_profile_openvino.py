@@ -12,7 +12,8 @@ from builders.records import flat
 
 @pytest.fixture(scope="module")
 def points(openvino: Path, portable_models: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    words = "profile --precision fp32 --seq 8 --threads 1 --rounds 1 --runs 1 --min-time 0 --ep cpu,openvino-cpu --json"
+    words = "profile --precision fp32 --seq 8 --threads 1 --ep cpu,openvino-cpu --json "
+    words += "--rounds 1 --max-time 0 --runs 1 --min-time 0"
     done = subprocess.run(
         [openvino, "-m", "edgeprof", *words.split(), "--models", portable_models],
         cwd=tmp_path_factory.mktemp("openvino"),

@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(models: Path, out: Path, *targets: str, **options: object) -> list[Point]:
-    run = profile(targets, rounds=1, runs=1, min_time_s=0, models=models, out=out, **options)  # type: ignore[arg-type]
+    run = profile(targets, rounds=1, max_time_s=0, runs=1, min_time_s=0, models=models, out=out, **options)  # type: ignore[arg-type]
     assert [point.error for point in run.points] == [""] * len(run.points)
     return list(run.points)
 

@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 PROVIDERS = ("cpu", "webgpu", "qnn")
-QUICK: dict[str, Any] = {"rounds": 1, "runs": 1, "min_time_s": 0.0, "threads": 1}
+QUICK: dict[str, Any] = {"rounds": 1, "max_time_s": 0, "runs": 1, "min_time_s": 0.0, "threads": 1}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from edgeprof.errors import ModelFileError, RunError, UnknownName, UsageError
 from edgeprof.measure import matmul_speed
 from edgeprof.schema import Why
 
-QUICK: dict[str, Any] = {"rounds": 2, "runs": 2, "min_time_s": 0.0, "threads": 1}
+QUICK: dict[str, Any] = {"rounds": 2, "max_time_s": 0, "runs": 2, "min_time_s": 0.0, "threads": 1}
 
 
 @pytest.fixture(scope="module", autouse=True)

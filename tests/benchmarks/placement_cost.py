@@ -121,7 +121,7 @@ def _loads(work: Path) -> list[str]:
 
 def _profile(work: Path, name: str, run: str, *options: str) -> list[dict[str, Any]]:
     quick = () if "--runs" in options else ("--runs", "1", "--min-time", "0")
-    shape = ("--seq", str(TOKENS[name]), "--precision", "fp32", "--rounds", "1", "--name", run)
+    shape = ("--seq", str(TOKENS[name]), "--precision", "fp32", "--rounds", "1", "--max-time", 0, "--name", run)
     edgeprof("profile", name, *shape, *quick, *options, cwd=work)
     text = (work / "reports" / run / "measurements.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]

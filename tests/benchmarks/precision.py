@@ -34,7 +34,7 @@ def _pair(work: Path, model: str, tokens: int, runs: int, index: int) -> tuple[f
     """edgeprof / bare, and bare / bare of two bare visits around it: what the machine itself does."""
     before = _bare(work, model, tokens, runs)
     name = f"{model}-{index}"
-    settings = ("--rounds", "1", "--runs", str(runs), "--min-time", "0", "--name", name)
+    settings = ("--rounds", "1", "--max-time", 0, "--runs", str(runs), "--min-time", "0", "--name", name)
     edgeprof("profile", model, "--seq", str(tokens), *settings, cwd=work)
     (point,) = load_run(work / "reports" / name).points
     assert point.latency_median_s is not None

@@ -65,7 +65,7 @@ def changed(record: R, **fields: Any) -> R:
     nested: dict[str, Any] = {}
     for name, value in fields.items():
         path = PATHS.get(name, (name,))
-        if name in ("status", "error") and hasattr(record, "outcome"):
+        if name in ("status", "error", "took_s") and hasattr(record, "outcome"):
             path = ("outcome", name)
         level = nested
         for part in path[:-1]:

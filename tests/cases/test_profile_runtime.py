@@ -8,7 +8,7 @@ import pytest
 from edgeprof import profile
 from edgeprof.errors import ModelFileError
 
-QUICK = {"rounds": 1, "runs": 1, "min_time_s": 0.0}
+QUICK = {"rounds": 1, "max_time_s": 0, "runs": 1, "min_time_s": 0.0}
 
 
 def test_a_file_without_a_kernel_costs_its_own_point(cases: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from builders.records import flat
 from command import Command
 from onnx import TensorProto, helper
 
-QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0)
+QUICK = ("--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0)
 HEAVY = ("torch", "transformers", "matplotlib", "scipy", "onnx", "onnxruntime", "numpy", "jinja2")
 
 

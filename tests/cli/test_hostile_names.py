@@ -13,7 +13,7 @@ AXIS = f"batch{hostile_files.NAME}".replace("\0", "")
 """No command line can hold the character 0."""
 
 SIZE = ("--dim", f"{AXIS}=2")
-QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0.01)
+QUICK = ("--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0.01)
 
 
 def save(path: Path, *, operator: str = "") -> Path:

@@ -51,7 +51,7 @@ def finish(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, 
 @pytest.fixture
 def profiling(models: Path) -> tuple[object, ...]:
     """Four points, in two processes each; timed so briefly that none is taken for disturbed and measured once more."""
-    where = ("--models", models, "--name", "run", "--phase", "prefill", "--threads", 1)
+    where = ("--models", models, "--name", "run", "--phase", "prefill", "--threads", 1, "--max-time", 0)
     return ("profile", "bert-tiny", "--seq", "4,8", "--rounds", 2, "--runs", 2, "--min-time", 0.02, *where)
 
 

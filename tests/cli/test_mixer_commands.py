@@ -6,7 +6,7 @@ import pytest
 from builders.records import flat
 from command import Command
 
-QUICK = ("--rounds", 1, "--runs", 2, "--min-time", 0)
+QUICK = ("--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0)
 ANY_LENGTH = ("mixer-pointwise", "mixer-gram", "mixer-attention", "mixer-block")
 
 

@@ -11,7 +11,7 @@ from edgeprof.providers.table import here
 
 pytestmark = pytest.mark.skipif(here() not in ("linux-x86_64", "windows-x86_64"), reason="QNN's emulator is for x86")
 
-QUICK = ("--rounds", 1, "--runs", 1, "--min-time", 0, "--threads", 1)
+QUICK = ("--rounds", 1, "--max-time", 0, "--runs", 1, "--min-time", 0, "--threads", 1)
 
 
 @pytest.fixture

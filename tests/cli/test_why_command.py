@@ -42,7 +42,7 @@ def test_a_program_can_read_it(run: str, edgeprof: Command) -> None:
 
 def test_it_measures_files(models: Path, edgeprof: Command, tmp_path: Path) -> None:
     files = [models / "bert-tiny" / precision / "model.onnx" for precision in ("fp32", "int8")]
-    quick = ("--seq", 4, "--rounds", 1, "--runs", 2, "--min-time", 0, "--threads", 1)
+    quick = ("--seq", 4, "--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0, "--threads", 1)
     ran = edgeprof("why", *files, *quick, "--name", "two")
     assert ran.code == 0, ran.err
     assert ran.out.startswith(

@@ -223,7 +223,15 @@ def test_a_real_run_holds_about_what_is_predicted(
 
     folder = str(artifacts[family, "fp32"].folder)
     run = profile(
-        [folder], seq=[tokens], batch=[batch], phase="prefill", rounds=1, runs=2, min_time_s=0.0, out=tmp_path
+        [folder],
+        seq=[tokens],
+        batch=[batch],
+        phase="prefill",
+        rounds=1,
+        max_time_s=0,
+        runs=2,
+        min_time_s=0.0,
+        out=tmp_path,
     )
     (point,) = run.points
     predicted = point.facts.memory_predicted_bytes

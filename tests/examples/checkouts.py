@@ -50,7 +50,7 @@ class Checkout:
 
     def profile(self, *words: object, code: int = 0) -> dict[tuple[str, str], dict[str, str]]:
         """The rows of measurements.csv by provider and precision, of a run as short as it can be."""
-        short = ("--rounds", 1, "--runs", 2, "--min-time", 0)
+        short = ("--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0)
         run = self.edgeprof("profile", *words, *short, code=code)
         with (self.folder / run["folder"] / "measurements.csv").open() as table:
             return {(row["provider"], row["precision"]): row for row in csv.DictReader(table)}

@@ -11,9 +11,9 @@ from builders.records import changed
 from toys import save_matmuls, x
 
 from edgeprof import store
+from edgeprof.analysis.disturbance import Quiet, disturbed
 from edgeprof.measure.contention import Contention, waited_ns
 from edgeprof.measure.launch import LATENCY_WORKER
-from edgeprof.measure.schedule import disturbed
 from edgeprof.process import call
 from edgeprof.schema import Measurement, Reading, Request, StoppingRule
 
@@ -78,8 +78,8 @@ def record(contention: float | None, latencies_s: tuple[float, ...]) -> Measurem
 def test_a_visit_is_disturbed_by_more_than_three_percent_of_waiting(
     contention: float | None, latencies_s: tuple[float, ...], expected: bool
 ) -> None:
-    assert disturbed(record(contention, latencies_s)) == expected
+    assert disturbed(record(contention, latencies_s), Quiet({})) == expected
 
 
 def test_a_visit_without_a_reading_is_not_disturbed() -> None:
-    assert not disturbed(changed(record(0.5, (1.0,)), status="failed", reading=None))
+    assert not disturbed(changed(record(0.5, (1.0,)), status="failed", reading=None), Quiet({}))

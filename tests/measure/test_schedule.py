@@ -1,12 +1,14 @@
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from builders.records import changed
 from toys import QUICK, make_job, x
 
-from edgeprof.measure.schedule import Job, Visit, plan
-from edgeprof.schema import Measurement, Outcome, Reading, Status, Target
+from edgeprof.measure import schedule
+from edgeprof.measure.schedule import Job, Visit
+from edgeprof.schema import Goal, Measurement, Outcome, Reading, Status, Target
 
 REPLACE = msgspec.structs.replace
 
@@ -27,6 +29,10 @@ SEEN = Reading(
     memory_load_peak_bytes=2,
     memory_run_peak_bytes=3,
 )
+
+
+def plan(jobs: Sequence[Job], rounds: int, done: Sequence[Measurement] = ()) -> list[Visit]:
+    return [visit for number in range(rounds) for visit in schedule.plan(jobs, number, done, Goal())]
 
 
 def record(visit: Visit, status: Status = "ok") -> Measurement:

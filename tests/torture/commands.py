@@ -31,7 +31,7 @@ def quantize(at: Path) -> Words:
 
 def profile(at: Path, seq: str = "4,8,16") -> Words:
     """Six visits of fp32, short ones."""
-    quick = ("--rounds", 2, "--runs", 2, "--min-time", 0.02, "--threads", 1, "--phase", "prefill")
+    quick = ("--rounds", 2, "--max-time", 0, "--runs", 2, "--min-time", 0.02, "--threads", 1, "--phase", "prefill")
     target = ("--models", at / "models", "--out", at / "reports", "--name", "run")
     return ("profile", "bert-tiny", "--precision", "fp32", "--seq", seq, *quick, *target)
 

@@ -96,6 +96,7 @@ def _profiled(size: dict[str, Any], models: Path, reports: Path) -> str:
         ["tiny"],
         precision=["fp32"],
         rounds=1,
+        max_time_s=0,
         runs=1,
         min_time_s=0,
         models=models,
