@@ -7,7 +7,7 @@ left out.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeprof.analysis import explain_captions, findings, placement
-from edgeprof.analysis.narrative import PhasePoints, comparison, length, memory, size
+from edgeprof.analysis.narrative import PhasePoints, comparison, length, memory, size, trust
 from edgeprof.schema import Findings, Ledger, Phase, Point
 
 
@@ -24,15 +24,24 @@ def sentences(
     """
     phases: tuple[Phase, ...] = ("prefill", "decode")
     by_phase = {phase: scope for phase in phases if (scope := PhasePoints.of(points, phase)).points}
-    headlines = (write(by_phase[phase]) for choice, write in HEADLINES if (phase := _first(choice, by_phase)))
+    headlines = (
+        _headline(write, by_phase[phase]) for choice, write in HEADLINES if (phase := _first(choice, by_phase))
+    )
     captions = {name: write(by_phase[phase]) for name, phase, write in CAPTIONS if phase in by_phase}
     captions["mixers"] = explain_captions.mixer_caption(mixers or {})
     captions["placement"] = placement.caption(placed)
     return Findings(
         headlines=(*placement.headlines(points), *filter(None, headlines)),
+        trust=trust.trust(points),
         captions={name: text for name, text in captions.items() if text},
         reference=tuple(point for scope in by_phase.values() for point in findings.reference_points(scope.points)),
     )
+
+
+def _headline(write: Callable[[PhasePoints], str], scope: PhasePoints) -> str:
+    """A headline; one about times says if they rest on points that are not steady."""
+    text = write(scope)
+    return f"{text.removesuffix('.')}{trust.caveat(scope.points)}." if text and write not in OF_MEMORY else text
 
 
 def _first(choice: Iterable[Phase], by_phase: dict[Phase, PhasePoints]) -> Phase | None:
@@ -53,6 +62,8 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = 
     (("prefill", "decode"), memory.largest_peak),
     (("prefill", "decode"), memory.predicted),
 )
+
+OF_MEMORY = (memory.largest_peak, memory.predicted)
 
 CAPTIONS: tuple[tuple[str, Phase, Callable[[PhasePoints], str]], ...] = (
     ("prefill-latency", "prefill", length.prefill_latency),

@@ -24,7 +24,7 @@ from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure import matmul_speed
+from edgeprof.measure import matmul_speed, surroundings
 from edgeprof.measure.launch import measure, measure_operators, operator_job
 from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_operators
 from edgeprof.process import Progress, silent
@@ -92,6 +92,7 @@ def profile(
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
     ops: bool = False,
+    strict: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
     out: Path = store.REPORTS,
@@ -124,6 +125,7 @@ def profile(
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
         ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
+        strict: refuse to begin on a machine that is not quiet.
         name: of the run; an existing run is resumed.
         models, out: folders to read artifacts from and to write the run into.
         progress: called with the current step.
@@ -133,7 +135,7 @@ def profile(
 
     Raises:
         UsageError: the request is invalid; raised before anything is measured.
-        RunError: the run of that name belongs to another machine.
+        RunError: the run of that name belongs to another machine; or this machine is not quiet, and `strict`.
     """
     for option, values in {
         "--rounds": [rounds],
@@ -176,6 +178,11 @@ def profile(
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
     placement.require_some(jobs, precision)
+    if goal.max_time_s or strict:
+        spoils = surroundings.look(request.threads, progress)
+        if spoils and strict:
+            raise RunError(spoils, "Stop what runs beside it, or omit --strict.")
+        notes += [f"{spoils} Expect noisy times."] if spoils else []
     preparation = _Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if _placement_suffices(record, require_placement)]
@@ -198,37 +205,43 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Visit every point until it was visited enough, round by round; each visit is saved as soon as it ends."""
-    records = list(done)
+    records, share = list(done), 0.0
     for number in count():
-        waiting = [job for job in jobs if number < goal.rounds or not _enough(job, goal, records)]
-        visits = plan(waiting, number, records, goal)
-        if not visits and number >= goal.rounds:
+        waiting = _waiting(jobs, number, goal, records)
+        if not waiting:
             return
+        visits = plan(waiting, number, records, goal)
+        step = (1 - share) / _rounds_left(waiting, number, goal, records) / max(len(visits), 1)
         for planned in visits:
-            share = _share_done(jobs, goal, records)
             visit = preparation.of_visit(planned, share)
             progress(f"round {number + 1}, {len(waiting)} of {len(jobs)} points: {visit.job.key.label}", share)
             record = measure(visit)
             store.append_measurement(folder, record)
             records.append(record)
+            share += step
 
 
-def _enough(job: Job, goal: Goal, records: Sequence[Measurement]) -> bool:
+def _waiting(jobs: Sequence[Job], number: int, goal: Goal, records: Sequence[Measurement]) -> list[Job]:
+    """The points that need another visit in a round."""
+    if number < goal.rounds:
+        return list(jobs)
     quiet = Quiet.of(records)
-    visits = of_job(job, records)
-    return enough(visits, statistics.point(visits, quiet).latency, goal, quiet) if visits else False
+    visits = {job.key: of_job(job, records) for job in jobs}
+    return [
+        job
+        for job in jobs
+        if not enough(visits[job.key], statistics.point(visits[job.key], quiet).latency, goal, quiet)
+    ]
 
 
-def _share_done(jobs: Sequence[Job], goal: Goal, records: Sequence[Measurement]) -> float:
-    """The share of the work that is done, if every point takes all the time that it may."""
-    done = 0.0
-    for job in jobs:
-        visits = of_job(job, records)
-        spent = sum(map(taken_s, visits)) / goal.max_time_s if goal.max_time_s else 1.0
-        done += (
-            min(len(visits) / goal.rounds, spent, 1.0) if visits and not _enough(job, goal, records) else bool(visits)
-        )
-    return done / len(jobs)
+def _rounds_left(waiting: Sequence[Job], number: int, goal: Goal, records: Sequence[Measurement]) -> float:
+    """The number of rounds still to come, if every point takes all the time that it may."""
+    left = [1.0, float(goal.rounds - number)]
+    for job in waiting:
+        times = [taken_s(visit) for visit in of_job(job, records)]
+        if times and sum(times):
+            left.append((goal.max_time_s - sum(times)) / (sum(times) / len(times)))
+    return max(left)
 
 
 def _placement_suffices(record: Measurement, least_share: float) -> bool:

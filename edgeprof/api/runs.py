@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.analysis import statistics
+from edgeprof.analysis.narrative.trust import trust
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record
 
@@ -21,6 +22,11 @@ class Run(Record, frozen=True, kw_only=True):
     operators: tuple[OperatorPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
+
+    @property
+    def trust(self) -> str:
+        """How good the times are, in a sentence."""
+        return trust(self.points)
 
     @property
     def failed(self) -> list[Point]:

@@ -44,6 +44,9 @@ def profile(
     dim: options.Dim = None,
     input: options.Input = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a machine that is not quiet; exit 1 unless every point is steady.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
     models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
@@ -73,6 +76,7 @@ def profile(
             min_time_s=min_time,
             timeout_s=timeout,
             ops=ops,
+            strict=strict,
             name=name,
             models=models,
             out=out,
@@ -85,11 +89,13 @@ def profile(
         if run.operators:
             _show_operators(run.operators)
         _show_fills(run.points)
+        if run.trust:
+            console.show_line(run.trust)
         for note in run.notes:
             console.show_line((note, "yellow"))
         console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
         console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
-    if run.failed:
+    if run.failed or (strict and any(point.verdict != "steady" for point in run.points)):
         raise typer.Exit(1)
 
 
@@ -99,8 +105,13 @@ def _show(points: "tuple[Point, ...]") -> None:
 
     elsewhere = any(point.place.provider != "cpu" for point in points)
     columns = _columns(elsewhere)
-    columns += [("latency", "right"), ("95 % interval", "right"), ("peak memory", "right"), ("weights", "right")]
-    columns += [("working", "right"), *([("remarks", "left")] if elsewhere else [])]
+    columns += [("latency", "right"), ("95 % interval", "right"), ("best", "right"), ("verdict", "left")]
+    columns += [
+        ("peak memory", "right"),
+        ("weights", "right"),
+        ("working", "right"),
+        *([("remarks", "left")] if elsewhere else []),
+    ]
     rows = []
     for point in points:
         row = _row(point, elsewhere)
@@ -109,7 +120,7 @@ def _show(points: "tuple[Point, ...]") -> None:
             rows.append([*row, point.status, *[""] * (len(columns) - len(row) - 1)])
             continue
         interval = f"{units.duration(latency.ci_low_s)} to {units.duration(latency.ci_high_s)}"
-        row += [units.duration(latency.median_s), interval]
+        row += [units.duration(latency.median_s), interval, units.duration(latency.best_s), point.verdict or ""]
         row += map(units.size, (memory.peak_bytes, memory.weights_bytes, memory.working_bytes))
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)

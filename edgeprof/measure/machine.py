@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeprof.schema import Machine
@@ -32,16 +32,16 @@ def describe(root: Path = ROOT) -> Machine:
 
     cpu, features = _cpu(root)
     architecture = platform.machine()
-    cores, governor = cores_allowed(root), _governor(root)
+    cores, clock = cores_allowed(root), governor(root)
     versions = _versions()
-    comparable = (cpu, features, architecture, cores, governor, platform.system(), versions["onnxruntime"])
+    comparable = (cpu, features, architecture, cores, clock, platform.system(), versions["onnxruntime"])
     return Machine(
         machine_id=content_key(*comparable)[:12],
         cpu=cpu,
         cpu_features=features,
         architecture=architecture,
         cores_allowed=cores,
-        governor=governor,
+        governor=clock,
         memory_bytes=psutil.virtual_memory().total,
         memory_limit_bytes=memory_limit(root),
         os=_os(),
@@ -89,13 +89,19 @@ def _sysctl(*names: str) -> str:
 
 def cores_allowed(root: Path = ROOT) -> int:
     """Cores this process may use: its affinity, limited to whole cores by the CPU quota of its cgroups."""
-    mask = getattr(os, "sched_getaffinity", None)
-    cores = len(mask(0)) if mask else os.cpu_count() or 1
+    cores = len(cpus_allowed())
     quotas = [quota for folder in _cgroups(root, "cpu") if (quota := _cpu_quota(folder)) is not None]
     return max(1, int(min([cores, *quotas])))
 
 
-def _governor(root: Path) -> str:
+def cpus_allowed() -> Sequence[int]:
+    """The numbers of the logical processors that this process may use."""
+    mask = getattr(os, "sched_getaffinity", None)
+    return sorted(mask(0)) if mask else range(os.cpu_count() or 1)
+
+
+def governor(root: Path = ROOT) -> str:
+    """The policy of the clock; "unknown" where the kernel does not report it."""
     return _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or "unknown"
 
 

@@ -48,6 +48,7 @@ class Mark:
     name: str = ""  # written beside the mark where there is space
     band: Band | None = None
     crossed: bool = False  # drawn, but not valid
+    circled: bool = False  # drawn, but not to be relied on
 
 
 @dataclass(frozen=True)

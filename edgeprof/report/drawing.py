@@ -140,6 +140,10 @@ def _line(axes: "Axes", line: Line, *, faint: bool) -> None:
         zorder=3,
         **look,
     )
+    circled = [(mark.x, mark.y.middle) for mark in line.marks if mark.circled]
+    if circled:
+        across, up = zip(*circled, strict=True)
+        axes.plot(across, up, "o", color=style.INK, fillstyle="none", markersize=10, markeredgewidth=0.7, zorder=2.8)
     crossed = [(mark.x, mark.y.middle) for mark in line.marks if mark.crossed]
     if crossed:
         across, up = zip(*crossed, strict=True)

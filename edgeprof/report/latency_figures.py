@@ -8,7 +8,7 @@ from edgeprof import units
 from edgeprof.recipe_table import Stroke
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
-from edgeprof.report.figures import Figure
+from edgeprof.report.figures import INTERVAL, Figure
 from edgeprof.schema import Findings, Point
 
 NAMED = 3  # crossed-out points that a remark lists by name
@@ -77,7 +77,19 @@ def _mark(figure: Figure, point: Point) -> Mark | None:
         return None
     name = _short_name(point) if figure.by == "size" else ""
     band = figure.filled.band(point) if figure.filled else None
-    return Mark(x.middle, y, name, band, crossed=bool(point.receipt.difference_text))
+    return Mark(
+        x.middle,
+        y,
+        name,
+        band,
+        crossed=bool(point.receipt.difference_text),
+        circled=_is_doubtful(figure, point),
+    )
+
+
+def _is_doubtful(figure: Figure, point: Point) -> bool:
+    """Whether a figure of times shows a point whose time is not steady."""
+    return figure.key == INTERVAL and point.verdict not in (None, "steady")
 
 
 def _short_name(point: Point) -> str:
@@ -198,7 +210,8 @@ def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
     for text in (lambda point: point.place.provider, *SETTINGS):
         values = {text(point) for point in shown}
         remarks += values if len(values) == 1 else ()
-    return [*filter(None, remarks), *_weights(shown), *_wrong(shown)]
+    circled = ["circled: not steady (see the table)"] if any(_is_doubtful(figure, point) for point in shown) else []
+    return [*filter(None, remarks), *circled, *_weights(shown), *_wrong(shown)]
 
 
 def _wrong(shown: Sequence[Point]) -> list[str]:

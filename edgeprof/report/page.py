@@ -86,6 +86,7 @@ def write(
         "started_at": templates.started(started_at),
         "machine": dict(templates.machine_rows(machine)),
         "headlines": findings.headlines,
+        "trust": findings.trust,
         "why_pictures": sections.pop(pictures.WHY_SECTION, []),
         "whys": [(why, table.why(why)) for why in whys],
         "processor": list(dict.fromkeys(line for why in whys for line in why.machine)),

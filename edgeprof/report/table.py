@@ -69,6 +69,10 @@ def agreement(point: Point) -> str:
     return units.number(measured.max_rel_error, 2) + ("" if measured.within else ": outside tolerance")
 
 
+def _verdict(point: Point) -> str:
+    return f"{point.verdict}: {point.verdict_note}" if point.verdict else MISSING
+
+
 def _device_memory(point: Point) -> str:
     if point.place.provider == CPU:
         return MISSING
@@ -91,6 +95,8 @@ _IDENTITY: tuple[Column[Point], ...] = (
 _RESULTS: tuple[Column[Point], ...] = (
     Column("Median (ms)", of_latency(lambda latency: latency.median_s)),
     Column("95 % interval (ms)", _interval_ms),
+    Column("Best (ms)", of_latency(lambda latency: latency.best_s)),
+    Column("Verdict", _verdict, number=False),
     Column("p90 (ms)", of_latency(lambda latency: latency.p90_s)),
     Column("Samples", lambda point: f"{point.latency.samples if point.latency else 0:,}"),
     Column("Share on provider", _share_on_provider, number=False, kept="filled"),

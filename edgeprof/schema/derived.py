@@ -75,6 +75,7 @@ class Findings(Record, frozen=True, kw_only=True):
     """Sentences computed from points (`edgeprof.analysis.captions`)."""
 
     headlines: tuple[str, ...]
+    trust: str = ""  # how good the times are
     captions: dict[str, str]  # figure -> caption
     reference: tuple[Point, ...]  # for figures over the parameter count: one point per series, at similar lengths
 
