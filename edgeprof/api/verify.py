@@ -103,6 +103,8 @@ def _graph_with_itself(artifact: Artifact, graph: Graph, sizing: Sizing, progres
         for batch in sizing.batch or (None,)
         for load in [LoadRequest(phase=phase, batch=batch, length=length)]
     ]
+    for run in runs if graph.shared_cache else ():
+        run.require_right_padding()
     candidates = [
         onnx_reference.Candidate(run.case, {value.name: tensors.make_array(value) for value in values})
         for run in runs

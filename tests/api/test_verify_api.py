@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeprof import verify
@@ -66,3 +67,11 @@ def test_what_is_not_exported_is_named(models: Path, tmp_path: Path) -> None:
         verify(["bert-tinny"], models=models)
     with pytest.raises(UsageError, match="Nothing is exported"):
         verify(models=tmp_path)
+
+
+def test_padding_on_the_left_is_refused_where_it_would_agree_with_itself(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "gpt2-small" / "fp32", tmp_path / "model")
+    (tmp_path / "model" / "artifact.json").unlink()  # a file from elsewhere
+    np.save(tmp_path / "mask.npy", np.array([[0, 0, 1, 1]]))
+    with pytest.raises(UsageError, match="'attention_mask' pads on the left"):
+        verify([str(tmp_path / "model" / "model.onnx")], seq=[4], input={"attention_mask": tmp_path / "mask.npy"})

@@ -30,13 +30,14 @@ from edgeprof.stages.weights import Weights
 BY_NAME = {model.name: model for model in DECODERS}
 
 EXPORTED = {
-    "llama": {"GroupQueryAttention": 4, "RMSNormalization": 9, "RotaryEmbedding": 8, "Transpose": 0},
-    "gemma3": {"GroupQueryAttention": 4, "RMSNormalization": 25, "RotaryEmbedding": 8, "Transpose": 1},
-    "gpt_oss": {"GroupQueryAttention": 2, "RMSNormalization": 5, "RotaryEmbedding": 4},
+    "llama": {"GroupQueryAttention": 4, "RMSNormalization": 9, "RotaryEmbedding": 8, "Transpose": 0, "Split": 4},
+    "gemma3": {"GroupQueryAttention": 4, "RMSNormalization": 25, "RotaryEmbedding": 8, "Transpose": 1, "Split": 4},
+    "gpt_oss": {"GroupQueryAttention": 2, "RMSNormalization": 5, "RotaryEmbedding": 4, "Split": 2},
     "gpt_neox": {"GroupQueryAttention": 2, "LayerNormalization": 5, "RotaryEmbedding": 4},
     "gpt2": {"GroupQueryAttention": 2, "LayerNormalization": 5, "Gemm": 0, "Transpose": 1},
 }
-"""Windows, norms of heads, sinks; all, a part or none of a head is rotated. A tied LM head is one transpose."""
+"""Windows, norms of heads, sinks; queries, keys and values by one product, split afterwards; all, a part or none of a
+head is rotated. A tied LM head is one transpose."""
 
 
 def described_by(model: Any) -> FusedDecoder:

@@ -13,6 +13,7 @@ from edgeprof.process import Progress
 from edgeprof.stages import graph
 from edgeprof.stages.export import layers
 from edgeprof.stages.export.failure import reason
+from edgeprof.stages.export.packed_projections import pack_projections
 from edgeprof.stages.export.stage import OPSET, ExportRequest
 from edgeprof.stages.export.tidy import require_dynamic, tidy
 
@@ -53,6 +54,7 @@ def translate(
         )
     require_dynamic(result, blueprint.inputs)
     tidy(result, blueprint.inputs)
+    pack_projections(result)
     return result
 
 
