@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from edgeprof import units
 from edgeprof.analysis.disturbance import Quiet, disturbed
 from edgeprof.schema import Goal, LatencySummary, Measurement, Steadiness
 
@@ -47,6 +48,11 @@ def half_width(latency: LatencySummary) -> float:
     return (latency.ci_high_s - latency.ci_low_s) / 2 / latency.median_s
 
 
+def plus_minus(share: float) -> str:
+    """ "+/- 1.2 %"."""
+    return f"+/- {100 * share:.1f} %"
+
+
 def verdict(latency: LatencySummary, levels_s: Sequence[float], undisturbed: int, goal: Goal) -> tuple[Steadiness, str]:
     """The verdict on a point, and what it rests on.
 
@@ -58,11 +64,11 @@ def verdict(latency: LatencySummary, levels_s: Sequence[float], undisturbed: int
         return "disturbed", f"other work disturbed {len(levels_s) - undisturbed} of {len(levels_s)} visits"
     trend = drift(levels_s)
     if trend:
-        return "drifting", f"{'slower' if trend > 0 else 'faster'} by {abs(trend):.0%} over the run"
+        return "drifting", f"{'slower' if trend > 0 else 'faster'} by {units.percent(abs(trend))} over the run"
     width = half_width(latency)
     if width > goal.ci:
-        return "noisy", f"+/- {width:.1%}, asked for {goal.ci:.1%}"
-    return "steady", f"+/- {width:.1%}"
+        return "noisy", f"{plus_minus(width)}, asked for {plus_minus(goal.ci)}"
+    return "steady", plus_minus(width)
 
 
 def drift(levels_s: Sequence[float]) -> float:

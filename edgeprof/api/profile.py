@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from edgeprof import counting, store
+from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.analysis.verdict import enough, taken_s
@@ -25,8 +25,8 @@ from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed, surroundings
-from edgeprof.measure.launch import measure, measure_operators, operator_job
-from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_operators
+from edgeprof.measure.launch import measure, measure_operators, measure_sustained, operator_job, sustained_job
+from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_passes
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
@@ -92,6 +92,7 @@ def profile(
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
     ops: bool = False,
+    sustain_s: float = 0.0,
     strict: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
@@ -125,6 +126,7 @@ def profile(
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
         ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
+        sustain_s: afterwards, run every point for so many seconds without a pause: heat and clocks show.
         strict: refuse to begin on a machine that is not quiet.
         name: of the run; an existing run is resumed.
         models, out: folders to read artifacts from and to write the run into.
@@ -148,6 +150,7 @@ def profile(
     _require_seconds("--min-time", min_time_s, 0)
     _require_seconds("--timeout", timeout_s, 1)
     _require_seconds("--max-time", max_time_s, 0)
+    _require_seconds("--sustain", sustain_s, 0)
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
@@ -190,6 +193,8 @@ def profile(
             _measure(jobs, goal, done, preparation, folder, progress)
             if ops:
                 _profile_operators(jobs, preparation, folder, progress)
+            if sustain_s:
+                _sustain(jobs, sustain_s, preparation, folder, progress)
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
@@ -271,7 +276,7 @@ class _Preparation:
 
 def _profile_operators(jobs: Sequence[Job], preparation: _Preparation, folder: Path, progress: Progress) -> None:
     """Time the operators of each point without a pass, separately from the timed visits."""
-    passes = plan_operators(list(map(operator_job, jobs)), store.load_operators(folder))
+    passes = plan_passes(list(map(operator_job, jobs)), store.load_operators(folder))
     for index, job in enumerate(passes):
         progress(f"operators of {job.key.label}", index / len(passes))
         store.append_operators(folder, measure_operators(preparation.of(job, index / len(passes))))
@@ -280,6 +285,16 @@ def _profile_operators(jobs: Sequence[Job], preparation: _Preparation, folder: P
     for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
         progress("matrix product in fp32 and int8", index / len(products))
         store.append_kernel(folder, record)
+
+
+def _sustain(
+    jobs: Sequence[Job], duration_s: float, preparation: _Preparation, folder: Path, progress: Progress
+) -> None:
+    """Run each point without such a pass for a long time, one after the other."""
+    passes = plan_passes([sustained_job(job, duration_s) for job in jobs], store.load_sustained(folder))
+    for index, job in enumerate(passes):
+        progress(f"{units.duration(duration_s)} of {job.key.label}", index / len(passes))
+        store.append_sustained(folder, measure_sustained(preparation.of(job, index / len(passes))))
 
 
 def _new_name(out: Path) -> str:

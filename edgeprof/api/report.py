@@ -49,12 +49,17 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         folder,
         loaded.machine,
         loaded.points,
-        replace(findings, headlines=(*same_graph.sentences(loaded.points), *findings.headlines)),
+        replace(
+            findings,
+            headlines=(*same_graph.sentences(loaded.points), *findings.headlines),
+            captions={**findings.captions, "sustained": " ".join(loaded.endurance)},
+        ),
         pooled=pooled,
         explanations=_explanations(loaded.points),
         mixers=mixers,
         whys=_whys(loaded),
         placed=placed,
+        sustained=loaded.sustained,
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import statistics
+from edgeprof.analysis import statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
 from edgeprof.errors import RunError, UnknownName, UsageError
-from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record
+from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record, SustainedPass
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -21,12 +21,18 @@ class Run(Record, frozen=True, kw_only=True):
     points: tuple[Point, ...]
     operators: tuple[OperatorPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()
+    sustained: tuple[SustainedPass, ...] = ()
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
     def trust(self) -> str:
         """How good the times are, in a sentence."""
         return trust(self.points)
+
+    @property
+    def endurance(self) -> list[str]:
+        """What long runs showed, a sentence for each."""
+        return list(map(sustained.sentence, self.sustained))
 
     @property
     def failed(self) -> list[Point]:
@@ -54,6 +60,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         points=tuple(statistics.points(records.measurements)),
         operators=records.operators,
         kernels=records.kernels,
+        sustained=records.sustained,
     )
 
 

@@ -164,6 +164,18 @@ def share(text: str, option: str) -> float:
     return float(number) / 100
 
 
+def seconds(text: str, option: str) -> float:
+    """ "90s" -> 90.0, "10m" -> 600.0
+
+    Raises:
+        UsageError: it is no time.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)(s|m|h)", text.strip(), re.ASCII)
+    if found is None:
+        raise UsageError(f"{option} takes a time, not '{abbreviated(text)}'.", f"Example: {option} 10m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     """["a=1", "b=2"] -> {"a": "1", "b": "2"}"""
     values = {}

@@ -44,6 +44,9 @@ def profile(
     dim: options.Dim = None,
     input: options.Input = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
+    sustain: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Afterwards, run every point for so long: 90s, 10m.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a machine that is not quiet; exit 1 unless every point is steady.")
     ] = False,
@@ -55,7 +58,7 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, pairs, share, sizing, words
+    from edgeprof.cli.options import choice, files, pairs, seconds, share, sizing, words
 
     with console.progress_bar(still=True) as progress:
         run = edgeprof.profile(
@@ -76,6 +79,7 @@ def profile(
             min_time_s=min_time,
             timeout_s=timeout,
             ops=ops,
+            sustain_s=seconds(sustain, "--sustain") if sustain else 0.0,
             strict=strict,
             name=name,
             models=models,
@@ -89,6 +93,8 @@ def profile(
         if run.operators:
             _show_operators(run.operators)
         _show_fills(run.points)
+        for line in run.endurance:
+            console.show_line(line)
         if run.trust:
             console.show_line(run.trust)
         for note in run.notes:

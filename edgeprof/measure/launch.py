@@ -20,12 +20,16 @@ from edgeprof.schema import (
     Reading,
     Request,
     Status,
+    StoppingRule,
+    SustainedPass,
+    SustainedReading,
 )
 
 LATENCY_WORKER = "edgeprof.measure.latency_worker"
 OPERATOR_WORKER = "edgeprof.measure.operator_worker"
+SUSTAINED_WORKER = "edgeprof.measure.sustained_worker"
 
-R = TypeVar("R", Reading, OperatorReading)
+R = TypeVar("R", Reading, OperatorReading, SustainedReading)
 
 
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
@@ -55,6 +59,18 @@ def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:
         settings_key=job.settings_key,
         outcome=_outcome(OPERATOR_WORKER, job, OperatorReading, executor),
     )
+
+
+def sustained_job(job: Job, duration_s: float) -> Job:
+    """The job with a long run in place of its timed visits."""
+    stopping = StoppingRule(min_runs=1, min_time_s=duration_s, max_time_s=duration_s)
+    return replace(job, stopping=stopping, timeout_s=(job.timeout_s or 0.0) + duration_s)
+
+
+def measure_sustained(job: Job, executor: Executor = LOCAL) -> SustainedPass:
+    """Run a point without a pause, in a fresh process."""
+    outcome = _outcome(SUSTAINED_WORKER, job, SustainedReading, executor)
+    return SustainedPass(key=job.key, settings_key=job.settings_key, outcome=outcome)
 
 
 def operator_job(job: Job) -> Job:

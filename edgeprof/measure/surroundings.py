@@ -56,7 +56,7 @@ def reasons(
         root: where the file tree of the system starts.
     """
     if load > LOAD_LIMIT:
-        yield f"other processes use {load:.0%} of the processor"
+        yield f"other processes use {units.percent(load)} of the processor"
     for what, values in (("cores", [one.matrices_s for one in seen]), ("memory", [one.vector_s for one in seen])):
         slowest = max(values) / statistics.median(values)
         if slowest > SPREAD_LIMIT:

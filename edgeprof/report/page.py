@@ -10,7 +10,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.report import pictures, placement_tables, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, Why
+from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, SustainedPass, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -43,6 +43,7 @@ def write(
     mixers: Mapping[str, Sequence[Ledger]] | None = None,
     whys: Sequence[Why] = (),
     placed: Sequence[Point] = (),
+    sustained: Sequence[SustainedPass] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -58,6 +59,7 @@ def write(
         mixers: ledgers over token lengths of ways to mix tokens, by name.
         whys: comparisons of precisions, grouped by model.
         placed: the points with a recorded placement, which ran on a provider other than the CPU.
+        sustained: points that were run for long.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -78,6 +80,7 @@ def write(
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
     plans += pictures.of_whys(whys)
     plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []
+    plans += [pictures.of_sustained(sustained, findings.captions.get("sustained", ""))] if sustained else []
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # replaces the figures of an earlier report
         drawn = pictures.save(partial, plans, progress)
     sections = _sections(drawn)

@@ -9,12 +9,20 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.process import Progress
-from edgeprof.report import bars, drawing, explain_figures, latency_figures, operator_bars, placement_bars
+from edgeprof.report import (
+    bars,
+    drawing,
+    explain_figures,
+    latency_figures,
+    operator_bars,
+    placement_bars,
+    sustained_figure,
+)
 from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
 from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
-from edgeprof.schema import Explanation, Findings, Ledger, Point, Why
+from edgeprof.schema import Explanation, Findings, Ledger, Point, SustainedPass, Why
 
 FOLDER = "figures"
 PROVIDERS_SECTION = "Providers"
@@ -63,6 +71,12 @@ def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
             caption=findings.captions.get(row.name, ""),
             chart=partial(latency_figures.arrange, row, points, findings),
         )
+
+
+def of_sustained(passes: Sequence[SustainedPass], caption: str) -> Plan:
+    """The only picture of its section, so that it is not among those of prefill or decode."""
+    name, title = sustained_figure.NAME, sustained_figure.TITLE
+    return Plan(name, title, "Sustained", caption, partial(sustained_figure.arrange, passes))
 
 
 def of_placements(points: Sequence[Point], caption: str) -> Plan:

@@ -92,8 +92,11 @@ from edgeprof.schema.runs import (
     ProviderReceipt,
     Reading,
     Request,
+    Spell,
     Status,
     StoppingRule,
+    SustainedPass,
+    SustainedReading,
 )
 
 __all__ = [
@@ -169,12 +172,15 @@ __all__ = [
     "SentenceModule",
     "Settings",
     "Side",
+    "Spell",
     "StageReceipt",
     "StaticGraph",
     "Status",
     "Steadiness",
     "StoppingRule",
     "Subject",
+    "SustainedPass",
+    "SustainedReading",
     "Target",
     "TensorSpec",
     "Turn",

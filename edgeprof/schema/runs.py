@@ -244,6 +244,30 @@ class OperatorPass(Keyed, frozen=True, kw_only=True):
     outcome: Outcome[OperatorReading]
 
 
+class Spell(Record, frozen=True, kw_only=True):
+    """Some seconds of a long run."""
+
+    end_s: Seconds  # since the first run
+    runs: Count
+    median_s: Seconds
+    temperature_c: float | None = None  # of the hottest sensor, at the end; None: the system does not tell
+    clock_mhz: float | None = None  # of the fastest core, at the end; None: as above
+
+
+class SustainedReading(Record, frozen=True, kw_only=True):
+    """A run without a pause, in spells."""
+
+    spells: tuple[Spell, ...]
+
+
+class SustainedPass(Keyed, frozen=True, kw_only=True):
+    """One point run for minutes, separate from the timed visits: a line of sustained.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    settings_key: str
+    outcome: Outcome[SustainedReading]
+
+
 class KernelTime(Record, frozen=True, kw_only=True):
     """One matrix product alone in one process, the upper bound of the gain of int8: a line of kernels.jsonl."""
 

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgeprof.errors import RunError
-from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Record, decode, encode, encode_pretty
+from edgeprof.schema import (
+    KernelTime,
+    Machine,
+    Measurement,
+    OperatorPass,
+    Record,
+    SustainedPass,
+    decode,
+    encode,
+    encode_pretty,
+)
 from edgeprof.store.files import exists, read_bytes, require_name, write_atomic, writing
 from edgeprof.store.folders import sweep
 from edgeprof.store.locks import sole_writer
@@ -20,10 +30,11 @@ REPORTS = Path("reports")
 
 MEASUREMENTS_FILE = "measurements.jsonl"
 OPERATORS_FILE = "operators.jsonl"
+SUSTAINED_FILE = "sustained.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
 
-Line = TypeVar("Line", Measurement, OperatorPass, KernelTime)
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass)
 
 
 def run_folder(root: Path, name: str) -> Path:
@@ -75,7 +86,7 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
         sweep(folder, ".")
     if not known:
         write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
-    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE):
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE):
         _mend_tail(folder / name)
     return list(records.measurements)
 
@@ -96,6 +107,10 @@ def append_measurement(folder: Path, measurement: Measurement) -> None:
 
 def append_operators(folder: Path, record: OperatorPass) -> None:
     _append(folder / OPERATORS_FILE, record)
+
+
+def append_sustained(folder: Path, record: SustainedPass) -> None:
+    _append(folder / SUSTAINED_FILE, record)
 
 
 def append_kernel(folder: Path, record: KernelTime) -> None:
@@ -121,10 +136,11 @@ class Records(Record, frozen=True, kw_only=True):
     measurements: tuple[Measurement, ...]
     operators: tuple[OperatorPass, ...]
     kernels: tuple[KernelTime, ...]
+    sustained: tuple[SustainedPass, ...]
 
     @property
     def machine_ids(self) -> set[str]:
-        lines = (self.measurements, self.operators, self.kernels)
+        lines = (self.measurements, self.operators, self.kernels, self.sustained)
         of_lines = {line.machine_id for file in lines for line in file}
         return of_lines | ({self.machine.machine_id} if self.machine else set())
 
@@ -140,6 +156,7 @@ def load_records(folder: Path) -> Records:
         measurements=tuple(_load(folder / MEASUREMENTS_FILE, Measurement)),
         operators=tuple(load_operators(folder)),
         kernels=tuple(load_kernels(folder)),
+        sustained=tuple(load_sustained(folder)),
     )
     if len(records.machine_ids) > 1:
         raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
@@ -161,6 +178,10 @@ def load_measurements(folder: Path) -> list[Measurement]:
 def load_operators(folder: Path) -> list[OperatorPass]:
     """As `load_measurements`; an empty list where operators were not profiled."""
     return _load(folder / OPERATORS_FILE, OperatorPass)
+
+
+def load_sustained(folder: Path) -> list[SustainedPass]:
+    return _load(folder / SUSTAINED_FILE, SustainedPass)
 
 
 def load_kernels(folder: Path) -> list[KernelTime]:

@@ -12,7 +12,7 @@ def judged(verdict: Steadiness, spread: float) -> Point:
 
 def test_steady_points() -> None:
     points = [judged("steady", 0.01), judged("steady", 0.025)]
-    assert trust(points) == "All 2 points are steady: 95 % intervals of +/- 2.5% or less."
+    assert trust(points) == "All 2 points are steady: 95 % intervals of +/- 2.5 % or less."
     assert caveat(points) == ""
 
 
@@ -20,7 +20,7 @@ def test_points_that_are_not_steady_are_counted_by_their_verdict() -> None:
     points = [judged("steady", 0.01), judged("noisy", 0.4), judged("disturbed", 0.1), judged("noisy", 0.2)]
     assert trust(points) == (
         "1 of 4 points are steady; 2 noisy (interval wider than asked for), 1 disturbed (other work on the machine). "
-        "The widest 95 % interval is +/- 40%."
+        "The widest 95 % interval is +/- 40.0 %."
     )
     assert caveat(points) == " (3 of these 4 points not steady)"
 

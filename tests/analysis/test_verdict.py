@@ -89,10 +89,10 @@ def test_a_drift_is_found_and_none_is_claimed_without_it() -> None:
 @pytest.mark.parametrize(
     ("medians", "verdict", "note"),
     [
-        ([1.00, 1.01, 1.00, 1.01, 1.00], "steady", "+/- 0.7%"),
-        ([1.0, 1.3, 1.0, 1.3, 1.0], "noisy", "+/- 19.9%, asked for 3.0%"),
-        ([1.00, 1.02, 1.04, 1.06, 1.08, 1.10], "drifting", "slower by 10% over the run"),
-        ([1.10, 1.08, 1.06, 1.04, 1.02, 1.00], "drifting", "faster by 9% over the run"),
+        ([1.00, 1.01, 1.00, 1.01, 1.00], "steady", "+/- 0.7 %"),
+        ([1.0, 1.3, 1.0, 1.3, 1.0], "noisy", "+/- 19.9 %, asked for +/- 3.0 %"),
+        ([1.00, 1.02, 1.04, 1.06, 1.08, 1.10], "drifting", "slower by 10 % over the run"),
+        ([1.10, 1.08, 1.06, 1.04, 1.02, 1.00], "drifting", "faster by 9 % over the run"),
     ],
 )
 def test_verdicts(medians: list[float], verdict: str, note: str) -> None:

@@ -6,6 +6,7 @@ from tests.benchmarks import (
     decoder_latency,
     discovery,
     encoder_latency,
+    estimators,
     explain_cost,
     export_cost,
     export_depth,
@@ -38,6 +39,7 @@ BENCHMARKS = (
     discovery,
     placement_cost,
     overhead,
+    estimators,
 )
 
 

@@ -17,7 +17,7 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import measure_operators, operator_job
 from edgeprof.measure.operator_worker import STOPPING, last_runs, matrix_times, operator_times
-from edgeprof.measure.schedule import plan_operators
+from edgeprof.measure.schedule import plan_passes
 from edgeprof.schema import InputValue, KernelTime, OperatorPass, OperatorReading, Outcome, decode, encode
 
 RUN = {"cat": "Session", "name": "model_run", "dur": 100, "ts": 1, "ph": "X", "args": {}}
@@ -134,8 +134,8 @@ def test_what_is_profiled_is_not_profiled_again(toy: Path) -> None:
     record = measure_operators(job)
     wider = make_job(toy, (x(1, 3, 8),))
     visits = [operator_job(job), operator_job(wider)]
-    assert plan_operators(visits, [record]) == visits[1:]
-    assert plan_operators(visits) == visits
+    assert plan_passes(visits, [record]) == visits[1:]
+    assert plan_passes(visits) == visits
 
 
 def test_a_pass_that_does_not_say_where_weights_come_from_is_not_repeated(toy: Path) -> None:
@@ -143,8 +143,8 @@ def test_a_pass_that_does_not_say_where_weights_come_from_is_not_repeated(toy: P
     job = operator_job(changed(make_job(toy, (x(1, 2, 8),)), weights="random"))
     outcome = Outcome[OperatorReading](status="unsupported", started_at="2026-01-01T00:00:00+00:00")
     record = OperatorPass(key=changed(job, weights="file").key, settings_key=job.settings_key, outcome=outcome)
-    assert plan_operators([job], [record]) == []
-    assert plan_operators([changed(job, digest="b" * 64)], [record]) != []
+    assert plan_passes([job], [record]) == []
+    assert plan_passes([changed(job, digest="b" * 64)], [record]) != []
 
 
 def test_the_profile_is_written_nowhere_that_stays(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_a_quiet_machine_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_other_work_is_told(tmp_path: Path) -> None:
-    assert found(tmp_path, load=0.45) == ["other processes use 45% of the processor"]
+    assert found(tmp_path, load=0.45) == ["other processes use 45 % of the processor"]
     slow = (*CALM[:4], Canaries(matrices_s=0.010, vector_s=0.009))
     assert found(tmp_path, seen=slow) == ["the speed of the memory varies by 1.8x from moment to moment"]
 

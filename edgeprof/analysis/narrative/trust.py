@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from edgeprof import units
-from edgeprof.analysis.verdict import half_width
+from edgeprof.analysis.verdict import half_width, plus_minus
 from edgeprof.schema import Point, Steadiness
 
 KINDS: tuple[tuple[Steadiness, str], ...] = (
@@ -24,8 +24,8 @@ def trust(points: Iterable[Point]) -> str:
     others = [f"{counts[kind]} {text}" for kind, text in KINDS if counts[kind]]
     steady = f"{counts['steady']:,} of {units.counted(len(judged), 'point')} are steady"
     if not others:
-        return f"All {units.counted(len(judged), 'point')} are steady: 95 % intervals of +/- {widest:.1%} or less."
-    return f"{steady}; {', '.join(others)}. The widest 95 % interval is +/- {widest:.0%}."
+        return f"All {units.counted(len(judged), 'point')} are steady: 95 % intervals of {plus_minus(widest)} or less."
+    return f"{steady}; {', '.join(others)}. The widest 95 % interval is {plus_minus(widest)}."
 
 
 def caveat(points: Sequence[Point]) -> str:
