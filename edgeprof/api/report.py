@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import report, store
-from edgeprof.analysis import placement, same_graph, statistics
+from edgeprof.analysis import laws, placement, same_graph, statistics
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
@@ -21,7 +21,7 @@ MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
 
 
 def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, progress: Progress = silent) -> Path:
-    """Draw the figures of a run and write index.html, report.md and measurements.csv beside its records.
+    """Draw the figures of a run; write index.html, report.md, laws.json and measurements.csv beside its records.
 
     >>> write_report("showcase").name
     'index.html'
@@ -44,6 +44,8 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     mixers = _mixers()
     placed = placement.with_placement(loaded.points)
     pooled = statistics.pooled(loaded.measurements)
+    fitted = laws.laws(pooled)
+    store.save_laws(folder, fitted)
     findings = sentences(pooled, mixers, placed)
     return report.write(
         folder,
@@ -60,6 +62,8 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         whys=_whys(loaded),
         placed=placed,
         sustained=loaded.sustained,
+        laws=fitted.laws,
+        crossovers=list(map(laws.sentence, fitted.crossovers)),
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )

@@ -58,6 +58,7 @@ class Line:
     stroke: Stroke
     marks: tuple[Mark, ...]  # along x
     joined: bool = True  # whether a line connects the marks
+    fitted: tuple[tuple[float, float], ...] = ()  # a curve fitted to the marks, along x
 
 
 @dataclass(frozen=True)

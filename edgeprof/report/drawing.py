@@ -79,6 +79,7 @@ def _limits(chart: Chart) -> dict[Scale, tuple[Limits, Limits]]:
     for scale in dict.fromkeys(panel.y for panel in chart.panels):
         panels = [panel for panel in chart.panels if panel.y == scale]
         ys = [edge for panel in panels for mark in panel.marks for edge in (mark.y.low, mark.y.high)]
+        ys += [y for panel in panels for line in panel.lines for _, y in line.fitted]
         ys += [guide.factor for panel in panels for guide in panel.guides if guide.power == 0]
         same = _margin([*xs, *ys], 0.05)
         limits[scale] = (same, same) if chart.square else (_margin(xs, 0.05), _margin(ys, 0.06))
@@ -140,6 +141,9 @@ def _line(axes: "Axes", line: Line, *, faint: bool) -> None:
         zorder=3,
         **look,
     )
+    if line.fitted:
+        across, up = zip(*line.fitted, strict=True)
+        axes.plot(across, up, color=line.colour, linewidth=0.6, alpha=0.8, zorder=2.4)
     circled = [(mark.x, mark.y.middle) for mark in line.marks if mark.circled]
     if circled:
         across, up = zip(*circled, strict=True)

@@ -48,6 +48,7 @@ class Figure:
     key: str  # how to read a mark; empty where the axes are enough
     filled: Filled | None = None
     diagonal: str = ""  # name of the line x = y, where both axes have the same quantity
+    law: bool = False  # whether y is in proportion to the latency, so that laws are drawn
 
 
 # --- quantities of points ------------------------------------------------------------------------------
@@ -133,7 +134,16 @@ AS_PREDICTED = "as predicted"
 # --- the table of measured figures -----------------------------------------------------------------------
 
 FIGURES: tuple[Figure, ...] = (
-    Figure("prefill-latency", "Prefill latency over token length", "prefill", "length", LENGTH, LATENCY, INTERVAL),
+    Figure(
+        "prefill-latency",
+        "Prefill latency over token length",
+        "prefill",
+        "length",
+        LENGTH,
+        LATENCY,
+        INTERVAL,
+        law=True,
+    ),
     Figure(
         "prefill-time-per-token",
         "Prefill time per token over token length",
@@ -173,6 +183,7 @@ FIGURES: tuple[Figure, ...] = (
         CACHED,
         TIME_PER_OUTPUT_TOKEN,
         INTERVAL,
+        law=True,
     ),
     Figure(
         "decode-throughput",

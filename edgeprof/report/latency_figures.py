@@ -1,6 +1,6 @@
 """Charts of measured points, as small multiples: twenty lines need not share one panel."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,8 +9,9 @@ from edgeprof.recipe_table import Stroke
 from edgeprof.report import style
 from edgeprof.report.chart import Chart, Guide, Line, Mark, Panel, Scale
 from edgeprof.report.figures import INTERVAL, Figure
-from edgeprof.schema import Findings, Point
+from edgeprof.schema import Findings, Law, Point, PointKey
 
+FITTED = 40  # parts of a drawn law
 NAMED = 3  # crossed-out points that a remark lists by name
 
 SETTINGS: tuple[Callable[[Point], str], ...] = (
@@ -27,11 +28,11 @@ class Shown(NamedTuple):
     mark: Mark
 
 
-def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Chart | None:
+def arrange(figure: Figure, points: Sequence[Point], findings: Findings, laws: Sequence[Law] = ()) -> Chart | None:
     """The chart of a figure; None where there is nothing to draw.
 
     A figure over lengths has a panel per family, others one for all; each provider, batch size and thread count has its
-    own panel. A colour means the same variant (or family) in every figure of a run.
+    own panel. A colour means the same variant (or family) in every figure of a run. A law is a thin line.
     """
     source = findings.reference if figure.by == "size" else points
     shown = [Shown(point, mark) for point in source if (mark := _mark(figure, point))]
@@ -43,16 +44,17 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings) -> Char
         family = each.point.facts.family if figure.by == "length" else ""
         groups.setdefault((family, *_setting(each.point)), []).append(each)
     ranks = _ranks(each.point.facts.family for each in shown)
+    known = {law.key: law for law in laws} if figure.law else {}
     ordered = sorted(groups.values(), key=lambda group: _order(group[0].point, ranks))
     return Chart(
         title=figure.title,
-        remarks=tuple(_remarks(figure, [point for group in ordered for point, _ in group])),
+        remarks=tuple(_remarks(figure, [point for group in ordered for point, _ in group], known)),
         x=figure.x.scale,
         panels=tuple(
             Panel(
                 title=_title(figure, group, shown),
                 y=_scale(figure, group[0].point),
-                lines=_lines(figure, group, looks),
+                lines=_lines(figure, group, looks, known),
                 guides=tuple(_guides(figure, group)),
                 hatched=group[0].point.place.emulated,
             )
@@ -97,7 +99,7 @@ def _short_name(point: Point) -> str:
     return point.subject.model.removeprefix(f"{point.facts.family}-") or point.subject.model
 
 
-def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Line, ...]:
+def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks", laws: Mapping[PointKey, Law]) -> tuple[Line, ...]:
     lines: dict[tuple[str, str], list[Shown]] = {}
     for each in shown:
         point = each.point
@@ -112,9 +114,20 @@ def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks") -> tuple[Lin
             stroke=looks.stroke(members[0].point),
             marks=tuple(sorted((mark for _, mark in members), key=lambda mark: mark.x)),
             joined=figure.by != "family",
+            fitted=_fitted(members[0], laws.get(members[0].point.key.series)),
         )
         for (name, precision), members in lines.items()
     )
+
+
+def _fitted(shown: Shown, law: Law | None) -> tuple[tuple[float, float], ...]:
+    """The law of a line along its lengths, in the unit of the figure."""
+    if law is None or shown.point.latency is None:
+        return ()
+    unit = shown.mark.y.middle / shown.point.latency.median_s
+    step = (law.lengths[-1] / law.lengths[0]) ** (1 / FITTED)
+    lengths = [law.lengths[0] * step**index for index in range(FITTED + 1)]
+    return tuple((length, unit * law.curve.at(length)) for length in lengths)
 
 
 def _guides(figure: Figure, shown: Sequence[Shown]) -> Iterable[Guide]:
@@ -200,9 +213,11 @@ def _bracketed(points: Iterable[Point]) -> str:
     return f" ({share})" if share else ""
 
 
-def _remarks(figure: Figure, shown: Sequence[Point]) -> list[str]:
+def _remarks(figure: Figure, shown: Sequence[Point], laws: Collection[PointKey]) -> list[str]:
     """How to read a mark, and the settings that all panels share."""
     remarks = [figure.key, figure.filled.key if figure.filled else ""]
+    if any(point.key.series in laws for point in shown):
+        remarks.append("thin line: law fitted to the best levels")
     if figure.by == "size":
         lengths = sorted({point.load.length for point in shown})
         span = units.counted(lengths[-1], "cached token" if figure.phase == "decode" else "token")

@@ -7,10 +7,10 @@ from typing import Any
 from edgeprof import store, units
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import pictures, placement_tables, table, templates
+from edgeprof.report import law_table, pictures, placement_tables, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Ledger, Machine, Point, SustainedPass, Why
+from edgeprof.schema import Explanation, Findings, Law, Ledger, Machine, Point, SustainedPass, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -44,6 +44,8 @@ def write(
     whys: Sequence[Why] = (),
     placed: Sequence[Point] = (),
     sustained: Sequence[SustainedPass] = (),
+    laws: Sequence[Law] = (),
+    crossovers: Sequence[str] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -60,6 +62,8 @@ def write(
         whys: comparisons of precisions, grouped by model.
         placed: the points with a recorded placement, which ran on a provider other than the CPU.
         sustained: points that were run for long.
+        laws: of the lines of `pooled`.
+        crossovers: sentences on where these lines cross.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -74,7 +78,7 @@ def write(
     if not points:
         raise RunError(f"Run '{run}' has no measurements yet.", f"Run: edgeprof profile --name {run}")
     plans = [
-        *pictures.of_points(points if pooled is None else pooled, findings),
+        *pictures.of_points(points if pooled is None else pooled, findings, laws),
         *pictures.of_explanations(explanations),
     ]
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
@@ -95,6 +99,9 @@ def write(
         "processor": list(dict.fromkeys(line for why in whys for line in why.machine)),
         "providers": _providers(points, placed, sections.pop(pictures.PROVIDERS_SECTION, [])),
         "sections": sections,
+        "laws": law_table.laws(laws) if laws else None,
+        "law_note": law_table.NOTE,
+        "crossovers": crossovers,
         "results": table.results(points),
         "problems": table.problems(points),
         "predicted": any(point.facts.memory_predicted_bytes is not None for point in points),

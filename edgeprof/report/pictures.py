@@ -22,7 +22,7 @@ from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
 from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
-from edgeprof.schema import Explanation, Findings, Ledger, Point, SustainedPass, Why
+from edgeprof.schema import Explanation, Findings, Law, Ledger, Point, SustainedPass, Why
 
 FOLDER = "figures"
 PROVIDERS_SECTION = "Providers"
@@ -62,14 +62,14 @@ class Picture:
 # --- plans ---------------------------------------------------------------------------------------------
 
 
-def of_points(points: Sequence[Point], findings: Findings) -> Iterator[Plan]:
+def of_points(points: Sequence[Point], findings: Findings, laws: Sequence[Law] = ()) -> Iterator[Plan]:
     for row in FIGURES:
         yield Plan(
             name=row.name,
             title=row.title,
             section=row.phase.capitalize(),
             caption=findings.captions.get(row.name, ""),
-            chart=partial(latency_figures.arrange, row, points, findings),
+            chart=partial(latency_figures.arrange, row, points, findings, laws),
         )
 
 

@@ -9,6 +9,7 @@
     runs      Request, Reading, Measurement, Machine: measured values
     buckets   Buckets: chosen static lengths
     derived   Point, Findings, Why, CheckedClaim: derived from the others
+    laws      Laws: time over token length, fitted to points
 
 All are frozen; names of fields end in their unit. Raw values are stored; statistics are derived
 (`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.
@@ -46,6 +47,7 @@ from edgeprof.schema.identity import (
     Subject,
     WeightsSource,
 )
+from edgeprof.schema.laws import Law, Laws, MeasuredCrossover, Span
 from edgeprof.schema.models import (
     OF_PHASE,
     Accuracy,
@@ -137,6 +139,8 @@ __all__ = [
     "Keyed",
     "Kind",
     "LatencySummary",
+    "Law",
+    "Laws",
     "Ledger",
     "Left",
     "LeftOperator",
@@ -145,6 +149,7 @@ __all__ = [
     "Logits",
     "Machine",
     "MatrixTime",
+    "MeasuredCrossover",
     "MeasuredGrowth",
     "Measurement",
     "MemorySummary",
@@ -172,6 +177,7 @@ __all__ = [
     "SentenceModule",
     "Settings",
     "Side",
+    "Span",
     "Spell",
     "StageReceipt",
     "StaticGraph",

@@ -39,6 +39,7 @@ from edgeprof.store.files import (
 from edgeprof.store.folders import folder_in_progress, recover
 from edgeprof.store.locks import sole_writer
 from edgeprof.store.runs import (
+    LAWS_FILE,
     MACHINE_FILE,
     MEASUREMENTS_FILE,
     REPORTS,
@@ -57,11 +58,13 @@ from edgeprof.store.runs import (
     run_folder,
     run_in_progress,
     run_names,
+    save_laws,
 )
 from edgeprof.store.table import TABLE_FILE, save_table
 
 __all__ = [
     "ARTIFACT_FILE",
+    "LAWS_FILE",
     "MACHINE_FILE",
     "MEASUREMENTS_FILE",
     "MODELS",
@@ -103,6 +106,7 @@ __all__ = [
     "run_in_progress",
     "run_names",
     "save_artifact",
+    "save_laws",
     "save_table",
     "sha256_of",
     "sha256_of_all",

@@ -13,6 +13,7 @@ from typing import TypeVar
 from edgeprof.errors import RunError
 from edgeprof.schema import (
     KernelTime,
+    Laws,
     Machine,
     Measurement,
     OperatorPass,
@@ -33,6 +34,7 @@ OPERATORS_FILE = "operators.jsonl"
 SUSTAINED_FILE = "sustained.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
+LAWS_FILE = "laws.json"
 
 Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass)
 
@@ -205,3 +207,12 @@ def load_machine(folder: Path) -> Machine:
     """
     file = folder / MACHINE_FILE
     return decode(read_bytes(file, RunError, "Copy the whole run folder."), Machine, str(file))
+
+
+def save_laws(folder: Path, laws: Laws) -> None:
+    """Write laws.json.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    write_atomic(folder / LAWS_FILE, encode_pretty(laws))

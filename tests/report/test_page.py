@@ -13,7 +13,10 @@ import runs
 from builders.records import changed
 
 from edgeprof import report, store
+from edgeprof.analysis import laws
 from edgeprof.errors import RunError, StorageError
+from edgeprof.report import latency_figures
+from edgeprof.report.figures import FIGURES
 from edgeprof.report.reproduce import commands, products
 from edgeprof.schema import Point, StoppingRule
 
@@ -301,3 +304,27 @@ def test_settings_other_than_the_defaults_are_part_of_the_commands() -> None:
         "--ep-option mine.enableInt64=1 --ep-library 'mine=/opt/my lib.so' --name run",
         common.format(99, "qnn") + "--compile --runs 3 --min-time 0.25 --name run",
     ]
+
+
+# --- laws ----------------------------------------------------------------------------------------------
+
+
+def test_laws_are_a_table_with_their_crossovers_and_thin_lines(tmp_path: Path) -> None:
+    points, findings = runs.analyzed([each for each in runs.large() if each.subject.model == "bert-base"])
+    fitted = laws.laws(points)
+    sentences = [laws.sentence(crossover) for crossover in fitted.crossovers]
+    report.write(
+        tmp_path / "run", store.load_machine(runs.RUN), points, findings, laws=fitted.laws, crossovers=sentences
+    )
+    rows = Rows((tmp_path / "run" / "index.html").read_text()).rows["laws"][1:]
+    assert len(rows) == len(fitted.laws) > 0
+    assert rows[0][:2] == [fitted.laws[0].key.subject.model, str(fitted.laws[0].key.subject.precision)]
+    markdown = (tmp_path / "run" / "report.md").read_text()
+    assert all(sentence in markdown for sentence in sentences)
+    row = next(figure for figure in FIGURES if figure.name == "prefill-latency")
+    chart = latency_figures.arrange(row, points, findings, fitted.laws)
+    assert chart
+    line, law = chart.panels[0].lines[0], fitted.laws[0]
+    lengths, times_ms = zip(*line.fitted, strict=True)
+    assert (lengths[0], lengths[-1]) == pytest.approx((law.lengths[0], law.lengths[-1]))
+    assert times_ms[0] == pytest.approx(line.marks[0].y.middle, rel=0.5)
