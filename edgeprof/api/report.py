@@ -6,12 +6,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import report, store
-from edgeprof.analysis import laws, placement, same_graph, statistics
+from edgeprof.analysis import cached, laws, placement, same_graph, statistics
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
 from edgeprof.api.explain import explain
-from edgeprof.api.runs import Run, load_run
+from edgeprof.api.runs import Run, load_run, memory_bandwidth
 from edgeprof.families import family_of, variants
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Case, Explanation, Ledger, Point, Why
@@ -46,6 +46,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
     pooled = statistics.pooled(loaded.measurements)
     fitted = laws.laws(pooled)
     store.save_laws(folder, fitted)
+    caches = cached.checks(fitted.laws, pooled, memory_bandwidth(loaded))
     findings = sentences(pooled, mixers, placed)
     return report.write(
         folder,
@@ -53,7 +54,11 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         loaded.points,
         replace(
             findings,
-            headlines=(*same_graph.sentences(loaded.points), *findings.headlines),
+            headlines=(
+                *same_graph.sentences(loaded.points),
+                *(cached.sentence(check) for check in caches if check.recomputes),
+                *findings.headlines,
+            ),
             captions={**findings.captions, "sustained": " ".join(loaded.endurance)},
         ),
         pooled=pooled,
@@ -63,7 +68,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         placed=placed,
         sustained=loaded.sustained,
         laws=fitted.laws,
-        crossovers=list(map(laws.sentence, fitted.crossovers)),
+        law_findings=[*map(laws.sentence, fitted.crossovers), *map(cached.sentence, caches)],
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )

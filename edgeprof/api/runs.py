@@ -6,6 +6,7 @@ from edgeprof import store
 from edgeprof.analysis import statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
 from edgeprof.errors import RunError, UnknownName, UsageError
+from edgeprof.measure import canary
 from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record, SustainedPass
 
 
@@ -62,6 +63,12 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         kernels=records.kernels,
         sustained=records.sustained,
     )
+
+
+def memory_bandwidth(run: Run) -> float | None:
+    """Bytes per second that memory gave while a run was measured; None where its visits were too short to tell."""
+    readings = [each.outcome.reading for each in run.measurements if each.outcome.reading]
+    return canary.bytes_per_s(one for reading in readings for one in reading.canaries)
 
 
 def _find(run: str | Path | None, out: Path) -> Path:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edgeprof import store
+from edgeprof.analysis import cached, laws
 from edgeprof.analysis import why as analysis
 from edgeprof.api.profile import profile
-from edgeprof.api.runs import Run, load_run
+from edgeprof.api.runs import Run, load_run, memory_bandwidth
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.targets import any_model, name_of, one_model, parts_of, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
@@ -102,7 +105,17 @@ def why(
             f"Run '{Path(loaded.folder).name}' has no length at which both were measured.",
             errors[-1] if errors else _no_common_length(loaded, first, second),
         )
-    return compared
+    fitted = laws.laws(loaded.points).laws
+    caches = cached.checks(fitted, loaded.points, memory_bandwidth(loaded))
+    return [replace(each, findings=(*each.findings, *_on_caches(each, caches))) for each in compared]
+
+
+def _on_caches(compared: Why, caches: Sequence[cached.CacheCheck]) -> list[str]:
+    """What decode over depth shows of the caches of A and of B."""
+    setting = (compared.place, compared.batch)
+    mine = [check for check in caches if (check.law.key.place, check.law.key.load.batch) == setting]
+    sides = [Side(model=check.law.key.subject.model, precision=check.law.key.subject.precision) for check in mine]
+    return [cached.sentence(check) for check, side in zip(mine, sides, strict=True) if side in (compared.a, compared.b)]
 
 
 def _side(point: Point) -> Side:

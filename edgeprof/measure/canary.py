@@ -6,7 +6,9 @@ memory limits, on as many threads as the visit uses. Its time says nothing about
 """
 
 import mmap
+import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,13 @@ RUNS = 4
 def read(threads: int) -> Canaries:
     """Do the work once; its memory is given back."""
     return Canaries(matrices_s=_least_s(*MATRICES, threads), vector_s=_least_s(*VECTOR, threads))
+
+
+def bytes_per_s(readings: Iterable[Canaries]) -> float | None:
+    """What memory gave, in the middle of many readings: the product with a vector reads its matrix once."""
+    _, inner, columns = VECTOR
+    times = [reading.vector_s for reading in readings]
+    return 4 * inner * columns / statistics.median(times) if times else None
 
 
 def _least_s(rows: int, inner: int, columns: int, threads: int) -> float:

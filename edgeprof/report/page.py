@@ -45,7 +45,7 @@ def write(
     placed: Sequence[Point] = (),
     sustained: Sequence[SustainedPass] = (),
     laws: Sequence[Law] = (),
-    crossovers: Sequence[str] = (),
+    law_findings: Sequence[str] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -63,7 +63,7 @@ def write(
         placed: the points with a recorded placement, which ran on a provider other than the CPU.
         sustained: points that were run for long.
         laws: of the lines of `pooled`.
-        crossovers: sentences on where these lines cross.
+        law_findings: sentences on where these lines cross, and on KV caches.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -101,7 +101,7 @@ def write(
         "sections": sections,
         "laws": law_table.laws(laws) if laws else None,
         "law_note": law_table.NOTE,
-        "crossovers": crossovers,
+        "law_findings": law_findings,
         "results": table.results(points),
         "problems": table.problems(points),
         "predicted": any(point.facts.memory_predicted_bytes is not None for point in points),

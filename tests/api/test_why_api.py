@@ -128,3 +128,17 @@ def test_two_models_without_a_common_length(models: Path, tmp_path: Path) -> Non
         RunError, match=r"both were measured\. Tokens: bert-tiny fp32 at 4 and bert-tiny int8 at 8\. Use"
     ):
         why("bert-tiny:fp32", "bert-tiny:int8", run=run.folder)
+
+
+def test_a_cache_that_is_copied_is_measured_against_one_that_is_not(
+    models: Path, portable_models: Path, tmp_path: Path
+) -> None:
+    """A step after 24 tokens copies keys and values of 2 layers, 128 numbers of 4 bytes each."""
+    files = [str(models / "gpt2-small/fp32"), str(portable_models / "gpt2-small-portable/fp32")]
+    run = profile(files, seq=[4, 8, 16, 24], phase="decode", out=tmp_path, name="pair", **{**QUICK, "rounds": 1})
+    (result,) = why("gpt2-small", "gpt2-small-portable", run=run.folder)
+    fused, portable = result.findings[-2:]
+    assert fused.startswith("gpt2-small fp32, decode: each cached token adds ")
+    assert "copies" not in fused
+    assert "Its cache grows: a step at 24 tokens copies 49.2 kB" in portable  # 24 * 2 * 2 * 128 * 4
+    assert "gpt2-small, " in portable.partition("copies")[2]  # with its cost, or that none is shown

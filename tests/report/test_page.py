@@ -314,7 +314,7 @@ def test_laws_are_a_table_with_their_crossovers_and_thin_lines(tmp_path: Path) -
     fitted = laws.laws(points)
     sentences = [laws.sentence(crossover) for crossover in fitted.crossovers]
     report.write(
-        tmp_path / "run", store.load_machine(runs.RUN), points, findings, laws=fitted.laws, crossovers=sentences
+        tmp_path / "run", store.load_machine(runs.RUN), points, findings, laws=fitted.laws, law_findings=sentences
     )
     rows = Rows((tmp_path / "run" / "index.html").read_text()).rows["laws"][1:]
     assert len(rows) == len(fitted.laws) > 0
