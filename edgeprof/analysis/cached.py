@@ -102,7 +102,7 @@ def sentence(check: CacheCheck) -> str:
     law = check.law
     depth = f"{law.lengths[0]:,} to {law.lengths[-1]:,}"
     slope = f"{_or_zero(law.curve.linear)} ({_or_zero(law.linear.low)} to {units.duration(law.linear.high)})"
-    doubt = f", {units.counted(len(law.not_steady), 'point')} of them not steady" if law.not_steady else ""
+    doubt = f", {units.counted(len(law.not_steady), 'point')} not steady" if law.not_steady else ""
     cost = f"each cached token adds {slope} to a step (depths {depth}{doubt})"
     name = f"{law.key.subject.model} {law.key.subject.precision}"
     on = "" if law.key.place.provider == "cpu" else f" on {law.key.place.provider}"
