@@ -1,5 +1,6 @@
 from .api.buckets import choose_buckets as choose_buckets
 from .api.claims import check_claims as check_claims
+from .api.compare import compare as compare
 from .api.devices import devices as devices
 from .api.explain import draw_explanation as draw_explanation
 from .api.explain import explain as explain

@@ -95,10 +95,17 @@ class Executor(Protocol):
 
 
 class LocalProcess:
-    """A fresh interpreter on this machine for every request."""
+    """A fresh interpreter on this machine for every request; `python` may be that of another environment."""
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self.python = python
 
     def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
-        with tempfile.TemporaryFile() as stderr, started([module], stderr) as child, killed_after(child, timeout_s):
+        with (
+            tempfile.TemporaryFile() as stderr,
+            started([module], stderr, self.python) as child,
+            killed_after(child, timeout_s),
+        ):
             send(child, request)
             reply = last_message(child, progress)
             code = child.wait()
@@ -141,10 +148,12 @@ def end_children() -> None:
 
 
 @contextlib.contextmanager
-def started(arguments: list[str], stderr: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+def started(
+    arguments: list[str], stderr: IO[bytes], python: str = sys.executable
+) -> "Iterator[subprocess.Popen[bytes]]":
     """A child that runs a module, with arguments; it is dead, and its pipes closed, when the block ends."""
     child = subprocess.Popen(
-        [sys.executable, "-P", "-c", _START, str(Path(__file__).parents[1]), *arguments],
+        [python, "-P", "-c", _START, str(Path(__file__).parents[1]), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,

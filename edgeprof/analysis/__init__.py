@@ -9,6 +9,7 @@ explain_captions  ledgers -> text: the captions of figures of counted quantities
 ledger            closed forms and graph counts as ledgers; crossovers between components
 why               two files of one run -> which is faster, at which lengths, and which operators account for it; uses
                   `operator_classes` (the table), `why_text` (the sentences) and `processor` (int8 instructions)
+compare           B against A: ratios of times with intervals, from rounds in which both were visited or from two runs
 buckets           static lengths with the least padding for requests of many lengths
 claims            claims about transformers, each with its check; uses `claim_checks`, `growth` and `fit`
 """

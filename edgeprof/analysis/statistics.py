@@ -69,7 +69,7 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
     """
     measurements = tuple(measurements)
     quiet = Quiet.of(measurements)
-    return sorted((point(visits, quiet) for visits in _visits(measurements)), key=_order)
+    return sorted((point(visits, quiet) for visits in visits_of_points(measurements)), key=_order)
 
 
 def pooled(measurements: Iterable[Measurement]) -> list[Point]:
@@ -80,7 +80,7 @@ def pooled(measurements: Iterable[Measurement]) -> list[Point]:
     measurements = tuple(measurements)
     quiet = Quiet.of(measurements)
     alike: dict[tuple[str, PointKey], list[Measurement]] = {}
-    for visits in _visits(measurements):
+    for visits in visits_of_points(measurements):
         key, structure = visits[-1].key, visits[-1].subject.structure
         alike.setdefault((structure, key.of_any_model if structure else key.lasting), []).extend(visits)
     return sorted((_pooled(visits, quiet) for visits in alike.values()), key=_order)
@@ -93,7 +93,7 @@ def _pooled(visits: Sequence[Measurement], quiet: Quiet) -> Point:
     return msgspec.structs.replace(pool, key=msgspec.structs.replace(pool.key, subject=subject))
 
 
-def _visits(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+def visits_of_points(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
     """The visits that count, point by point."""
     visits: dict[PointKey, list[Measurement]] = {}
     for record in measurements:

@@ -146,11 +146,11 @@ def profile(
         "--batch": batch,
         "--threads": [threads or 1],
     }.items():
-        _require_positive(option, values)
-    _require_seconds("--min-time", min_time_s, 0)
-    _require_seconds("--timeout", timeout_s, 1)
-    _require_seconds("--max-time", max_time_s, 0)
-    _require_seconds("--sustain", sustain_s, 0)
+        require_positive(option, values)
+    require_seconds("--min-time", min_time_s, 0)
+    require_seconds("--timeout", timeout_s, 1)
+    require_seconds("--max-time", max_time_s, 0)
+    require_seconds("--sustain", sustain_s, 0)
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
@@ -175,7 +175,7 @@ def profile(
     for artifact in artifacts:
         progress(f"counting: {artifact.name} {artifact.precision}", None)
         try:
-            jobs += _jobs(artifact, request, notes)
+            jobs += jobs_of(artifact, request, notes)
         except UsageError as problem:
             raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (the same error)
     if not jobs:
@@ -303,13 +303,13 @@ def _new_name(out: Path) -> str:
     return next(name for name in names if not (out / name).exists())
 
 
-def _require_positive(option: str, values: Sequence[int]) -> None:
+def require_positive(option: str, values: Sequence[int]) -> None:
     for value in values:
         if not 1 <= value <= MAX_COUNT:
             raise UsageError(f"{option} must be 1 to {MAX_COUNT:,}.", f"Example: {option} 3")
 
 
-def _require_seconds(option: str, value: float, least: float) -> None:
+def require_seconds(option: str, value: float, least: float) -> None:
     if not least <= value <= MAX_SECONDS:  # true of NaN, too
         raise UsageError(
             f"{option} must be {least:g} to {MAX_SECONDS:,} seconds, not {value:g}.", f"Example: {option} 60"
@@ -319,7 +319,7 @@ def _require_seconds(option: str, value: float, least: float) -> None:
 # --- points --------------------------------------------------------------------------------------------
 
 
-def _jobs(artifact: Artifact, request: ProfileRequest, notes: list[str]) -> list[Job]:
+def jobs_of(artifact: Artifact, request: ProfileRequest, notes: list[str]) -> list[Job]:
     """The points of one model; of several requested phases, one that it does not have becomes a note."""
     jobs = [
         job

@@ -73,14 +73,14 @@ def why(
     """
     if run is not None:
         loaded = load_run(run, out=out)
-        first, second = (_named(target, loaded) for target in (a, b))
+        first, second = (named_side(target, loaded) for target in (a, b))
         _require_two(first, second)
     else:
         artifacts = _artifacts(a, b, models)
         first, second = (Side(model=artifact.name, precision=artifact.precision) for artifact in artifacts)
         loaded = profile(
             list(map(_where, artifacts)),
-            seq=seq or (() if dim or input else _lengths(artifacts, phase)),
+            seq=seq or (() if dim or input else common_lengths(artifacts, phase)),
             batch=batch,
             phase=phase,
             dim=dim,
@@ -100,7 +100,7 @@ def why(
         )
     compared = analysis.why(first, second, loaded.points, loaded.operators, loaded.machine, loaded.kernels)
     if not compared:
-        errors = [point.error for point in loaded.failed if _side(point) in (first, second)]
+        errors = [point.error for point in loaded.failed if side_of(point) in (first, second)]
         raise RunError(
             f"Run '{Path(loaded.folder).name}' has no length at which both were measured.",
             errors[-1] if errors else _no_common_length(loaded, first, second),
@@ -118,7 +118,7 @@ def _on_caches(compared: Why, caches: Sequence[cached.CacheCheck]) -> list[str]:
     return [cached.sentence(check) for check, side in zip(mine, sides, strict=True) if side in (compared.a, compared.b)]
 
 
-def _side(point: Point) -> Side:
+def side_of(point: Point) -> Side:
     return Side(model=point.subject.model, precision=point.subject.precision)
 
 
@@ -151,7 +151,9 @@ def _name(first: Side, second: Side) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"why-{a}-{b}")
 
 
-def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ...]:
+def common_lengths(
+    artifacts: Sequence[Artifact], phase: PhaseChoice, lengths: Sequence[int] = LENGTHS
+) -> tuple[int, ...]:
     """A few lengths that both support; none where a file fixes its length."""
     variants = [variant for artifact in artifacts if (variant := traced_variant(artifact)) is not None]
     for variant in variants:
@@ -163,15 +165,15 @@ def _lengths(artifacts: Sequence[Artifact], phase: PhaseChoice) -> tuple[int, ..
         return ()
     decoding = phase != "prefill" and not all(each.no_decode for each in signatures)
     limits = [*(artifact.max_tokens for artifact in artifacts), *(each.room for each in signatures)]
-    most = min(filter(None, limits), default=LENGTHS[-1] + decoding)
-    return tuple(length for length in LENGTHS if length + decoding <= most) or (most - decoding,)
+    most = min(filter(None, limits), default=lengths[-1] + decoding)
+    return tuple(length for length in lengths if length + decoding <= most) or (most - decoding,)
 
 
 def _no_common_length(run: Run, *sides: Side) -> str:
     """The lengths of each side, and how to get a common one."""
     measured = []
     for side in sides:
-        points = [point for point in run.points if _side(point) == side]
+        points = [point for point in run.points if side_of(point) == side]
         lengths = dict.fromkeys(f"{point.load.length:,}" if point.load.length else "unknown" for point in points)
         measured.append(f"{side} at {joined([*lengths]) or 'none'}")
     return f"Tokens: {joined(measured)}. Use --seq with lengths that both support, or compare other files."
@@ -180,9 +182,9 @@ def _no_common_length(run: Run, *sides: Side) -> str:
 # --- an existing run -----------------------------------------------------------------------------------
 
 
-def _named(target: str, run: Run) -> Side:
+def named_side(target: str, run: Run) -> Side:
     """The side that a target names in a run."""
-    known = list(dict.fromkeys(map(_side, run.points)))
+    known = list(dict.fromkeys(map(side_of, run.points)))
     variant, precision = (name_of(Path(target)), "") if target.endswith(".onnx") else split(target)
     match = [side for side in known if side.model == variant and precision in ("", str(side.precision))]
     names = [f"{side.model}:{side.precision}" for side in match or known]

@@ -5,6 +5,7 @@ import typer
 from edgeprof.cli import (
     buckets,
     claims,
+    compare,
     devices,
     explain,
     export,
@@ -35,6 +36,7 @@ for command in (
     profile.profile,
     explain.explain,
     why.why,
+    compare.compare,
     buckets.buckets,
     report.report,
     claims.claims,

@@ -15,9 +15,11 @@ table             points and costs as rows of text; `placement_tables` for sever
 reproduce         the commands that measure the same points again
 page              index.html, report.md and explanation.md
 claims            claims.md
+comparison        the page of a comparison, and its table for a pull request
 templates         renders pages
 """
 
+from edgeprof.report.comparison import write_comparison
 from edgeprof.report.page import write, write_explanation
 
-__all__ = ["write", "write_explanation"]
+__all__ = ["write", "write_comparison", "write_explanation"]

@@ -8,6 +8,7 @@
     placement Target, Device, Placement: execution providers, and the nodes they run
     runs      Request, Reading, Measurement, Machine: measured values
     buckets   Buckets: chosen static lengths
+    comparison Comparison: two models, runs or environments
     derived   Point, Findings, Why, CheckedClaim: derived from the others
     laws      Laws: time over token length, fitted to points
 
@@ -18,6 +19,7 @@ All are frozen; names of fields end in their unit. Raw values are stored; statis
 from edgeprof.schema.base import SCHEMA_VERSION, Record
 from edgeprof.schema.buckets import Bucket, Buckets
 from edgeprof.schema.codec import decode, encode, encode_pretty
+from edgeprof.schema.comparison import ComparedPoint, ComparedSide, Comparison, Difference
 from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
     CheckedClaim,
@@ -120,10 +122,14 @@ __all__ = [
     "CheckedClaim",
     "ClassTime",
     "ComparedLength",
+    "ComparedPoint",
+    "ComparedSide",
+    "Comparison",
     "Cost",
     "Crossover",
     "Curve",
     "Device",
+    "Difference",
     "Explanation",
     "Facts",
     "FileState",

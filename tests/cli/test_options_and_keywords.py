@@ -16,7 +16,7 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FUNCTIONS = {"buckets": "choose_buckets", "report": "write_report", "claims": "check_claims"}
 """Functions that are not called as their command."""
 
-SHOWING = {"json", "open"}
+SHOWING = {"json", "open", "markdown", "fail_above"}
 """What a command does with a result."""
 
 DRAWING = {"explain": {"out"}}
