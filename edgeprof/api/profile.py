@@ -25,7 +25,16 @@ from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import matmul_speed, surroundings
-from edgeprof.measure.launch import measure, measure_operators, measure_sustained, operator_job, sustained_job
+from edgeprof.measure.launch import (
+    generates,
+    generation_job,
+    measure,
+    measure_generation,
+    measure_operators,
+    measure_sustained,
+    operator_job,
+    sustained_job,
+)
 from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_passes
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
@@ -53,6 +62,8 @@ if TYPE_CHECKING:
 MAX_SECONDS = 1_000_000  # eleven days
 MAX_COUNT = 10**9
 
+NO_GENERATION = "None of these points can generate: that takes token ids, logits and a KV cache that grows, on the CPU."
+
 
 class ProfileRequest(Record, frozen=True, kw_only=True):
     """The settings of a run, common to all of its models."""
@@ -68,6 +79,7 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     timeout_s: float
     dims: dict[str, int]
     files: dict[str, Path]
+    generate: int = 0
 
 
 def profile(
@@ -93,6 +105,7 @@ def profile(
     input: Mapping[str, Path] | None = None,
     ops: bool = False,
     sustain_s: float = 0.0,
+    generate: int = 0,
     strict: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
@@ -127,6 +140,7 @@ def profile(
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
         ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
         sustain_s: afterwards, run every point for so many seconds without a pause: heat and clocks show.
+        generate: afterwards, generate so many tokens greedily after a prompt of every length of decode; CPU only.
         strict: refuse to begin on a machine that is not quiet.
         name: of the run; an existing run is resumed.
         models, out: folders to read artifacts from and to write the run into.
@@ -151,6 +165,8 @@ def profile(
     require_seconds("--timeout", timeout_s, 1)
     require_seconds("--max-time", max_time_s, 0)
     require_seconds("--sustain", sustain_s, 0)
+    if generate:
+        require_positive("--generate", [generate])
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
@@ -166,6 +182,7 @@ def profile(
         timeout_s=timeout_s,
         dims=dict(dim or {}),
         files=dict(input or {}),
+        generate=generate,
     )
     if compile and all(target.is_cpu for target in request.targets):
         raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
@@ -181,6 +198,9 @@ def profile(
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
     placement.require_some(jobs, precision)
+    generating = [generation_job(job, generate) for job in jobs if generates(job)] if generate else []
+    if generate and not generating:
+        raise UsageError(NO_GENERATION, "Omit --generate, or name a decoder and --phase decode or both.")
     if goal.max_time_s or strict:
         spoils = surroundings.look(request.threads, progress)
         if spoils and strict:
@@ -193,6 +213,8 @@ def profile(
             _measure(jobs, goal, done, preparation, folder, progress)
             if ops:
                 _profile_operators(jobs, preparation, folder, progress)
+            if generating:
+                _generate(generating, preparation, folder, progress)
             if sustain_s:
                 _sustain(jobs, sustain_s, preparation, folder, progress)
         finally:
@@ -297,6 +319,14 @@ def _sustain(
         store.append_sustained(folder, measure_sustained(preparation.of(job, index / len(passes))))
 
 
+def _generate(jobs: Sequence[Job], preparation: _Preparation, folder: Path, progress: Progress) -> None:
+    """Generate at each point without such a pass."""
+    passes = plan_passes(jobs, store.load_generations(folder))
+    for index, job in enumerate(passes):
+        progress(f"{job.stopping.min_runs} tokens of {job.key.label}", index / len(passes))
+        store.append_generation(folder, measure_generation(preparation.of(job, index / len(passes))))
+
+
 def _new_name(out: Path) -> str:
     now = datetime.now().strftime("%Y-%m-%d-%H%M%S")
     names = chain([now], (f"{now}-{number}" for number in count(2)))
@@ -352,6 +382,13 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     of_several = artifact.is_part or len(artifact.graphs) > 1  # an image beside texts
     lengths = () if of_several and one_size else request.seq
     for phase, length, batch in product(phases, lengths or (None,), request.batch or (None,)):
+        longest = (length or 0) + request.generate if phase == "decode" else 0
+        if request.generate and artifact.max_tokens and longest > artifact.max_tokens:
+            most = units.counted(artifact.max_tokens, "token")
+            raise UsageError(
+                f"{artifact.name} takes at most {most}, and {length:,} with {request.generate:,} generated are more.",
+                "Use a smaller --seq or --generate.",
+            )
         requested = LoadRequest(phase=phase, batch=batch, length=length)
         inputs = inputs_of(artifact, accepted, requested, dims=request.dims, files=request.files)
         if not described:

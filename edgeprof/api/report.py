@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import report, store
-from edgeprof.analysis import cached, laws, placement, same_graph, statistics
+from edgeprof.analysis import cached, generation, laws, placement, same_graph, statistics
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
@@ -68,6 +68,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         placed=placed,
         sustained=loaded.sustained,
         laws=fitted.laws,
+        generations=generation.rows(loaded.generations, loaded.points),
         law_findings=[*map(laws.sentence, fitted.crossovers), *map(cached.sentence, caches)],
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,

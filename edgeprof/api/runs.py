@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import statistics, sustained
+from edgeprof.analysis import generation, statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.measure import canary
-from edgeprof.schema import KernelTime, Machine, Measurement, OperatorPass, Point, Record, SustainedPass
+from edgeprof.schema import GenerationPass, KernelTime, Machine, Measurement, OperatorPass, Point, Record, SustainedPass
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -23,6 +23,7 @@ class Run(Record, frozen=True, kw_only=True):
     operators: tuple[OperatorPass, ...] = ()
     kernels: tuple[KernelTime, ...] = ()
     sustained: tuple[SustainedPass, ...] = ()
+    generations: tuple[GenerationPass, ...] = ()
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
@@ -34,6 +35,11 @@ class Run(Record, frozen=True, kw_only=True):
     def endurance(self) -> list[str]:
         """What long runs showed, a sentence for each."""
         return list(map(sustained.sentence, self.sustained))
+
+    @property
+    def generated(self) -> list[str]:
+        """What generations showed, a sentence for each."""
+        return [generation.sentence(one, self.points) for one in self.generations]
 
     @property
     def failed(self) -> list[Point]:
@@ -62,6 +68,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         operators=records.operators,
         kernels=records.kernels,
         sustained=records.sustained,
+        generations=records.generations,
     )
 
 

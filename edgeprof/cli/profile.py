@@ -47,6 +47,9 @@ def profile(
     sustain: Annotated[
         str | None, typer.Option(metavar="TIME", help="Afterwards, run every point for so long: 90s, 10m.")
     ] = None,
+    generate: Annotated[
+        int, typer.Option(metavar="N", help="Afterwards, generate N tokens after every length of decode.", min=0)
+    ] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a machine that is not quiet; exit 1 unless every point is steady.")
     ] = False,
@@ -80,6 +83,7 @@ def profile(
             timeout_s=timeout,
             ops=ops,
             sustain_s=seconds(sustain, "--sustain") if sustain else 0.0,
+            generate=generate,
             strict=strict,
             name=name,
             models=models,
@@ -93,7 +97,7 @@ def profile(
         if run.operators:
             _show_operators(run.operators)
         _show_fills(run.points)
-        for line in run.endurance:
+        for line in (*run.generated, *run.endurance):
             console.show_line(line)
         if run.trust:
             console.show_line(run.trust)

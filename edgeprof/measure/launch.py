@@ -6,12 +6,15 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from edgeprof import kv_cache
 from edgeprof.errors import EdgeprofError
 from edgeprof.inputs import signature
 from edgeprof.measure import operator_worker
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import LOCAL, ChildTimeout, Executor, call
 from edgeprof.schema import (
+    GenerationPass,
+    GenerationReading,
     Graph,
     Measurement,
     OperatorPass,
@@ -28,8 +31,12 @@ from edgeprof.schema import (
 LATENCY_WORKER = "edgeprof.measure.latency_worker"
 OPERATOR_WORKER = "edgeprof.measure.operator_worker"
 SUSTAINED_WORKER = "edgeprof.measure.sustained_worker"
+GENERATION_WORKER = "edgeprof.measure.generation_worker"
 
-R = TypeVar("R", Reading, OperatorReading, SustainedReading)
+GENERATED_FROM = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+"""Inputs that the generating worker knows, besides a KV cache."""
+
+R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading)
 
 
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
@@ -71,6 +78,28 @@ def measure_sustained(job: Job, executor: Executor = LOCAL) -> SustainedPass:
     """Run a point without a pause, in a fresh process."""
     outcome = _outcome(SUSTAINED_WORKER, job, SustainedReading, executor)
     return SustainedPass(key=job.key, settings_key=job.settings_key, outcome=outcome)
+
+
+def generates(job: Job) -> bool:
+    """Whether a point is one step of a decoder that can generate: tokens in, logits out, and a cache that grows."""
+    names = [spec.name for spec in job.graph.inputs]
+    known = all(name in GENERATED_FROM or kv_cache.is_past(name) for name in names)
+    grows = signature(job.graph.inputs, outputs=job.graph.outputs).cache_kind == "growing"
+    cached = job.key.load.phase == "decode" and job.key.load.past_tokens and any(map(kv_cache.is_past, names))
+    one_size = any(isinstance(spec.dims[1], int) for spec in job.graph.inputs if spec.name == "input_ids")
+    logits = any(spec.name == "logits" for spec in job.graph.outputs)
+    return bool(cached and known and grows and logits and "input_ids" in names and not one_size and job.target.is_cpu)
+
+
+def generation_job(job: Job, tokens: int) -> Job:
+    """The job with a generation of so many tokens in place of its timed visits."""
+    return replace(job, stopping=StoppingRule(min_runs=tokens))
+
+
+def measure_generation(job: Job, executor: Executor = LOCAL) -> GenerationPass:
+    """Generate after a prompt as long as the cache of the point, in a fresh process."""
+    outcome = _outcome(GENERATION_WORKER, job, GenerationReading, executor)
+    return GenerationPass(key=job.key, tokens=job.stopping.min_runs, settings_key=job.settings_key, outcome=outcome)
 
 
 def operator_job(job: Job) -> Job:

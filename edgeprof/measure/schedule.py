@@ -11,6 +11,7 @@ from edgeprof.schema import (
     CPU,
     Facts,
     FileState,
+    GenerationPass,
     Goal,
     Graph,
     InputValue,
@@ -91,7 +92,7 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
     )
 
 
-def _identity(one: Job | Measurement | OperatorPass | SustainedPass) -> tuple[PointKey, str, str]:
+def _identity(one: Job | Measurement | OperatorPass | SustainedPass | GenerationPass) -> tuple[PointKey, str, str]:
     """Equal for visits that need not be repeated: the digests say which weights and options they are of."""
     key = one.key
     return key.lasting, key.subject.digest, one.settings_key
@@ -114,7 +115,7 @@ def plan(jobs: Sequence[Job], round: int, done: Iterable[Measurement], goal: Goa
     return [Visit(job=job, round=round, goal=goal) for job in order if _identity(job) not in settled]
 
 
-def plan_passes(jobs: Sequence[Job], done: Iterable[OperatorPass | SustainedPass] = ()) -> list[Job]:
+def plan_passes(jobs: Sequence[Job], done: Iterable[OperatorPass | SustainedPass | GenerationPass] = ()) -> list[Job]:
     """The jobs whose points have no successful pass yet."""
     settled = {_identity(record) for record in done if record.outcome.status in SETTLED}
     return [job for job in jobs if _identity(job) not in settled]

@@ -10,7 +10,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.report import law_table, pictures, placement_tables, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Law, Ledger, Machine, Point, SustainedPass, Why
+from edgeprof.schema import Explanation, Findings, Generated, Law, Ledger, Machine, Point, SustainedPass, Why
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -46,6 +46,7 @@ def write(
     sustained: Sequence[SustainedPass] = (),
     laws: Sequence[Law] = (),
     law_findings: Sequence[str] = (),
+    generations: Sequence[Generated] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -63,6 +64,7 @@ def write(
         placed: the points with a recorded placement, which ran on a provider other than the CPU.
         sustained: points that were run for long.
         laws: of the lines of `pooled`.
+        generations: greedy loops, with their times.
         law_findings: sentences on where these lines cross, and on KV caches.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
@@ -100,6 +102,7 @@ def write(
         "providers": _providers(points, placed, sections.pop(pictures.PROVIDERS_SECTION, [])),
         "sections": sections,
         "laws": law_table.laws(laws) if laws else None,
+        "generations": table.generations(generations) if generations else None,
         "law_note": law_table.NOTE,
         "law_findings": law_findings,
         "results": table.results(points),

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from edgeprof import units
-from edgeprof.schema import ComparedLength, Cost, Explanation, LatencySummary, MemorySummary, Point, Why
+from edgeprof.schema import ComparedLength, Cost, Explanation, Generated, LatencySummary, MemorySummary, Point, Why
 
 MISSING = ""
 CPU = "cpu"
@@ -149,6 +149,26 @@ def tabulate(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> Table:
         if column.kept == "always" or len(texts) > 1 or (column.kept == "filled" and texts - {MISSING}):
             kept.append(column)
     return Table(tuple(kept), tuple(tuple(column.text(row) for column in kept) for row in rows))
+
+
+_GENERATED: tuple[Column[Generated], ...] = (
+    Column("Variant", lambda one: one.key.subject.model, number=False),
+    Column("Precision", lambda one: str(one.key.subject.precision), number=False),
+    Column("Batch", lambda one: str(one.key.load.batch), kept="varying"),
+    Column("Threads", lambda one: str(one.key.place.threads), kept="varying"),
+    Column("Prompt", lambda one: f"{one.key.load.past_tokens:,}"),
+    Column("Generated", lambda one: f"{one.tokens:,}"),
+    Column("Time to first token (ms)", lambda one: scaled(one.first_token_s, 1e3)),
+    Column("Time per output token (ms)", lambda one: scaled(one.token_s, 1e3)),
+    Column("Tokens/s", lambda one: scaled(one.tokens_per_s, 1)),
+    Column("Loop besides (ms)", lambda one: scaled(one.besides_s, 1e3)),
+    Column("Single step (ms)", lambda one: scaled(one.single_step_s, 1e3), kept="filled"),
+)
+
+
+def generations(rows: Sequence[Generated]) -> Table:
+    """The table of greedy loops."""
+    return tabulate(rows, _GENERATED)
 
 
 # --- precisions ----------------------------------------------------------------------------------------

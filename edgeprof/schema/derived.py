@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgeprof.schema.base import Record
-from edgeprof.schema.identity import Phase, Place, Precision
+from edgeprof.schema.identity import Phase, Place, PointKey, Precision
 from edgeprof.schema.placement import Placement
 from edgeprof.schema.runs import Facts, Keyed, ProviderReceipt, Status, StoppingRule
 
@@ -78,6 +78,18 @@ class Findings(Record, frozen=True, kw_only=True):
     trust: str = ""  # how good the times are
     captions: dict[str, str]  # figure -> caption
     reference: tuple[Point, ...]  # for figures over the parameter count: one point per series, at similar lengths
+
+
+class Generated(Record, frozen=True, kw_only=True):
+    """Greedy generation after a prompt, beside the single step that was timed at the same depth."""
+
+    key: PointKey
+    tokens: int
+    first_token_s: float
+    token_s: float | None  # median, from token to token; None: one token was generated
+    besides_s: float | None  # the median of what the loop takes besides the run
+    tokens_per_s: float | None  # of all sequences together
+    single_step_s: float | None  # None: not measured
 
 
 class Side(Record, frozen=True, kw_only=True):

@@ -268,6 +268,23 @@ class SustainedPass(Keyed, frozen=True, kw_only=True):
     outcome: Outcome[SustainedReading]
 
 
+class GenerationReading(Record, frozen=True, kw_only=True):
+    """Greedy generation after a prompt; `tokens_s` and `runs_s` are of each token after the first."""
+
+    first_token_s: Seconds  # of the prompt and the choice of the first token
+    tokens_s: Times  # from token to token: run, choice, and what the loop does besides
+    runs_s: Times  # the run alone
+
+
+class GenerationPass(Keyed, frozen=True, kw_only=True):
+    """A generation of some tokens at one depth, separate from the timed visits: a line of generation.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    tokens: Count
+    settings_key: str
+    outcome: Outcome[GenerationReading]
+
+
 class KernelTime(Record, frozen=True, kw_only=True):
     """One matrix product alone in one process, the upper bound of the gain of int8: a line of kernels.jsonl."""
 

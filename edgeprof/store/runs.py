@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from edgeprof.errors import RunError
 from edgeprof.schema import (
+    GenerationPass,
     KernelTime,
     Laws,
     Machine,
@@ -32,11 +33,12 @@ REPORTS = Path("reports")
 MEASUREMENTS_FILE = "measurements.jsonl"
 OPERATORS_FILE = "operators.jsonl"
 SUSTAINED_FILE = "sustained.jsonl"
+GENERATION_FILE = "generation.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
 LAWS_FILE = "laws.json"
 
-Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass)
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass)
 
 
 def run_folder(root: Path, name: str) -> Path:
@@ -88,7 +90,7 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
         sweep(folder, ".")
     if not known:
         write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
-    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE):
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE, GENERATION_FILE):
         _mend_tail(folder / name)
     return list(records.measurements)
 
@@ -115,6 +117,10 @@ def append_sustained(folder: Path, record: SustainedPass) -> None:
     _append(folder / SUSTAINED_FILE, record)
 
 
+def append_generation(folder: Path, record: GenerationPass) -> None:
+    _append(folder / GENERATION_FILE, record)
+
+
 def append_kernel(folder: Path, record: KernelTime) -> None:
     _append(folder / KERNELS_FILE, record)
 
@@ -139,10 +145,11 @@ class Records(Record, frozen=True, kw_only=True):
     operators: tuple[OperatorPass, ...]
     kernels: tuple[KernelTime, ...]
     sustained: tuple[SustainedPass, ...]
+    generations: tuple[GenerationPass, ...]
 
     @property
     def machine_ids(self) -> set[str]:
-        lines = (self.measurements, self.operators, self.kernels, self.sustained)
+        lines = (self.measurements, self.operators, self.kernels, self.sustained, self.generations)
         of_lines = {line.machine_id for file in lines for line in file}
         return of_lines | ({self.machine.machine_id} if self.machine else set())
 
@@ -159,6 +166,7 @@ def load_records(folder: Path) -> Records:
         operators=tuple(load_operators(folder)),
         kernels=tuple(load_kernels(folder)),
         sustained=tuple(load_sustained(folder)),
+        generations=tuple(load_generations(folder)),
     )
     if len(records.machine_ids) > 1:
         raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
@@ -184,6 +192,10 @@ def load_operators(folder: Path) -> list[OperatorPass]:
 
 def load_sustained(folder: Path) -> list[SustainedPass]:
     return _load(folder / SUSTAINED_FILE, SustainedPass)
+
+
+def load_generations(folder: Path) -> list[GenerationPass]:
+    return _load(folder / GENERATION_FILE, GenerationPass)
 
 
 def load_kernels(folder: Path) -> list[KernelTime]:
