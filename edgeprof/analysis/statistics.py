@@ -228,13 +228,16 @@ def interval_within_round(latencies: Sequence[float]) -> Interval:
 def _memory(readings: Sequence[Reading]) -> MemorySummary | None:
     if not readings:
         return None
-    weights = [r.memory_loaded_bytes - r.memory_imports_bytes + _touched(r) for r in readings]
+    weights = [r.memory_loaded_bytes - r.memory_imports_bytes for r in readings]
     working = [max(r.memory_run_peak_bytes - r.memory_loaded_bytes - _touched(r), 0) for r in readings]
     return MemorySummary(
         runtime_bytes=round(statistics.median(r.memory_imports_bytes for r in readings)),
         weights_bytes=round(statistics.median(weights)),
+        weights_touched_bytes=round(statistics.median(map(_touched, readings))),
         working_bytes=round(statistics.median(working)),
         peak_bytes=max(max(r.memory_load_peak_bytes, r.memory_run_peak_bytes) for r in readings),
+        pss_bytes=_largest(reading.memory_run_pss_bytes for reading in readings),
+        private_bytes=_largest(reading.memory_run_private_bytes for reading in readings),
         device_bytes=_largest(reading.device_memory_bytes for reading in readings),
     )
 

@@ -50,7 +50,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
             contention = Contention()
             latencies_s = sampling.time_runs(run, request.stopping)
             contention_share = contention.share(request.threads)
-        after = memory.read()
+        after, shares = memory.read(), memory.shares()
         device_bytes = device_memory.used(request.target)
         active = tuple(session.get_providers())
         del run, binding, session
@@ -69,6 +69,8 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_load_peak_bytes=loaded.peak_bytes,
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
         memory_run_file_bytes=after.file_bytes,
+        memory_run_pss_bytes=shares.pss_bytes,
+        memory_run_private_bytes=shares.private_bytes,
         device_memory_bytes=device_bytes,
         contention=contention_share,
         canaries=canaries,

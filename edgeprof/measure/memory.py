@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 STATUS = Path("/proc/self/status")
+ROLLUP = Path("/proc/self/smaps_rollup")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -12,6 +13,13 @@ class ProcessMemory(NamedTuple):
     resident_bytes: int
     file_bytes: int  # the resident part that maps files; 0 where the kernel does not report it
     peak_bytes: int  # highest resident set since the process started or `reset_peak`
+
+
+class Shares(NamedTuple):
+    """What of the resident set is this process's; None where the kernel does not report it."""
+
+    pss_bytes: int | None  # proportional set size: pages that several processes map count by share
+    private_bytes: int | None  # pages that no other process maps
 
 
 def read() -> ProcessMemory:
@@ -25,10 +33,29 @@ def read() -> ProcessMemory:
 
 def parse(status: str) -> ProcessMemory:
     """Memory from the text of /proc/PID/status, in KiB. VmHWM, unlike ru_maxrss, is not inherited from the parent."""
-    rows = (line.split(":", 1) for line in status.splitlines() if ":" in line)
-    kib = {key: int(value.split()[0]) for key, value in rows if value.endswith(" kB")}
+    kib = _kib(status)
     resident = kib["VmRSS"]
     return ProcessMemory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
+
+
+def shares() -> Shares:
+    """The shares of this process now; the kernel walks all pages for it, which takes milliseconds."""
+    try:
+        return parse_shares(ROLLUP.read_text())
+    except OSError:
+        return Shares(None, None)
+
+
+def parse_shares(rollup: str) -> Shares:
+    """Shares from the text of /proc/PID/smaps_rollup, in KiB."""
+    kib = _kib(rollup)
+    private = [kib[name] * 1024 for name in ("Private_Clean", "Private_Dirty") if name in kib]
+    return Shares(kib["Pss"] * 1024 if "Pss" in kib else None, sum(private) if private else None)
+
+
+def _kib(text: str) -> dict[str, int]:
+    rows = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {key: int(value.split()[0]) for key, value in rows if value.endswith(" kB")}
 
 
 def reset_peak() -> bool:

@@ -102,7 +102,7 @@ def _working(point: Point) -> Band | None:
     """The band from the resident set after loading to that of the runs."""
     if point.memory is None:
         return None
-    loaded = point.memory.runtime_bytes + point.memory.weights_bytes
+    loaded = point.memory.resident_bytes
     return Band(loaded / 1e6, (loaded + point.memory.working_bytes) / 1e6) if loaded > 0 else None
 
 

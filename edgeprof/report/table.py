@@ -103,6 +103,7 @@ _RESULTS: tuple[Column[Point], ...] = (
     Column("Difference from CPU", agreement, kept="filled"),
     Column("Peak (MB)", of_memory(lambda memory: memory.peak_bytes)),
     Column("Weights (MB)", of_memory(lambda memory: memory.weights_bytes)),
+    Column("Weights touched (MB)", of_memory(lambda memory: memory.weights_touched_bytes)),
     Column("Working (MB)", of_memory(lambda memory: memory.working_bytes)),
     Column("Device (MB)", _device_memory, kept="filled"),
     Column("Predicted (MB)", lambda point: scaled(point.facts.memory_predicted_bytes, 1e-6), kept="filled"),

@@ -29,15 +29,23 @@ class MemorySummary(Record, frozen=True, kw_only=True):
     """Memory of one point over all its rounds: parts are medians, the peak and device memory are maxima."""
 
     runtime_bytes: int  # resident before any model was loaded
-    weights_bytes: int  # resident growth at load, plus mapped weights that the runs touched
+    weights_bytes: int  # resident growth at load
+    weights_touched_bytes: int = 0  # mapped weights that the runs were first to touch
     working_bytes: int  # highest resident growth of the runs beyond load
     peak_bytes: int
+    pss_bytes: int | None = None  # after the runs, shared pages by share; None: the kernel does not tell
+    private_bytes: int | None = None  # after the runs, pages of no other process
     device_bytes: int | None = None  # device memory, where provider or driver report it
 
     @property
     def peak_at_load(self) -> bool:
         """Whether loading needed clearly (5 %) more than the runs; otherwise the parts add up to the peak."""
-        return self.peak_bytes > 1.05 * (self.runtime_bytes + self.weights_bytes + self.working_bytes)
+        return self.peak_bytes > 1.05 * (self.resident_bytes + self.working_bytes)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Runtime and weights, those that the runs touched included: what working memory comes on top of."""
+        return self.runtime_bytes + self.weights_bytes + self.weights_touched_bytes
 
 
 class Point(Keyed, frozen=True, kw_only=True):

@@ -96,6 +96,8 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_load_peak_bytes: Count  # highest resident set up to here
     memory_run_peak_bytes: Count  # highest resident set of the runs, inputs included
     memory_run_file_bytes: Count | None = None  # mapped files after the runs: includes weights first touched by them
+    memory_run_pss_bytes: Count | None = None  # after the runs: shared pages count by share; None: not reported
+    memory_run_private_bytes: Count | None = None  # after the runs: pages that no other process has
     device_memory_bytes: Count | None = None  # device memory of this process, where provider or driver report it
     contention: float | None = None  # share of the timed runs in which threads waited for a core; None: unknown
     canaries: tuple[Canaries, ...] = ()  # before the model was loaded, and after; none of a short visit

@@ -86,6 +86,9 @@ COLUMNS: dict[str, Cell] = {
     "seq": lambda point: point.facts.seq,
     "dims": lambda point: _pairs(point.facts.dims.items()),
     "fills": lambda point: ", ".join(f"{name}: {fill}" for name, fill in point.facts.fills.items()),
+    "memory_weights_touched_bytes": _memory(lambda memory: memory.weights_touched_bytes),
+    "memory_pss_bytes": _memory(lambda memory: memory.pss_bytes),
+    "memory_private_bytes": _memory(lambda memory: memory.private_bytes),
 }
 """The columns in their order; names are a promise to other tools (docs/records.md says what each holds)."""
 

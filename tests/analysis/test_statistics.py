@@ -107,8 +107,8 @@ def test_memory_is_split() -> None:
     assert point.memory.peak_bytes == 210 * MB  # while the second round loaded
 
 
-def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
-    """Resident 60, loaded 160 of which 40 map files, peak 200; 55 map files at the end: 15 more are weights."""
+def test_mapped_weights_that_the_runs_were_first_to_touch_have_a_part_of_their_own() -> None:
+    """Resident 60, loaded 160 of which 40 map files, peak 200; 55 map files at the end: the runs touched 15."""
     seen = reading(
         1.0,
         memory_imports_bytes=60 * MB,
@@ -119,7 +119,9 @@ def test_weights_that_the_runs_were_first_to_touch_are_weights() -> None:
         memory_run_file_bytes=55 * MB,
     )
     (point,) = points([visit(0, seen)])
-    assert (point.memory.weights_bytes, point.memory.working_bytes) == (115 * MB, 25 * MB)
+    memory = point.memory
+    assert (memory.weights_bytes, memory.weights_touched_bytes, memory.working_bytes) == (100 * MB, 15 * MB, 25 * MB)
+    assert memory.resident_bytes == 175 * MB and not memory.peak_at_load
 
 
 def test_a_point_without_success_says_why() -> None:

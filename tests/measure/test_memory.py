@@ -15,6 +15,18 @@ def test_a_kernel_that_tells_less() -> None:
     assert memory.parse("VmRSS:\t  200 kB\n") == (200 * 1024, 0, 200 * 1024)
 
 
+def test_shares_are_read_in_bytes() -> None:
+    rollup = "00400000-7ff [rollup]\nRss:\t 90 kB\nPss:\t 70 kB\nPrivate_Clean:\t 20 kB\nPrivate_Dirty:\t 40 kB\n"
+    assert memory.parse_shares(rollup) == (70 * 1024, 60 * 1024)
+    assert memory.parse_shares("") == (None, None)
+
+
+def test_shares_of_this_process_are_within_what_is_resident() -> None:
+    shares = memory.shares()
+    if shares.pss_bytes is not None and shares.private_bytes is not None:
+        assert 0 < shares.private_bytes <= shares.pss_bytes <= memory.read().peak_bytes
+
+
 def test_this_process() -> None:
     now = memory.read()
     assert 8 * 2**20 < now.resident_bytes <= now.peak_bytes
