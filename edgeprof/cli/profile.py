@@ -119,6 +119,7 @@ def _show(points: "tuple[Point, ...]") -> None:
     columns += [
         ("peak memory", "right"),
         ("weights", "right"),
+        ("touched by runs", "right"),
         ("working", "right"),
         *([("remarks", "left")] if elsewhere else []),
     ]
@@ -131,7 +132,8 @@ def _show(points: "tuple[Point, ...]") -> None:
             continue
         interval = f"{units.duration(latency.ci_low_s)} to {units.duration(latency.ci_high_s)}"
         row += [units.duration(latency.median_s), interval, units.duration(latency.best_s), point.verdict or ""]
-        row += map(units.size, (memory.peak_bytes, memory.weights_bytes, memory.working_bytes))
+        parts = (memory.weights_bytes, memory.weights_touched_bytes, memory.working_bytes)
+        row += map(units.size, (memory.peak_bytes, *parts))
         rows.append([*row, _remarks(point)] if elsewhere else row)
     console.show_table(columns, rows)
     if silent := _without_device_memory(points):

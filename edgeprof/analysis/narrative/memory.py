@@ -39,10 +39,12 @@ def _split(scope: PhasePoints, point: Point) -> str:
     split = point.memory
     if split is None:
         return ""
+    touched = split.weights_touched_bytes
     parts = joined(
         [
             f"{units.size(split.runtime_bytes)} runtime",
             f"{units.size(split.weights_bytes)} weights",
+            *([f"{units.size(touched)} of mapped weights that the runs touched"] if touched else []),
             f"{units.size(split.working_bytes)} working memory",
         ]
     )
