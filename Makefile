@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # From export to a finished report: three families, two precisions, four token lengths.
 demo: install
 	$(EDGEPROF) export gpt2 bert-base vit-base bert-mini vit-tiny --precision fp32,int8
-	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --max-time 6 --min-time 0.3 --name demo
+	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --runs 5 --min-time 0.3 --max-time 5 --name demo
 	$(EDGEPROF) report demo
 
 test: install browser $(OPENVINO)/.installed .swiftshader/.found test-oldest
