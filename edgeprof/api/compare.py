@@ -133,10 +133,10 @@ def compare(
             dims=dict(dim or {}),
             files=dict(input or {}),
         )
-        folder = store.run_folder(out, name or _name(*(side.name for side in sides)))
+        folder = _folder(out, name or _name(*(side.name for side in sides)))
         compared = _measured(sides, request, goal, folder, progress)
     if not compared.folder:
-        folder = store.run_folder(out, name or _name(compared.a.name, compared.b.name))
+        folder = _folder(out, name or _name(compared.a.name, compared.b.name))
         compared = replace(compared, folder=str(folder))
     report.write_comparison(Path(compared.folder), compared)
     return compared
@@ -147,8 +147,15 @@ def _name(a: str, b: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"compare-{a}-{b}")
 
 
+def _folder(out: Path, name: str) -> Path:
+    folder = store.run_folder(out, name)
+    if (folder / store.MEASUREMENTS_FILE).exists():
+        raise UsageError(f"{name} is a run, whose pages a comparison would replace.", "Choose another --name.")
+    return folder
+
+
 def _is_run(target: str, out: Path) -> bool:
-    """Whether a target is a run; a name that is both is that of the model only with its precision."""
+    """Whether a target is a run; of a model of the same name, name the precision as well."""
     path = Path(target)
     if path.is_dir():
         return (path / store.MEASUREMENTS_FILE).is_file()

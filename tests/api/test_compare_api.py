@@ -157,6 +157,8 @@ def test_what_cannot_be_compared_says_so(two_runs: Path) -> None:
         compare("before", "bert-tiny", out=two_runs)
     with pytest.raises(UsageError, match="nothing is named beside it"):
         compare("before", out=two_runs)
+    with pytest.raises(UsageError, match="before is a run, whose pages"):
+        compare("before", "after", name="before", out=two_runs)
     file = two_runs / "after" / store.MEASUREMENTS_FILE
     file.write_text(file.read_text().replace('"schema_version":2', '"schema_version":9'))
     with pytest.raises(RunError, match=r"newer edgeprof .* Upgrade edgeprof"):

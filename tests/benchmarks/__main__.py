@@ -3,6 +3,7 @@
 import sys
 
 from tests.benchmarks import (
+    compare_aa,
     decoder_latency,
     discovery,
     encoder_latency,
@@ -40,6 +41,7 @@ BENCHMARKS = (
     placement_cost,
     overhead,
     estimators,
+    compare_aa,
 )
 
 

@@ -1,0 +1,160 @@
+"""How often `compare` calls equal files different, and how often it finds a slowdown that is there.
+
+Three copies of bert-mini and four files with work added (a chain of Tanh behind the hidden states, sized to 1, 2, 5 and
+10 % of its time) are visited in turn, all of them in every round. 100 comparisons each are drawn from these visits: two
+of the copies, or a copy and a file with more work, in rounds of random order, by the rules of `compare` (8 rounds or
+more, until the interval is within 3 %, 16 at most). Drawn comparisons share visits, so the shares are less certain than
+those of 100 separate ones. "Really" is the ratio over all rounds and copies. Once with nothing beside, and once each
+with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at most 5 % of A and A called
+faster or slower; 90 % of slowdowns found.
+"""
+
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper
+
+from edgeprof import load_run
+from edgeprof.analysis.compare import Rounds, enough, level_s
+from edgeprof.analysis.disturbance import Quiet
+from edgeprof.schema import Goal, Measurement
+from tests.benchmarks import neighbour
+from tests.benchmarks.harness import edgeprof
+
+TITLE = "Comparisons: equal files called different, and slowdowns found"
+COPIES, SLOWDOWNS = 3, (1, 2, 5, 10)
+COMPARISONS, MOST_ROUNDS, TOKENS = 100, 16, 128
+SECONDS, LEAST_ROUNDS = 150.0, 8
+"""Of visits beside each neighbour, and the rounds that are made however long they take."""
+
+GOAL = Goal(rounds=8, ci=0.03, max_time_s=1e6)
+PROBE_NODES = 200
+
+Side = dict[int, Measurement]
+"""The visits of a file, by their round."""
+
+
+def run() -> list[str]:
+    shares = " | ".join(f"{percent} % slower: found (really)" for percent in SLOWDOWNS)
+    lines = [f"| beside | rounds | equal: called different | half-width, median | {shares} |"]
+    lines += ["|---" * (4 + len(SLOWDOWNS)) + "|"]
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        edgeprof("export", "bert-mini", "--weights", "random", cwd=work)
+        files = _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work)
+        for kind in neighbour.KINDS:
+            with neighbour.beside(kind):
+                _visit(files, kind, work)
+            records = load_run(work / "reports" / kind).measurements
+            quiet = Quiet.of(records)
+            sides = [_of(file.stem, records) for file in files]
+            lines.append(f"| {kind} | {' | '.join(_row(sides[:COPIES], sides[COPIES:], quiet))} |")
+    return lines
+
+
+def _visit(files: Sequence[Path], kind: str, work: Path) -> None:
+    """Round by round, as many as there is time for."""
+    words = ("profile", *files, "--seq", str(TOKENS), "--max-time", "0", "--runs", "5", "--min-time", "0.15")
+    began = time.monotonic()
+    edgeprof(*words, "--rounds", "2", "--name", kind, cwd=work)
+    rounds = max(LEAST_ROUNDS, int(SECONDS / ((time.monotonic() - began) / 2)))
+    edgeprof(*words, "--rounds", str(rounds), "--name", kind, cwd=work)
+
+
+def _of(name: str, records: Sequence[Measurement]) -> Side:
+    return {record.round: record for record in records if record.subject.model == name and record.outcome.reading}
+
+
+# --- drawn comparisons ---------------------------------------------------------------------------------
+
+
+def _row(copies: Sequence[Side], slower: Sequence[Side], quiet: Quiet) -> list[str]:
+    generator = random.Random(0)
+    drawn = [_drawn(*generator.sample(copies, 2), quiet, generator) for _ in range(COMPARISONS)]
+    different = sum(verdict != "no difference shown" for verdict, _ in drawn)
+    cells = [str(len(copies[0])), _share(different), f"{100 * statistics.median(half for _, half in drawn):.1f} %"]
+    for side in slower:
+        verdicts = [_drawn(generator.choice(copies), side, quiet, generator)[0] for _ in range(COMPARISONS)]
+        cells.append(f"{_share(verdicts.count('slower'))} ({_really(copies, side):.3f})")
+    return cells
+
+
+def _share(count: int) -> str:
+    return f"{100 * count / COMPARISONS:.0f} %"
+
+
+def _drawn(a: Side, b: Side, quiet: Quiet, generator: random.Random) -> tuple[str, float]:
+    """The verdict of one comparison, and the half-width of its interval."""
+    order = generator.sample(sorted(a.keys() & b.keys()), min(MOST_ROUNDS, len(a.keys() & b.keys())))
+    for count in range(GOAL.rounds, len(order) + 1):
+        rounds = Rounds.of((a[n] for n in order[:count]), (b[n] for n in order[:count]), quiet)
+        if enough(rounds, GOAL):
+            break
+    ratio = rounds.ratio(GOAL)
+    assert ratio
+    return ratio.verdict, ratio.half_width
+
+
+def _really(copies: Sequence[Side], side: Side) -> float:
+    logs = [_mean_log(one) for one in copies]
+    return math.exp(_mean_log(side) - statistics.fmean(logs))
+
+
+def _mean_log(side: Side) -> float:
+    return statistics.fmean(math.log(level_s(visit) or math.nan) for visit in side.values())
+
+
+# --- files ---------------------------------------------------------------------------------------------
+
+
+def _files(model: Path, work: Path) -> list[Path]:
+    """The copies, then a file for each slowdown."""
+    probe = _with_work(model, PROBE_NODES, work / "probe.onnx")
+    plain_s, more_s = (_least_s(file) for file in (_with_work(model, 0, work / "plain.onnx"), probe))
+    node_s = (more_s - plain_s) / PROBE_NODES
+    copies = [_with_work(model, 0, work / f"copy{number}.onnx") for number in range(COPIES)]
+    nodes = [max(1, round(percent / 100 * plain_s / node_s)) for percent in SLOWDOWNS]
+    return copies + [
+        _with_work(model, count, work / f"slower{percent}.onnx")
+        for percent, count in zip(SLOWDOWNS, nodes, strict=True)
+    ]
+
+
+def _with_work(model: Path, nodes: int, file: Path) -> Path:
+    """The model in one file, with a chain of Tanh of a slice of the hidden states as another output.
+
+    The slice is small enough for one thread, and so one node takes the same time wherever it is.
+    """
+    proto = onnx.load(model)
+    graph = proto.graph
+    if nodes:
+        first = graph.output[0].name
+        graph.initializer.extend(
+            onnx.numpy_helper.from_array(np.array(values, np.int64), name)
+            for name, values in (("work_start", [0]), ("work_end", [16]), ("work_axis", [1]))
+        )
+        graph.node.append(helper.make_node("Slice", [first, "work_start", "work_end", "work_axis"], ["work_0"]))
+        graph.node.extend(helper.make_node("Tanh", [f"work_{n}"], [f"work_{n + 1}"]) for n in range(nodes))
+        graph.output.append(helper.make_tensor_value_info(f"work_{nodes}", onnx.TensorProto.FLOAT, None))
+    onnx.save(proto, file)
+    return file
+
+
+def _least_s(file: Path) -> float:
+    """The least time of a run, one session alive at a time."""
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    feeds = {one.name: np.ones((1, TOKENS), np.int64) for one in session.get_inputs()}
+    taken = []
+    for _ in range(100):
+        start = time.perf_counter()
+        session.run(None, feeds)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
