@@ -1,5 +1,6 @@
 """index.html, comparison.md and comparison.json of a comparison."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,14 @@ def points(comparison: Comparison) -> Table:
 
 
 def bars(comparison: Comparison) -> dict[str, Any]:
-    """The intervals on one axis of ratios: positions from 0 to AXIS."""
+    """The intervals on one logarithmic axis of ratios: positions from 0 to AXIS."""
     if not comparison.points:
         return {"rows": [], "one": 0.0, "low": "", "high": ""}
     low = min(1.0, *(point.ratio_low for point in comparison.points)) * 0.98
     high = max(1.0, *(point.ratio_high for point in comparison.points)) * 1.02
 
     def position(ratio: float) -> float:
-        return round(AXIS * (ratio - low) / (high - low), 2)
+        return round(AXIS * math.log(ratio / low) / math.log(high / low), 2)
 
     rows = [
         {
