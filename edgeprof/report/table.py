@@ -6,7 +6,17 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from edgeprof import units
-from edgeprof.schema import ComparedLength, Cost, Explanation, Generated, LatencySummary, MemorySummary, Point, Why
+from edgeprof.schema import (
+    P90_SAMPLES,
+    ComparedLength,
+    Cost,
+    Explanation,
+    Generated,
+    LatencySummary,
+    MemorySummary,
+    Point,
+    Why,
+)
 
 MISSING = ""
 CPU = "cpu"
@@ -44,6 +54,14 @@ def of_memory(value: Callable[[MemorySummary], int]) -> Callable[[Point], str]:
 def _interval_ms(point: Point) -> str:
     latency = point.latency
     return f"{scaled(latency.ci_low_s, 1e3)} to {scaled(latency.ci_high_s, 1e3)}" if latency else MISSING
+
+
+def _p90_ms(point: Point) -> str:
+    """A dash, with the number of runs that it would take, where there are too few."""
+    if point.latency is None:
+        return MISSING
+    p90_s = point.latency.shown_p90_s
+    return f"- (takes {P90_SAMPLES} runs)" if p90_s is None else scaled(p90_s, 1e3)
 
 
 def provider(point: Point) -> str:
@@ -97,7 +115,7 @@ _RESULTS: tuple[Column[Point], ...] = (
     Column("95 % interval (ms)", _interval_ms),
     Column("Best (ms)", of_latency(lambda latency: latency.best_s)),
     Column("Verdict", _verdict, number=False),
-    Column("p90 (ms)", of_latency(lambda latency: latency.p90_s)),
+    Column("p90 (ms)", _p90_ms),
     Column("Samples", lambda point: f"{point.latency.samples if point.latency else 0:,}"),
     Column("Share on provider", _share_on_provider, number=False, kept="filled"),
     Column("Difference from CPU", agreement, kept="filled"),

@@ -22,6 +22,7 @@ from edgeprof.schema.codec import decode, encode, encode_pretty
 from edgeprof.schema.comparison import ComparedPoint, ComparedSide, Comparison, Difference
 from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
+    P90_SAMPLES,
     CheckedClaim,
     ClassTime,
     ComparedLength,
@@ -110,6 +111,7 @@ __all__ = [
     "CPU",
     "FP32",
     "OF_PHASE",
+    "P90_SAMPLES",
     "QUANTITIES",
     "SCHEMA_VERSION",
     "Accuracy",

@@ -13,6 +13,10 @@ Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not show
 Steadiness = Literal["steady", "noisy", "drifting", "disturbed"]
 
 
+P90_SAMPLES = 64
+"""The fewest runs that a 90th percentile can be told from (MLPerf's early stopping)."""
+
+
 class LatencySummary(Record, frozen=True, kw_only=True):
     """Latency of one point over all its rounds, as defined in `edgeprof.analysis.statistics`."""
 
@@ -23,6 +27,11 @@ class LatencySummary(Record, frozen=True, kw_only=True):
     p90_s: float
     samples: int  # timed runs
     rounds_s: tuple[float, ...]  # the median of each visit that counts
+
+    @property
+    def shown_p90_s(self) -> float | None:
+        """The 90th percentile; None where the runs are too few to tell it."""
+        return self.p90_s if self.samples >= P90_SAMPLES else None
 
 
 class MemorySummary(Record, frozen=True, kw_only=True):

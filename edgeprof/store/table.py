@@ -53,7 +53,7 @@ COLUMNS: dict[str, Cell] = {
     "latency_best_s": _latency(lambda latency: latency.best_s),
     "latency_ci_low_s": _latency(lambda latency: latency.ci_low_s),
     "latency_ci_high_s": _latency(lambda latency: latency.ci_high_s),
-    "latency_p90_s": _latency(lambda latency: latency.p90_s),
+    "latency_p90_s": _latency(lambda latency: latency.shown_p90_s),
     "samples": lambda point: point.latency.samples if point.latency else 0,
     "memory_peak_bytes": _memory(lambda memory: memory.peak_bytes),
     "memory_weights_bytes": _memory(lambda memory: memory.weights_bytes),

@@ -22,6 +22,13 @@ def test_p90_is_over_the_latencies_of_all_rounds() -> None:
     assert point.latency.p90_s == pytest.approx(9.1)
 
 
+def test_p90_is_shown_from_64_runs_on() -> None:
+    (few,) = points([visit(0, reading(*[1.0] * 63))])
+    (enough,) = points([visit(0, reading(*[1.0] * 63)), visit(1, reading(1.0))])
+    assert few.latency and enough.latency
+    assert (few.latency.shown_p90_s, enough.latency.shown_p90_s) == (None, 1.0)
+
+
 def test_interval_between_rounds_is_a_t_interval_over_logarithms() -> None:
     # Medians 1, 2, 4: logs 0, ln 2, 2 ln 2; mean ln 2, standard deviation ln 2.
     # t(0.975, 2) = 4.302653; half width 4.302653 * 0.693147 / sqrt(3) = 1.721873; e^1.721873 = 5.5950.
