@@ -49,8 +49,12 @@ def half_width(latency: LatencySummary) -> float:
 
 
 def plus_minus(share: float) -> str:
-    """ "+/- 1.2 %"."""
-    return f"+/- {100 * share:.1f} %"
+    """ "+/- 1.2 %"; of two visits that differ, an interval may be any number of times the median.
+
+    >>> plus_minus(0.0123), plus_minus(12.7)
+    ('+/- 1.2 %', 'over +/- 100 %')
+    """
+    return f"+/- {100 * share:.1f} %" if share <= 1 else "over +/- 100 %"
 
 
 def verdict(latency: LatencySummary, levels_s: Sequence[float], undisturbed: int, goal: Goal) -> tuple[Steadiness, str]:
