@@ -134,6 +134,21 @@ def test_memory_split() -> None:
     )
 
 
+def test_the_memory_split_names_mapped_weights_that_the_runs_touched() -> None:
+    plain = point(0.4, tokens=512)
+    assert plain.memory
+    split = replace(plain.memory, weights_bytes=300 * MB, weights_touched_bytes=100 * MB)
+    seen = replace(plain, memory=split)
+    assert (
+        sentences([seen])
+        .captions["prefill-memory"]
+        .startswith(
+            "At 512 tokens bert-base peaks at 600 MB: 60 MB runtime, 300 MB weights, "
+            "100 MB of mapped weights that the runs touched and 140 MB working memory."
+        )
+    )
+
+
 def test_how_far_predictions_are_off() -> None:
     def working(tokens: int, measured: int, predicted: int | None) -> Point:
         sizes = {"memory_working_bytes": measured * MB}
