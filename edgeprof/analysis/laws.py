@@ -172,7 +172,7 @@ def _within(length: float) -> float | None:
 def sentence(crossover: MeasuredCrossover) -> str:
     """Where two lines cross, with the interval, or that they do not in the measured range."""
     doubtful = units.counted(crossover.not_steady, "point")
-    caveat = f" (of which {doubtful} not steady)" if crossover.not_steady else ""
+    caveat = f" ({doubtful} not steady)" if crossover.not_steady else ""
     faster, slower = _names(crossover.faster, crossover.slower)
     where = f"{crossover.faster.subject.model}, {crossover.faster.load.phase}"
     span = f"{crossover.shortest:,} to {crossover.longest:,} tokens{caveat}"
