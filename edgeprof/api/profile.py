@@ -12,9 +12,7 @@ from msgspec.structs import replace
 
 from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
-from edgeprof.analysis.disturbance import Quiet
-from edgeprof.analysis.verdict import enough, taken_s
-from edgeprof.api import placement
+from edgeprof.api import placement, visits
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, inputs_of
 from edgeprof.api.targets import any_model, parts_of, renamed
@@ -24,18 +22,9 @@ from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure import matmul_speed, surroundings
-from edgeprof.measure.launch import (
-    generates,
-    generation_job,
-    measure,
-    measure_generation,
-    measure_operators,
-    measure_sustained,
-    operator_job,
-    sustained_job,
-)
-from edgeprof.measure.schedule import Job, Prepared, Visit, of_job, place_of, plan, plan_passes
+from edgeprof.measure import surroundings
+from edgeprof.measure.launch import generates, generation_job
+from edgeprof.measure.schedule import Job, place_of
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
@@ -206,125 +195,27 @@ def profile(
         if spoils and strict:
             raise RunError(spoils, "Stop what runs beside it, or omit --strict.")
         notes += [f"{spoils} Expect noisy times."] if spoils else []
-    preparation = _Preparation(require_placement, progress)
+    preparation = visits.Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if _placement_suffices(record, require_placement)]
         try:
-            _measure(jobs, goal, done, preparation, folder, progress)
+            visits.visit_points(jobs, goal, done, preparation, folder, progress)
             if ops:
-                _profile_operators(jobs, preparation, folder, progress)
+                visits.profile_operators(jobs, preparation, folder, progress)
             if generating:
-                _generate(generating, preparation, folder, progress)
+                visits.generate_tokens(generating, preparation, folder, progress)
             if sustain_s:
-                _sustain(jobs, sustain_s, preparation, folder, progress)
+                visits.sustain(jobs, sustain_s, preparation, folder, progress)
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
     return replace(load_run(folder), notes=tuple(notes))
 
 
-def _measure(
-    jobs: Sequence[Job],
-    goal: Goal,
-    done: Sequence[Measurement],
-    preparation: _Preparation,
-    folder: Path,
-    progress: Progress,
-) -> None:
-    """Visit every point until it was visited enough, round by round; each visit is saved as soon as it ends."""
-    records, share = list(done), 0.0
-    for number in count():
-        waiting = _waiting(jobs, number, goal, records)
-        if not waiting:
-            return
-        visits = plan(waiting, number, records, goal)
-        step = (1 - share) / _rounds_left(waiting, number, goal, records) / max(len(visits), 1)
-        for planned in visits:
-            visit = preparation.of_visit(planned, share)
-            progress(f"round {number + 1}, {len(waiting)} of {len(jobs)} points: {visit.job.key.label}", share)
-            record = measure(visit)
-            store.append_measurement(folder, record)
-            records.append(record)
-            share += step
-
-
-def _waiting(jobs: Sequence[Job], number: int, goal: Goal, records: Sequence[Measurement]) -> list[Job]:
-    """The points that need another visit in a round."""
-    if number < goal.rounds:
-        return list(jobs)
-    quiet = Quiet.of(records)
-    visits = {job.key: of_job(job, records) for job in jobs}
-    return [
-        job
-        for job in jobs
-        if not enough(visits[job.key], statistics.point(visits[job.key], quiet).latency, goal, quiet)
-    ]
-
-
-def _rounds_left(waiting: Sequence[Job], number: int, goal: Goal, records: Sequence[Measurement]) -> float:
-    """The number of rounds still to come, if every point takes all the time that it may."""
-    left = [1.0, float(goal.rounds - number)]
-    for job in waiting:
-        times = [taken_s(visit) for visit in of_job(job, records)]
-        if times and sum(times):
-            left.append((goal.max_time_s - sum(times)) / (sum(times) / len(times)))
-    return max(left)
-
-
 def _placement_suffices(record: Measurement, least_share: float) -> bool:
     """Whether a recorded visit satisfies the required share of placement."""
     share = record.receipt.share
     return share is None or share >= least_share or record.outcome.status == "unsupported"
-
-
-class _Preparation:
-    """Prepares each point for its provider, once, at its first visit."""
-
-    def __init__(self, least_share: float, progress: Progress) -> None:
-        self.least_share, self.progress = least_share, progress
-        self.known: dict[PointKey, Prepared | None] = {}
-
-    def of_visit(self, visit: Visit, done: float) -> Visit:
-        """The visit with its job prepared; `done` is the share of all visits that are complete."""
-        return replace(visit, job=self.of(visit.job, done))
-
-    def of(self, job: Job, done: float) -> Job:
-        if job.key not in self.known:
-            if not job.target.is_cpu:
-                self.progress(f"placing {job.key.label}", done)
-            self.known[job.key] = placement.prepared(job, self.least_share).prepared
-        return replace(job, prepared=self.known[job.key])
-
-
-def _profile_operators(jobs: Sequence[Job], preparation: _Preparation, folder: Path, progress: Progress) -> None:
-    """Time the operators of each point without a pass, separately from the timed visits."""
-    passes = plan_passes(list(map(operator_job, jobs)), store.load_operators(folder))
-    for index, job in enumerate(passes):
-        progress(f"operators of {job.key.label}", index / len(passes))
-        store.append_operators(folder, measure_operators(preparation.of(job, index / len(passes))))
-    place = jobs[0].key.place
-    products = matmul_speed.to_measure(place.threads, store.load_kernels(folder))
-    for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
-        progress("matrix product in fp32 and int8", index / len(products))
-        store.append_kernel(folder, record)
-
-
-def _sustain(
-    jobs: Sequence[Job], duration_s: float, preparation: _Preparation, folder: Path, progress: Progress
-) -> None:
-    """Run each point without such a pass for a long time, one after the other."""
-    passes = plan_passes([sustained_job(job, duration_s) for job in jobs], store.load_sustained(folder))
-    for index, job in enumerate(passes):
-        progress(f"{units.duration(duration_s)} of {job.key.label}", index / len(passes))
-        store.append_sustained(folder, measure_sustained(preparation.of(job, index / len(passes))))
-
-
-def _generate(jobs: Sequence[Job], preparation: _Preparation, folder: Path, progress: Progress) -> None:
-    """Generate at each point without such a pass."""
-    passes = plan_passes(jobs, store.load_generations(folder))
-    for index, job in enumerate(passes):
-        progress(f"{job.stopping.min_runs} tokens of {job.key.label}", index / len(passes))
-        store.append_generation(folder, measure_generation(preparation.of(job, index / len(passes))))
 
 
 def _new_name(out: Path) -> str:
