@@ -37,6 +37,18 @@ DECODER: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+PATCHES = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "patch_size": 28,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+"""The vision part of Qwen's models: patches that are merged two by two."""
+
 PLACEHOLDERS = {"image_token_id": 120, "video_token_id": 121, "vision_start_token_id": 122, "vision_end_token_id": 123}
 THREE_AXES = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
@@ -56,14 +68,7 @@ PAIRS = (
             **PLACEHOLDERS,
             "text_config": {**DECODER, "rope_parameters": THREE_AXES},
             "vision_config": {
-                "depth": 2,
-                "hidden_size": 32,
-                "intermediate_size": 48,
-                "num_heads": 2,
-                "out_hidden_size": 64,
-                "patch_size": 28,
-                "spatial_merge_size": 2,
-                "temporal_patch_size": 2,
+                **PATCHES,
                 "window_size": 112,
                 "fullatt_block_indexes": [1],
             },
@@ -96,14 +101,7 @@ PAIRS = (
             **PLACEHOLDERS,
             "text_config": {**DECODER, "head_dim": 16, "rope_parameters": THREE_AXES},
             "vision_config": {
-                "depth": 2,
-                "hidden_size": 32,
-                "intermediate_size": 48,
-                "num_heads": 2,
-                "out_hidden_size": 64,
-                "patch_size": 28,
-                "spatial_merge_size": 2,
-                "temporal_patch_size": 2,
+                **PATCHES,
                 "num_position_embeddings": 64,
                 "deepstack_visual_indexes": [0],
             },
