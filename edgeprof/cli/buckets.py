@@ -3,6 +3,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeprof.cli import options
+
 if TYPE_CHECKING:
     from edgeprof.schema import Buckets
 
@@ -21,7 +23,7 @@ def buckets(
     export: Annotated[
         bool, typer.Option("--export/--no-export", help="Write static graphs of these lengths next to the model.")
     ] = True,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print the choice as JSON.")] = False,
 ) -> None:

@@ -22,15 +22,15 @@ def compare(
     dim: options.Dim = None,
     input: options.Input = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
-    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
+    threads: options.Threads = None,
     rounds: Annotated[int, typer.Option(help="Rounds at least: in each, A and B are visited once.")] = 8,
     ci: Annotated[
         str, typer.Option(metavar="SHARE", help="Go on until the ratio is known to this, up and down.")
     ] = "3%",
     max_time: Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")] = 60.0,
-    runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 5,
-    min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 0.5,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
+    runs: options.Runs = 5,
+    min_time: options.MinTime = 0.5,
+    timeout: options.Timeout = 300.0,
     across_machines: Annotated[
         bool, typer.Option("--across-machines", help="Compare runs of different machines, too.")
     ] = False,
@@ -43,7 +43,7 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="Write a table for a pull request; - prints it.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the comparison; an existing one is resumed.")] = None,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder of runs, which receives the comparison.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:

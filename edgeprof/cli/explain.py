@@ -32,7 +32,7 @@ def explain(
     input: Annotated[
         list[str] | None, typer.Option(help="Size an input like a file: name=file.npy. Repeatable.")
     ] = None,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives figures.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     **sizes: int | None,

@@ -34,6 +34,11 @@ Dim = Annotated[
 ]
 Input = Annotated[list[str] | None, typer.Option(help="Input from a file: name=file.npy, .npz or .pb. Repeatable.")]
 
+Threads = Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)]
+Runs = Annotated[int, typer.Option(help="Minimum timed runs per visit.")]
+MinTime = Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")]
+Timeout = Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")]
+ModelsFolder = Annotated[Path, typer.Option(help="Folder that `export` filled.")]
 Ci = Annotated[str, typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down.")]
 MaxTime = Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")]
 

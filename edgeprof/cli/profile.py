@@ -18,7 +18,7 @@ def profile(
     batch: options.Batch = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     precision: Annotated[str | None, typer.Option(help="Precisions to measure; default all that are exported.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
+    threads: options.Threads = None,
     ep: Annotated[
         str, typer.Option(help="Execution providers, or gpu, npu: the best of that kind. See edgeprof devices.")
     ] = "cpu",
@@ -38,9 +38,9 @@ def profile(
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
     ci: options.Ci = "3%",
     max_time: options.MaxTime = 30.0,
-    runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 10,
-    min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 1.0,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
+    runs: options.Runs = 10,
+    min_time: options.MinTime = 1.0,
+    timeout: options.Timeout = 300.0,
     dim: options.Dim = None,
     input: options.Input = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
@@ -54,7 +54,7 @@ def profile(
         bool, typer.Option("--strict", help="Refuse a machine that is not quiet; exit 1 unless every point is steady.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:

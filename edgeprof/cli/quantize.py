@@ -27,7 +27,7 @@ def quantize(
     method: Annotated[str | None, typer.Option(help="Ranges of activations by min-max, entropy or percentile.")] = None,
     strict_accuracy: options.StrictAccuracy = False,
     save_optimized: options.SaveOptimized = False,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[
         Path | None, typer.Option(help="Folder that receives <name>/<precision>/; default next to the source.")
     ] = None,

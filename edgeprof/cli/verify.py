@@ -18,7 +18,7 @@ def verify(
     batch: options.Batch = None,
     dim: options.Dim = None,
     input: options.Input = None,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     json: Annotated[bool, typer.Option("--json", help="Print the artifacts as JSON.")] = False,
 ) -> None:
     """Compare exported files with their PyTorch results, and others with themselves unoptimized; needs no torch."""

@@ -17,18 +17,18 @@ def why(
     dim: options.Dim = None,
     input: options.Input = None,
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
-    threads: Annotated[int | None, typer.Option(help="Runtime threads; default all cores.", min=1, max=4096)] = None,
+    threads: options.Threads = None,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
     ci: options.Ci = "3%",
     max_time: options.MaxTime = 30.0,
-    runs: Annotated[int, typer.Option(help="Minimum timed runs per visit.")] = 5,
-    min_time: Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")] = 0.5,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")] = 300.0,
+    runs: options.Runs = 5,
+    min_time: options.MinTime = 0.5,
+    timeout: options.Timeout = 300.0,
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
     run: Annotated[
         str | None, typer.Option(help="Use an existing run that has both (profile --ops), and measure nothing.")
     ] = None,
-    models: Annotated[Path, typer.Option(help="Folder that `export` filled.")] = Path("models"),
+    models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
     json: Annotated[bool, typer.Option("--json", help="Print the comparisons as JSON.")] = False,
 ) -> None:
