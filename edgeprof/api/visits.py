@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import store, units
-from edgeprof.analysis import statistics
+from edgeprof.analysis import repetition, statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.analysis.verdict import enough, taken_s
 from edgeprof.api import placement
@@ -47,7 +47,8 @@ def visit_points(
         visits = plan(waiting, number, records, goal)
         step = (1 - share) / _rounds_left(waiting, number, goal, records) / max(len(visits), 1)
         for planned in visits:
-            visit = preparation.of_visit(planned, share)
+            stretch = repetition.stretch(of_job(planned.job, records)) if number >= goal.rounds else 1.0
+            visit = preparation.of_visit(replace(planned, stretch=stretch), share)
             progress(f"round {number + 1}, {len(waiting)} of {len(jobs)} points: {visit.job.key.label}", share)
             record = measure(visit)
             store.append_measurement(folder, record)

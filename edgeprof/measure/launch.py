@@ -42,7 +42,7 @@ R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading)
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
     """Measure a visit in a fresh process. An error there becomes the `status` and one-line `error` of the outcome."""
     job = visit.job
-    outcome = _outcome(LATENCY_WORKER, job, Reading, executor)
+    outcome = _outcome(LATENCY_WORKER, _stretched(job, visit.stretch), Reading, executor)
     return Measurement(
         key=job.key,
         round=visit.round,
@@ -53,6 +53,12 @@ def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
         settings_key=job.settings_key,
         outcome=outcome,
     )
+
+
+def _stretched(job: Job, stretch: float) -> Job:
+    rule = job.stopping
+    longer = replace(rule, min_runs=round(stretch * rule.min_runs), min_time_s=stretch * rule.min_time_s)
+    return replace(job, stopping=longer)
 
 
 def measure_operators(job: Job, executor: Executor = LOCAL) -> OperatorPass:

@@ -77,6 +77,7 @@ class Visit(Record, frozen=True, kw_only=True):
     job: Job
     round: int
     goal: Goal = Goal()
+    stretch: float = 1.0  # times as many runs and seconds as the job's stopping rule asks for
 
 
 def place_of(target: Target, machine_id: str, threads: int) -> Place:

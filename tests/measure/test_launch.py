@@ -152,3 +152,11 @@ def wait_until(met: Callable[[], bool], limit_s: float = 30.0) -> None:
     while not met():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+
+
+def test_a_visit_that_is_stretched(toy: Path) -> None:
+    record = measure(Visit(job=make_job(toy, (x(1, 2, 8),)), round=1, stretch=3.0))
+    assert record.outcome.reading
+    assert len(record.outcome.reading.latencies_s) == 9  # of the three that the rule of toys asks for
+    assert record.stopping and record.stopping.min_runs == 3
+    assert record.settings_key == visit(make_job(toy, (x(1, 2, 8),))).settings_key
