@@ -9,7 +9,7 @@ import pytest
 from builders import length_runs, records
 
 from edgeprof import compare, load_run, store
-from edgeprof.api.compare import _order
+from edgeprof.api.compare_measured import _order
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.schema import Comparison, Machine, Measurement, decode
 
