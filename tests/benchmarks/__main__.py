@@ -14,6 +14,7 @@ from tests.benchmarks import (
     export_gpt2_bert,
     export_llama,
     export_memory,
+    harness_overhead,
     overhead,
     placement_cost,
     precision,
@@ -21,6 +22,7 @@ from tests.benchmarks import (
     quantized_latency,
     recipes,
     results,
+    time_to_interval,
 )
 from tests.benchmarks.harness import Failed
 
@@ -40,6 +42,8 @@ BENCHMARKS = (
     discovery,
     placement_cost,
     overhead,
+    harness_overhead,
+    time_to_interval,
     estimators,
     compare_aa,
 )
