@@ -13,9 +13,11 @@ EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── QuantizationError    a recipe that does not apply to a model, or breaks it
 ├── StorageError         a read or write that failed
 ├── RunError             records that are missing, broken or do not belong together
+├── OutOfMemory          memory ran out, of the machine or of a limit
 └── ChildError           a child process crashed, was killed or ran out of time
 """
 
+import re
 from collections.abc import Iterable
 from typing import Self
 
@@ -107,6 +109,28 @@ class StorageError(EdgeprofError):
 
 class RunError(EdgeprofError):
     pass
+
+
+class OutOfMemory(EdgeprofError):
+    def __init__(self, doing: str = "", reason: str = "") -> None:
+        what = f"Memory ran out{f' while {doing}' if doing else ''}{f' ({reason})' if reason else ''}."
+        super().__init__(what, "Request less at once, or provide more memory.")
+
+
+_NO_MEMORY = re.compile(
+    r"bad_alloc|MemoryError|(?:failed|cannot|unable) to (?:allocate|map)|cannot allocate|memory allocation.* failed"
+    r"|out of memory|can't start new thread|pthread_create",
+    re.IGNORECASE,
+)
+
+
+def memory_ran_out(printed: str) -> bool:
+    """Whether a message of Python, the loader or a library says that memory ran out.
+
+    >>> memory_ran_out("Exception during initialization: std::bad_alloc"), memory_ran_out("No such file")
+    (True, False)
+    """
+    return _NO_MEMORY.search(printed) is not None
 
 
 class ChildError(EdgeprofError):

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 import msgspec
 
 from edgeprof import errors
-from edgeprof.errors import ChildError, EdgeprofError
+from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, memory_ran_out
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and the share that is done (0..1), or None where that is unknown."""
@@ -46,7 +46,7 @@ CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 _STEP = "edgeprof: "
 """Begins a line on a child's standard error that names the step it starts."""
 
-_serving: list[bool] = []  # whether this process is a child
+_steps: list[str] = []  # of this process, if it is a child: the newest last
 
 
 class ChildTimeout(ChildError):
@@ -95,23 +95,32 @@ class Executor(Protocol):
 
 
 class LocalProcess:
-    """A fresh interpreter on this machine for every request; `python` may be that of another environment."""
+    """A fresh interpreter on this machine for every request.
 
-    def __init__(self, python: str = sys.executable) -> None:
-        self.python = python
+    Args:
+        python: that of another environment.
+        launcher: a command that starts the one whose words follow it, as the same process.
+    """
+
+    def __init__(self, python: str = sys.executable, launcher: Sequence[str] = ()) -> None:
+        self.python, self.launcher = python, launcher
 
     def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
         with (
             tempfile.TemporaryFile() as stderr,
-            started([module], stderr, self.python) as child,
+            started([module], stderr, self.python, self.launcher) as child,
             killed_after(child, timeout_s),
         ):
             send(child, request)
             reply = last_message(child, progress)
             code = child.wait()
             if reply is None:
-                raise died(code, stderr)
+                raise self.died(code, stderr)
             return reply
+
+    def died(self, code: int, stderr: IO[bytes]) -> EdgeprofError:
+        """How a child ended without a reply."""
+        return died(code, stderr)
 
 
 LOCAL = LocalProcess()
@@ -149,11 +158,11 @@ def end_children() -> None:
 
 @contextlib.contextmanager
 def started(
-    arguments: list[str], stderr: IO[bytes], python: str = sys.executable
+    arguments: list[str], stderr: IO[bytes], python: str = sys.executable, launcher: Sequence[str] = ()
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A child that runs a module, with arguments; it is dead, and its pipes closed, when the block ends."""
     child = subprocess.Popen(
-        [python, "-P", "-c", _START, str(Path(__file__).parents[1]), *arguments],
+        [*launcher, python, "-P", "-c", _START, str(Path(__file__).parents[1]), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -219,20 +228,38 @@ def last_message(child: "subprocess.Popen[bytes]", progress: Progress) -> Messag
     return None
 
 
-def died(code: int, stderr: IO[bytes], since: int = 0) -> ChildError:
+def died(code: int, stderr: IO[bytes], since: int = 0) -> EdgeprofError:
     """How a child ended without a reply, from its exit code and what it printed since some position."""
-    stderr.seek(since)
-    printed = stderr.read().decode(errors="replace").strip()
+    printed = printed_since(stderr, since)
     if os.environ.get("EDGEPROF_DEBUG"):
         sys.stderr.write(printed + "\n")
+    last = printed.splitlines()[-1:]
+    if memory_ran_out("".join(last)):
+        return OutOfMemory(last_step(printed) or "starting", last[0].strip())
     return ChildError(_cause(code, printed), "Set EDGEPROF_DEBUG=1 to see everything it printed.")
 
 
-def _cause(code: int, printed: str) -> str:
+def printed_since(stderr: IO[bytes], since: int = 0) -> str:
+    """What a child printed since some position."""
+    stderr.seek(since)
+    return stderr.read().decode(errors="replace").strip()
+
+
+def last_step(printed: str) -> str:
+    """The last step that a child logged: "loading model.onnx"; "" if there was none."""
     steps = [line.removeprefix(_STEP) for line in printed.splitlines() if line.startswith(_STEP)]
-    killed = signal.Signals(-code).name if code < 0 else ""
-    if steps and killed in CRASHES:
-        return f"onnxruntime crashed ({killed}) while {steps[-1]}."
+    return steps[-1] if steps else ""
+
+
+def signal_name(code: int) -> str:
+    """ "SIGKILL" of the exit code of a killed process; "" of one that ended by itself."""
+    return signal.Signals(-code).name if code < 0 else ""
+
+
+def _cause(code: int, printed: str) -> str:
+    doing, killed = last_step(printed), signal_name(code)
+    if doing and killed in CRASHES:
+        return f"onnxruntime crashed ({killed}) while {doing}."
     if killed == "SIGKILL":
         return "The child process was killed (SIGKILL), most likely because memory ran out."
     end = f"signal {killed}" if killed else f"exit code {code}"
@@ -244,8 +271,14 @@ def _cause(code: int, printed: str) -> str:
 
 def step(doing: str) -> None:
     """In a child, log the step that starts and may crash: "loading model.onnx". Elsewhere nothing happens."""
-    if _serving:
+    if _steps:
+        _steps.append(doing)
         os.write(2, f"\n{_STEP}{doing}\n".encode(errors="replace"))
+
+
+def doing() -> str:
+    """The step that a child last started; "" before the first, and elsewhere."""
+    return _steps[-1] if _steps else ""
 
 
 class Channel:
@@ -254,7 +287,7 @@ class Channel:
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # what libraries print must not reach the channel
-        _serving.append(True)
+        _steps.append("")
 
     def send(self, message: Message) -> None:
         self._pipe.write(msgspec.json.encode(message) + b"\n")
@@ -263,12 +296,17 @@ class Channel:
     def progress(self, doing: str, share: float | None = None) -> None:
         self.send(Message(progress=doing, share=share))
 
+    def fail(self, problem: EdgeprofError) -> None:
+        self.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
+
     def answer(self, handler: Callable[[Q, Progress], Any], request: bytes | msgspec.Raw, kind: type[Q]) -> None:
-        """Send the reply of a handler, or its EdgeprofError; any other exception is a crash and ends as one."""
+        """Send the reply of a handler, or its error; what is neither that nor a lack of memory ends as a crash."""
         try:
             reply = handler(msgspec.json.decode(request, type=kind), self.progress)
         except EdgeprofError as problem:
-            self.send(Message(error=type(problem).__name__, what=problem.what, next_step=problem.next_step))
+            self.fail(problem)
+        except MemoryError:
+            self.fail(OutOfMemory(doing()))
         else:
             self.send(Message(reply=msgspec.Raw(msgspec.json.encode(reply))))
 

@@ -28,6 +28,18 @@ def size(count_bytes: float) -> str:
     return _scaled(count_bytes, ((1, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB")))
 
 
+def limit(count_bytes: int) -> str:
+    """Bytes as people set limits: "512 MiB" or "1.5 GiB" where that is exact to a tenth, else as `size`.
+
+    >>> limit(512 << 20), limit(3 << 29), limit(10**9)
+    ('512 MiB', '1.5 GiB', '1 GB')
+    """
+    for step, unit in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if count_bytes >= step and 10 * count_bytes % step == 0:
+            return f"{number(count_bytes / step, 4)} {unit}"
+    return size(count_bytes)
+
+
 def count(value: float) -> str:
     """Parameters, the way the field writes them: 4.39M, 124M, 1.56B, 2.5T."""
     return _scaled(value, ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")))

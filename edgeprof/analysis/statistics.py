@@ -144,6 +144,7 @@ def point(visits: Sequence[Measurement], quiet: Quiet) -> Point:
         facts=newest.facts,
         receipt=_receipt([visit.receipt for visit in visits]),
         stopping=newest.stopping,
+        memory_limit=newest.memory_limit,
         status="ok" if readings else newest.outcome.status,
         error=_reason(visits),
         rounds=len(readings),

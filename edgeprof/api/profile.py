@@ -24,6 +24,7 @@ from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import surroundings
 from edgeprof.measure.launch import generates, generation_job
+from edgeprof.measure.limited_process import limited
 from edgeprof.measure.schedule import Job, place_of
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
@@ -37,6 +38,7 @@ from edgeprof.schema import (
     Graph,
     Load,
     Measurement,
+    MemoryLimit,
     Phase,
     PointKey,
     Record,
@@ -69,6 +71,7 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     dims: dict[str, int]
     files: dict[str, Path]
     generate: int = 0
+    memory_limit: MemoryLimit | None = None
 
 
 def profile(
@@ -90,6 +93,7 @@ def profile(
     runs: int = 10,
     min_time_s: float = 1.0,
     timeout_s: float = 300.0,
+    memory_limit_bytes: int | None = None,
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
     ops: bool = False,
@@ -125,6 +129,7 @@ def profile(
         max_time_s: or until its visits have taken so many seconds; 0: `rounds` visits, and no more.
         runs, min_time_s: a visit ends after at least this many runs and seconds.
         timeout_s: a visit is stopped after this many seconds.
+        memory_limit_bytes: what a measuring process may take; a point that needs more ends as "out of memory".
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
         ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
@@ -173,6 +178,8 @@ def profile(
         files=dict(input or {}),
         generate=generate,
     )
+    if memory_limit_bytes is not None:
+        request = replace(request, memory_limit=_limit(memory_limit_bytes, request.targets))
     if compile and all(target.is_cpu for target in request.targets):
         raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
     artifacts = [part for artifact in renamed(any_model(targets, models, precision)) for part in parts_of(artifact)]
@@ -216,6 +223,21 @@ def _placement_suffices(record: Measurement, least_share: float) -> bool:
     """Whether a recorded visit satisfies the required share of placement."""
     share = record.receipt.share
     return share is None or share >= least_share or record.outcome.status == "unsupported"
+
+
+def _limit(count_bytes: int, targets: Sequence[Target]) -> MemoryLimit:
+    """The limit that measuring processes run under.
+
+    Raises:
+        UsageError: a provider computes elsewhere, where it does not hold; the system has no limits; it is too low.
+    """
+    elsewhere = [target.provider for target in targets if not target.is_cpu]
+    if elsewhere:
+        raise UsageError(
+            f"--memory-limit holds for the CPU provider; {elsewhere[0]} may use memory that it does not count.",
+            "Omit --memory-limit, or --ep.",
+        )
+    return limited(count_bytes)
 
 
 def _new_name(out: Path) -> str:
@@ -377,5 +399,6 @@ def _job(
         inputs=inputs.values,
         stopping=request.stopping,
         timeout_s=request.timeout_s,
+        memory_limit=request.memory_limit,
         compile=request.compile,
     )

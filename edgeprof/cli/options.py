@@ -38,6 +38,9 @@ Threads = Annotated[int | None, typer.Option(help="Runtime threads; default all 
 Runs = Annotated[int, typer.Option(help="Minimum timed runs per visit.")]
 MinTime = Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")]
 Timeout = Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")]
+MemoryLimit = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory that a measuring process may take: 512MiB, 2GB.")
+]
 ModelsFolder = Annotated[Path, typer.Option(help="Folder that `export` filled.")]
 Ci = Annotated[str, typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down.")]
 MaxTime = Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")]
@@ -179,6 +182,24 @@ def seconds(text: str, option: str) -> float:
     if found is None:
         raise UsageError(f"{option} takes a time, not '{abbreviated(text)}'.", f"Example: {option} 10m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def size(text: str, option: str) -> int:
+    """Bytes of a size with its unit.
+
+    >>> size("512MiB", "--memory-limit"), size("1.5 GB", "--memory-limit")
+    (536870912, 1500000000)
+
+    Raises:
+        UsageError: it is no size, or has no unit.
+    """
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) ?([kKMG]i?B|B)", text.strip(), re.ASCII)
+    if found is None or not float(found[1]):
+        raise UsageError(f"{option} takes a size, not '{abbreviated(text)}'.", f"Example: {option} 512MiB")
+    return round(float(found[1]) * UNITS[found[2].upper()])
 
 
 def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:

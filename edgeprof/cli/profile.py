@@ -41,6 +41,7 @@ def profile(
     runs: options.Runs = 10,
     min_time: options.MinTime = 1.0,
     timeout: options.Timeout = 300.0,
+    memory_limit: options.MemoryLimit = None,
     dim: options.Dim = None,
     input: options.Input = None,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
@@ -61,7 +62,7 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, pairs, seconds, share, sizing, words
+    from edgeprof.cli.options import choice, files, pairs, seconds, share, size, sizing, words
 
     with console.progress_bar(still=True) as progress:
         run = edgeprof.profile(
@@ -81,6 +82,7 @@ def profile(
             runs=runs,
             min_time_s=min_time,
             timeout_s=timeout,
+            memory_limit_bytes=size(memory_limit, "--memory-limit") if memory_limit is not None else None,
             ops=ops,
             sustain_s=seconds(sustain, "--sustain") if sustain else 0.0,
             generate=generate,

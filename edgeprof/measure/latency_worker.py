@@ -69,6 +69,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_load_peak_bytes=loaded.peak_bytes,
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
         memory_run_file_bytes=after.file_bytes,
+        memory_address_peak_bytes=after.address_peak_bytes or None,
         memory_run_pss_bytes=shares.pss_bytes,
         memory_run_private_bytes=shares.private_bytes,
         device_memory_bytes=device_bytes,
@@ -80,7 +81,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
 def _canaries(request: Request) -> tuple[Canaries, ...]:
     """A reading of the canaries; none in a visit so short that they would be most of it, or where the memory that they
     take would count as the model's."""
-    if request.stopping.min_time_s < CANARIES_FROM_S or not memory.reset_peak():
+    if request.memory_limited or request.stopping.min_time_s < CANARIES_FROM_S or not memory.reset_peak():
         return ()
     reading = canary.read(request.threads)
     memory.reset_peak()

@@ -7,9 +7,10 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from edgeprof import kv_cache
-from edgeprof.errors import EdgeprofError
+from edgeprof.errors import EdgeprofError, OutOfMemory
 from edgeprof.inputs import signature
 from edgeprof.measure import operator_worker
+from edgeprof.measure.limited_process import LimitedProcess
 from edgeprof.measure.schedule import Job, Prepared, Visit
 from edgeprof.process import LOCAL, ChildTimeout, Executor, call
 from edgeprof.schema import (
@@ -36,6 +37,8 @@ GENERATION_WORKER = "edgeprof.measure.generation_worker"
 GENERATED_FROM = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
 """Inputs that the generating worker knows, besides a KV cache."""
 
+ENDS: dict[type[EdgeprofError], Status] = {ChildTimeout: "timeout", OutOfMemory: "out of memory"}
+
 R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading)
 
 
@@ -50,6 +53,7 @@ def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
         receipt=_prepared(job).receipt,
         stopping=job.stopping,
         goal=visit.goal,
+        memory_limit=job.memory_limit,
         settings_key=job.settings_key,
         outcome=outcome,
     )
@@ -126,7 +130,7 @@ def run_worker(
     try:
         reply = call(module, request, reading, timeout_s=timeout_s, executor=executor)
     except EdgeprofError as problem:
-        status: Status = "timeout" if isinstance(problem, ChildTimeout) else "failed"
+        status: Status = next((status for kind, status in ENDS.items() if isinstance(problem, kind)), "failed")
         return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at, took_s=_since(start))
     return Outcome(status="ok", reading=reply, started_at=started_at, took_s=_since(start))
 
@@ -135,6 +139,8 @@ def _outcome(module: str, job: Job, reading: type[R], executor: Executor) -> Out
     prepared = _prepared(job)
     if prepared.status != "ok":
         return Outcome(status=prepared.status, error=prepared.error, started_at=_now())
+    if job.memory_limit:
+        executor = LimitedProcess(job.memory_limit)
     return run_worker(module, request_of(job), reading, job.timeout_s, executor)
 
 
@@ -157,6 +163,7 @@ def request_of(job: Job) -> Request:
         nodes=prepared.nodes,
         in_place=fixed_cache or _in_place(job.graph),
         shared_tokens=0 if prepared.receipt.static else _shared_tokens(job),
+        memory_limited=job.memory_limit is not None,
     )
 
 

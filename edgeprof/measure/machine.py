@@ -90,7 +90,7 @@ def _sysctl(*names: str) -> str:
 def cores_allowed(root: Path = ROOT) -> int:
     """Cores this process may use: its affinity, limited to whole cores by the CPU quota of its cgroups."""
     cores = len(cpus_allowed())
-    quotas = [quota for folder in _cgroups(root, "cpu") if (quota := _cpu_quota(folder)) is not None]
+    quotas = [quota for folder in cgroups(root, "cpu") if (quota := _cpu_quota(folder)) is not None]
     return max(1, int(min([cores, *quotas])))
 
 
@@ -112,7 +112,7 @@ def memory_limit(root: Path = ROOT) -> int | None:
     """The tightest memory limit on this process's cgroups, or None."""
     import psutil
 
-    files = (folder / name for folder in _cgroups(root, "memory") for name in ("memory.max", "memory.limit_in_bytes"))
+    files = (folder / name for folder in cgroups(root, "memory") for name in ("memory.max", "memory.limit_in_bytes"))
     limits = [int(text) for file in files if (text := _text(file).strip()).isdecimal()]
     limit = min(limits, default=None)
     # version 1 writes "no limit" as a number far beyond any memory
@@ -128,7 +128,7 @@ def _cpu_quota(folder: Path) -> float | None:
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
 
 
-def _cgroups(root: Path, controller: str) -> Iterator[Path]:
+def cgroups(root: Path, controller: str) -> Iterator[Path]:
     """The cgroup of this process for one controller, and all above it: each of them sets a limit.
 
     In a container the path may be the host's, of which only the upper part is mounted: folders may be missing.

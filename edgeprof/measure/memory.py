@@ -13,6 +13,7 @@ class ProcessMemory(NamedTuple):
     resident_bytes: int
     file_bytes: int  # the resident part that maps files; 0 where the kernel does not report it
     peak_bytes: int  # highest resident set since the process started or `reset_peak`
+    address_peak_bytes: int = 0  # most address space since the process started; 0 where it is not reported
 
 
 class Shares(NamedTuple):
@@ -35,7 +36,8 @@ def parse(status: str) -> ProcessMemory:
     """Memory from the text of /proc/PID/status, in KiB. VmHWM, unlike ru_maxrss, is not inherited from the parent."""
     kib = _kib(status)
     resident = kib["VmRSS"]
-    return ProcessMemory(resident * 1024, kib.get("RssFile", 0) * 1024, kib.get("VmHWM", resident) * 1024)
+    rest = (kib.get("RssFile", 0), kib.get("VmHWM", resident), kib.get("VmPeak", 0))
+    return ProcessMemory(resident * 1024, *(value * 1024 for value in rest))
 
 
 def shares() -> Shares:

@@ -16,6 +16,7 @@ from edgeprof.schema import (
     Graph,
     InputValue,
     Measurement,
+    MemoryLimit,
     OperatorPass,
     Place,
     PointKey,
@@ -28,7 +29,7 @@ from edgeprof.schema import (
 )
 from edgeprof.store import content_key
 
-SETTLED = ("ok", "unsupported")  # visits with another status are repeated when a run is resumed
+SETTLED = ("ok", "out of memory", "unsupported")  # visits with another status are repeated when a run is resumed
 
 
 class Prepared(Record, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ class Job(Record, frozen=True, kw_only=True):
     files: tuple[FileState, ...] = ()  # of graph, weights and inputs, when their digests were computed
     stopping: StoppingRule
     timeout_s: float | None = None
+    memory_limit: MemoryLimit | None = None
     compile: bool = False  # load the result of ahead-of-time compilation
     prepared: Prepared | None = None  # None: the graph itself, on the CPU provider
 
@@ -68,7 +70,8 @@ class Job(Record, frozen=True, kw_only=True):
         """A digest of everything besides the key of the point that could change its latency."""
         target = self.target
         of_provider = [] if target.is_cpu else [target.options, target.library, target.device, self.compile]
-        return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider)[:16]
+        limit = [self.memory_limit] if self.memory_limit else []
+        return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider, *limit)[:16]
 
 
 class Visit(Record, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeprof.errors import EdgeprofError, ModelFileError
+from edgeprof import process
+from edgeprof.errors import EdgeprofError, ModelFileError, OutOfMemory, memory_ran_out
 from edgeprof.providers import ort_messages
 from edgeprof.schema import Target
 from edgeprof.store import ARTIFACT_FILE
@@ -31,7 +32,9 @@ LARGEST_READ = 1 << 30
 
 @contextlib.contextmanager
 def ort_errors(error: Callable[[str], EdgeprofError]) -> Iterator[None]:
-    """Turn whatever onnxruntime raises inside into an EdgeprofError; one, or a MemoryError, passes through.
+    """Turn whatever onnxruntime raises inside into an EdgeprofError; one passes through.
+
+    Where memory ran out it is an OutOfMemory.
 
     Args:
         error: makes it, from the reason: a sentence without a full stop, of the error or of what was logged before it.
@@ -45,10 +48,15 @@ def ort_errors(error: Callable[[str], EdgeprofError]) -> Iterator[None]:
     moment = ort_messages.mark()
     try:
         yield
-    except (EdgeprofError, MemoryError):
+    except EdgeprofError:
         raise
+    except MemoryError as problem:
+        raise OutOfMemory(process.doing()) from problem
     except Exception as problem:
-        raise error(ort_messages.reason(problem, ort_messages.since(moment))) from problem
+        reason = ort_messages.reason(problem, ort_messages.since(moment))
+        if memory_ran_out(reason):
+            raise OutOfMemory(process.doing(), reason) from problem
+        raise error(reason) from problem
 
 
 def require_no_library(model: "onnx.ModelProto", file: str) -> None:

@@ -56,7 +56,8 @@ def open_session(
 
     Raises:
         ModelFileError: onnxruntime refuses the file.
-        EdgeprofError: the provider is not part of this onnxruntime or was not used, or memory ran out.
+        OutOfMemory: memory ran out.
+        EdgeprofError: the provider is not part of this onnxruntime or was not used.
     """
     import onnxruntime
 
@@ -70,11 +71,8 @@ def open_session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if verbose:
         options.log_severity_level = 0
-    try:
-        with ort_errors(partial(not_loaded, model, target)):
-            session = create_session(source(model, weights_folder), target, options)
-    except MemoryError as problem:
-        raise EdgeprofError(f"There is not enough memory to load {model}.", "Try a smaller model.") from problem
+    with ort_errors(partial(not_loaded, model, target)):
+        session = create_session(source(model, weights_folder), target, options)
     process.step(f"running {model}")
     return session
 

@@ -5,7 +5,7 @@ from typing import Literal
 from edgeprof.schema.base import Record
 from edgeprof.schema.identity import Phase, Place, PointKey, Precision
 from edgeprof.schema.placement import Placement
-from edgeprof.schema.runs import Facts, Keyed, ProviderReceipt, Status, StoppingRule
+from edgeprof.schema.runs import Facts, Keyed, MemoryLimit, ProviderReceipt, Status, StoppingRule
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 
@@ -66,6 +66,7 @@ class Point(Keyed, frozen=True, kw_only=True):
     facts: Facts
     receipt: ProviderReceipt = ProviderReceipt()
     stopping: StoppingRule | None = None  # None: not recorded
+    memory_limit: MemoryLimit | None = None  # None: none
     status: Status
     error: str = ""  # why rounds are missing
     rounds: int  # successful visits

@@ -10,7 +10,8 @@ from edgeprof.schema.placement import CPU, Agreement, Kind, Placement, Target
 
 R = TypeVar("R")
 
-Status = Literal["ok", "failed", "timeout", "unsupported"]
+Status = Literal["ok", "failed", "timeout", "out of memory", "unsupported"]
+LimitKind = Literal["cgroup", "address space"]
 Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]
 
 
@@ -60,6 +61,23 @@ class FileState(Record, frozen=True, kw_only=True):
     inode: int
 
 
+class MemoryLimit(Record, frozen=True, kw_only=True):
+    """The limit that a measuring process ran under (`edgeprof.measure.limited_process`)."""
+
+    bytes: Count
+    kind: LimitKind
+
+    @property
+    def counted(self) -> str:
+        """What counts against it."""
+        return "memory" if self.kind == "cgroup" else "address space"
+
+    @property
+    def text(self) -> str:
+        """ "512 MiB of address space" """
+        return f"{units.limit(self.bytes)} of {self.counted}"
+
+
 class Request(Record, frozen=True, kw_only=True):
     """The request to a measuring worker."""
 
@@ -73,6 +91,7 @@ class Request(Record, frozen=True, kw_only=True):
     nodes: int = 0  # on the provider, by its placement; 0: unknown
     in_place: bool = False  # a KV cache of fixed size is updated in place
     shared_tokens: Count = 0  # size of the buffers that are past and present of a KV cache at once; 0: they are two
+    memory_limited: bool = False  # nothing besides the model may take memory: there are no canaries
 
 
 class Canaries(Record, frozen=True, kw_only=True):
@@ -96,6 +115,7 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_load_peak_bytes: Count  # highest resident set up to here
     memory_run_peak_bytes: Count  # highest resident set of the runs, inputs included
     memory_run_file_bytes: Count | None = None  # mapped files after the runs: includes weights first touched by them
+    memory_address_peak_bytes: Count | None = None  # most address space so far; None: not reported
     memory_run_pss_bytes: Count | None = None  # after the runs: shared pages count by share; None: not reported
     memory_run_private_bytes: Count | None = None  # after the runs: pages that no other process has
     device_memory_bytes: Count | None = None  # device memory of this process, where provider or driver report it
@@ -202,6 +222,7 @@ class Measurement(Keyed, frozen=True, kw_only=True):
     receipt: ProviderReceipt = ProviderReceipt()
     stopping: StoppingRule | None = None  # None: not recorded by an older edgeprof
     goal: Goal | None = None  # None: as above
+    memory_limit: MemoryLimit | None = None  # None: none
     settings_key: str  # digest of stopping rule, inputs and the like, which repeated visits share
     outcome: Outcome[Reading]
 

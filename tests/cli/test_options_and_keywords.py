@@ -22,7 +22,10 @@ SHOWING = {"json", "open", "markdown", "fail_above"}
 DRAWING = {"explain": {"out"}}
 """Of `draw_explanation`, which the command calls with what it has explained."""
 
-SECONDS = {"min_time": "min_time_s", "timeout": "timeout_s", "max_time": "max_time_s", "sustain": "sustain_s"}
+UNITS = {
+    **{name: f"{name}_s" for name in ("min_time", "timeout", "max_time", "sustain")},
+    "memory_limit": "memory_limit_bytes",
+}
 """Keywords carry their unit."""
 
 
@@ -43,14 +46,14 @@ def keywords(command: str) -> dict[str, inspect.Parameter]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_a_keyword_of_the_function(command: str) -> None:
-    assert {SECONDS.get(name, name) for name in parameters(command)} == set(keywords(command))
+    assert {UNITS.get(name, name) for name in parameters(command)} == set(keywords(command))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_have_the_defaults_of_the_function(command: str) -> None:
     known = keywords(command)
     for name, parameter in parameters(command).items():
-        default = known[SECONDS.get(name, name)].default
+        default = known[UNITS.get(name, name)].default
         given = parameter.default
         if isinstance(given, str) and given.endswith("%"):
             given = share(given, name)

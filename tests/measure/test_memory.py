@@ -8,11 +8,11 @@ from edgeprof.measure import memory
 
 def test_status_is_read_in_bytes() -> None:
     status = "Name:\tpython\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nRssFile:\t   50 kB\nThreads:\t3\n"
-    assert memory.parse(status) == (200 * 1024, 50 * 1024, 300 * 1024)
+    assert memory.parse(status)[:3] == (200 * 1024, 50 * 1024, 300 * 1024)
 
 
 def test_a_kernel_that_tells_less() -> None:
-    assert memory.parse("VmRSS:\t  200 kB\n") == (200 * 1024, 0, 200 * 1024)
+    assert memory.parse("VmRSS:\t  200 kB\n") == (200 * 1024, 0, 200 * 1024, 0)
 
 
 def test_shares_are_read_in_bytes() -> None:
