@@ -15,6 +15,7 @@
     models()                    variants that can be exported, with their sizes        -> list[ModelSummary]
     recipes()                   quantization recipes, with their limits                -> list[RecipeSummary]
     devices()                   where a model can run here                             -> list[Device]
+    probe()                     what this device can do at most: products, memory, overhead    -> Probe
     choose_buckets(target)      static lengths for requests of many lengths            -> Buckets
     check_claims(run)           common claims about transformers                       -> list[CheckedClaim]
 

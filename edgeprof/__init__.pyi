@@ -7,6 +7,7 @@ from .api.explain import explain as explain
 from .api.export import Export as Export
 from .api.export import export as export
 from .api.models import models as models
+from .api.probe import probe as probe
 from .api.profile import profile as profile
 from .api.quantize import quantize as quantize
 from .api.recipes import recipes as recipes

@@ -10,6 +10,7 @@ from edgeprof.cli import (
     explain,
     export,
     models,
+    probe,
     profile,
     quantize,
     recipes,
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (
     models.models,
     devices.devices,
+    probe.probe,
     export.export,
     quantize.quantize,
     recipes.recipes,

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgeprof.measure.launch import LATENCY_WORKER, run_worker
+from edgeprof.measure.probe_graphs import build
 from edgeprof.measure.schedule import SETTLED
-from edgeprof.schema import InputValue, KernelTime, Reading, Request, StoppingRule
+from edgeprof.schema import InputValue, KernelTime, Reading, Request, StoppingRule, Work
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,6 @@ TOKENS = (1, 128)
 ROUNDS = 3
 STOPPING = StoppingRule(min_runs=10, min_time_s=0.15, max_time_s=10.0)
 TIMEOUT_S = 60.0
-SEED = 0
 
 
 class Product(NamedTuple):
@@ -71,24 +71,8 @@ def measure_kernels(products: Sequence[Product], threads: int, machine_id: str) 
 
 def model(precision: str) -> "onnx.ModelProto":
     """x -> MatMul -> y; for int8, MatMulInteger of unsigned activations and signed weights, the fastest pair."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
-    generator, shape = np.random.default_rng(SEED), (WIDTH, WIDTH)
-    if precision == "int8":
-        operator, factor, result = "MatMulInteger", TensorProto.UINT8, TensorProto.INT32
-        weights = numpy_helper.from_array(generator.integers(-127, 128, shape, dtype=np.int8), "w")
-    else:
-        operator, factor, result = "MatMul", TensorProto.FLOAT, TensorProto.FLOAT
-        weights = numpy_helper.from_array(generator.standard_normal(shape, dtype=np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node(operator, ["x", "w"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", factor, ["tokens", WIDTH])],
-        [helper.make_tensor_value_info("y", result, ["tokens", WIDTH])],
-        [weights],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    operator = "MatMulInteger" if precision == "int8" else "MatMul"
+    return build(Work(operator=operator, precision=precision, sizes={"inner": WIDTH, "columns": WIDTH}))
 
 
 def _request(file: Path, product: Product, threads: int) -> Request:

@@ -1,0 +1,178 @@
+"""Measure the ceilings of this device through onnxruntime: what is measured, in which order, and what comes of it.
+
+Work of one kind is a process; all kinds are visited in turn, several times, so that drift does not look like a
+difference between them. Graphs are built here, as the process that measures does not import onnx.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.measure import probe_graphs
+from edgeprof.measure.launch import LATENCY_WORKER, run_worker
+from edgeprof.measure.probe_graphs import Specimen, attention, chain, copy, gather, nothing, product
+from edgeprof.process import LOCAL, Executor, Progress, call
+from edgeprof.schema import (
+    FP32,
+    Canaries,
+    Reading,
+    Request,
+    SessionMemory,
+    StoppingRule,
+    TaskReading,
+    Work,
+    WorkReading,
+    WorkRequest,
+    WorkTask,
+    WorkTime,
+    encode,
+)
+
+WORKER = "edgeprof.measure.probe_worker"
+
+ROWS = (1, 8, 32, 128, 512)
+WIDTHS = ((256, 256), (256, 1024), (768, 768), (768, 3072), (3072, 768))
+VECTOR = (2048, 8192)
+"""A matrix larger than caches: what a product with one row takes is what memory gives."""
+
+HALF = ((768, 768), (768, 3072))
+"""fp16 needs fewer shapes: where the processor has no kernels for it, they are those of fp32 between conversions."""
+
+HEADS, HEAD_SIZE = 12, 64
+TOKENS = (16, 128, 512)
+PAST_TOKENS = (16, 128, 512, 2048)
+WIDTH = 768
+LINES = (1, 32, 512)
+CHAINED = (
+    *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization", "Softmax"),
+    *("Gelu", "FastGelu", "Sigmoid", "Tanh", "Add", "Mul"),
+)
+COPIES = (2**16, 2**24)  # elements: in the caches, and beyond
+CHAINS = (1, 16, 64, 256)
+
+ROUNDS = 5
+STOPPING = StoppingRule(min_runs=5, min_time_s=0.03, max_time_s=5.0)
+FEW_RUNS = StoppingRule(min_runs=10, min_time_s=0.0)
+TIMEOUT_S = 120.0
+SEED = 0
+
+
+def specimens() -> dict[str, list[Specimen]]:
+    """All that is measured, by kind; a kind shares a process."""
+    kinds = {
+        f"{precision} products": [
+            *(product(precision, rows, *widths) for widths in WIDTHS for rows in ROWS),
+            product(precision, 1, *VECTOR),
+        ]
+        for precision in (FP32, "int8", "int4")
+    }
+    kinds["fp16 products"] = [product("fp16", rows, *widths) for widths in HALF for rows in (ROWS[0], ROWS[-1])]
+    grouped = [attention("GroupQueryAttention", 1, past, HEADS, HEAD_SIZE) for past in PAST_TOKENS]
+    for operator in probe_graphs.ATTENTIONS:
+        grouped += [attention(operator, tokens, 0, HEADS, HEAD_SIZE) for tokens in TOKENS]
+    kinds["attention"] = grouped
+    kinds["norms and activations"] = [chain(operator, rows, WIDTH) for operator in CHAINED for rows in LINES]
+    kinds["memory"] = [*(gather(rows, WIDTH) for rows in LINES), *map(copy, COPIES)]
+    kinds["overhead"] = list(map(nothing, CHAINS))
+    return kinds
+
+
+def measure(
+    threads: int, progress: Progress, executor: Executor = LOCAL
+) -> tuple[tuple[WorkTime, ...], tuple[Canaries, ...]]:
+    """Visit all work, `ROUNDS` times, between readings of the canaries; a process that dies costs its kind in that
+    round."""
+    kinds, dice = specimens(), random.Random(SEED)
+    seen: list[tuple[Work, TaskReading]] = []
+    canaries: list[Canaries] = []
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        progress("building graphs", None)
+        tasks = {kind: _tasks(chosen, Path(folder)) for kind, chosen in kinds.items()}
+        visits = [kind for _ in range(ROUNDS) for kind in dice.sample(sorted(kinds), len(kinds))]
+        for index, kind in enumerate(visits):
+            progress(f"round {index // len(kinds) + 1} of {ROUNDS}: {kind}", index / len(visits))
+            works = [specimen.work for specimen in kinds[kind]]
+            request = WorkRequest(tasks=tasks[kind], threads=threads, stopping=STOPPING)
+            try:
+                reading = call(WORKER, request, WorkReading, timeout_s=TIMEOUT_S, executor=executor)
+            except EdgeprofError as problem:
+                seen += [(work, TaskReading(error=problem.what)) for work in works]
+                continue
+            seen += zip(works, reading.tasks, strict=True)
+            canaries += reading.canaries
+    order = [specimen.work for chosen in kinds.values() for specimen in chosen]
+    return tuple(sorted(times(seen), key=lambda time: order.index(time.work))), tuple(canaries)
+
+
+def times(seen: Sequence[tuple[Work, TaskReading]]) -> Iterator[WorkTime]:
+    """The visits of each work; without one, the newest error."""
+    visits: dict[bytes, list[tuple[Work, TaskReading]]] = {}
+    for work, reading in seen:
+        visits.setdefault(encode(work), []).append((work, reading))
+    for same in visits.values():
+        latencies = [reading.latencies_s for _, reading in same if reading.latencies_s]
+        yield WorkTime(
+            work=same[0][0],
+            best_s=tuple(_rounded(_first_decile(each)) for each in latencies),
+            medians_s=tuple(_rounded(statistics.median(each)) for each in latencies),
+            error="" if latencies else same[-1][1].error,
+        )
+
+
+def memory(threads: int, executor: Executor = LOCAL) -> tuple[int, list[SessionMemory]]:
+    """Resident bytes of a process with the runtime loaded, and what sessions take beyond.
+
+    Raises:
+        EdgeprofError: a session of a few small nodes does not run.
+    """
+    widths = WIDTHS[-1]
+    chosen = [nothing(CHAINS[1]), *(product(precision, 1, *widths) for precision in (FP32, "int8", "int4"))]
+    taken: list[SessionMemory] = []
+    imports = 0
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        for specimen, task in zip(chosen, _tasks(chosen, Path(folder)), strict=True):
+            request = Request(
+                model=task.model, threads=threads, inputs=task.inputs, stopping=StoppingRule(min_time_s=0)
+            )
+            outcome = run_worker(LATENCY_WORKER, request, Reading, TIMEOUT_S, executor)
+            reading = outcome.reading
+            if reading is None and not taken:
+                raise EdgeprofError(outcome.error)
+            if reading is not None:
+                imports = imports or reading.memory_imports_bytes
+                taken.append(_session(specimen.work, Path(task.model), reading))
+    return imports, taken
+
+
+def _session(work: Work, file: Path, reading: Reading) -> SessionMemory:
+    return SessionMemory(
+        precision="" if work.operator == "chain" else work.precision,
+        file_bytes=file.stat().st_size,
+        loaded_bytes=max(reading.memory_loaded_bytes - reading.memory_imports_bytes, 0),
+        run_bytes=max(reading.memory_run_peak_bytes - reading.memory_loaded_bytes, 0),
+    )
+
+
+def _tasks(chosen: Sequence[Specimen], folder: Path) -> tuple[WorkTask, ...]:
+    """Write the graphs, each once, and return what the process is to do."""
+    tasks = []
+    for specimen in chosen:
+        file = folder / f"{specimen.graph}.onnx"
+        if not file.exists():
+            file.write_bytes(probe_graphs.build(specimen.work).SerializeToString())
+        tasks.append(WorkTask(model=str(file), inputs=specimen.inputs, shared_tokens=specimen.shared_tokens))
+    return tuple(tasks)
+
+
+def _first_decile(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 10]
+
+
+def _rounded(seconds: float) -> float:
+    """Four digits, which is more than a time bears: the file stays small."""
+    return float(f"{seconds:.3e}")

@@ -1,0 +1,297 @@
+"""Graphs of single operators at known shapes, for the probe of a device: what a transformer is made of.
+
+Weights are constants, as in a model, so that the runtime packs them at load; their values do not matter to its kernels.
+Short operators are repeated in a chain, whose time is theirs and not that of starting a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from edgeprof import kv_cache
+from edgeprof.schema import FP32, InputValue, Work
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+MS = "com.microsoft"
+BLOCK = 32  # weights that share a scale, where they are quantized in blocks
+CHAIN = 8
+TINY = 16  # elements of a node whose work is next to nothing
+SEED = 0
+
+Attending = Literal["Attention", "MultiHeadAttention", "GroupQueryAttention"]
+ATTENTIONS: tuple[Attending, ...] = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
+
+
+class Specimen(NamedTuple):
+    """Work, with how to build its graph and what to feed it."""
+
+    work: Work
+    graph: str  # graphs with the same name are the same
+    inputs: tuple[InputValue, ...]
+    shared_tokens: int = 0
+
+
+def build(work: Work) -> onnx.ModelProto:
+    """The graph of some work; sizes of inputs are left open."""
+    if work.operator == "chain":
+        return _chain("Add", work.nodes, TINY)
+    builder = BUILDERS.get(work.operator)
+    return builder(work) if builder else _chain(work.operator, work.nodes, work.sizes["columns"])
+
+
+# --- products --------------------------------------------------------------------------------------------------
+
+
+PRODUCTS = {FP32: "MatMul", "fp16": "MatMul", "int8": "DynamicQuantizeMatMul", "int4": "MatMulNBits"}
+"""By precision: the operator that multiplies by a weight in the graph that runs."""
+
+STORED = {FP32: 4.0, "fp16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / BLOCK}
+"""Bytes of a weight, its share of scales in blocks included."""
+
+
+def product(precision: str, rows: int, inner: int, columns: int) -> Specimen:
+    """[rows, inner] times a constant [inner, columns].
+
+    >>> work = product("fp32", 2, 4, 3).work
+    >>> work.macs, work.weights_bytes, work.activation_bytes
+    (24, 48, 56)
+    """
+    element = 2 if precision == "fp16" else 4
+    work = Work(
+        operator=PRODUCTS[precision],
+        precision=precision,
+        sizes={"rows": rows, "inner": inner, "columns": columns},
+        macs=rows * inner * columns,
+        weights_bytes=round(inner * columns * STORED[precision]),
+        activation_bytes=element * rows * (inner + columns),
+    )
+    kind = "float16" if precision == "fp16" else "float32"
+    values = (InputValue(name="x", dtype=kind, shape=(rows, inner), fill="normal"),)
+    return Specimen(work, f"{work.operator}-{precision}-{inner}-{columns}", values)
+
+
+def _product(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    inner, columns = work.sizes["inner"], work.sizes["columns"]
+    kind = TensorProto.FLOAT16 if work.precision == "fp16" else TensorProto.FLOAT
+    if work.operator == "MatMul":
+        weights = {"w": _values((inner, columns), np.float16 if work.precision == "fp16" else np.float32)}
+        node = _node("MatMul", ["x", "w"])
+    elif work.operator == "MatMulInteger":
+        kind, weights = TensorProto.UINT8, {"w": _values((inner, columns), np.int8)}
+        node = _node("MatMulInteger", ["x", "w"])
+    elif work.operator == "DynamicQuantizeMatMul":
+        scales = np.full(columns, 0.01, np.float32)
+        weights = {"w": _values((inner, columns), np.int8), "scales": scales, "zeros": np.zeros(columns, np.int8)}
+        node = _node(work.operator, ["x", *weights], domain=MS)
+    else:
+        blocks = inner // BLOCK
+        scales = np.full((columns, blocks), 0.01, np.float32)
+        weights = {"w": _values((columns, blocks, BLOCK // 2), np.uint8), "scales": scales}
+        settings: dict[str, Any] = {"K": inner, "N": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
+        node = _node(work.operator, ["x", *weights], domain=MS, **settings)
+    result = TensorProto.INT32 if work.operator == "MatMulInteger" else kind
+    return _model([node], {"x": (kind, ("rows", inner))}, {"y": (result, ("rows", columns))}, weights)
+
+
+# --- attention -------------------------------------------------------------------------------------------------
+
+
+def attention(operator: Attending, tokens: int, past: int, heads: int, size: int) -> Specimen:
+    """Attention of some tokens to themselves and to those in a cache that is updated in place.
+
+    >>> attention("GroupQueryAttention", 1, 128, 12, 64).work.macs  # scores and their sum, over 129 positions
+    198144
+    """
+    total, width = past + tokens, heads * size
+    work = Work(
+        operator=operator,
+        precision=FP32,
+        sizes={"tokens": tokens, "past_tokens": past, "heads": heads, "head_size": size},
+        macs=2 * tokens * total * width,
+        activation_bytes=4 * width * 2 * (tokens + total),  # query and result, keys and values
+    )
+    shape = (1, heads, tokens, size) if operator == "Attention" else (1, tokens, width)
+    values = [InputValue(name=name, dtype="float32", shape=shape, fill="normal") for name in "qkv"]
+    if operator != "GroupQueryAttention":
+        return Specimen(work, f"{operator}-{heads}-{size}", tuple(values))
+    cache = (1, heads, past, size)
+    values += [InputValue(name=name, dtype="float32", shape=cache, fill="normal") for name in PAST]
+    values.append(InputValue(name="last", dtype="int32", shape=(1,), fill="value", start=total - 1))
+    values.append(InputValue(name="total", dtype="int32", shape=(), fill="value", start=total))
+    return Specimen(work, f"{operator}-{heads}-{size}", tuple(values), shared_tokens=total)
+
+
+PAST = tuple(f"{kv_cache.EXPORTED.past}.0.{which}" for which in ("key", "value"))
+PRESENT = tuple(map(kv_cache.present_of, PAST))
+
+
+def _attention(work: Work) -> onnx.ModelProto:
+    from onnx import TensorProto
+
+    heads, size = work.sizes["heads"], work.sizes["head_size"]
+    real, whole = TensorProto.FLOAT, TensorProto.INT32
+    dims = (1, heads, "tokens", size) if work.operator == "Attention" else (1, "tokens", heads * size)
+    inputs: dict[str, Any] = dict.fromkeys("qkv", (real, dims))
+    outputs: dict[str, Any] = {"y": (real, dims)}
+    if work.operator == "Attention":
+        return _model([_node("Attention", ["q", "k", "v"])], inputs, outputs, {})
+    if work.operator == "MultiHeadAttention":
+        return _model([_node(work.operator, ["q", "k", "v"], domain=MS, num_heads=heads)], inputs, outputs, {})
+    inputs |= dict.fromkeys(PAST, (real, (1, heads, "past", size)))
+    inputs |= {"last": (whole, (1,)), "total": (whole, ())}
+    outputs |= dict.fromkeys(PRESENT, (real, (1, heads, "all", size)))
+    settings = {"num_heads": heads, "kv_num_heads": heads}
+    node = _node(work.operator, list(inputs), list(outputs), domain=MS, **settings)
+    return _model([node], inputs, outputs, {})
+
+
+# --- the rest --------------------------------------------------------------------------------------------------
+
+
+def chain(operator: str, rows: int, columns: int, nodes: int = CHAIN) -> Specimen:
+    """A norm, an activation or a sum over [rows, columns], one after the other.
+
+    >>> chain("Add", 2, 16).work.activation_bytes  # 8 nodes read two tensors and write one
+    3072
+    """
+    tensors = 3 if operator in TWO_OPERANDS else 2
+    work = Work(
+        operator=operator,
+        precision=FP32,
+        sizes={"rows": rows, "columns": columns},
+        nodes=nodes,
+        activation_bytes=4 * nodes * tensors * rows * columns,
+    )
+    values = InputValue(name="x", dtype="float32", shape=(rows, columns), fill="normal")
+    return Specimen(work, f"{operator}-{columns}", (values,))
+
+
+def nothing(nodes: int) -> Specimen:
+    """Nodes that do next to nothing: their number is what a run takes."""
+    work = Work(operator="chain", precision=FP32, sizes={"elements": TINY}, nodes=nodes)
+    values = InputValue(name="x", dtype="float32", shape=(1, TINY), fill="normal")
+    return Specimen(work, f"chain-{nodes}", (values,))
+
+
+TWO_OPERANDS = ("Add", "Mul", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+DOMAINS = dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "FastGelu", "QuickGelu"), MS)
+SCALED = ("LayerNormalization", "SimplifiedLayerNormalization", *TWO_OPERANDS[2:])
+"""Operators with a weight for each column."""
+
+
+def _chain(operator: str, nodes: int, columns: int) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    weights = {"w": np.full(columns, 0.5, np.float32)} if operator in SCALED else {}
+    settings = {"axis": -1} if operator in ("Softmax", *SCALED[:2]) else {}
+    second = ["x"] if operator in TWO_OPERANDS else []
+    names = ["x", *(f"y{index}" for index in range(nodes - 1)), "y"]
+    listed = [
+        _node(operator, [before, *second, *weights], [after], domain=DOMAINS.get(operator, ""), **settings)
+        for before, after in pairwise(names)
+    ]
+    dims = ("rows", columns)
+    return _model(listed, {"x": (TensorProto.FLOAT, dims)}, {"y": (TensorProto.FLOAT, dims)}, weights)
+
+
+TABLE = 8192  # rows that an embedding is looked up in
+
+
+def gather(rows: int, columns: int) -> Specimen:
+    """Rows of a table, as of an embedding."""
+    work = Work(
+        operator="Gather",
+        precision=FP32,
+        sizes={"rows": rows, "columns": columns},
+        activation_bytes=2 * 4 * rows * columns,
+    )
+    values = InputValue(name="x", dtype="int64", shape=(rows,), fill="token_ids", high=TABLE)
+    return Specimen(work, f"Gather-{columns}", (values,))
+
+
+def _gather(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    columns = work.sizes["columns"]
+    table = {"w": _values((TABLE, columns), np.float32)}
+    node = _node("Gather", ["w", "x"])
+    return _model([node], {"x": (TensorProto.INT64, ("rows",))}, {"y": (TensorProto.FLOAT, ("rows", columns))}, table)
+
+
+def copy(elements: int) -> Specimen:
+    """Two tensors joined to one: nothing but a copy."""
+    work = Work(operator="Concat", precision=FP32, sizes={"elements": elements}, activation_bytes=2 * 4 * elements)
+    values = [InputValue(name=name, dtype="float32", shape=(1, elements // 2), fill="zeros") for name in "xz"]
+    return Specimen(work, "Concat", tuple(values))
+
+
+def _copy(_work: Work) -> onnx.ModelProto:
+    from onnx import TensorProto
+
+    half = (TensorProto.FLOAT, (1, "half"))
+    node = _node("Concat", ["x", "z"], axis=1)
+    return _model([node], {"x": half, "z": half}, {"y": (TensorProto.FLOAT, (1, "all"))}, {})
+
+
+BUILDERS: dict[str, Callable[[Work], onnx.ModelProto]] = {
+    **dict.fromkeys(("MatMul", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
+    **dict.fromkeys(ATTENTIONS, _attention),
+    "Gather": _gather,
+    "Concat": _copy,
+}
+
+
+# --- ONNX ------------------------------------------------------------------------------------------------------
+
+
+def _values(shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    """Numbers around zero; a few, repeated, as drawing millions takes long."""
+    import numpy as np
+
+    drawn = np.random.default_rng(SEED).standard_normal(4096)
+    return np.resize((drawn * (40 if np.dtype(kind).kind in "iu" else 1)).astype(kind), shape)
+
+
+def _node(
+    operator: str, inputs: Sequence[str], outputs: Sequence[str] = ("y",), *, domain: str = "", **settings: Any
+) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(operator, inputs, outputs, domain=domain, **settings)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    weights: dict[str, NDArray[Any]],
+) -> onnx.ModelProto:
+    from onnx import helper, numpy_helper
+
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        list(_declared(inputs)),
+        list(_declared(outputs)),
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    attends = any(node.op_type == "Attention" for node in nodes)
+    opsets = [helper.make_opsetid("", 23 if attends else 20), helper.make_opsetid(MS, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def _declared(tensors: dict[str, Any]) -> Iterator[onnx.ValueInfoProto]:
+    from onnx import helper
+
+    for name, (kind, dims) in tensors.items():
+        yield helper.make_tensor_value_info(name, kind, dims)
