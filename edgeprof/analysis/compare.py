@@ -26,7 +26,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
-from edgeprof.analysis.statistics import visits_of_points
+from edgeprof.analysis.statistics import level_of, visits_of_points
 from edgeprof.analysis.verdict import plus_minus, taken_s
 from edgeprof.schema import ComparedPoint, Difference, Goal, Measurement, PointKey, Precision, Subject, WeightsSource
 
@@ -59,11 +59,9 @@ class Ratio(NamedTuple):
 
 
 def level_s(visit: Measurement) -> float | None:
-    """The fast level of a visit that lasted; None of one that failed."""
-    import numpy
-
+    """The level of a visit; None of one that failed."""
     reading = visit.outcome.reading
-    return float(numpy.quantile(reading.latencies_s, 0.1)) if reading else None
+    return level_of(reading.latencies_s) if reading else None
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Ratio:

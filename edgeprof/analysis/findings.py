@@ -1,8 +1,9 @@
 """Comparable numbers computed from points: small frozen records, None or empty where the data are insufficient.
 
-Two medians differ clearly when their 95 % intervals do not overlap: stricter than a test at 5 %, and visible in the
-figure. Points of emulated devices show that a path works, not how fast it is, and points with a wrong result time a
-different computation: both are excluded from every comparison.
+Two points of a run differ clearly when the interval of their ratio excludes 1. It comes from the rounds in which both
+were visited (`analysis.compare`); without three such rounds, from the intervals of their medians. Points of emulated
+devices show that a path works, not how fast it is, and points with a wrong result time a different computation: both
+are excluded from every comparison.
 """
 
 import math
@@ -13,11 +14,17 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from edgeprof.analysis.compare import paired
 from edgeprof.schema import FP32, Phase, Point, PointKey, Precision
 
 BASE_PRECISION = FP32
 BASE = Precision(recipe=BASE_PRECISION)
 BASE_PROVIDER = "cpu"
+
+UNCLEAR = "the interval of their ratio includes 1"
+
+PAIRED_ROUNDS = 3
+"""Rounds with both points from which their ratio is told: of two, an interval may be any number of times the ratio."""
 
 Value = Callable[[Point], float | None]
 
@@ -45,6 +52,17 @@ def latency(point: Point) -> Estimate:
     if point.latency is None:
         raise ValueError(f"{point.key.label} was not measured: {point.status}")
     return Estimate(point.latency.median_s, point.latency.ci_low_s, point.latency.ci_high_s)
+
+
+def speed(base: Point, point: Point) -> Estimate:
+    """How many times as fast a point is as its base."""
+    if base.latency is None or point.latency is None:
+        return latency(base).over(latency(point))
+    levels = base.latency.levels_s, point.latency.levels_s
+    common = sorted(levels[0].keys() & levels[1].keys())
+    if len(common) < PAIRED_ROUNDS:
+        return latency(base).over(latency(point))
+    return Estimate(*paired(*([side[number] for number in common] for side in reversed(levels))))
 
 
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
@@ -190,7 +208,7 @@ class Comparison:
 
     @property
     def speed(self) -> Estimate:
-        return latency(self.base).over(latency(self.point))
+        return speed(self.base, self.point)
 
 
 def comparisons(points: Iterable[Point]) -> list[Comparison]:

@@ -133,12 +133,13 @@ def point(visits: Sequence[Measurement], quiet: Quiet) -> Point:
     """The point of its visits, oldest first, with the verdict on it."""
     newest = visits[-1]
     goal = newest.goal or Goal()
-    read = [(visit.outcome.reading, disturbed(visit, quiet)) for visit in visits if visit.outcome.reading]
-    readings = [reading for reading, _ in read]
-    calm = [reading.latencies_s for reading, off in read if not off]
-    every = [reading.latencies_s for reading in readings]
+    read = [(visit.round, visit.outcome.reading, disturbed(visit, quiet)) for visit in visits if visit.outcome.reading]
+    readings = [reading for _, reading, _ in read]
+    every = [(number, reading.latencies_s) for number, reading, _ in read]
+    calm = [(number, reading.latencies_s) for number, reading, off in read if not off]
     latency = _latency(calm if len(calm) >= min(goal.rounds, len(every)) else every)
-    judged = verdict(latency, list(map(statistics.median, every)), len(calm), goal) if latency else (None, "")
+    medians = [statistics.median(latencies) for _, latencies in every]
+    judged = verdict(latency, medians, len(calm), goal) if latency else (None, "")
     return Point(
         key=newest.key,
         facts=newest.facts,
@@ -183,12 +184,14 @@ def _reason(visits: Sequence[Measurement]) -> str:
 # --- latency -------------------------------------------------------------------------------------------
 
 
-def _latency(rounds: Sequence[Sequence[float]]) -> LatencySummary | None:
-    """Summarize the raw latencies of each round, in seconds."""
+def _latency(visits: Sequence[tuple[int, Sequence[float]]]) -> LatencySummary | None:
+    """Summarize visits: the round of each, and its raw latencies in seconds."""
     import numpy
 
-    if not rounds:
+    if not visits:
         return None
+    rounds = [latencies for _, latencies in visits]
+    levels = [(number, level_of(latencies)) for number, latencies in visits]
     medians = [statistics.median(latencies) for latencies in rounds]
     median = statistics.median(medians)
     interval = interval_between_rounds(medians) if len(rounds) > 1 else interval_within_round(rounds[0])
@@ -196,11 +199,19 @@ def _latency(rounds: Sequence[Sequence[float]]) -> LatencySummary | None:
         median_s=median,
         ci_low_s=min(interval.low, median),
         ci_high_s=max(interval.high, median),
-        best_s=min(float(numpy.quantile(latencies, 0.1)) for latencies in rounds),
+        best_s=min(level for _, level in levels),
         p90_s=float(numpy.quantile(numpy.concatenate(rounds), 0.9)),
         samples=sum(map(len, rounds)),
         rounds_s=tuple(medians),
+        levels_s=dict(levels),
     )
+
+
+def level_of(latencies_s: Sequence[float]) -> float:
+    """The fast level of a visit that lasted: its first decile."""
+    import numpy
+
+    return float(numpy.quantile(latencies_s, 0.1))
 
 
 def interval_between_rounds(medians: Sequence[float]) -> Interval:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from edgeprof.analysis import operator_classes, processor, why_text
-from edgeprof.analysis.findings import BASE, BASE_PROVIDER, Estimate, latency, measured
+from edgeprof.analysis.findings import BASE, BASE_PROVIDER, Estimate, latency, measured, speed
 from edgeprof.schema import (
     ClassTime,
     ComparedLength,
@@ -127,16 +127,16 @@ def _in_part(pair: why_text.Pair, both: Sequence[tuple[Point, Point]]) -> str:
 
 
 def _at_length(a: Point, b: Point, profiled: Profiled) -> ComparedLength:
-    speed: Estimate = latency(a).over(latency(b))
+    faster: Estimate = speed(a, b)
     pass_a, pass_b = profiled.get(a.key.lasting), profiled.get(b.key.lasting)
     return ComparedLength(
         phase=a.load.phase,
         length=a.load.length,
         a_s=latency(a).value,
         b_s=latency(b).value,
-        speed=speed.value,
-        speed_low=speed.low,
-        speed_high=speed.high,
+        speed=faster.value,
+        speed_low=faster.low,
+        speed_high=faster.high,
         classes=_classes(pass_a[1], pass_b[1]) if pass_a and pass_b else (),
         a_explained=operator_classes.explained_share(pass_a[1]) if pass_a else None,
         b_explained=operator_classes.explained_share(pass_b[1]) if pass_b else None,

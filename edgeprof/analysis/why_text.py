@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgeprof import units
 from edgeprof.analysis import operator_classes
-from edgeprof.analysis.findings import BASE_PROVIDER
+from edgeprof.analysis.findings import BASE_PROVIDER, UNCLEAR
 from edgeprof.schema import (
     ClassTime,
     ComparedLength,
@@ -52,7 +52,7 @@ class Pair:
 
 
 def winner(place: ComparedLength) -> Winner | None:
-    """The clearly faster side; None where the intervals overlap."""
+    """The clearly faster side; None where no difference is shown."""
     if place.speed_low <= 1 <= place.speed_high:
         return None
     return "B" if place.speed > 1 else "A"
@@ -70,7 +70,7 @@ def _verdict(pair: Pair, phase: Phase) -> str:
     head = phase.capitalize() + ("" if pair.provider == BASE_PROVIDER else f" on {pair.provider}")
     winners = {name for place in places if (name := winner(place))}
     if not winners:
-        return f"{head}: no clear difference between {b} and {a} at {_span(places)}: the intervals overlap."
+        return f"{head}: no clear difference between {b} and {a} at {_span(places)}: {UNCLEAR}."
     stretches = [_stretch(name, list(group), a) for name, group in groupby(places, key=winner)]
     # Explain where B is slower; explain where it is faster only if it never is.
     chosen = [place for place in places if winner(place) == ("A" if "A" in winners else "B")]

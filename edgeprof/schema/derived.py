@@ -27,6 +27,7 @@ class LatencySummary(Record, frozen=True, kw_only=True):
     p90_s: float
     samples: int  # timed runs
     rounds_s: tuple[float, ...]  # the median of each visit that counts
+    levels_s: dict[int, float] = {}  # round -> the fast level that lasted in its visit, of those that count
 
     @property
     def shown_p90_s(self) -> float | None:
@@ -129,7 +130,7 @@ class ClassTime(Record, frozen=True, kw_only=True):
 
 
 class ComparedLength(Record, frozen=True, kw_only=True):
-    """A and B at one token length. `speed` above 1: B is faster; its interval contains 1 if theirs overlap."""
+    """A and B at one token length. `speed` above 1: B is faster; its interval includes 1 if no difference is shown."""
 
     phase: Phase
     length: int

@@ -92,7 +92,8 @@ def test_a_single_comparison_has_its_interval() -> None:
     )
     summary = sentences([point(0.2), point(0.2, precision="int8")])
     assert (
-        "No clear difference between int8 and fp32 in the prefill of bert-base at 128 tokens: the intervals overlap."
+        "No clear difference between int8 and fp32 in the prefill of bert-base at 128 tokens: "
+        "the interval of their ratio includes 1."
     ) in summary.headlines
 
 

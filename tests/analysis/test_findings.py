@@ -1,20 +1,27 @@
 """Findings on points made by hand."""
 
+from math import e
+
 import pytest
+from builders import records
 from factories import MB, point
+from msgspec.structs import replace
 
 from edgeprof.analysis.findings import (
     Estimate,
     comparisons,
     counted_growth,
+    latency,
     length_growth,
     measured,
     per_token,
     predicted_ratio,
     reference_points,
     size_growth,
+    speed,
     whole_growth,
 )
+from edgeprof.schema import Point
 
 
 def test_the_interval_of_a_ratio_holds_one_exactly_when_the_intervals_overlap() -> None:
@@ -22,6 +29,22 @@ def test_the_interval_of_a_ratio_holds_one_exactly_when_the_intervals_overlap() 
     assert ratio == Estimate(2, 3 / 2.5, 5 / 1.5)
     assert ratio.clear  # 3..5 and 1.5..2.5 are apart
     assert not Estimate(4, 2, 6).over(Estimate(2, 1.5, 2.5)).clear  # 2..6 and 1.5..2.5 are not
+
+
+def in_rounds(seconds: float, levels_s: dict[int, float]) -> Point:
+    """A point with a wide interval."""
+    return point(latency=replace(records.latency(seconds, spread=0.9), levels_s=levels_s))
+
+
+def test_what_slows_a_round_cancels_in_a_ratio_of_rounds() -> None:
+    # Rounds differ by factors of two, the two points by 2 e^-0.01, 2 and 2 e^0.01 in each: 2, with the interval
+    # e^(5.643 x 0.01 / sqrt 3) = 1.0331 up and down (t for 98.5 % and two degrees of freedom: 5.643, Student's tables).
+    base = in_rounds(4.0, {0: 2.0, 1: 4.0, 2: 8.0, 3: 9.0})
+    faster = in_rounds(2.0, {0: e**0.01, 1: 2.0, 2: 4 / e**0.01})
+    assert not latency(base).over(latency(faster)).clear
+    assert speed(base, faster) == pytest.approx((2.0, 2 / 1.0331, 2 * 1.0331), rel=1e-4)
+    two = in_rounds(2.0, {0: 1.0, 1: 2.0})
+    assert speed(base, two) == latency(base).over(latency(two)), "two rounds in common are too few"
 
 
 def test_length_growth_starts_at_a_quarter_of_the_longest() -> None:

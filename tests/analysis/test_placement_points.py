@@ -135,7 +135,8 @@ def test_one_point_on_two_providers_has_its_interval() -> None:
     ) in summary
     summary = sentences([point(0.1), point(0.1, **GPU)]).headlines
     assert (
-        "No clear difference between webgpu and cpu in the prefill of bert-base at 128 tokens: the intervals overlap."
+        "No clear difference between webgpu and cpu in the prefill of bert-base at 128 tokens: "
+        "the interval of their ratio includes 1."
     ) in summary
 
 

@@ -88,7 +88,8 @@ def test_intervals_that_overlap_decide_nothing() -> None:
     """1 % up and down each: 0.100 and 0.101 overlap, 0.100 and 0.103 do not."""
     result = compared({16: 0.100, 64: 0.100}, {16: 0.101, 64: 0.1005})
     assert result.verdicts == (
-        "Prefill: no clear difference between int8 and fp32 at 16 to 64 tokens: the intervals overlap.",
+        "Prefill: no clear difference between int8 and fp32 at 16 to 64 tokens: "
+        "the interval of their ratio includes 1.",
     )
     assert result.turns == ()
     assert compared({16: 0.100}, {16: 0.103}).verdicts[0].startswith("Prefill: int8 is slower than fp32")

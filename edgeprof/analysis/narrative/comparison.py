@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from edgeprof import units
 from edgeprof.analysis import findings
-from edgeprof.analysis.findings import BASE_PROVIDER, Comparison
+from edgeprof.analysis.findings import BASE_PROVIDER, UNCLEAR, Comparison
 from edgeprof.analysis.narrative import PhasePoints
 from edgeprof.schema import Point
 from edgeprof.text import joined
@@ -82,7 +82,7 @@ def _one_against(scope: PhasePoints, pair: Comparison, one: str, base: str, whic
     where, speed = _where(scope, pair), pair.speed
     if not speed.clear:
         between = f"{_plain(one)} and {_plain(base)}"
-        return f"No clear difference between {between} in the {scope.phase}{which} of {where}: the intervals overlap."
+        return f"No clear difference between {between} in the {scope.phase}{which} of {where}: {UNCLEAR}."
     return (
         f"{scope.phase.capitalize()}{which} of {where} is {units.ratio(speed.value)} as fast {_within(one)} as "
         f"{_within(base)} (95 % interval {units.number(speed.low)} to {units.number(speed.high)})."
