@@ -12,6 +12,9 @@ from edgeprof.store import require_regular
 POINTER = b"version https://git-lfs"
 POINTER_BYTES = 1024  # at most: the specification of Git LFS
 
+IR_VERSION = b"\x08"
+"""The protobuf tag of the first field of a model, with which exporters begin a file."""
+
 
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
@@ -30,9 +33,13 @@ def opening(path: Path) -> Iterator[None]:
     except OSError as problem:
         raise ModelFileError(f"{path} cannot be read: {problem.strerror}.", "Check the path.") from problem
     except Exception as problem:  # protobuf, onnx and onnx_ir have an error class each, and raise Python's own too
-        raise ModelFileError(
-            f"{path} is not a readable ONNX file.", "It may be truncated: export it again."
-        ) from problem
+        raise ModelFileError(f"{path} is not a readable ONNX file.", _remedy(path)) from problem
+
+
+def _remedy(path: Path) -> str:
+    with path.open("rb") as file:
+        begun = file.read(1) == IR_VERSION
+    return "It may be truncated: export it again." if begun else "Name an exported model, or a .onnx file."
 
 
 def require_content(path: Path) -> None:

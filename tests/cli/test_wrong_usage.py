@@ -158,7 +158,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no such file": (lambda file: file.unlink(), "There is no file"),
     "a pipe": (lambda file: (file.unlink(), os.mkfifo(file)), "it is a pipe or a device, not a file"),
     "a folder": (lambda file: (file.unlink(), file.mkdir()), "a directory"),
-    "not an ONNX file": (lambda file: file.write_bytes(b"GIF89a"), "is not a readable ONNX file"),
+    "not an ONNX file": (
+        lambda file: file.write_bytes(b"GIF89a"),
+        "is not a readable ONNX file. Name an exported model",
+    ),
     "truncated": (lambda file: cut(file, 3000), "It may be truncated"),
     "no external data": (lambda file: file.with_name("model.onnx.data").unlink(), "not beside it. Copy both files"),
     "truncated external data": (lambda file: cut(file.with_name("model.onnx.data"), 99_000), "It was cut off"),
