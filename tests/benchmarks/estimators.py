@@ -56,9 +56,9 @@ def run() -> list[str]:
                 lines.append(f"| {kind} | {target} | {' | '.join(_errors(visits))} |")
                 told.append(f"| {kind} | {target} | {' | '.join(_canaries(visits, quiet))} |")
     explained = (
-        "Of canaries and medians: their correlation, the standard deviation of the logarithms of medians, and the share of "
-        "visits that count as disturbed today. Then that standard deviation, and the visits left, if a visit is "
-        f"disturbed from so many times the usual time of a canary on (today {CANARY_LIMIT})."
+        "Of canaries and medians: their correlation, the standard deviation of the logarithms of medians, and how many "
+        "visits count as disturbed. Then that standard deviation, and the visits left, if a visit is disturbed from so "
+        f"many times the usual time of a canary on (the limit is {CANARY_LIMIT})."
     )
     return [*lines, "", explained, "", *told]
 
