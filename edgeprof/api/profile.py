@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
+from edgeprof.analysis.memory_parts import predicted
 from edgeprof.api import placement, visits
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, inputs_of
@@ -22,7 +23,7 @@ from edgeprof.families import family_of, traced_variant
 from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
-from edgeprof.measure import surroundings
+from edgeprof.measure import runtime_memory, surroundings
 from edgeprof.measure.launch import generates, generation_job
 from edgeprof.measure.limited_process import limited
 from edgeprof.measure.schedule import Job, place_of
@@ -42,6 +43,7 @@ from edgeprof.schema import (
     Phase,
     PointKey,
     Record,
+    RuntimeMemory,
     StoppingRule,
     Target,
 )
@@ -285,6 +287,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     graph = counting.read(Path(source.path))
     if all(target.is_cpu for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
+    runtime = runtime_memory.read(request.threads, max(map(Path, artifact.data_files), key=_size, default=None))
     described = traced_variant(artifact) is not None
     accepted = signature(source.inputs) if described else signature_of_graph(graph)
     phases, note = _phases(artifact, accepted, request.phase)
@@ -309,7 +312,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
             inputs = inputs.refilled(accepted, trial.fills)
         if source.shared_cache:
             inputs.require_right_padding()
-        load, facts = _counted(artifact, graph, inputs, shared_cache=source.shared_cache)
+        load, facts = _counted(artifact, graph, inputs, runtime, shared_cache=source.shared_cache)
         if not described:
             facts = replace(facts, seq=length, dims=request.dims, fills=inputs.fills)
         for target in request.targets:  # two lengths may select the same image size
@@ -353,7 +356,9 @@ def _files(artifact: Artifact, request: ProfileRequest) -> tuple[FileState, ...]
     return files
 
 
-def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs, *, shared_cache: bool) -> tuple[Load, Facts]:
+def _counted(
+    artifact: Artifact, graph: ModelProto, inputs: Inputs, runtime: RuntimeMemory, *, shared_cache: bool
+) -> tuple[Load, Facts]:
     """The load of a run with these inputs, and its counted facts; a shared cache is in memory once."""
     counted = counting.count(graph, inputs.sizes.shapes, inputs.flags)
     load = load_of(inputs.sizes, counted.attended)
@@ -363,12 +368,13 @@ def _counted(artifact: Artifact, graph: ModelProto, inputs: Inputs, *, shared_ca
         case = Case(batch=load.batch, tokens=load.tokens or 0, past_tokens=load.past_tokens)
         macs = family_of(variant).macs(variant, case, artifact.logits)
     past = inputs.past_bytes
-    predicted = None if counted.unsized else counted.working_bytes - (past if shared_cache else 0)
+    memory = None if counted.unsized else predicted(counted, past, runtime, shared_cache=shared_cache)
     return load, Facts(
         family=family,
         params=artifact.params,
         macs=macs,
-        memory_predicted_bytes=predicted,
+        memory_predicted_bytes=memory.working_bytes if memory else None,
+        memory=memory,
         cache_copied_bytes=0 if shared_cache else past,
     )
 
@@ -378,6 +384,15 @@ def _family(artifact: Artifact) -> str:
     architecture, variant = artifact.architecture, artifact.variant
     known = variant.family if variant else architecture.model_type if architecture else ""
     return f"{known}/{artifact.graphs[0].role}" if known and artifact.is_part else known
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def _elsewhere(facts: Facts, target: Target) -> Facts:
+    """Facts on another provider, to which the prediction of memory does not apply."""
+    return replace(facts, memory_predicted_bytes=None, memory=None, ep_options=target.ep_options)
 
 
 def _job(
@@ -392,7 +407,9 @@ def _job(
     """A point on a provider; the prediction of memory applies to the CPU provider only."""
     return Job(
         key=PointKey(subject=artifact.subject, load=load, place=place_of(target, request.machine_id, request.threads)),
-        facts=facts if target.is_cpu else replace(facts, memory_predicted_bytes=None, ep_options=target.ep_options),
+        facts=facts
+        if target.is_cpu
+        else replace(facts, memory_predicted_bytes=None, memory=None, ep_options=target.ep_options),
         graph=graph,
         data_sha256=artifact.data_sha256,
         target=target,

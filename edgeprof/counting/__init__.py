@@ -8,6 +8,7 @@ weights           which stored tensors are parameters; `product_precision` the t
 macs              MACs of every operator; `attention_length` how many positions attention runs over
 planner           the buffers of a run and their peak; `fusion` and `qdq_fusion` know the tensors that onnxruntime never
                   allocates, `workspace` the scratch memory of kernels, `arena` the memory that stays resident
+loading           what a session holds of the weights: mapped, copied, repacked for kernels
 counter           one pass over the nodes that puts these together
 """
 

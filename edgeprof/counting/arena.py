@@ -50,7 +50,7 @@ def pattern_bytes(buffers: Sequence[Buffer], nodes: int) -> int:
     """Size of the block that holds all planned buffers except the graph's outputs, each in the tightest gap."""
     lifetimes = Lifetimes([buffer for buffer in buffers if not buffer.output])
     placed: dict[int, tuple[int, int]] = {}  # buffer -> where it begins, and its size
-    block, most = _Block(), 0
+    block, most = Block(), 0
     for index in range(nodes):
         for buffer in lifetimes.allocated_at(index):
             size = _rounded(buffer.nbytes)
@@ -61,7 +61,7 @@ def pattern_bytes(buffers: Sequence[Buffer], nodes: int) -> int:
     return most
 
 
-class _Block:
+class Block:
     """The layout of buffers, kept as the gaps between them; `end` is the end of the last buffer."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgeprof.counting import arena, attention_length, flatten, macs, planner
+from edgeprof.counting import arena, attention_length, flatten, loading, macs, planner
 from edgeprof.counting.contrib_shapes import FLOAT, RULE_ERRORS, options
 from edgeprof.counting.flatten import CONTROL_FLOW, Node
 from edgeprof.counting.fusion import fused_away
@@ -38,7 +38,8 @@ class Counter:
         progress: Progress = silent,
     ) -> None:
         progress("reading the graph", 0.0)
-        self.weights = StoredWeights(flatten.everything(model.graph))
+        self.file = flatten.everything(model.graph)
+        self.weights = StoredWeights(self.file)
         inference = Inference(model, shapes, values, progress=progress)
         self.graph, self.tensors, self.problems = inference.flat, inference.tensors, tuple(inference.problems)
         self.values = inference.values
@@ -71,6 +72,7 @@ class Counter:
             live_bytes=most,
             live_at=self.graph.node[at].label if self.graph.node else "",
             working_bytes=arena.resident_bytes(plan, workspaces),
+            held=loading.held(self.file, {**self.weights.stored, **self.tensors}, loaded, run=self.graph),
             unsized=sum(not self._sized(name) for node in self.graph.node for name in node.output if name),
         )
         if max(costs.macs, costs.params, costs.live_bytes, costs.working_bytes) > LARGEST:

@@ -15,6 +15,35 @@ class NodeCost(Record, frozen=True, kw_only=True):
     activation_bytes: int = 0  # of its outputs; views write nothing
 
 
+class Table(Record, frozen=True, kw_only=True):
+    """Weights in a data file of which runs read rows."""
+
+    nbytes: int
+    lookups: int  # rows that a run reads, at most
+
+    def resident_bytes(self, window: int) -> int:
+        """The bytes in memory after rows at random were read, each with a window of so many bytes around it.
+
+        >>> Table(nbytes=1_000_000, lookups=1).resident_bytes(65_536), Table(nbytes=9, lookups=50).resident_bytes(4096)
+        (65536, 9)
+        """
+        windows = max(self.nbytes / window, 1.0)
+        return round(self.nbytes * (1 - (1 - 1 / windows) ** self.lookups))
+
+
+class HeldWeights(Record, frozen=True, kw_only=True):
+    """What onnxruntime's CPU provider holds of the weights (`counting.loading`)."""
+
+    mapped_bytes: int  # pages of data files that are read while the session is created, and stay
+    touched_bytes: int  # those that the runs are first to read, tables left out
+    tables: tuple[Table, ...] = ()  # those that the runs look up
+    copied_bytes: int  # in memory: stored in the .onnx file, or computed from other weights
+    packed_bytes: int  # repacked for the kernels of products
+    kept_bytes: int  # freed, but not returned to the system
+    session_bytes: int  # graph and nodes
+    most_bytes: int  # the most of all but the session, while it is created
+
+
 class GraphCosts(Record, frozen=True, kw_only=True):
     """A graph at one shape of its inputs."""
 
@@ -27,6 +56,7 @@ class GraphCosts(Record, frozen=True, kw_only=True):
     live_bytes: int  # the most tensors alive at once, graph inputs and outputs among them, weights not
     live_at: str  # the node that runs then
     working_bytes: int = 0  # predicted memory of onnxruntime's CPU provider beside weights, inputs included
+    held: HeldWeights
     unsized: int = 0  # tensors whose shape depends on data: live bytes leave them out
 
     @property

@@ -33,13 +33,14 @@ def measure(request: Request, _progress: Progress) -> Reading:
         UsageError: an input file does not fit.
         EdgeprofError: the model does not run, or a library that would disturb the measurement is loaded.
     """
+    files = [file.path for file in request.files]
     with undisturbed(request):
         canaries = _canaries(request)
         imports = memory.read()
         start = time.perf_counter_ns()
         session = open_request(request, record_assignment=not request.target.is_cpu)
         load_ns = time.perf_counter_ns() - start
-        loaded = memory.read()
+        loaded, mapped = memory.read(), memory.mapped(files)
         require_unchanged(request.files)
         require_share(session, request)
         with running(request):
@@ -50,7 +51,7 @@ def measure(request: Request, _progress: Progress) -> Reading:
             contention = Contention()
             latencies_s = sampling.time_runs(run, request.stopping)
             contention_share = contention.share(request.threads)
-        after, shares = memory.read(), memory.shares()
+        after, shares, mapped_after = memory.read(), memory.shares(), memory.mapped(files)
         device_bytes = device_memory.used(request.target)
         active = tuple(session.get_providers())
         del run, binding, session
@@ -70,6 +71,8 @@ def measure(request: Request, _progress: Progress) -> Reading:
         memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
         memory_run_file_bytes=after.file_bytes,
         memory_address_peak_bytes=after.address_peak_bytes or None,
+        memory_loaded_mapped_bytes=mapped,
+        memory_run_mapped_bytes=mapped_after,
         memory_run_pss_bytes=shares.pss_bytes,
         memory_run_private_bytes=shares.private_bytes,
         device_memory_bytes=device_bytes,

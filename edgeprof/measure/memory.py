@@ -1,12 +1,20 @@
 """Memory of this process, as the kernel counts it."""
 
+import mmap
+import os
 import sys
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 STATUS = Path("/proc/self/status")
+MAPS = Path("/proc/self/smaps")
 ROLLUP = Path("/proc/self/smaps_rollup")
 CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+WINDOW, HUGE = 1 << 16, 1 << 21
+"""Bytes that Linux maps around a byte of a file (fault_around_bytes), and those of a huge page."""
 
 
 class ProcessMemory(NamedTuple):
@@ -53,6 +61,39 @@ def parse_shares(rollup: str) -> Shares:
     kib = _kib(rollup)
     private = [kib[name] * 1024 for name in ("Private_Clean", "Private_Dirty") if name in kib]
     return Shares(kib["Pss"] * 1024 if "Pss" in kib else None, sum(private) if private else None)
+
+
+def mapped(files: Iterable[str | Path]) -> int | None:
+    """Resident bytes of this process that map some files; None where the kernel does not tell."""
+    try:
+        return parse_mapped(MAPS.read_text(), {os.path.realpath(file) for file in files})
+    except OSError:
+        return None
+
+
+def window_bytes(file: Path) -> int:
+    """Bytes of a cached file that the system maps when one is read: tried on up to eight places of the file."""
+    size = file.stat().st_size
+    if sys.platform != "linux" or not size:
+        return WINDOW
+    apart = max(size // 8, 4 * HUGE)
+    places = range(apart // 2, size, apart) or range(size // 2, size, size)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        for place in places:
+            view[place]
+        return max((mapped([file]) or 0) // len(places), WINDOW)
+
+
+def parse_mapped(maps: str, files: Container[str]) -> int:
+    """Resident bytes that map some files, from the text of /proc/PID/smaps: a header for each mapping, then rows."""
+    total, counts = 0, False
+    for line in maps.splitlines():
+        first, _, rest = line.partition(" ")
+        if not first.endswith(":"):  # address, permissions, offset, device, inode, path
+            counts = line.split(None, 5)[5:] != [] and line.split(None, 5)[5] in files
+        elif counts and first == "Rss:":
+            total += int(rest.split()[0]) * 1024
+    return total
 
 
 def _kib(text: str) -> dict[str, int]:

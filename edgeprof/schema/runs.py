@@ -116,11 +116,57 @@ class Reading(Record, frozen=True, kw_only=True):
     memory_run_peak_bytes: Count  # highest resident set of the runs, inputs included
     memory_run_file_bytes: Count | None = None  # mapped files after the runs: includes weights first touched by them
     memory_address_peak_bytes: Count | None = None  # most address space so far; None: not reported
+    memory_loaded_mapped_bytes: Count | None = None  # the part of it that maps files of the model: its weights
+    memory_run_mapped_bytes: Count | None = None  # the same after the runs; None: the kernel does not tell
     memory_run_pss_bytes: Count | None = None  # after the runs: shared pages count by share; None: not reported
     memory_run_private_bytes: Count | None = None  # after the runs: pages that no other process has
     device_memory_bytes: Count | None = None  # device memory of this process, where provider or driver report it
     contention: float | None = None  # share of the timed runs in which threads waited for a core; None: unknown
     canaries: tuple[Canaries, ...] = ()  # before the model was loaded, and after; none of a short visit
+
+
+class RuntimeMemory(Record, frozen=True, kw_only=True):
+    """What a measuring process of this machine takes without a model: a reading (`measure.runtime_memory`)."""
+
+    loaded_bytes: Count
+    run_bytes: Count  # runs touch code that loading does not
+    window_bytes: Count = 1 << 16  # of a mapped file, that come into memory when one is read
+
+
+class PredictedMemory(Record, frozen=True, kw_only=True):
+    """Resident memory predicted from graph and file, part by part, on onnxruntime's CPU provider.
+
+    Only `runtime_bytes` is a reading: of a process of this machine that measures a graph without weights.
+    """
+
+    runtime_bytes: Count  # interpreter and libraries, their code included
+    session_bytes: Count  # graph and nodes, and what the allocator keeps of loading
+    weights_mapped_bytes: Count  # pages of data files that loading or the runs read
+    weights_copied_bytes: Count  # in memory: stored in the .onnx file, or computed from other weights
+    weights_packed_bytes: Count  # repacked for the kernels of products
+    cache_bytes: Count  # KV cache that a run reads
+    activations_bytes: Count  # the most other tensors alive at once, inputs and outputs included
+    arena_bytes: Count  # what the runtime's allocator holds beyond tensors alive at once
+    load_peak_bytes: Count  # the most while the session is created
+
+    @property
+    def run_peak_bytes(self) -> int:
+        """The most in runs: all parts together."""
+        return self.runtime_bytes + self.session_bytes + self.weights_bytes + self.working_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """What runs take on top of what is loaded."""
+        return self.cache_bytes + self.activations_bytes + self.arena_bytes
+
+    @property
+    def weights_bytes(self) -> int:
+        return self.weights_mapped_bytes + self.weights_copied_bytes + self.weights_packed_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that the process takes, loading or running."""
+        return max(self.load_peak_bytes, self.run_peak_bytes)
 
 
 class Facts(Record, frozen=True, kw_only=True):
@@ -130,6 +176,7 @@ class Facts(Record, frozen=True, kw_only=True):
     params: Count
     macs: Count | None = None  # None: could not be counted
     memory_predicted_bytes: Count | None = None  # working memory on the CPU provider; None: another provider
+    memory: PredictedMemory | None = None  # all of it, by parts; None: as above, or not predicted
     cache_copied_bytes: Count = 0  # of a KV cache that grows: what a run copies of it; 0: it is written in place
     seq: Count | None = None  # for a user's file: the values of --seq and --dim
     dims: dict[str, Count] = {}
