@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edgeprof import units
-from edgeprof.analysis.findings import by_series, measured
+from edgeprof.analysis.findings import by_series, measured, without_baselines
 from edgeprof.schema import Law, Point, PointKey
 
 HALF = 0.5
@@ -51,7 +51,9 @@ def checks(laws: Sequence[Law], points: Iterable[Point], bytes_per_s: float | No
         laws: of lines of these points.
         bytes_per_s: what the memory gives; predicts what copies cost.
     """
-    lines = {key: line for key, line in by_series(measured(points)).items() if key.load.phase == "decode"}
+    lines = {
+        key: line for key, line in by_series(measured(without_baselines(points))).items() if key.load.phase == "decode"
+    }
     known = {law.key: law for law in laws}
     decoding = [law for law in laws if law.key in lines and lines[law.key][0].load.source_tokens is None]
     return [_check(law, known, lines, bytes_per_s) for law in decoding]

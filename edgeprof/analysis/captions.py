@@ -23,9 +23,13 @@ def sentences(
         placed: the points with a recorded placement, which ran on a provider other than the CPU.
     """
     phases: tuple[Phase, ...] = ("prefill", "decode")
-    by_phase = {phase: scope for phase in phases if (scope := PhasePoints.of(points, phase)).points}
+    every = {phase: scope for phase in phases if (scope := PhasePoints.of(points, phase)).points}
+    ours = findings.without_baselines(points)
+    by_phase = {phase: scope for phase in every if (scope := PhasePoints.of(ours, phase)).points}
     headlines = (
-        _headline(write, by_phase[phase]) for choice, write in HEADLINES if (phase := _first(choice, by_phase))
+        _headline(write, (every if write is comparison.providers else by_phase)[phase])
+        for choice, write in HEADLINES
+        if (phase := _first(choice, by_phase))
     )
     captions = {name: write(by_phase[phase]) for name, phase, write in CAPTIONS if phase in by_phase}
     captions["mixers"] = explain_captions.mixer_caption(mixers or {})
@@ -34,7 +38,7 @@ def sentences(
         headlines=(*placement.headlines(points), *filter(None, headlines)),
         trust=trust.trust(points),
         captions={name: text for name, text in captions.items() if text},
-        reference=tuple(point for scope in by_phase.values() for point in findings.reference_points(scope.points)),
+        reference=tuple(point for scope in every.values() for point in findings.reference_points(scope.points)),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from edgeprof.analysis.compare import paired
-from edgeprof.schema import FP32, Phase, Point, PointKey, Precision
+from edgeprof.schema import FP32, ONNXRUNTIME, Phase, Point, PointKey, Precision
 
 BASE_PRECISION = FP32
 BASE = Precision(recipe=BASE_PRECISION)
@@ -68,6 +68,11 @@ def speed(base: Point, point: Point) -> Estimate:
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
     """Comparable points: they succeeded, on a real device, with the right result."""
     return [point for point in points if comparable(point) and phase in (None, point.load.phase)]
+
+
+def without_baselines(points: Iterable[Point]) -> list[Point]:
+    """The points that onnxruntime ran: what is said of a model's file rests on them alone."""
+    return [point for point in points if not point.place.is_baseline]
 
 
 def comparable(point: Point) -> bool:
@@ -217,8 +222,10 @@ def comparisons(points: Iterable[Point]) -> list[Comparison]:
 
 
 def provider_comparisons(points: Iterable[Point]) -> list[Comparison]:
-    """Each point compared with the same point on the CPU provider in the same precision, where that was measured."""
-    return _against(points, lambda key: replace(key, place=replace(key.place, provider=BASE_PROVIDER)))
+    """Each point of another provider or runtime compared with the same point on the CPU provider in the same precision,
+    where that was measured."""
+    cpu = {"provider": BASE_PROVIDER, "runtime": ONNXRUNTIME}
+    return _against(points, lambda key: replace(key, place=replace(key.place, **cpu)))
 
 
 def _against(points: Iterable[Point], base: Callable[[PointKey], PointKey]) -> list[Comparison]:

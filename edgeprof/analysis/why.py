@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from edgeprof.analysis import operator_classes, processor, why_text
-from edgeprof.analysis.findings import BASE, BASE_PROVIDER, Estimate, latency, measured, speed
+from edgeprof.analysis.findings import BASE, BASE_PROVIDER, Estimate, latency, measured, speed, without_baselines
 from edgeprof.schema import (
     ClassTime,
     ComparedLength,
@@ -40,7 +40,7 @@ def sides(points: Iterable[Point]) -> list[tuple[Side, Side]]:
 
     Two files of similar size under different names form a pair if one of them is in fp32 and nothing else was measured.
     """
-    params = {_side(point): point.facts.params for point in measured(points)}
+    params = {_side(point): point.facts.params for point in measured(without_baselines(points))}
     bases = {side.model: side for side in params if side.precision == BASE}
     others = [side for side in params if side.precision != BASE]
     if len(params) == 2 and len(bases) == len(others) == 1 and max(params.values()) < 1.5 * min(params.values()):
@@ -67,7 +67,7 @@ def why(
         passes: of the same run; of several passes of a point the newest successful one counts. Passes that timed only
             the dispatch to a device do not show where time goes, and are left out.
     """
-    comparable = measured(points)
+    comparable = measured(without_baselines(points))
     points_a, points_b = _by_setting(comparable, a), _by_setting(comparable, b)
     readings = operator_classes.successful(passes)
     profiled = {each.key.lasting: (each, reading) for each, reading in readings if not each.dispatch_only}

@@ -175,6 +175,7 @@ def _points(run: Run, artifact: Artifact, phase: Phase, batch: int) -> list[Poin
         point
         for point in run.points
         if point.latency is not None
+        and not point.place.is_baseline
         and point.subject.model in names
         and point.subject.precision == artifact.precision
         and (point.load.phase, point.load.batch) == (phase, batch)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.analysis.memory_parts import predicted
-from edgeprof.api import placement, visits
+from edgeprof.api import baselines, placement, visits
 from edgeprof.api.runs import Run, load_run
 from edgeprof.api.sizing import PhaseChoice, inputs_of
 from edgeprof.api.targets import any_model, parts_of, renamed
@@ -89,6 +89,7 @@ def profile(
     ep_option: Mapping[str, str] | None = None,
     require_placement: float = 0.0,
     compile: bool = False,
+    baseline: Sequence[str] = (),
     rounds: int = 3,
     ci: float = 0.03,
     max_time_s: float = 30.0,
@@ -126,6 +127,8 @@ def profile(
         ep_option: options of the requested provider; "name.option" for one of several.
         require_placement: share of the MACs that a provider must run; a point with less fails.
         compile: providers compile ahead of time, and sessions load the result.
+        baseline: other runtimes to measure beside onnxruntime, in turn with it: "torch", "torch-compile", "openvino",
+            "llama.cpp=model.gguf".
         rounds: visits of each point at least, each in its own process.
         ci: a point is visited until the 95 % interval of its median is this share of it up and down,
         max_time_s: or until its visits have taken so many seconds; 0: `rounds` visits, and no more.
@@ -172,7 +175,7 @@ def profile(
         phase=phase,
         machine_id=machine.machine_id,
         threads=threads or machine.cores_allowed,
-        targets=tuple(resolve(ep, ep_library, ep_option)),
+        targets=(*resolve(ep, ep_library, ep_option), *baselines.targets(baseline)),
         compile=compile,
         stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
         timeout_s=timeout_s,
@@ -182,11 +185,11 @@ def profile(
     )
     if memory_limit_bytes is not None:
         request = replace(request, memory_limit=_limit(memory_limit_bytes, request.targets))
-    if compile and all(target.is_cpu for target in request.targets):
+    if compile and all(target.is_cpu or target.is_baseline for target in request.targets):
         raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
     artifacts = [part for artifact in renamed(any_model(targets, models, precision)) for part in parts_of(artifact)]
     jobs: list[Job] = []
-    notes: list[str] = []
+    notes = refusals = baselines.refusals(artifacts, request.targets)
     for artifact in artifacts:
         progress(f"counting: {artifact.name} {artifact.precision}", None)
         try:
@@ -195,7 +198,9 @@ def profile(
             raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (the same error)
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
-    placement.require_some(jobs, precision)
+    baselines.require_some(jobs, request.targets, refusals)
+    ours = [job for job in jobs if not job.target.is_baseline]
+    placement.require_some(ours, precision)
     generating = [generation_job(job, generate) for job in jobs if generates(job)] if generate else []
     if generate and not generating:
         raise UsageError(NO_GENERATION, "Omit --generate, or name a decoder and --phase decode or both.")
@@ -210,11 +215,11 @@ def profile(
         try:
             visits.visit_points(jobs, goal, done, preparation, folder, progress)
             if ops:
-                visits.profile_operators(jobs, preparation, folder, progress)
+                visits.profile_operators(ours, preparation, folder, progress)
             if generating:
                 visits.generate_tokens(generating, preparation, folder, progress)
             if sustain_s:
-                visits.sustain(jobs, sustain_s, preparation, folder, progress)
+                visits.sustain(ours, sustain_s, preparation, folder, progress)
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
@@ -237,7 +242,7 @@ def _limit(count_bytes: int, targets: Sequence[Target]) -> MemoryLimit:
     if elsewhere:
         raise UsageError(
             f"--memory-limit holds for the CPU provider; {elsewhere[0]} may use memory that it does not count.",
-            "Omit --memory-limit, or --ep.",
+            "Omit --memory-limit, or --ep and --baseline.",
         )
     return limited(count_bytes)
 
@@ -266,6 +271,7 @@ def require_seconds(option: str, value: float, least: float) -> None:
 
 def jobs_of(artifact: Artifact, request: ProfileRequest, notes: list[str]) -> list[Job]:
     """The points of one model; of several requested phases, one that it does not have becomes a note."""
+    request = replace(request, targets=baselines.accepting(artifact, request.targets))
     jobs = [
         job
         for graph, phase in _by_graph(artifact, request.phase)
@@ -285,7 +291,7 @@ def _by_graph(artifact: Artifact, phase: PhaseChoice) -> list[tuple[Graph, Phase
 
 def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, notes: list[str]) -> list[Job]:
     graph = counting.read(Path(source.path))
-    if all(target.is_cpu for target in request.targets):  # before inputs are checked
+    if all(target.is_cpu or target.is_baseline for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
     runtime = runtime_memory.read(request.threads, max(map(Path, artifact.data_files), key=_size, default=None))
     described = traced_variant(artifact) is not None
@@ -390,9 +396,14 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _elsewhere(facts: Facts, target: Target) -> Facts:
-    """Facts on another provider, to which the prediction of memory does not apply."""
-    return replace(facts, memory_predicted_bytes=None, memory=None, ep_options=target.ep_options)
+def _facts_on(target: Target, facts: Facts) -> Facts:
+    """Memory is predicted for the CPU provider, and what is copied of a cache is known of onnxruntime."""
+    if target.is_cpu:
+        return facts
+    copied = 0 if target.is_baseline else facts.cache_copied_bytes
+    return replace(
+        facts, memory_predicted_bytes=None, memory=None, cache_copied_bytes=copied, ep_options=target.ep_options
+    )
 
 
 def _job(
@@ -407,9 +418,7 @@ def _job(
     """A point on a provider; the prediction of memory applies to the CPU provider only."""
     return Job(
         key=PointKey(subject=artifact.subject, load=load, place=place_of(target, request.machine_id, request.threads)),
-        facts=facts
-        if target.is_cpu
-        else replace(facts, memory_predicted_bytes=None, memory=None, ep_options=target.ep_options),
+        facts=_facts_on(target, facts),
         graph=graph,
         data_sha256=artifact.data_sha256,
         target=target,

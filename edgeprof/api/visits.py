@@ -15,7 +15,7 @@ from edgeprof import store, units
 from edgeprof.analysis import repetition, statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.analysis.verdict import enough, taken_s
-from edgeprof.api import placement
+from edgeprof.api import baselines, placement
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import (
     measure,
@@ -93,8 +93,9 @@ class Preparation:
     def of(self, job: Job, done: float) -> Job:
         if job.key not in self.known:
             if not job.target.is_cpu:
-                self.progress(f"placing {job.key.label}", done)
-            self.known[job.key] = placement.prepared(job, self.least_share).prepared
+                self.progress(f"{'checking' if job.target.is_baseline else 'placing'} {job.key.label}", done)
+            ready = baselines.checked(job) if job.target.is_baseline else placement.prepared(job, self.least_share)
+            self.known[job.key] = ready.prepared
         return replace(job, prepared=self.known[job.key])
 
 

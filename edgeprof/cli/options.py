@@ -90,7 +90,9 @@ def words(text: str, option: str) -> list[str]:
     """ "fp32,int8" -> ["fp32", "int8"]"""
     parts = [word.strip() for word in text.split(",")]
     if not all(parts):
-        example = {"--ep": "cpu,webgpu", "--recipe": "int8,int4"}.get(option, "fp32,int8")
+        example = {"--ep": "cpu,webgpu", "--baseline": "torch,openvino", "--recipe": "int8,int4"}.get(
+            option, "fp32,int8"
+        )
         raise UsageError(
             f"{option} is empty, or has an empty part: '{abbreviated(text)}'.", f"Example: {option} {example}"
         )

@@ -35,6 +35,10 @@ def profile(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile ahead of time and load the result (EPContext).")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Other runtimes to measure beside it: torch,torch-compile,openvino,llama.cpp=model.gguf."),
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
     ci: options.Ci = "3%",
     max_time: options.MaxTime = 30.0,
@@ -76,6 +80,7 @@ def profile(
             ep_option=pairs(ep_option, "--ep-option", "backend_type=htp"),
             require_placement=share(require_placement, "--require-placement") if require_placement else 0.0,
             compile=compile,
+            baseline=words(baseline, "--baseline") if baseline is not None else (),
             rounds=rounds,
             ci=share(ci, "--ci"),
             max_time_s=max_time,

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeprof.process import Progress, serve
 from edgeprof.providers.session import create_session, session_options
-from edgeprof.schema import CPU, Canaries
+from edgeprof.schema import CPU, Canaries, Request
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,3 +65,12 @@ def _array(rows: int, columns: int) -> "NDArray[Any]":
     array = np.frombuffer(mmap.mmap(-1, rows * columns * 4), np.float32).reshape(rows, columns)
     array.fill(0.01)
     return array
+
+
+def _alone(request: Request, _progress: Progress) -> Canaries:
+    """In a process of its own, beside a runtime whose memory onnxruntime's would add to."""
+    return read(request.threads)
+
+
+if __name__ == "__main__":
+    serve(_alone, Request)

@@ -4,25 +4,22 @@ Everything a run needs is created before it: inputs are bound as OrtValues, and 
 outputs that it allocated, so that the timed loop only runs the model.
 """
 
-import time
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import canary, device_memory, memory, sampling
-from edgeprof.measure.contention import Contention
 from edgeprof.measure.io_binding import Binding
+from edgeprof.measure.timed_visit import CANARIES_FROM_S, visit
 from edgeprof.measure.worker import running, undisturbed
 from edgeprof.process import Progress, serve
 from edgeprof.providers import placement
 from edgeprof.providers.session import open_request
 from edgeprof.schema import Canaries, Reading, Request
-from edgeprof.store import require_unchanged
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-CANARIES_FROM_S = 0.15
-"""Of timed runs: shorter visits go without."""
 
 
 def measure(request: Request, _progress: Progress) -> Reading:
@@ -33,52 +30,36 @@ def measure(request: Request, _progress: Progress) -> Reading:
         UsageError: an input file does not fit.
         EdgeprofError: the model does not run, or a library that would disturb the measurement is loaded.
     """
-    files = [file.path for file in request.files]
     with undisturbed(request):
-        canaries = _canaries(request)
-        imports = memory.read()
-        start = time.perf_counter_ns()
-        session = open_request(request, record_assignment=not request.target.is_cpu)
-        load_ns = time.perf_counter_ns() - start
-        loaded, mapped = memory.read(), memory.mapped(files)
-        require_unchanged(request.files)
-        require_share(session, request)
-        with running(request):
-            binding = Binding(session, request.target, request.inputs, shared_tokens=request.shared_tokens)
-            peak_is_of_runs = memory.reset_peak()
-            first_run_s = binding.first_run(request.in_place)
-            run, warmup_runs = binding.warm_up()
-            contention = Contention()
-            latencies_s = sampling.time_runs(run, request.stopping)
-            contention_share = contention.share(request.threads)
-        after, shares, mapped_after = memory.read(), memory.shares(), memory.mapped(files)
-        device_bytes = device_memory.used(request.target)
-        active = tuple(session.get_providers())
-        del run, binding, session
-        canaries += _canaries(request)
-    # Where the peak could not be reset and loading was higher, what is resident now is the best known value.
-    known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes
-    return Reading(
-        providers_active=active,
-        load_s=load_ns / 1e9,
-        first_run_s=first_run_s,
-        warmup_runs=warmup_runs,
-        latencies_s=latencies_s,
-        memory_imports_bytes=imports.resident_bytes,
-        memory_loaded_bytes=loaded.resident_bytes,
-        memory_loaded_file_bytes=loaded.file_bytes,
-        memory_load_peak_bytes=loaded.peak_bytes,
-        memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
-        memory_run_file_bytes=after.file_bytes,
-        memory_address_peak_bytes=after.address_peak_bytes or None,
-        memory_loaded_mapped_bytes=mapped,
-        memory_run_mapped_bytes=mapped_after,
-        memory_run_pss_bytes=shares.pss_bytes,
-        memory_run_private_bytes=shares.private_bytes,
-        device_memory_bytes=device_bytes,
-        contention=contention_share,
-        canaries=canaries,
-    )
+        return visit(request, partial(OnnxModel, request), _canaries)
+
+
+class OnnxModel:
+    """A session, and from `feed` on what it reads and writes."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.session = open_request(request, record_assignment=not request.target.is_cpu)
+
+    def active(self) -> tuple[str, ...]:
+        return tuple(self.session.get_providers())
+
+    def device_bytes(self) -> int | None:
+        return device_memory.used(self.request.target)
+
+    def running(self) -> AbstractContextManager[None]:
+        return running(self.request)
+
+    def feed(self) -> None:
+        request = self.request
+        require_share(self.session, request)
+        self.binding = Binding(self.session, request.target, request.inputs, shared_tokens=request.shared_tokens)
+
+    def first_run(self) -> float:
+        return self.binding.first_run(self.request.in_place)
+
+    def warm_up(self) -> tuple[sampling.Run, int]:
+        return self.binding.warm_up()
 
 
 def _canaries(request: Request) -> tuple[Canaries, ...]:

@@ -30,6 +30,7 @@ from edgeprof.schema import (
 )
 
 LATENCY_WORKER = "edgeprof.measure.latency_worker"
+BASELINE_WORKER = "edgeprof.baselines.worker"
 OPERATOR_WORKER = "edgeprof.measure.operator_worker"
 SUSTAINED_WORKER = "edgeprof.measure.sustained_worker"
 GENERATION_WORKER = "edgeprof.measure.generation_worker"
@@ -45,7 +46,8 @@ R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading)
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
     """Measure a visit in a fresh process. An error there becomes the `status` and one-line `error` of the outcome."""
     job = visit.job
-    outcome = _outcome(LATENCY_WORKER, _stretched(job, visit.stretch), Reading, executor)
+    worker = BASELINE_WORKER if job.target.is_baseline else LATENCY_WORKER
+    outcome = _outcome(worker, _stretched(job, visit.stretch), Reading, executor)
     return Measurement(
         key=job.key,
         round=visit.round,

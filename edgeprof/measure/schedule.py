@@ -88,6 +88,7 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
     return Place(
         machine_id=machine_id,
         provider=target.provider,
+        runtime=target.runtime,
         options=tuple(sorted(target.options.items())),
         library=target.custom_library,
         device=target.device,

@@ -24,7 +24,8 @@ PLACEMENT = (
 )
 LEFT = "Operators that the requested provider did not accept, with its reason if it reported one."
 UNSUPPORTED = (
-    "The requested provider runs nothing of these points. They have no times; CPU times do not stand in for them."
+    "The requested provider or baseline runs nothing of these points. They have no times; CPU times do not stand in "
+    "for them."
 )
 START = (
     "A provider compiles when it loads a model, or in the first run (GPU shaders). The extra time of the first run is "

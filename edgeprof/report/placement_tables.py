@@ -196,12 +196,16 @@ def _first_run_overhead(point: Point) -> str:
 
 
 def devices(points: Sequence[Point]) -> list[str]:
-    """A line for each provider other than the CPU: its device, and whether device memory is reported."""
+    """A line for each baseline: its version; and for each provider other than the CPU: its device, and whether device
+    memory is reported."""
     lines = []
     for name in dict.fromkeys(provider(point) for point in points if point.place.provider != CPU):
         mine = [point for point in points if provider(point) == name]
         names = dict.fromkeys(point.place.device for point in mine if point.place.device)
         device = ", ".join(names) or "device not named"
+        if mine[0].place.is_baseline:
+            lines.append(f"{name}: a baseline, measured in turn with onnxruntime, in processes of its own ({device}).")
+            continue
         reported = any(point.memory and point.memory.device_bytes is not None for point in mine)
         memory = "device memory is in the table" if reported else "host memory only: device memory is not reported"
         lines.append(f"{name}: {device}; {memory}.")

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from edgeprof.report.table import CPU
 from edgeprof.schema import Point, StoppingRule
 from edgeprof.text import visible
 
@@ -12,7 +13,7 @@ Product = dict[str, tuple[str, ...]]
 
 DEFAULT_STOPPING = StoppingRule()
 OF_PROVIDERS = ("ep-option", "ep-library")  # options that may be repeated, one per provider
-_LISTS = ("seq", "precision", "phase", "variant", "ep")  # the options that take several values
+_LISTS = ("seq", "precision", "phase", "variant", "ep", "baseline")  # the options that take several values
 
 
 def commands(points: Sequence[Point], run: str) -> list[str]:
@@ -35,6 +36,7 @@ def products(points: Sequence[Point]) -> list[Product]:
 
 def _single(point: Point, points: Sequence[Point]) -> Product:
     stopping, provider = point.stopping or DEFAULT_STOPPING, point.place.provider
+    baseline = point.place.is_baseline
     rounds = max(other.rounds for other in points)  # a point with fewer rounds had failed visits
     return {
         "variant": (point.subject.model,),
@@ -42,7 +44,8 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "phase": (point.load.phase,),
         "seq": _seq(point),
         "dim": tuple(f"{name}={size}" for name, size in sorted(point.facts.dims.items())),
-        "ep": (provider,),
+        "ep": (CPU,) if baseline else (provider,),
+        "baseline": (_baseline(point),) if baseline else (),
         "batch": (str(point.load.batch),),
         "threads": (str(point.place.threads),),
         "rounds": (str(max(rounds, 1)),),
@@ -51,8 +54,14 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "min-time": _unless(stopping.min_time_s, DEFAULT_STOPPING.min_time_s),
         "ep-option": tuple(f"{provider}.{name}={value}" for name, value in sorted(point.facts.ep_options.items())),
         "compile": ("",) if point.receipt.compiled else (),
-        "ep-library": (f"{provider}={point.place.library}",) if point.place.library else (),
+        "ep-library": (f"{provider}={point.place.library}",) if point.place.library and not baseline else (),
     }
+
+
+def _baseline(point: Point) -> str:
+    """Its name for --baseline, with the file of its weights where it has one of its own."""
+    place = point.place
+    return f"{place.provider}={place.library}" if place.library else place.provider
 
 
 def _seq(point: Point) -> tuple[str, ...]:
@@ -80,7 +89,8 @@ def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
 
 def _profile(product: Product, run: str) -> str:
     phase = product["phase"][0] if len(product["phase"]) == 1 else "both"
-    lists = {name: ",".join(product[name]) for name in ("precision", "ep", "batch", "threads", "rounds")}
+    names = ("precision", "ep", *(["baseline"] if product["baseline"] else []), "batch", "threads", "rounds")
+    lists = {name: ",".join(product[name]) for name in names}
     seq = ",".join(sorted(product["seq"], key=int))
     targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]
     options = [*([("seq", seq)] if seq else []), ("phase", phase), *lists.items()]

@@ -74,7 +74,7 @@ def _predicted_share(point: Point) -> str:
 
 
 def _share_on_provider(point: Point) -> str:
-    if point.place.provider == CPU:
+    if point.place.provider == CPU or point.place.is_baseline:
         return MISSING
     return point.receipt.share_text or ("not known" if point.receipt.placement is None else "all")
 
@@ -92,7 +92,7 @@ def _verdict(point: Point) -> str:
 
 
 def _device_memory(point: Point) -> str:
-    if point.place.provider == CPU:
+    if point.place.provider == CPU or point.place.is_baseline:
         return MISSING
     device_bytes = point.memory.device_bytes if point.memory else None
     return "host memory only" if device_bytes is None else scaled(device_bytes, 1e-6)

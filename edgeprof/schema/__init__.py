@@ -41,6 +41,7 @@ from edgeprof.schema.derived import (
 )
 from edgeprof.schema.identity import (
     FP32,
+    ONNXRUNTIME,
     Load,
     Method,
     Phase,
@@ -127,6 +128,7 @@ __all__ = [
     "CPU",
     "FP32",
     "OF_PHASE",
+    "ONNXRUNTIME",
     "P90_SAMPLES",
     "QUANTITIES",
     "SCHEMA_VERSION",

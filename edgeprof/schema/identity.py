@@ -21,6 +21,7 @@ Phase = Literal["prefill", "decode"]
 Method = Literal["min-max", "entropy", "percentile"]
 
 FP32 = "fp32"
+ONNXRUNTIME = "onnxruntime"
 
 _SUFFIX = re.compile(
     r"(?:-block(?P<block_size>\d+))?(?:-(?P<symmetric>a?symmetric))?(?:-level(?P<accuracy_level>\d))?"
@@ -132,12 +133,18 @@ class Place(Record, frozen=True, kw_only=True):
     """Where it runs: machine, provider, threads."""
 
     machine_id: str
-    provider: str  # name for --ep
+    provider: str  # name for --ep; of a baseline, its name
+    runtime: str = ONNXRUNTIME  # that computes; a baseline is another one
     options: tuple[tuple[str, str], ...] = ()  # all options of the provider, by name
-    library: str = ""  # shared library that the user named for the provider
+    library: str = ""  # shared library that the user named for the provider; of a baseline, its own model file
     device: str = ""  # as the runtime or the driver names it
     emulated: bool = False  # software stands in for the device: it runs, but times are not meaningful
     threads: Count
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether another runtime than onnxruntime computes."""
+        return self.runtime != ONNXRUNTIME
 
 
 class PointKey(Record, frozen=True, kw_only=True):

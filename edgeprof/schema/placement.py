@@ -3,6 +3,7 @@
 from typing import Literal
 
 from edgeprof.schema.base import Record
+from edgeprof.schema.identity import ONNXRUNTIME
 
 Kind = Literal["CPU", "GPU", "NPU"]
 
@@ -10,7 +11,8 @@ Kind = Literal["CPU", "GPU", "NPU"]
 class Target(Record, frozen=True, kw_only=True):
     """An execution provider as a worker opens it, with the facts of its row of the table; or a user's own library."""
 
-    provider: str = "cpu"  # name for --ep
+    provider: str = "cpu"  # name for --ep; of a baseline, its name
+    runtime: str = ONNXRUNTIME  # that computes; a baseline is another one
     runtime_name: str = "CPUExecutionProvider"  # onnxruntime's
     kind: Kind = "CPU"
     library: str = ""  # of a plugin, to be registered with onnxruntime; "": built in
@@ -35,6 +37,11 @@ class Target(Record, frozen=True, kw_only=True):
     def is_cpu(self) -> bool:
         """Whether it is onnxruntime's own CPU provider, which runs every graph as it is."""
         return self.runtime_name == "CPUExecutionProvider"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether another runtime than onnxruntime computes."""
+        return self.runtime != ONNXRUNTIME
 
     @property
     def custom_library(self) -> str:

@@ -91,6 +91,7 @@ COLUMNS: dict[str, Cell] = {
     "memory_private_bytes": _memory(lambda memory: memory.private_bytes),
     "memory_limit_bytes": lambda point: point.memory_limit.bytes if point.memory_limit else None,
     "memory_limit_kind": lambda point: point.memory_limit.kind if point.memory_limit else None,
+    "runtime": lambda point: point.place.runtime,
 }
 """The columns in their order; names are a promise to other tools (docs/records.md says what each holds)."""
 

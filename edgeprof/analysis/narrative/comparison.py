@@ -7,7 +7,7 @@ from edgeprof import units
 from edgeprof.analysis import findings
 from edgeprof.analysis.findings import BASE_PROVIDER, UNCLEAR, Comparison
 from edgeprof.analysis.narrative import PhasePoints
-from edgeprof.schema import Point
+from edgeprof.schema import ONNXRUNTIME, Point
 from edgeprof.text import joined
 
 
@@ -23,16 +23,22 @@ def precisions(scope: PhasePoints) -> str:
 
 
 def providers(scope: PhasePoints) -> str:
-    """Compare each provider with the CPU, in each precision separately."""
+    """Compare each provider with the CPU, and each baseline with onnxruntime, in each precision separately."""
     groups = _grouped(
         findings.provider_comparisons(scope.points),
         lambda point: (point.place.provider, str(point.subject.precision)),
     )
     several = len({point.subject.precision for point in scope.points}) > 1
     return " ".join(
-        _against(scope, pairs, f"on {provider}", f"on {BASE_PROVIDER}", f" of {precision}" if several else "")
-        for (provider, precision), pairs in groups.items()
+        _against(scope, pairs, *_sides(pairs[0].point), f" of {precision}" if several else "")
+        for (_, precision), pairs in groups.items()
     )
+
+
+def _sides(point: Point) -> tuple[str, str]:
+    """What a point on another provider, or of another runtime, is compared with, and as what."""
+    provider = point.place.provider
+    return (provider, ONNXRUNTIME) if point.place.is_baseline else (f"on {provider}", f"on {BASE_PROVIDER}")
 
 
 def _grouped(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from edgeprof.schema import Case, Role, TensorSpec
 
@@ -19,12 +19,14 @@ class Blueprint(ABC):
     """One graph of a model.
 
     Attributes:
+        model: the PyTorch model that it is a graph of.
         role: of the graph in its artifact.
         inputs: in order, each with the symbols of its dynamic axes. Axes with the same symbol have the same size.
         outputs: names in order.
         cases: the first is traced, its sizes are 2 or more and differ from each other; the others are verified.
     """
 
+    model: Any
     role: Role = "model"
     inputs: tuple[TensorSpec, ...]
     optional: tuple[str, ...] = ()  # inputs that are left out where they change nothing
@@ -40,6 +42,13 @@ class Blueprint(ABC):
     @abstractmethod
     def reference(self, feeds: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         """The results of the unmodified model, in the order of `outputs`; NaN where the graph may give anything."""
+
+    def runner(self, feeds: dict[str, torch.Tensor]) -> Callable[[], dict[str, torch.Tensor]]:
+        """A function that runs the unmodified model on these inputs, as often as it is called.
+
+        What runs of the same inputs need once, such as a cache that holds them, is made here. Returns results by name.
+        """
+        return lambda: dict(zip(self.outputs, self.reference(feeds), strict=True))
 
     @abstractmethod
     def traceable(self) -> torch.nn.Module:

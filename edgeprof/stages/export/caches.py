@@ -62,10 +62,15 @@ def rebuilt(tensors: Mapping[str, torch.Tensor], config: Any) -> Cache:
         ]
         return DynamicCache(pairs)
     cache = empty(config)
+    put_back(cache, tensors)
+    return cache
+
+
+def put_back(cache: Cache, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Let a cache hold these leaves again, after a run that added to them; keys and values are not copied."""
     for name, tensor in tensors.items():
         number, _, leaf = name.partition(".")
         _put(cache.layers[int(number)], leaf, tensor)
-    return cache
 
 
 def empty(config: Any) -> Cache:

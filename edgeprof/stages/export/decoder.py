@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,8 +130,23 @@ class Decoder(GraphOfModel):
         return arrays
 
     def results(self, feeds: Tensors) -> Tensors:
-        past = {name: feeds[f"{EXPORTED.past}.{name}"] for name in self.past}
-        return self._run(feeds, caches.rebuilt(past, self.model.config))
+        return self._run(feeds, caches.rebuilt(self._past(feeds), self.model.config))
+
+    def runner(self, feeds: Tensors) -> Callable[[], Tensors]:
+        """Every run finds the same past: making the cache, which copies it, is not part of a run."""
+        past = self._past(feeds)
+        if not past:
+            return partial(self.results, feeds)
+        cache = caches.rebuilt(past, self.model.config)
+
+        def run() -> Tensors:
+            caches.put_back(cache, past)
+            return self._run(feeds, cache)
+
+        return run
+
+    def _past(self, feeds: Tensors) -> Tensors:
+        return {name: feeds[f"{EXPORTED.past}.{name}"] for name in self.past}
 
     def _run(self, feeds: Tensors, cache: Cache) -> Tensors:
         given = {name: tensor for name, tensor in feeds.items() if not name.startswith(EXPORTED.past)}

@@ -6,6 +6,7 @@ an empty past, and every step after it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeprof.families.base import BATCH, PAST, TOKENS, integer
@@ -91,16 +92,37 @@ class DecoderWithSource(GraphOfModel):
         super().__init__(model, inputs, DECODER_CASES)
 
     def results(self, feeds: Tensors) -> Tensors:
-        import torch
-        from transformers import EncoderDecoderCache
+        return self._run(feeds, self._cache(self._sides(feeds)))
 
-        sides = [
+    def runner(self, feeds: Tensors) -> Callable[[], Tensors]:
+        """Every run finds the same past: making the cache, which copies it, is not part of a run."""
+        sides = self._sides(feeds)
+        cache = self._cache(sides)
+
+        def run() -> Tensors:
+            caches.put_back(cache.self_attention_cache, sides[0])
+            return self._run(feeds, cache)
+
+        return run
+
+    def _sides(self, feeds: Tensors) -> list[Tensors]:
+        """The leaves of the decoder's cache, and those of the encoder's."""
+        return [
             {leaf: feeds[_name(EXPORTED.past, leaf, side)] for leaf in leaves}
             for leaves, side in ((self.of_self, SELF), (self.of_cross, CROSS))
         ]
+
+    def _cache(self, sides: Sequence[Tensors]) -> EncoderDecoderCache:
+        from transformers import EncoderDecoderCache
+
         cache = EncoderDecoderCache(*(caches.rebuilt(leaves, self.model.config) for leaves in sides))
         cache.is_updated = dict.fromkeys(range(len(cache.cross_attention_cache.layers)), True)
-        keys = next(iter(sides[1].values()))
+        return cache
+
+    def _run(self, feeds: Tensors, cache: EncoderDecoderCache) -> Tensors:
+        import torch
+
+        keys = next(iter(caches.leaves(cache.cross_attention_cache).values()))
         hidden = torch.zeros((keys.shape[0], keys.shape[2], _width(self.model)))  # not read: the cache has its keys
         given = {"attention_mask": feeds["encoder_attention_mask"]} if "encoder_attention_mask" in feeds else {}
         result = self.model(

@@ -154,12 +154,12 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     from edgeprof.stages.export.trace import translate
 
     progress(f"building {request.name}", 0.2)
-    model = _model(request)
+    model = model_of(request)
     translated: dict[str, ir.Model] = {}
     with torch.no_grad():
         with explained(request.name):
-            still = layers.shown(model, lambda: [unmoved(one) for one in _blueprints(model, request)])
-            blueprints = [moving(one, names) for one, names in zip(_blueprints(model, request), still, strict=True)]
+            still = layers.shown(model, lambda: [unmoved(one) for one in blueprints_of(model, request)])
+            blueprints = [moving(one, names) for one, names in zip(blueprints_of(model, request), still, strict=True)]
         for index, blueprint in enumerate(blueprints):
             part = process.part(progress, blueprint.role, index, len(blueprints)) if len(blueprints) > 1 else progress
             file = graph_file(Path(request.folder), blueprint.role)
@@ -188,7 +188,7 @@ def run(request: ExportRequest, progress: Progress) -> Exported:
     )
 
 
-def _model(request: ExportRequest) -> torch.nn.Module:
+def model_of(request: ExportRequest) -> torch.nn.Module:
     if request.architecture is None:
         assert request.variant is not None
         return build(request.variant, request.weights)
@@ -196,10 +196,10 @@ def _model(request: ExportRequest) -> torch.nn.Module:
 
 
 def _blueprint(model: torch.nn.Module, request: ExportRequest, index: int) -> Blueprint:
-    return _blueprints(model, request)[index]
+    return blueprints_of(model, request)[index]
 
 
-def _blueprints(model: Any, request: ExportRequest) -> Sequence[Blueprint]:
+def blueprints_of(model: Any, request: ExportRequest) -> Sequence[Blueprint]:
     from edgeprof.stages.export.kinds import graphs_of
 
     fused = request.route == "fused"
