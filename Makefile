@@ -60,7 +60,7 @@ torture: install
 $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OPENVINO)
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
-		onnxruntime-openvino filelock jinja2 lazy-loader msgspec numpy onnx onnx-ir psutil rich scipy typer
+		onnxruntime-openvino openvino filelock jinja2 lazy-loader msgspec numpy onnx onnx-ir psutil rich scipy typer
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
 	touch $@
 

@@ -23,6 +23,11 @@ class Engine(ABC):
         with self.running():
             self.load()
 
+    @classmethod
+    @abstractmethod
+    def start(cls) -> None:
+        """Import the runtime, and what else is in memory before any model is."""
+
     @abstractmethod
     def load(self) -> None:
         """Load the model."""
@@ -66,7 +71,8 @@ class Engine(ABC):
 
 
 def engine_of(target: Target) -> type[Engine]:
-    """The engine of a baseline, with its runtime imported."""
+    """The engine of a baseline, started."""
     module, _, name = of_target(target).engine.partition(":")
     engine: type[Engine] = getattr(importlib.import_module(module), name)
+    engine.start()
     return engine

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import openvino
+from typing import Any, ClassVar
 
 from edgeprof.baselines.engine import Engine
 from edgeprof.inputs import tensors
@@ -12,16 +10,24 @@ from edgeprof.inputs import tensors
 PROPERTIES = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
 """One run at a time, on all threads; multiplied in fp32, as elsewhere, also where the processor has bf16."""
 
-CORE = openvino.Core()
-CORE.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, whose memory is not the model's
-
 
 class OpenVino(Engine):
+    core: ClassVar[Any]
+
+    @classmethod
+    def start(cls) -> None:
+        import openvino
+
+        cls.core = openvino.Core()
+        cls.core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+
     def load(self) -> None:
         properties = {**PROPERTIES, "INFERENCE_NUM_THREADS": str(self.request.threads)}
-        self.compiled = CORE.compile_model(self.request.model, "CPU", properties)
+        self.compiled = self.core.compile_model(self.request.model, "CPU", properties)
 
     def feed(self) -> None:
+        import openvino
+
         self.requested = self.compiled.create_infer_request()
         self.arrays = {value.name: tensors.make(value) for value in self.request.inputs}
         for name, array in self.arrays.items():

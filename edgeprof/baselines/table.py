@@ -69,15 +69,6 @@ BASELINES: tuple[Baseline, ...] = (
         engine="edgeprof.baselines.openvino_engine:OpenVino",
         reads="onnx",
     ),
-    Baseline(
-        name="llama.cpp",
-        provider="llama.cpp",
-        runtime="llama_cpp_python",
-        modules=("llama_cpp",),
-        install="pip install llama-cpp-python (it is compiled from its source, for which it needs a C++ compiler)",
-        engine="edgeprof.baselines.llama_cpp_engine:LlamaCpp",
-        reads="gguf",
-    ),
 )
 
 COMPILERS = ("g++", "clang++", "c++", "cl")

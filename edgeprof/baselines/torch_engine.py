@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers.modeling_utils  # noqa: F401  (its memory is the runtime's, not the model's)
 
 from edgeprof.baselines.engine import Engine
 from edgeprof.inputs import tensors
@@ -19,12 +17,21 @@ from edgeprof.store import load_artifact
 class Eager(Engine):
     """As it is."""
 
+    @classmethod
+    def start(cls) -> None:
+        for module in ("torch", "transformers.modeling_utils"):
+            importlib.import_module(module)
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
+        import torch
+
         with super().running(), torch.inference_mode():
             yield
 
     def load(self) -> None:
+        import torch
+
         torch.set_num_threads(self.request.threads)
         path = Path(self.request.model)
         artifact = load_artifact(path.parent)
@@ -33,6 +40,8 @@ class Eager(Engine):
         self.blueprint = rebuilt(artifact, graph.role)
 
     def feed(self) -> None:
+        import torch
+
         made = {value.name: torch.from_numpy(tensors.make(value)) for value in self.request.inputs}
         self.once = self.blueprint.runner(made)
 
