@@ -16,6 +16,7 @@ from edgeprof.analysis import repetition, statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.analysis.verdict import enough, taken_s
 from edgeprof.api import baselines, placement
+from edgeprof.api.modules import Modules
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import (
     measure,
@@ -102,9 +103,11 @@ class Preparation:
 def profile_operators(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:
     """Time the operators of each point without a pass, separately from the timed visits."""
     passes = plan_passes(list(map(operator_job, jobs)), store.load_operators(folder))
+    modules = Modules()
     for index, job in enumerate(passes):
         progress(f"operators of {job.key.label}", index / len(passes))
-        store.append_operators(folder, measure_operators(preparation.of(job, index / len(passes))))
+        prepared = preparation.of(job, index / len(passes))
+        store.append_operators(folder, modules.added(measure_operators(prepared), prepared))
     place = jobs[0].key.place
     products = matmul_speed.to_measure(place.threads, store.load_kernels(folder))
     for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):

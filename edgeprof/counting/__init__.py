@@ -9,6 +9,7 @@ macs              MACs of every operator; `attention_length` how many positions 
 planner           the buffers of a run and their peak; `fusion` and `qdq_fusion` know the tensors that onnxruntime never
                   allocates, `workspace` the scratch memory of kernels, `arena` the memory that stays resident
 loading           what a session holds of the weights: mapped, copied, repacked for kernels
+modules           which part of a transformer a node belongs to
 counter           one pass over the nodes that puts these together
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from edgeprof.counting.file_errors import well_formed
 from edgeprof.counting.reading import inlined, inputs, normalized, open_model, outputs, read
-from edgeprof.counting.records import GraphCosts, NodeCost
+from edgeprof.counting.records import GraphCosts, NodeCost, NodeWork
 from edgeprof.process import Progress, silent
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "GraphCosts",
     "NodeCost",
+    "NodeWork",
+    "by_node",
     "count",
     "inputs",
     "normalized",
@@ -78,6 +81,32 @@ def count(
     from edgeprof.counting.counter import Counter
 
     return Counter(inlined(model), shapes, values, progress).costs()
+
+
+@well_formed()
+def by_node(
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Array] | None = None
+) -> list[NodeWork]:
+    """What every node computes and moves, and the part of a transformer that it belongs to (`counting.modules`).
+
+    >>> from onnx import parser
+    >>> model = parser.parse_model('''
+    ...     <ir_version: 10, opset_import: ["" : 21]>
+    ...     product (float[rows, 4] x, float[4, 3] w) => (float[rows, 3] y) { y = MatMul(x, w) }
+    ... ''')
+    >>> (node,) = by_node(model, {"x": (2, 4)})
+    >>> node.module, node.macs, node.activation_bytes
+    ('attention scores', 24, 104)
+
+    Args:
+        shapes, values: as in `count`.
+
+    Raises:
+        ModelFileError: the graph is malformed.
+    """
+    from edgeprof.counting.counter import Counter
+
+    return Counter(inlined(model), shapes, values).by_node()
 
 
 @well_formed()

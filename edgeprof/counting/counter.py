@@ -9,8 +9,10 @@ from edgeprof.counting import arena, attention_length, flatten, loading, macs, p
 from edgeprof.counting.contrib_shapes import FLOAT, RULE_ERRORS, options
 from edgeprof.counting.flatten import CONTROL_FLOW, Node
 from edgeprof.counting.fusion import fused_away
+from edgeprof.counting.modules import Attribution
+from edgeprof.counting.product_precision import IN_BLOCKS
 from edgeprof.counting.qdq_fusion import absorbed, unpacked
-from edgeprof.counting.records import GraphCosts, NodeCost
+from edgeprof.counting.records import GraphCosts, NodeCost, NodeWork
 from edgeprof.counting.shapes import Inference
 from edgeprof.counting.tensors import Tensor
 from edgeprof.counting.weights import FirstUses, StoredWeights
@@ -78,6 +80,46 @@ class Counter:
         if max(costs.macs, costs.params, costs.live_bytes, costs.working_bytes) > LARGEST:
             raise ModelFileError("The tensors of the graph are larger than any memory.", "Check its shapes.")
         return costs
+
+    def by_node(self) -> list[NodeWork]:
+        """What each node computes and moves, and the module that it belongs to."""
+        modules = Attribution(self.graph, self.weights)
+        return [
+            NodeWork(
+                name=node.name,
+                operator=node.op_type,
+                module=modules.of(node),
+                precision=self._multiplied_in(node),
+                macs=node.times * self._macs(node, node.operator),
+                weights_bytes=node.times * self._weights_read(node),
+                activation_bytes=node.times * self._moved(node),
+            )
+            for node in self.graph.node
+            if not node.link and node.operator != "Constant"
+        ]
+
+    def _weights_read(self, node: Node) -> int:
+        """Bytes of constants that a node reads: of a table those of the rows that it looks up."""
+        if node.operator in macs.LOOKUPS:
+            return self._bytes(node) if node.input[0] in self.weights.constants else 0
+        names = {name for name in node.input if name in self.weights.constants}
+        return sum(self.tensors[name].nbytes for name in names if self._sized(name))
+
+    def _moved(self, node: Node) -> int:
+        """Bytes that a node reads and writes besides weights; views move nothing."""
+        if node.operator in macs.VIEWS or node.operator in ("Shape", "Size"):
+            return 0
+        read = {name for name in node.input if name and name not in self.weights.constants}
+        return self._bytes(node) + sum(self.tensors[name].nbytes for name in read if self._sized(name))
+
+    def _multiplied_in(self, node: Node) -> str:
+        """The precision of a product, by what its kernel multiplies."""
+        if node.operator in IN_BLOCKS:
+            return f"int{node.attributes.get(IN_BLOCKS[node.operator], 4)}"
+        if any(word in node.op_type for word in ("Integer", "QLinear", "DynamicQuantize", "QGemm", "QAttention")):
+            return "int8"
+        first = self.tensors.get(node.input[0]) if node.input else None
+        return "fp16" if first is not None and first.dtype == FLOAT16 else "fp32"
 
     def _as_computed(self) -> dict[str, Tensor]:
         """Tensors in the types in which they are computed. onnxruntime's CPU provider has few fp16 kernels on x86 and

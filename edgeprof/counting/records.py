@@ -44,6 +44,18 @@ class HeldWeights(Record, frozen=True, kw_only=True):
     most_bytes: int  # the most of all but the session, while it is created
 
 
+class NodeWork(Record, frozen=True, kw_only=True):
+    """What one node does in one run, whichever node used its weights first."""
+
+    name: str
+    operator: str  # without its domain, as a runtime names it
+    module: str  # of `schema.MODULES`
+    precision: str  # of a product: what its kernel multiplies
+    macs: int = 0
+    weights_bytes: int = 0  # read, as stored
+    activation_bytes: int = 0  # read and written
+
+
 class GraphCosts(Record, frozen=True, kw_only=True):
     """A graph at one shape of its inputs."""
 

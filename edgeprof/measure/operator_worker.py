@@ -20,7 +20,7 @@ from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.worker import running, undisturbed
 from edgeprof.process import Progress, serve
 from edgeprof.providers.session import open_request
-from edgeprof.schema import MatrixTime, OperatorReading, OperatorTime, Request, StoppingRule
+from edgeprof.schema import MatrixTime, NodeTime, OperatorReading, OperatorTime, Request, StoppingRule
 
 # The profiler writes about a kilobyte for every node of every run: a fixed number of runs, not a time, limits that.
 STOPPING = StoppingRule(min_runs=20, min_time_s=0.0, max_time_s=10.0)
@@ -68,11 +68,13 @@ def profile(request: Request, _progress: Progress) -> OperatorReading:
             file = Path(session.end_profiling())
             latencies_s = sampling.time_runs(run, request.stopping)
         runs = last_runs(file.read_bytes(), len(profiled_s))
+    operators = operator_times(runs)
     return OperatorReading(
-        operators=operator_times(runs),
+        operators=operators,
         matrices=matrix_times(runs),
         profiled_latencies_s=profiled_s,
         latencies_s=latencies_s,
+        nodes=node_times(runs, operators),
     )
 
 
@@ -113,6 +115,22 @@ def operator_times(runs: Sequence[Sequence[ProfileEvent]]) -> tuple[OperatorTime
             kinds.setdefault(event.args.op_name, [[] for _ in runs])[number].append(event.dur)
     times = [OperatorTime(operator=name, nodes=_nodes(seen), time_s=_median_s(seen)) for name, seen in kinds.items()]
     return tuple(sorted(times, key=lambda time: -time.time_s))
+
+
+def node_times(runs: Sequence[Sequence[ProfileEvent]], operators: Sequence[OperatorTime]) -> tuple[NodeTime, ...]:
+    """Of every node its share of its operator's time, over all runs: one run counts in microseconds."""
+    taken: dict[tuple[str, str], int] = {}
+    for event in (event for run in runs for event in run):
+        key = event.args.op_name, event.name.removesuffix(NODE_END)
+        taken[key] = taken.get(key, 0) + event.dur
+    of_operator: dict[str, int] = {}
+    for (operator, _), dur in taken.items():
+        of_operator[operator] = of_operator.get(operator, 0) + dur
+    times = {time.operator: time.time_s for time in operators}
+    return tuple(
+        NodeTime(name=name, operator=operator, time_s=times[operator] * dur / (of_operator[operator] or 1))
+        for (operator, name), dur in taken.items()
+    )
 
 
 def matrix_times(runs: Sequence[Sequence[ProfileEvent]]) -> tuple[MatrixTime, ...]:

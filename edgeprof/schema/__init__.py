@@ -93,6 +93,7 @@ from edgeprof.schema.probe import (
     WorkTime,
 )
 from edgeprof.schema.runs import (
+    MODULES,
     Canaries,
     Facts,
     FileState,
@@ -108,6 +109,8 @@ from edgeprof.schema.runs import (
     MatrixTime,
     Measurement,
     MemoryLimit,
+    ModuleTime,
+    NodeTime,
     OperatorPass,
     OperatorReading,
     OperatorTime,
@@ -127,6 +130,7 @@ from edgeprof.schema.runs import (
 __all__ = [
     "CPU",
     "FP32",
+    "MODULES",
     "OF_PHASE",
     "ONNXRUNTIME",
     "P90_SAMPLES",
@@ -191,6 +195,8 @@ __all__ = [
     "MemorySummary",
     "Method",
     "ModelSummary",
+    "ModuleTime",
+    "NodeTime",
     "OperatorPass",
     "OperatorReading",
     "OperatorTime",

@@ -294,6 +294,33 @@ class MatrixTime(Record, frozen=True, kw_only=True):
     time_s: Seconds
 
 
+MODULES = (
+    *("embedding", "attention projections", "attention scores", "MLP", "norms and residuals", "head"),
+    "other",
+)
+"""The parts of a transformer, as `edgeprof.counting.modules` defines them."""
+
+
+class NodeTime(Record, frozen=True, kw_only=True):
+    """One node in one run: its share, over all profiled runs, of the time of its operator."""
+
+    name: str
+    operator: str
+    time_s: Seconds
+
+
+class ModuleTime(Record, frozen=True, kw_only=True):
+    """All nodes of one part of a transformer in one run. Times of all modules add up to those of all operators."""
+
+    module: str  # of MODULES
+    nodes: Count
+    time_s: Seconds
+    macs: Count = 0
+    weights_bytes: Count = 0  # that its nodes read, as stored; of a table the rows that are looked up
+    activation_bytes: Count = 0  # that its nodes read and write
+    precision: str = "fp32"  # that most of its MACs multiply in
+
+
 class OperatorReading(Record, frozen=True, kw_only=True):
     """Operator times from the runtime's profiler in one worker, and its latencies with and without the profiler."""
 
@@ -301,6 +328,7 @@ class OperatorReading(Record, frozen=True, kw_only=True):
     matrices: tuple[MatrixTime, ...]
     profiled_latencies_s: Times
     latencies_s: Times  # of runs without the profiler
+    nodes: tuple[NodeTime, ...] = ()  # in the order in which they ran; a run keeps their sums (`OperatorPass.modules`)
 
 
 class OperatorPass(Keyed, frozen=True, kw_only=True):
@@ -310,6 +338,7 @@ class OperatorPass(Keyed, frozen=True, kw_only=True):
     vocabulary: Count | None = None  # columns of the logits, where the file fixes them
     quantization: QuantReceipt | None = None  # of the artifact
     dispatch_only: bool = False  # runs return before the device is done: operator times are of dispatch
+    modules: tuple[ModuleTime, ...] = ()  # of the CPU provider, the longest time first
     settings_key: str
     outcome: Outcome[OperatorReading]
 

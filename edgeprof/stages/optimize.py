@@ -37,6 +37,7 @@ from edgeprof.stages.graph import INLINE_BYTES
 from edgeprof.store import writing
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime as ort
 
 QUANTIZED_MATMUL = "MatMulNBits or MatMulIntegerToFloat or DynamicQuantizeMatMul or QLinearMatMul or QGemm"
@@ -48,12 +49,29 @@ HOLDS_WEIGHTS_BYTES = 2**25
 
 class OptimizeRequest(Record, frozen=True, kw_only=True):
     model: str
-    save_to: str | None
+    save_to: str | None = None
+    nodes_to: str = ""  # where to write the graph alone, in the layouts that the file has
 
 
 class Optimized(Record, frozen=True, kw_only=True):
     runtime: str
     nodes: dict[str, int]
+
+
+def graph_as_run(model: str, executor: Executor = LOCAL) -> onnx.ModelProto:
+    """The nodes that onnxruntime's CPU provider runs for a file, under the names that its profile has; no weights.
+
+    Convolutions are as the file has them: a session rearranges some to the layout of its kernels.
+
+    Raises:
+        ModelFileError: onnxruntime cannot load the file.
+        StorageError: the disk refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeprof-") as folder:
+        file = Path(folder) / "graph.onnx"
+        request = OptimizeRequest(model=model, nodes_to=str(file))
+        process.call("edgeprof.stages.optimize", request, Optimized, executor=executor)
+        return counting.read(file)
 
 
 def optimize(artifact: Artifact, progress: Progress, executor: Executor = LOCAL) -> Artifact:
@@ -144,6 +162,10 @@ def run(request: OptimizeRequest, progress: Progress) -> Optimized:
     import onnxruntime as ort
 
     progress("optimizing in onnxruntime", 0.0)
+    runtime = f"onnxruntime {ort.__version__}"
+    if request.nodes_to:
+        _write(Path(request.model), Path(request.nodes_to), whole=False, layouts=False)
+        return Optimized(runtime=runtime, nodes={})
     target = Path(request.save_to) if request.save_to else None
     place = target.parent if target else None
     with (
@@ -156,19 +178,21 @@ def run(request: OptimizeRequest, progress: Progress) -> Optimized:
         if target:
             for file in sorted(Path(scratch).iterdir(), reverse=True):  # the weights first
                 file.replace(target.with_name(file.name))
-    return Optimized(runtime=f"onnxruntime {ort.__version__}", nodes=nodes)
+    return Optimized(runtime=runtime, nodes=nodes)
 
 
 class _GraphTooLarge(ModelFileError):
     """Folded weights exceed 2 GB, the limit of a graph file; they have to be written beside it."""
 
 
-def _write(model: Path, target: Path, *, whole: bool) -> None:
+def _write(model: Path, target: Path, *, whole: bool, layouts: bool = True) -> None:
     """Let onnxruntime load a model and write its optimized graph.
 
     Args:
         whole: write all weights beside it.
+        layouts: rearrange tensors for the processor.
     """
+    import onnxruntime
 
     def refusal(reason: str) -> EdgeprofError:
         if not beside and "serialization failed" in reason:
@@ -181,6 +205,8 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
     options.log_severity_level = 3
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.disable_prepacking", "1")
+    if not layouts:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     beside = whole or model.stat().st_size > HOLDS_WEIGHTS_BYTES
     if beside:
         _write_weights_beside(options, f"{target.name}.data")
@@ -189,7 +215,7 @@ def _write(model: Path, target: Path, *, whole: bool) -> None:
         with ort_errors(refusal):
             create_session(str(model), CPU, options)
     except _GraphTooLarge:
-        _write(model, target, whole=True)
+        _write(model, target, whole=True, layouts=layouts)
 
 
 def _write_weights_beside(options: ort.SessionOptions, name: str) -> None:
