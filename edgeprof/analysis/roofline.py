@@ -10,13 +10,30 @@ takes for every node, and for every run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 
+from edgeprof import units
+from edgeprof.analysis.operator_classes import successful
 from edgeprof.analysis.statistics import Interval, interval_between_rounds
 from edgeprof.errors import RunError
-from edgeprof.schema import Ceiling, Ceilings, Probe, Work, WorkTime
+from edgeprof.schema import (
+    FP32,
+    Bound,
+    Ceiling,
+    Ceilings,
+    ModuleRoof,
+    ModuleTime,
+    OperatorPass,
+    Probe,
+    Roofline,
+    Work,
+    WorkTime,
+)
 
 LARGE_BYTES = 32_000_000
 """More than most caches hold, of one core or of a share in a server's."""
+
+BOUNDS: tuple[Bound, ...] = ("compute", "memory", "overhead")
 
 CHAIN = "chain"
 ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
@@ -45,6 +62,59 @@ def ceilings(probe: Probe) -> Ceilings:
         vectors={precision: _highest(times, macs) for precision, times in vectors.items() if times},
         node=_line(probe.times, 1),
         run=_line(probe.times, 0),
+    )
+
+
+def rooflines(passes: Iterable[OperatorPass], found: Ceilings) -> list[Roofline]:
+    """Every point whose modules are known, against the ceilings."""
+    return [roofline(each, median(reading.latencies_s), found) for each, reading in successful(passes) if each.modules]
+
+
+def roofline(profiled: OperatorPass, latency_s: float, found: Ceilings) -> Roofline:
+    """A point against the ceilings.
+
+    The least time of a module is the longest of three: its MACs at the peak of its precision, its bytes at the
+    bandwidth of memory, its nodes at what each costs. That of the point is their sum and what a run costs.
+    """
+    roofs = [_roof(module, found) for module in profiled.modules]
+    least_s = dict.fromkeys(BOUNDS, 0.0) | {"overhead": found.run.value}
+    for roof in roofs:
+        least_s[roof.bound] += roof.least_s
+    return Roofline(
+        key=profiled.key,
+        bound=max(BOUNDS, key=lambda bound: least_s[bound]),
+        share=sum(least_s.values()) / latency_s,
+        modules=tuple(roofs),
+    )
+
+
+def _roof(module: ModuleTime, found: Ceilings) -> ModuleRoof:
+    limits: dict[Bound, float] = {
+        "compute": module.macs / peak(module.precision, found),
+        "memory": module.moved_bytes / found.memory.value,
+        "overhead": module.nodes * found.node.value,
+    }
+    bound = max(BOUNDS, key=lambda each: limits[each])
+    share = limits[bound] / module.time_s if module.time_s else 0.0
+    return ModuleRoof(module=module, bound=bound, least_s=limits[bound], share=share)
+
+
+def peak(precision: str, found: Ceilings) -> float:
+    """MAC/s of products in a precision; of one that was not probed, of fp32."""
+    return (found.products.get(precision) or found.products[FP32]).value
+
+
+def sentence(one: Roofline) -> str:
+    """What a point reaches, and which module is farthest from what it could."""
+    reached = f"{one.key.label}: {one.bound}-bound, at {units.percent(min(one.share, 1.0))} of its ceilings"
+    wasted = max(one.modules, key=lambda roof: roof.module.time_s - roof.least_s)
+    whole_s = sum(roof.module.time_s for roof in one.modules)
+    if not whole_s or one.share >= 1:
+        return f"{reached}."
+    part = units.percent(wasted.module.time_s / whole_s)
+    return (
+        f"{reached}. Most is to be gained in {wasted.module.module}: {part} of the time, {wasted.bound}-bound, "
+        f"at {units.percent(min(wasted.share, 1.0))} of its ceiling."
     )
 
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import roofline
+from edgeprof.api.kept_probe import file_of, kept
 from edgeprof.api.profile import require_positive
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import probe as measure_probe
 from edgeprof.measure import surroundings
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Ceilings, Probe, decode, encode
+from edgeprof.schema import Probe, encode
 
 
 def probe(
@@ -33,6 +33,7 @@ def probe(
     >>> seen = probe()
     >>> seen.threads == seen.machine.cores_allowed
     True
+    >>> from edgeprof.api.kept_probe import ceilings
     >>> round(ceilings(seen).products["fp32"].value / 1e9)  # GMAC/s
     100
 
@@ -74,29 +75,7 @@ def probe(
             notes=(spoils,) if spoils else (),
         )
         with contextlib.suppress(EdgeprofError):  # a folder that cannot be written: measured again next time
-            store.write_atomic(_file(machine.machine_id, threads), encode(seen))
+            store.write_atomic(file_of(machine.machine_id, threads), encode(seen))
     if out is not None:
         store.write_atomic(out, encode(seen))
     return seen
-
-
-def kept(machine_id: str, threads: int) -> Probe | None:
-    """The probe of a machine and a number of threads; None where it was not probed, or by another edgeprof."""
-    file = _file(machine_id, threads)
-    if file.is_file():
-        with contextlib.suppress(EdgeprofError):
-            return decode(store.read_bytes(file), Probe, str(file))
-    return None
-
-
-def ceilings(seen: Probe) -> Ceilings:
-    """What a probe says in a few numbers.
-
-    Raises:
-        RunError: the probe failed in the work that a ceiling is read from.
-    """
-    return roofline.ceilings(seen)
-
-
-def _file(machine_id: str, threads: int) -> Path:
-    return store.cache_folder() / f"probe-{machine_id}-{threads}.json"

@@ -137,7 +137,7 @@ def profile(
         memory_limit_bytes: what a measuring process may take; a point that needs more ends as "out of memory".
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
-        ops: afterwards, time the operators of every point, and a matrix product in fp32 and int8 for comparison.
+        ops: afterwards, time the operators of every point, by module, and a matrix product in fp32 and int8.
         sustain_s: afterwards, run every point for so many seconds without a pause: heat and clocks show.
         generate: afterwards, generate so many tokens greedily after a prompt of every length of decode; CPU only.
         strict: refuse to begin on a machine that is not quiet.

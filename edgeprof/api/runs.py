@@ -3,11 +3,22 @@
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import generation, statistics, sustained
+from edgeprof.analysis import generation, roofline, statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
+from edgeprof.api.kept_probe import ceilings_for
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.measure import canary
-from edgeprof.schema import GenerationPass, KernelTime, Machine, Measurement, OperatorPass, Point, Record, SustainedPass
+from edgeprof.schema import (
+    GenerationPass,
+    KernelTime,
+    Machine,
+    Measurement,
+    OperatorPass,
+    Point,
+    Record,
+    Roofline,
+    SustainedPass,
+)
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -24,12 +35,20 @@ class Run(Record, frozen=True, kw_only=True):
     kernels: tuple[KernelTime, ...] = ()
     sustained: tuple[SustainedPass, ...] = ()
     generations: tuple[GenerationPass, ...] = ()
+    rooflines: tuple[Roofline, ...] = ()  # of the points in `operators`, where a probe of the machine is kept
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
     def trust(self) -> str:
         """How good the times are, in a sentence."""
         return trust(self.points)
+
+    @property
+    def reached(self) -> list[str]:
+        """What points reach of the ceilings of their device, a sentence for each; without a probe, how to get one."""
+        if self.rooflines or not any(one.modules for one in self.operators):
+            return list(map(roofline.sentence, self.rooflines))
+        return ["What share of this device's ceilings they reach is not known yet. Run: edgeprof probe"]
 
     @property
     def endurance(self) -> list[str]:
@@ -60,6 +79,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
     records = store.load_records(folder)
     if not records.measurements:
         raise RunError(f"{folder} has no {store.MEASUREMENTS_FILE} with records.", "Run: edgeprof profile --seq 512")
+    found = ceilings_for(records.operators, folder)
     return Run(
         folder=str(folder),
         machine=records.machine or Machine.unrecorded(records.measurements[0].machine_id),
@@ -69,6 +89,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         kernels=records.kernels,
         sustained=records.sustained,
         generations=records.generations,
+        rooflines=tuple(roofline.rooflines(records.operators, found)) if found else (),
     )
 
 

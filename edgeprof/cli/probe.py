@@ -56,7 +56,7 @@ def _show(seen: "Probe") -> None:
 
 def _rows(seen: "Probe") -> "Iterator[list[str]]":
     from edgeprof import units
-    from edgeprof.api.probe import ceilings
+    from edgeprof.api.kept_probe import ceilings
 
     found = ceilings(seen)
     for precision, ceiling in found.products.items():

@@ -103,6 +103,9 @@ def profile(
         _show(run.points)
         if run.operators:
             _show_operators(run.operators)
+            _show_modules(run.operators)
+            for line in run.reached:
+                console.show_line(line)
         _show_fills(run.points)
         for line in (*run.generated, *run.endurance):
             console.show_line(line)
@@ -240,6 +243,37 @@ def _show_operators(passes: "tuple[OperatorPass, ...]") -> None:
         total_s = sum(operator.time_s for operator in reading.operators)
         explained = "dispatch only" if each.dispatch_only else f"{100 * total_s / plain_s:.0f} %"
         rows.append([*row, units.duration(plain_s), explained, _longest(reading)])
+    console.show_line("")
+    console.show_table(columns, rows)
+
+
+def _show_modules(passes: "tuple[OperatorPass, ...]") -> None:
+    """Print what each module of each point takes, computes and moves."""
+    from edgeprof import units
+    from edgeprof.cli import console
+
+    shown = [each for each in passes if each.modules]
+    if not shown:
+        return
+    columns = [*_columns(False), ("module", "left")]
+    columns += [(heading, "right") for heading in ("nodes", "time", "share", "MACs", "bytes", "GFLOP/s", "GB/s")]
+    rows = []
+    for each in shown:
+        total_s = sum(module.time_s for module in each.modules)
+        for module in each.modules:
+            rates = (module.flops_per_s, module.bytes_per_s)
+            rows.append(
+                [
+                    *_row(each, False),
+                    module.module,
+                    f"{module.nodes:,}",
+                    units.duration(module.time_s),
+                    units.percent(module.time_s / total_s) if total_s else "",
+                    units.macs(module.macs) if module.macs else "",
+                    units.size(module.moved_bytes),
+                    *(units.number(rate / 1e9) if rate else "" for rate in rates),
+                ]
+            )
     console.show_line("")
     console.show_table(columns, rows)
 

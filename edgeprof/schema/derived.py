@@ -5,7 +5,7 @@ from typing import Literal
 from edgeprof.schema.base import Record
 from edgeprof.schema.identity import Phase, Place, PointKey, Precision
 from edgeprof.schema.placement import Placement
-from edgeprof.schema.runs import Facts, Keyed, MemoryLimit, ProviderReceipt, Status, StoppingRule
+from edgeprof.schema.runs import Facts, Keyed, MemoryLimit, ModuleTime, ProviderReceipt, Status, StoppingRule
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]
 
@@ -206,3 +206,23 @@ class CheckedClaim(Record, frozen=True, kw_only=True):
     def holds(self) -> bool:
         """Whether the verdict is the recorded one, or the claim was not checked."""
         return self.verdict in (None, self.recorded)
+
+
+Bound = Literal["compute", "memory", "overhead"]
+
+
+class ModuleRoof(Record, frozen=True, kw_only=True):
+    """A module against the ceilings of its device."""
+
+    module: ModuleTime
+    bound: Bound  # by the ceiling that allows it the least speed
+    least_s: float  # what that ceiling allows
+    share: float  # of the ceiling that it reaches: over 1 where caches give more than memory
+
+
+class Roofline(Keyed, frozen=True, kw_only=True):
+    """A point against the ceilings of its device (`edgeprof.analysis.roofline`)."""
+
+    bound: Bound  # of most of its least time
+    share: float  # of the ceilings that it reaches: least time over the latency without the profiler
+    modules: tuple[ModuleRoof, ...]

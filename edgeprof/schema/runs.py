@@ -320,6 +320,24 @@ class ModuleTime(Record, frozen=True, kw_only=True):
     activation_bytes: Count = 0  # that its nodes read and write
     precision: str = "fp32"  # that most of its MACs multiply in
 
+    @property
+    def moved_bytes(self) -> int:
+        return self.weights_bytes + self.activation_bytes
+
+    @property
+    def flops_per_s(self) -> float:
+        """1 MAC = 2 FLOP; 0 where it computes no product."""
+        return 2 * self.macs / self.time_s if self.time_s else 0.0
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.moved_bytes / self.time_s if self.time_s else 0.0
+
+    @property
+    def intensity(self) -> float:
+        """FLOP for each byte that it moves."""
+        return 2 * self.macs / self.moved_bytes if self.moved_bytes else 0.0
+
 
 class OperatorReading(Record, frozen=True, kw_only=True):
     """Operator times from the runtime's profiler in one worker, and its latencies with and without the profiler."""

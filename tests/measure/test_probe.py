@@ -8,7 +8,7 @@ import pytest
 
 import edgeprof
 from edgeprof import counting, store
-from edgeprof.api.probe import ceilings, kept
+from edgeprof.api.kept_probe import ceilings, kept
 from edgeprof.cli.probe import probe as command
 from edgeprof.errors import UsageError
 from edgeprof.measure import machine, probe, probe_graphs
