@@ -278,7 +278,7 @@ def jobs_of(artifact: Artifact, request: ProfileRequest, notes: list[str]) -> li
         for job in _jobs_of_graph(artifact, graph, replace(request, phase=phase), notes)
     ]
     files = _files(artifact, request)
-    return [replace(job, files=files) for job in jobs]
+    return [replace(job, files=(*files, *baselines.files_on(job.target))) for job in jobs]
 
 
 def _by_graph(artifact: Artifact, phase: PhaseChoice) -> list[tuple[Graph, PhaseChoice]]:
@@ -417,7 +417,11 @@ def _job(
 ) -> Job:
     """A point on a provider; the prediction of memory applies to the CPU provider only."""
     return Job(
-        key=PointKey(subject=artifact.subject, load=load, place=place_of(target, request.machine_id, request.threads)),
+        key=PointKey(
+            subject=baselines.subject_on(target, artifact.subject),
+            load=load,
+            place=place_of(target, request.machine_id, request.threads),
+        ),
         facts=_facts_on(target, facts),
         graph=graph,
         data_sha256=artifact.data_sha256,

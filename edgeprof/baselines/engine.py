@@ -12,7 +12,7 @@ from typing import Any
 from edgeprof.baselines.table import of_target
 from edgeprof.errors import EdgeprofError, first_line
 from edgeprof.measure import sampling
-from edgeprof.schema import Request, Target
+from edgeprof.schema import InputValue, Request, Target
 
 
 class Engine(ABC):
@@ -27,6 +27,11 @@ class Engine(ABC):
     @abstractmethod
     def start(cls) -> None:
         """Import the runtime, and what else is in memory before any model is."""
+
+    @classmethod
+    def compared(cls, inputs: tuple[InputValue, ...]) -> tuple[InputValue, ...]:
+        """The inputs with which its result is compared with onnxruntime's: those of the point, or others."""
+        return inputs
 
     @abstractmethod
     def load(self) -> None:

@@ -26,8 +26,12 @@ class Baseline(Record, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ()  # of artifacts that it runs; (): whatever it can read
     compiles: bool = False  # needs a C++ compiler
 
-    def target(self) -> Target:
-        """Its points' place, as a worker opens it."""
+    def target(self, file: str = "", precision: str = "") -> Target:
+        """Its points' place, as a worker opens it.
+
+        Args:
+            file: of its weights, with their precision, where they are not those of the artifact.
+        """
         version = importlib.metadata.version(self.runtime)
         return Target(
             provider=self.provider,
@@ -35,6 +39,9 @@ class Baseline(Record, frozen=True, kw_only=True):
             runtime_name=self.name,
             precisions=self.precisions,
             device=f"{self.runtime} {version}",
+            library=file,
+            options={"precision": precision} if precision else {},
+            defaults={"precision": precision} if precision else {},
         )
 
 
@@ -69,7 +76,18 @@ BASELINES: tuple[Baseline, ...] = (
         engine="edgeprof.baselines.openvino_engine:OpenVino",
         reads="onnx",
     ),
+    Baseline(
+        name="llama.cpp",
+        provider="llama.cpp",
+        runtime="llama_cpp_python",
+        modules=("llama_cpp",),
+        install="pip install llama-cpp-python (it is compiled from its source, for which it needs a C++ compiler)",
+        engine="edgeprof.baselines.llama_cpp_engine:LlamaCpp",
+        reads="gguf",
+    ),
 )
+
+GGUF = "llama.cpp=path/to/model.gguf"
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
 
@@ -88,8 +106,10 @@ def chosen(names: Sequence[str]) -> list[tuple[Baseline, str]]:
         word, equals, file = name.partition("=")
         row = _find(word)
         if equals and (row.reads != "gguf" or not file):
-            example = "llama.cpp=path/to/model.gguf"
-            raise UsageError(f"--baseline {name} names {'a' if file else 'no'} file.", f"Example: --baseline {example}")
+            what = f"names a file, and {word} takes none" if file else "names no file"
+            raise UsageError(f"--baseline {name} {what}.", f"Example: --baseline {GGUF}")
+        if row.reads == "gguf" and not file:
+            raise UsageError(f"--baseline {row.name} needs a GGUF file of the model.", "Example: --baseline " + GGUF)
         _require_installed(row)
         found[row.name] = (row, file)
     return list(found.values())

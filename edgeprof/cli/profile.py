@@ -37,7 +37,7 @@ def profile(
     ] = False,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Other runtimes to measure beside it: torch,torch-compile,openvino."),
+        typer.Option(help="Other runtimes to measure beside it: torch,torch-compile,openvino,llama.cpp=model.gguf."),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
     ci: options.Ci = "3%",

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from msgspec.structs import replace
 from edgeprof import Run, profile, write_report
 from edgeprof.api import baselines
 from edgeprof.baselines import BASELINES, chosen
+from edgeprof.baselines.llama_cpp_engine import LlamaCpp
 from edgeprof.errors import UnknownName, UsageError
-from edgeprof.schema import CPU
+from edgeprof.schema import CPU, InputValue
 from edgeprof.stages.export.rebuild import rebuilt
 from edgeprof.store import load_artifact
 
@@ -113,6 +115,8 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen(["troch"])
     with pytest.raises(UsageError, match=r"--baseline torch=model.gguf names a file"):
         chosen(["torch=model.gguf"])
+    with pytest.raises(UsageError, match=r"llama.cpp needs a GGUF file of the model\. Example: --baseline llama\.cpp="):
+        chosen(["llama.cpp"])
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UsageError, match=r"torch-compile needs a C\+\+ compiler"):
@@ -123,9 +127,47 @@ def test_one_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for row in BASELINES:
         with pytest.raises(UsageError, match=r"not installed\. Run: pip install ") as refused:
-            chosen([row.name])
+            chosen([row.name + ("=model.gguf" if row.reads == "gguf" else "")])
         assert refused.value.exit_code == 2
         assert row.install in str(refused.value)
+
+
+def test_llama_cpp_takes_decoders_beside_fp32_and_its_points_are_of_its_file(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"weights")
+    target = replace(
+        CPU,
+        provider="llama.cpp",
+        runtime="x",
+        runtime_name="llama.cpp",
+        library=str(file),
+        options={"precision": "q8_0"},
+    )
+    decoder = load_artifact(models / "gpt2-small" / "fp32")
+    others = [load_artifact(models / name) for name in ("gpt2-small/int8", "bert-tiny/fp32")]
+    assert baselines.accepting(decoder, [target]) == (target,)
+    assert baselines.refusals([decoder, *others], [target]) == [
+        "llama.cpp measures its own file, once beside fp32, and so not gpt2-small int8.",
+        "llama.cpp measures decoders with logits, and so not bert-tiny fp32.",
+    ]
+    subject = baselines.subject_on(target, decoder.subject)
+    assert (subject.model, str(subject.precision), subject.digest) == (
+        "gpt2-small",
+        "q8_0",
+        sha256(b"weights").hexdigest(),
+    )
+    assert [state.path for state in baselines.files_on(target)] == [str(file)]
+
+
+def test_llama_cpp_is_compared_in_a_first_run(models: Path) -> None:
+    """The past of a step is onnxruntime's alone: llama.cpp computes its own."""
+    past = InputValue(name="past_key_values.0.key", dtype="float32", shape=(1, 4, 50, 32), fill="normal")
+    ids = InputValue(name="input_ids", dtype="int64", shape=(1, 1), fill="token_ids", high=9)
+    positions = InputValue(name="position_ids", dtype="int64", shape=(1, 1), fill="positions", start=50)
+    mask = InputValue(name="attention_mask", dtype="int64", shape=(1, 51), fill="ones")
+    compared = LlamaCpp.compared((past, ids, positions, mask))
+    assert [value.shape for value in compared] == [(1, 4, 0, 32), (1, 8), (1, 8), (1, 8)]
+    assert compared[2].start == 0
 
 
 def test_openvino_reads_the_file_itself(openvino: Path, models: Path, tmp_path: Path) -> None:
