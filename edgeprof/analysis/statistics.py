@@ -36,6 +36,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
+from edgeprof.analysis.memory_parts import measured_parts
 from edgeprof.analysis.verdict import verdict
 from edgeprof.schema import (
     Goal,
@@ -240,21 +241,14 @@ def interval_within_round(latencies: Sequence[float]) -> Interval:
 def _memory(readings: Sequence[Reading]) -> MemorySummary | None:
     if not readings:
         return None
-    weights = [r.memory_loaded_bytes - r.memory_imports_bytes for r in readings]
-    working = [max(r.memory_run_peak_bytes - r.memory_loaded_bytes - _touched(r), 0) for r in readings]
+    measured = list(map(measured_parts, readings))
     return MemorySummary(
-        runtime_bytes=round(statistics.median(r.memory_imports_bytes for r in readings)),
-        weights_bytes=round(statistics.median(weights)),
-        weights_touched_bytes=round(statistics.median(map(_touched, readings))),
-        working_bytes=round(statistics.median(working)),
+        runtime_bytes=round(statistics.median(parts.runtime_bytes for parts in measured)),
+        weights_bytes=round(statistics.median(parts.weights_bytes for parts in measured)),
+        weights_touched_bytes=round(statistics.median(parts.touched_bytes for parts in measured)),
+        working_bytes=round(statistics.median(parts.working_bytes for parts in measured)),
         peak_bytes=max(max(r.memory_load_peak_bytes, r.memory_run_peak_bytes) for r in readings),
         pss_bytes=_largest(reading.memory_run_pss_bytes for reading in readings),
         private_bytes=_largest(reading.memory_run_private_bytes for reading in readings),
         device_bytes=_largest(reading.device_memory_bytes for reading in readings),
     )
-
-
-def _touched(reading: Reading) -> int:
-    """Bytes of mapped files loaded into memory during the runs: mostly rows of an embedding that were looked up."""
-    after = reading.memory_run_file_bytes
-    return max(after - reading.memory_loaded_file_bytes, 0) if after is not None else 0

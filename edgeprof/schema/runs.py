@@ -110,6 +110,7 @@ class Reading(Record, frozen=True, kw_only=True):
     warmup_runs: Count
     latencies_s: Times
     memory_imports_bytes: Count  # resident with interpreter and runtime loaded, no model
+    memory_imports_file_bytes: Count | None = None  # the part of it that maps files: libraries
     memory_loaded_bytes: Count  # resident after the session is created, before inputs (and the KV cache)
     memory_loaded_file_bytes: Count  # the part that maps files, which the OS can reclaim
     memory_load_peak_bytes: Count  # highest resident set up to here

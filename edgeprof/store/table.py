@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from edgeprof.schema import LatencySummary, MemorySummary, Placement, Point, StoppingRule
+from edgeprof.schema import LatencySummary, MemorySummary, Placement, Point, PredictedMemory, StoppingRule
 from edgeprof.store.files import write_atomic
 from edgeprof.text import visible
 
@@ -21,6 +21,10 @@ def _latency(value: Callable[[LatencySummary], Value]) -> Cell:
 
 def _memory(value: Callable[[MemorySummary], Value]) -> Cell:
     return lambda point: value(point.memory) if point.memory else None
+
+
+def _predicted(value: Callable[[PredictedMemory], Value]) -> Cell:
+    return lambda point: value(point.facts.memory) if point.facts.memory else None
 
 
 def _placement(value: Callable[[Placement], Value]) -> Cell:
@@ -92,6 +96,16 @@ COLUMNS: dict[str, Cell] = {
     "memory_limit_bytes": lambda point: point.memory_limit.bytes if point.memory_limit else None,
     "memory_limit_kind": lambda point: point.memory_limit.kind if point.memory_limit else None,
     "runtime": lambda point: point.place.runtime,
+    "memory_predicted_peak_bytes": _predicted(lambda parts: parts.peak_bytes),
+    "memory_predicted_runtime_bytes": _predicted(lambda parts: parts.runtime_bytes),
+    "memory_predicted_session_bytes": _predicted(lambda parts: parts.session_bytes),
+    "memory_predicted_mapped_bytes": _predicted(lambda parts: parts.weights_mapped_bytes),
+    "memory_predicted_copied_bytes": _predicted(lambda parts: parts.weights_copied_bytes),
+    "memory_predicted_packed_bytes": _predicted(lambda parts: parts.weights_packed_bytes),
+    "memory_predicted_cache_bytes": _predicted(lambda parts: parts.cache_bytes),
+    "memory_predicted_activations_bytes": _predicted(lambda parts: parts.activations_bytes),
+    "memory_predicted_arena_bytes": _predicted(lambda parts: parts.arena_bytes),
+    "memory_predicted_load_bytes": _predicted(lambda parts: parts.load_peak_bytes),
 }
 """The columns in their order; names are a promise to other tools (docs/records.md says what each holds)."""
 
