@@ -238,6 +238,13 @@ def _against(points: Iterable[Point], base: Callable[[PointKey], PointKey]) -> l
 # --- memory --------------------------------------------------------------------------------------------
 
 
+def peak_error(point: Point) -> float | None:
+    """Predicted over measured peak memory, less one; None where one of them is unknown."""
+    if point.memory is None or point.facts.memory is None:
+        return None
+    return point.facts.memory.peak_bytes / point.memory.peak_bytes - 1
+
+
 def predicted_ratio(point: Point) -> float | None:
     """Measured over predicted working memory; None where one of them is unknown."""
     predicted = point.facts.memory_predicted_bytes

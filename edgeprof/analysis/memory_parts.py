@@ -24,13 +24,15 @@ def predicted(counted: GraphCosts, cache_bytes: int, runtime: RuntimeMemory, *, 
     live = min(counted.live_bytes - twice, working)
     return PredictedMemory(
         runtime_bytes=runtime.run_bytes,
-        session_bytes=held.session_bytes + held.kept_bytes,
+        session_bytes=held.session_bytes,
         weights_mapped_bytes=held.mapped_bytes + held.touched_bytes + rows,
         weights_copied_bytes=held.copied_bytes,
         weights_packed_bytes=held.packed_bytes,
+        weights_kept_bytes=held.kept_bytes,
         cache_bytes=min(cache_bytes, live),
         activations_bytes=max(live - cache_bytes, 0),
         arena_bytes=working - live,
+        unpacked_bytes=held.unpacked_bytes,
         load_peak_bytes=runtime.loaded_bytes + held.session_bytes + held.most_bytes,
     )
 

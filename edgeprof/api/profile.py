@@ -99,6 +99,7 @@ def profile(
     memory_limit_bytes: int | None = None,
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
+    memory: bool = False,
     ops: bool = False,
     sustain_s: float = 0.0,
     generate: int = 0,
@@ -138,6 +139,7 @@ def profile(
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
         ops: afterwards, time the operators of every point, by module, and a matrix product in fp32 and int8.
+        memory: afterwards, take the memory of every point apart by trials: arena off, repacking of weights off.
         sustain_s: afterwards, run every point for so many seconds without a pause: heat and clocks show.
         generate: afterwards, generate so many tokens greedily after a prompt of every length of decode; CPU only.
         strict: refuse to begin on a machine that is not quiet.
@@ -214,6 +216,8 @@ def profile(
         done = [record for record in recorded if _placement_suffices(record, require_placement)]
         try:
             visits.visit_points(jobs, goal, done, preparation, folder, progress)
+            if memory:
+                visits.try_memory(ours, preparation, folder, progress)
             if ops:
                 visits.profile_operators(ours, preparation, folder, progress)
             if generating:

@@ -59,7 +59,11 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
                 *(cached.sentence(check) for check in caches if check.recomputes),
                 *findings.headlines,
             ),
-            captions={**findings.captions, "sustained": " ".join(loaded.endurance)},
+            captions={
+                **findings.captions,
+                "memory-parts": " ".join(loaded.memory_trials),
+                "sustained": " ".join(loaded.endurance),
+            },
         ),
         pooled=pooled,
         explanations=_explanations(loaded.points),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import generation, roofline, statistics, sustained
+from edgeprof.analysis import generation, memory_trials, roofline, statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
 from edgeprof.api.kept_probe import ceilings_for
 from edgeprof.errors import RunError, UnknownName, UsageError
@@ -13,6 +13,7 @@ from edgeprof.schema import (
     KernelTime,
     Machine,
     Measurement,
+    MemoryPass,
     OperatorPass,
     Point,
     Record,
@@ -36,6 +37,7 @@ class Run(Record, frozen=True, kw_only=True):
     sustained: tuple[SustainedPass, ...] = ()
     generations: tuple[GenerationPass, ...] = ()
     rooflines: tuple[Roofline, ...] = ()  # of the points in `operators`, where a probe of the machine is kept
+    memory: tuple[MemoryPass, ...] = ()
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
@@ -54,6 +56,11 @@ class Run(Record, frozen=True, kw_only=True):
     def endurance(self) -> list[str]:
         """What long runs showed, a sentence for each."""
         return list(map(sustained.sentence, self.sustained))
+
+    @property
+    def memory_trials(self) -> list[str]:
+        """Where measured and predicted peaks differ, a sentence for each point that was tried."""
+        return list(map(memory_trials.sentence, self.memory))
 
     @property
     def generated(self) -> list[str]:
@@ -90,6 +97,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         sustained=records.sustained,
         generations=records.generations,
         rooflines=tuple(roofline.rooflines(records.operators, found)) if found else (),
+        memory=records.memory,
     )
 
 

@@ -21,8 +21,10 @@ from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import (
     measure,
     measure_generation,
+    measure_memory,
     measure_operators,
     measure_sustained,
+    memory_job,
     operator_job,
     sustained_job,
 )
@@ -121,6 +123,16 @@ def sustain(jobs: Sequence[Job], duration_s: float, preparation: Preparation, fo
     for index, job in enumerate(passes):
         progress(f"{units.duration(duration_s)} of {job.key.label}", index / len(passes))
         store.append_sustained(folder, measure_sustained(preparation.of(job, index / len(passes))))
+
+
+def try_memory(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:
+    """Take the memory of each point apart by trials, where it is predicted and there was no such pass yet."""
+    passes = plan_passes([memory_job(job) for job in jobs if job.facts.memory], store.load_memory(folder))
+    for index, job in enumerate(passes):
+        progress(f"memory of {job.key.label}", index / len(passes))
+        if job.facts.memory:
+            record = measure_memory(preparation.of(job, index / len(passes)), job.facts.memory)
+            store.append_memory(folder, record)
 
 
 def generate_tokens(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:

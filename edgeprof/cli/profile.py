@@ -48,6 +48,10 @@ def profile(
     memory_limit: options.MemoryLimit = None,
     dim: options.Dim = None,
     input: options.Input = None,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Then take memory apart by trials: arena off, repacking of weights off."),
+    ] = False,
     ops: Annotated[bool, typer.Option("--ops", help="Afterwards, time every operator.")] = False,
     sustain: Annotated[
         str | None, typer.Option(metavar="TIME", help="Afterwards, run every point for so long: 90s, 10m.")
@@ -88,6 +92,7 @@ def profile(
             min_time_s=min_time,
             timeout_s=timeout,
             memory_limit_bytes=size(memory_limit, "--memory-limit") if memory_limit is not None else None,
+            memory=memory,
             ops=ops,
             sustain_s=seconds(sustain, "--sustain") if sustain else 0.0,
             generate=generate,
@@ -107,7 +112,7 @@ def profile(
             for line in run.reached:
                 console.show_line(line)
         _show_fills(run.points)
-        for line in (*run.generated, *run.endurance):
+        for line in (*run.generated, *run.memory_trials, *run.endurance):
             console.show_line(line)
         if run.trust:
             console.show_line(run.trust)

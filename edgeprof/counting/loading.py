@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 MAPPED_FROM = 32 << 20
 """glibc maps larger allocations one by one, and returns them when they are freed (M_MMAP_THRESHOLD_MAX)."""
-GRAPH_BYTES, NODE_BYTES = 1_000_000, 9_500
-"""Of a session, and of each node of its file: a line through sessions of 125 to 700 nodes, prepacking switched off."""
+NODE_BYTES = 9_500
+"""Of a session, for each node of its file: a line through sessions of 125 to 700 nodes, prepacking switched off."""
 CHUNK = 128
 """Bytes by which a gap must be larger than a packed matrix, which is aligned."""
 FLOAT16, COLUMNS = 10, 16
@@ -111,6 +111,7 @@ def held(
     """
     loading = _Loading(graph, tensors, constants)
     loading.fold()
+    unpacked = loading.copied_bytes
     loading.pack()
     whole, tables = loading.read_by(run)
     return HeldWeights(
@@ -119,8 +120,9 @@ def held(
         tables=tables,
         copied_bytes=loading.copied_bytes,
         packed_bytes=loading.packed_bytes,
+        unpacked_bytes=unpacked,
         kept_bytes=loading.heap.nbytes - loading.copied_bytes - loading.packed_bytes,
-        session_bytes=GRAPH_BYTES + NODE_BYTES * len(graph.node),
+        session_bytes=NODE_BYTES * len(graph.node),
         most_bytes=loading.most_bytes,
     )
 

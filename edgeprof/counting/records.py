@@ -39,6 +39,7 @@ class HeldWeights(Record, frozen=True, kw_only=True):
     tables: tuple[Table, ...] = ()  # those that the runs look up
     copied_bytes: int  # in memory: stored in the .onnx file, or computed from other weights
     packed_bytes: int  # repacked for the kernels of products
+    unpacked_bytes: int  # in memory if nothing were repacked
     kept_bytes: int  # freed, but not returned to the system
     session_bytes: int  # graph and nodes
     most_bytes: int  # the most of all but the session, while it is created

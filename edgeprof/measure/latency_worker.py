@@ -60,51 +60,6 @@ class OnnxModel:
 
     def warm_up(self) -> tuple[sampling.Run, int]:
         return self.binding.warm_up()
-        canaries = _canaries(request)
-        imports = memory.read()
-        start = time.perf_counter_ns()
-        session = open_request(request, record_assignment=not request.target.is_cpu)
-        load_ns = time.perf_counter_ns() - start
-        loaded, mapped = memory.read(), memory.mapped(files)
-        require_unchanged(request.files)
-        require_share(session, request)
-        with running(request):
-            binding = Binding(session, request.target, request.inputs, shared_tokens=request.shared_tokens)
-            peak_is_of_runs = memory.reset_peak()
-            first_run_s = binding.first_run(request.in_place)
-            run, warmup_runs = binding.warm_up()
-            contention = Contention()
-            latencies_s = sampling.time_runs(run, request.stopping)
-            contention_share = contention.share(request.threads)
-        after, shares, mapped_after = memory.read(), memory.shares(), memory.mapped(files)
-        device_bytes = device_memory.used(request.target)
-        active = tuple(session.get_providers())
-        del run, binding, session
-        canaries += _canaries(request)
-    # Where the peak could not be reset and loading was higher, what is resident now is the best known value.
-    known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes
-    return Reading(
-        providers_active=active,
-        load_s=load_ns / 1e9,
-        first_run_s=first_run_s,
-        warmup_runs=warmup_runs,
-        latencies_s=latencies_s,
-        memory_imports_bytes=imports.resident_bytes,
-        memory_imports_file_bytes=imports.file_bytes,
-        memory_loaded_bytes=loaded.resident_bytes,
-        memory_loaded_file_bytes=loaded.file_bytes,
-        memory_load_peak_bytes=loaded.peak_bytes,
-        memory_run_peak_bytes=after.peak_bytes if known else after.resident_bytes,
-        memory_run_file_bytes=after.file_bytes,
-        memory_address_peak_bytes=after.address_peak_bytes or None,
-        memory_loaded_mapped_bytes=mapped,
-        memory_run_mapped_bytes=mapped_after,
-        memory_run_pss_bytes=shares.pss_bytes,
-        memory_run_private_bytes=shares.private_bytes,
-        device_memory_bytes=device_bytes,
-        contention=contention_share,
-        canaries=canaries,
-    )
 
 
 def _canaries(request: Request) -> tuple[Canaries, ...]:

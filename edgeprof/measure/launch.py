@@ -18,9 +18,12 @@ from edgeprof.schema import (
     GenerationReading,
     Graph,
     Measurement,
+    MemoryPass,
+    MemoryReading,
     OperatorPass,
     OperatorReading,
     Outcome,
+    PredictedMemory,
     Reading,
     Request,
     Status,
@@ -112,6 +115,31 @@ def measure_generation(job: Job, executor: Executor = LOCAL) -> GenerationPass:
     """Generate after a prompt as long as the cache of the point, in a fresh process."""
     outcome = _outcome(GENERATION_WORKER, job, GenerationReading, executor)
     return GenerationPass(key=job.key, tokens=job.stopping.min_runs, settings_key=job.settings_key, outcome=outcome)
+
+
+def memory_job(job: Job) -> Job:
+    """The job with two runs, which fill the arena, in place of timed visits."""
+    return replace(job, stopping=StoppingRule(min_runs=1, min_time_s=0.0, max_time_s=10.0))
+
+
+def measure_memory(job: Job, predicted: PredictedMemory, executor: Executor = LOCAL) -> MemoryPass:
+    """Take the memory of a point apart: as it is, without arena, and without repacked weights, a process for each."""
+    job = memory_job(job)
+    request, start = request_of(job), time.monotonic()
+    requests = [request, replace(request, arena=False), replace(request, prepacking=False)]
+    outcomes = [run_worker(LATENCY_WORKER, each, Reading, job.timeout_s, executor) for each in requests]
+    failed = next((each for each in outcomes if each.reading is None), None)
+    readings = [each.reading for each in outcomes if each.reading]
+    outcome: Outcome[MemoryReading] = Outcome(
+        status=failed.status if failed else "ok",
+        error=failed.error if failed else "",
+        reading=None
+        if failed
+        else MemoryReading(as_it_is=readings[0], without_arena=readings[1], without_prepacking=readings[2]),
+        started_at=outcomes[0].started_at,
+        took_s=_since(start),
+    )
+    return MemoryPass(key=job.key, predicted=predicted, settings_key=job.settings_key, outcome=outcome)
 
 
 def operator_job(job: Job) -> Job:

@@ -17,6 +17,7 @@ from edgeprof.schema import (
     InputValue,
     Measurement,
     MemoryLimit,
+    MemoryPass,
     OperatorPass,
     Place,
     PointKey,
@@ -28,6 +29,8 @@ from edgeprof.schema import (
     Target,
 )
 from edgeprof.store import content_key
+
+Pass = OperatorPass | SustainedPass | GenerationPass | MemoryPass
 
 SETTLED = ("ok", "out of memory", "unsupported")  # visits with another status are repeated when a run is resumed
 
@@ -97,7 +100,7 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
     )
 
 
-def _identity(one: Job | Measurement | OperatorPass | SustainedPass | GenerationPass) -> tuple[PointKey, str, str]:
+def _identity(one: Job | Measurement | Pass) -> tuple[PointKey, str, str]:
     """Equal for visits that need not be repeated: the digests say which weights and options they are of."""
     key = one.key
     return key.lasting, key.subject.digest, one.settings_key
@@ -120,7 +123,7 @@ def plan(jobs: Sequence[Job], round: int, done: Iterable[Measurement], goal: Goa
     return [Visit(job=job, round=round, goal=goal) for job in order if _identity(job) not in settled]
 
 
-def plan_passes(jobs: Sequence[Job], done: Iterable[OperatorPass | SustainedPass | GenerationPass] = ()) -> list[Job]:
+def plan_passes(jobs: Sequence[Job], done: Iterable[Pass] = ()) -> list[Job]:
     """The jobs whose points have no successful pass yet."""
     settled = {_identity(record) for record in done if record.outcome.status in SETTLED}
     return [job for job in jobs if _identity(job) not in settled]

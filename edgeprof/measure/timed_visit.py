@@ -46,6 +46,8 @@ def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -
     """
     before = canaries(request)
     imports = memory.read()
+    if not request.arena:
+        memory.return_freed()
     start = time.perf_counter_ns()
     model = load()
     load_ns = time.perf_counter_ns() - start
@@ -72,6 +74,7 @@ def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -
         warmup_runs=warmup_runs,
         latencies_s=latencies_s,
         memory_imports_bytes=imports.resident_bytes,
+        memory_imports_file_bytes=imports.file_bytes,
         memory_loaded_bytes=loaded.resident_bytes,
         memory_loaded_file_bytes=loaded.file_bytes,
         memory_load_peak_bytes=loaded.peak_bytes,

@@ -27,6 +27,7 @@ FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(doub
 """Floating-point types of inputs: onnxruntime's names and numpy's."""
 
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+DISABLE_PREPACKING = "session.disable_prepacking"
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 
@@ -39,6 +40,8 @@ def open_session(
     profile: str = "",
     record_assignment: bool = False,
     optimized: bool = True,
+    arena: bool = True,
+    prepacking: bool = True,
     verbose: bool = False,
 ) -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
@@ -52,6 +55,8 @@ def open_session(
             `end_profiling`; empty for none.
         record_assignment: let `get_provider_graph_assignment_info` of the session list which provider has which node.
         optimized: False runs the graph as it is in the file.
+        arena: False gives memory back to the system whenever a tensor is freed.
+        prepacking: False leaves weights as they are stored.
         verbose: everything is logged to standard error, which is where providers say why they leave a node.
 
     Raises:
@@ -69,6 +74,9 @@ def open_session(
         options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
+    if not prepacking:
+        options.add_session_config_entry(DISABLE_PREPACKING, "1")
     if verbose:
         options.log_severity_level = 0
     with ort_errors(partial(not_loaded, model, target)):
@@ -80,7 +88,13 @@ def open_session(
 def open_request(request: Request, **options: Any) -> "InferenceSession":
     """As `open_session`, for what a child is to load."""
     return open_session(
-        request.model, request.target, request.threads, weights_folder=request.weights_folder, **options
+        request.model,
+        request.target,
+        request.threads,
+        weights_folder=request.weights_folder,
+        arena=request.arena,
+        prepacking=request.prepacking,
+        **options,
     )
 
 

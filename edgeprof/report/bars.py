@@ -39,7 +39,7 @@ def draw(chart: Stacks) -> Drawing:
         height = top + len(chart.panels) * (above + tall + below)
         canvas = Canvas(figsize=(width, height), dpi=style.DPI)
         write_head(canvas, chart.title, head, hatched=chart.hatched)
-        highest = max(sum(bar.parts) for panel in chart.panels for bar in _bars(panel))
+        highest = max(max(sum(bar.parts), bar.line or 0) for panel in chart.panels for bar in _bars(panel))
         for number, panel in enumerate(chart.panels):
             down = top + number * (above + tall + below) + above
             across = box * _slots(panel) / most  # bars are as wide in every panel
@@ -93,9 +93,11 @@ def _draw_bars(axes: "Axes", panel: Stack, chart: Stacks, *, sideways: bool, bel
                 fill: dict[str, Any] = {"color": colour, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch}
                 axes.bar(place, part, bottom=floor, width=0.84, **fill)
                 floor += part
+            if bar.line is not None:
+                axes.plot([place - 0.48, place + 0.48], [bar.line] * 2, color=style.INK, linewidth=1.6)
             axes.annotate(
                 bar.top,
-                (place, floor),
+                (place, max(floor, bar.line or 0)),
                 xytext=(0, 3),
                 textcoords="offset points",
                 ha="center",

@@ -116,6 +116,7 @@ class Bar:
     top: str  # above the bar
     parts: tuple[float, ...]  # heights from bottom to top, one for each name of the chart
     hatched: bool = False  # its device is emulated
+    line: float | None = None  # a height marked across the bar
 
 
 @dataclass(frozen=True)

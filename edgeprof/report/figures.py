@@ -320,6 +320,39 @@ PLACEMENT = PlacementFigure(
 )
 
 
+# --- memory --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MemoryParts:
+    """One row: bars of a point each, in a group for each length, in a panel for each phase."""
+
+    name: str
+    title: str
+    label: str  # of the scale
+    key: str
+    parts: tuple[tuple[str, Callable[[MemorySummary], int]], ...]  # from bottom to top
+    panels: tuple[tuple[Phase, str], ...]
+
+
+PHASES: tuple[tuple[Phase, str], ...] = (("prefill", "Prefill"), ("decode", "Decode, by tokens in the KV cache"))
+
+MEMORY_PARTS = MemoryParts(
+    "memory-parts",
+    "memory by parts",
+    "Resident (MB)",
+    "line across a bar: predicted peak; number: measured peak",
+    (
+        ("runtime", lambda memory: memory.runtime_bytes),
+        ("weights", lambda memory: memory.weights_bytes),
+        ("mapped weights that runs touch", lambda memory: memory.weights_touched_bytes),
+        ("working memory", lambda memory: memory.working_bytes),
+        ("more while loading", lambda memory: memory.loading_bytes),
+    ),
+    PHASES,
+)
+
+
 # --- operator times ------------------------------------------------------------------------------------
 
 
@@ -339,5 +372,5 @@ CLASSES = Stacked(
     "time per operator class",
     "Time ({a} = 1)",
     "height: operator times in runs with the profiler; number: median without it",
-    (("prefill", "Prefill"), ("decode", "Decode, by tokens in the KV cache")),
+    PHASES,
 )

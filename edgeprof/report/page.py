@@ -87,6 +87,7 @@ def write(
     plans += [pictures.of_mixers(mixers, findings.captions.get("mixers", ""))] if mixers else []
     plans += pictures.of_whys(whys)
     plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []
+    plans += pictures.of_memory(points, findings.captions.get("memory-parts", ""))
     plans += [pictures.of_sustained(sustained, findings.captions.get("sustained", ""))] if sustained else []
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # replaces the figures of an earlier report
         drawn = pictures.save(partial, plans, progress)

@@ -14,12 +14,13 @@ from edgeprof.report import (
     drawing,
     explain_figures,
     latency_figures,
+    memory_bars,
     operator_bars,
     placement_bars,
     sustained_figure,
 )
 from edgeprof.report.chart import Chart, Stacks
-from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MIXERS, PLACEMENT
+from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MEMORY_PARTS, MIXERS, PLACEMENT
 from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
 from edgeprof.schema import Explanation, Findings, Law, Ledger, Point, SustainedPass, Why
@@ -28,6 +29,7 @@ FOLDER = "figures"
 PROVIDERS_SECTION = "Providers"
 EXPLAINED_SECTION = "Explained"
 WHY_SECTION = "Why"
+MEMORY_SECTION = "Memory by parts"
 
 LONGEST_NAME = 100
 """Characters of a model's name in a file name: file systems allow 255 in all."""
@@ -77,6 +79,24 @@ def of_sustained(passes: Sequence[SustainedPass], caption: str) -> Plan:
     """The only picture of its section, so that it is not among those of prefill or decode."""
     name, title = sustained_figure.NAME, sustained_figure.TITLE
     return Plan(name, title, "Sustained", caption, partial(sustained_figure.arrange, passes))
+
+
+def of_memory(points: Sequence[Point], caption: str) -> Iterator[Plan]:
+    """One picture for all precisions of a model in one setting; the first has the caption."""
+    models: dict[tuple[object, ...], list[Point]] = {}
+    for point in points:
+        if point.memory and point.facts.memory:
+            models.setdefault((point.subject.model, point.load.batch, point.place), []).append(point)
+    names = _file_names([some[0].subject.model for some in models.values()])
+    for name, some in zip(names, models.values(), strict=True):
+        yield Plan(
+            name=f"{MEMORY_PARTS.name}-{name}",
+            title=f"{some[0].subject.model}: {MEMORY_PARTS.title}",
+            section=MEMORY_SECTION,
+            caption=caption,
+            chart=partial(memory_bars.arrange, MEMORY_PARTS, some),
+        )
+        caption = ""
 
 
 def of_placements(points: Sequence[Point], caption: str) -> Plan:

@@ -53,6 +53,11 @@ class MemorySummary(Record, frozen=True, kw_only=True):
         return self.peak_bytes > 1.05 * (self.resident_bytes + self.working_bytes)
 
     @property
+    def loading_bytes(self) -> int:
+        """What loading took at most beyond the peak of the runs."""
+        return max(self.peak_bytes - self.resident_bytes - self.working_bytes, 0)
+
+    @property
     def resident_bytes(self) -> int:
         """Runtime and weights, those that the runs touched included: what working memory comes on top of."""
         return self.runtime_bytes + self.weights_bytes + self.weights_touched_bytes

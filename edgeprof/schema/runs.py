@@ -90,6 +90,8 @@ class Request(Record, frozen=True, kw_only=True):
     stopping: StoppingRule
     nodes: int = 0  # on the provider, by its placement; 0: unknown
     in_place: bool = False  # a KV cache of fixed size is updated in place
+    arena: bool = True  # whether the CPU allocator keeps what was freed
+    prepacking: bool = True  # whether kernels repack their weights
     shared_tokens: Count = 0  # size of the buffers that are past and present of a KV cache at once; 0: they are two
     memory_limited: bool = False  # nothing besides the model may take memory: there are no canaries
 
@@ -141,14 +143,16 @@ class PredictedMemory(Record, frozen=True, kw_only=True):
     """
 
     runtime_bytes: Count  # interpreter and libraries, their code included
-    session_bytes: Count  # graph and nodes, and what the allocator keeps of loading
+    session_bytes: Count  # graph and nodes
     weights_mapped_bytes: Count  # pages of data files that loading or the runs read
     weights_copied_bytes: Count  # in memory: stored in the .onnx file, or computed from other weights
     weights_packed_bytes: Count  # repacked for the kernels of products
+    weights_kept_bytes: Count = 0  # freed while loading, but not returned to the system
     cache_bytes: Count  # KV cache that a run reads
     activations_bytes: Count  # the most other tensors alive at once, inputs and outputs included
     arena_bytes: Count  # what the runtime's allocator holds beyond tensors alive at once
     load_peak_bytes: Count  # the most while the session is created
+    unpacked_bytes: Count = 0  # weights in memory if kernels repacked none: what a trial without that holds
 
     @property
     def run_peak_bytes(self) -> int:
@@ -162,7 +166,12 @@ class PredictedMemory(Record, frozen=True, kw_only=True):
 
     @property
     def weights_bytes(self) -> int:
-        return self.weights_mapped_bytes + self.weights_copied_bytes + self.weights_packed_bytes
+        return self.weights_mapped_bytes + self.weights_in_memory_bytes
+
+    @property
+    def weights_in_memory_bytes(self) -> int:
+        """Of weights, what is not mapped: the process needs memory of its own for it."""
+        return self.weights_copied_bytes + self.weights_packed_bytes + self.weights_kept_bytes
 
     @property
     def peak_bytes(self) -> int:
@@ -401,6 +410,23 @@ class GenerationPass(Keyed, frozen=True, kw_only=True):
     tokens: Count
     settings_key: str
     outcome: Outcome[GenerationReading]
+
+
+class MemoryReading(Record, frozen=True, kw_only=True):
+    """Three processes that load and run a point: as it is, and with one thing switched off."""
+
+    as_it_is: Reading
+    without_arena: Reading
+    without_prepacking: Reading
+
+
+class MemoryPass(Keyed, frozen=True, kw_only=True):
+    """The memory of one point taken apart by trials, separate from the timed visits: a line of memory.jsonl."""
+
+    schema_version: int = SCHEMA_VERSION
+    predicted: PredictedMemory
+    settings_key: str
+    outcome: Outcome[MemoryReading]
 
 
 class KernelTime(Record, frozen=True, kw_only=True):

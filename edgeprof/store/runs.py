@@ -17,6 +17,7 @@ from edgeprof.schema import (
     Laws,
     Machine,
     Measurement,
+    MemoryPass,
     OperatorPass,
     Record,
     SustainedPass,
@@ -33,12 +34,13 @@ REPORTS = Path("reports")
 MEASUREMENTS_FILE = "measurements.jsonl"
 OPERATORS_FILE = "operators.jsonl"
 SUSTAINED_FILE = "sustained.jsonl"
+MEMORY_FILE = "memory.jsonl"
 GENERATION_FILE = "generation.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
 LAWS_FILE = "laws.json"
 
-Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass)
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass, MemoryPass)
 
 
 def run_folder(root: Path, name: str) -> Path:
@@ -90,7 +92,7 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
         sweep(folder, ".")
     if not known:
         write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
-    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE, GENERATION_FILE):
+    for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE, GENERATION_FILE, MEMORY_FILE):
         _mend_tail(folder / name)
     return list(records.measurements)
 
@@ -115,6 +117,10 @@ def append_operators(folder: Path, record: OperatorPass) -> None:
 
 def append_sustained(folder: Path, record: SustainedPass) -> None:
     _append(folder / SUSTAINED_FILE, record)
+
+
+def append_memory(folder: Path, record: MemoryPass) -> None:
+    _append(folder / MEMORY_FILE, record)
 
 
 def append_generation(folder: Path, record: GenerationPass) -> None:
@@ -146,10 +152,11 @@ class Records(Record, frozen=True, kw_only=True):
     kernels: tuple[KernelTime, ...]
     sustained: tuple[SustainedPass, ...]
     generations: tuple[GenerationPass, ...]
+    memory: tuple[MemoryPass, ...]
 
     @property
     def machine_ids(self) -> set[str]:
-        lines = (self.measurements, self.operators, self.kernels, self.sustained, self.generations)
+        lines = (self.measurements, self.operators, self.kernels, self.sustained, self.generations, self.memory)
         of_lines = {line.machine_id for file in lines for line in file}
         return of_lines | ({self.machine.machine_id} if self.machine else set())
 
@@ -167,6 +174,7 @@ def load_records(folder: Path) -> Records:
         kernels=tuple(load_kernels(folder)),
         sustained=tuple(load_sustained(folder)),
         generations=tuple(load_generations(folder)),
+        memory=tuple(load_memory(folder)),
     )
     if len(records.machine_ids) > 1:
         raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
@@ -192,6 +200,10 @@ def load_operators(folder: Path) -> list[OperatorPass]:
 
 def load_sustained(folder: Path) -> list[SustainedPass]:
     return _load(folder / SUSTAINED_FILE, SustainedPass)
+
+
+def load_memory(folder: Path) -> list[MemoryPass]:
+    return _load(folder / MEMORY_FILE, MemoryPass)
 
 
 def load_generations(folder: Path) -> list[GenerationPass]:

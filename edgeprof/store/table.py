@@ -102,6 +102,7 @@ COLUMNS: dict[str, Cell] = {
     "memory_predicted_mapped_bytes": _predicted(lambda parts: parts.weights_mapped_bytes),
     "memory_predicted_copied_bytes": _predicted(lambda parts: parts.weights_copied_bytes),
     "memory_predicted_packed_bytes": _predicted(lambda parts: parts.weights_packed_bytes),
+    "memory_predicted_kept_bytes": _predicted(lambda parts: parts.weights_kept_bytes),
     "memory_predicted_cache_bytes": _predicted(lambda parts: parts.cache_bytes),
     "memory_predicted_activations_bytes": _predicted(lambda parts: parts.activations_bytes),
     "memory_predicted_arena_bytes": _predicted(lambda parts: parts.arena_bytes),
