@@ -14,7 +14,8 @@ differently, the clock of the core moves. The unit of replication is therefore t
     best       the fastest level that lasted: the least of the rounds' first deciles. Disturbance only ever adds time,
                so the low end of what was seen repeats better than the middle (J. Chen and J. Revels, Robust
                benchmarking in noisy environments, 2016); a decile, as one run may be fast by a fault of the clock.
-    p90        quantile over the latencies of all rounds (Hyndman & Fan type 7, numpy's default).
+    p90        quantile over the latencies of all rounds (Hyndman & Fan type 7, numpy's default); as any percentile,
+               shown only where the runs are enough to tell it (`schema.percentiles`).
 
     Rounds that other work disturbed (`analysis.disturbance`) do not count, unless too few are left: then all count, and
     the verdict on the point says so (`analysis.verdict`).
@@ -31,6 +32,7 @@ Memory. Resident set sizes from the kernel, in bytes; the parts are medians over
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -43,11 +45,13 @@ from edgeprof.schema import (
     LatencySummary,
     Measurement,
     MemorySummary,
+    Percentile,
     Point,
     PointKey,
     ProviderReceipt,
     Reading,
 )
+from edgeprof.schema.percentiles import least_samples
 
 CONFIDENCE = 0.95
 
@@ -57,12 +61,15 @@ class Interval(NamedTuple):
     high: float
 
 
-def points(measurements: Iterable[Measurement]) -> list[Point]:
+def points(measurements: Iterable[Measurement], percentiles: Sequence[float] = ()) -> list[Point]:
     """One Point for each key, across exports and changes of settings (`PointKey.lasting`).
 
     Of several visits in one round the newest counts. Visits with an earlier artifact or earlier settings do not count:
     the last record of a point defines the current ones. Records are in order of age (the file is only appended to;
     the clock of an edge device may jump).
+
+    Args:
+        percentiles: of the latencies to give, in percent.
 
     Returns:
         Points sorted by family, size, precision, phase and length. A point without a successful visit has the status
@@ -70,7 +77,7 @@ def points(measurements: Iterable[Measurement]) -> list[Point]:
     """
     measurements = tuple(measurements)
     quiet = Quiet.of(measurements)
-    return sorted((point(visits, quiet) for visits in visits_of_points(measurements)), key=_order)
+    return sorted((point(visits, quiet, percentiles) for visits in visits_of_points(measurements)), key=_order)
 
 
 def pooled(measurements: Iterable[Measurement]) -> list[Point]:
@@ -130,7 +137,7 @@ def _current(visits: Sequence[Measurement]) -> list[Measurement]:
     return list(rounds.values())
 
 
-def point(visits: Sequence[Measurement], quiet: Quiet) -> Point:
+def point(visits: Sequence[Measurement], quiet: Quiet, percentiles: Sequence[float] = ()) -> Point:
     """The point of its visits, oldest first, with the verdict on it."""
     newest = visits[-1]
     goal = newest.goal or Goal()
@@ -138,7 +145,7 @@ def point(visits: Sequence[Measurement], quiet: Quiet) -> Point:
     readings = [reading for _, reading, _ in read]
     every = [(number, reading.latencies_s) for number, reading, _ in read]
     calm = [(number, reading.latencies_s) for number, reading, off in read if not off]
-    latency = _latency(calm if len(calm) >= min(goal.rounds, len(every)) else every)
+    latency = _latency(calm if len(calm) >= min(goal.rounds, len(every)) else every, percentiles)
     medians = [statistics.median(latencies) for _, latencies in every]
     judged = verdict(latency, medians, len(calm), goal) if latency else (None, "")
     return Point(
@@ -185,7 +192,7 @@ def _reason(visits: Sequence[Measurement]) -> str:
 # --- latency -------------------------------------------------------------------------------------------
 
 
-def _latency(visits: Sequence[tuple[int, Sequence[float]]]) -> LatencySummary | None:
+def _latency(visits: Sequence[tuple[int, Sequence[float]]], percentiles: Sequence[float]) -> LatencySummary | None:
     """Summarize visits: the round of each, and its raw latencies in seconds."""
     import numpy
 
@@ -205,6 +212,7 @@ def _latency(visits: Sequence[tuple[int, Sequence[float]]]) -> LatencySummary | 
         samples=sum(map(len, rounds)),
         rounds_s=tuple(medians),
         levels_s=dict(levels),
+        percentiles=tuple(percentile(list(chain(*rounds)), percent) for percent in percentiles),
     )
 
 
@@ -213,6 +221,19 @@ def level_of(latencies_s: Sequence[float]) -> float:
     import numpy
 
     return float(numpy.quantile(latencies_s, 0.1))
+
+
+def percentile(latencies: Sequence[float], percent: float) -> Percentile:
+    """A percentile of latencies, in seconds, where they are enough to tell it.
+
+    >>> percentile([1.0] * 63, 90).value_s, percentile([1.0] * 64, 90).value_s
+    (None, 1.0)
+    """
+    import numpy
+
+    least = least_samples(percent)
+    told = float(numpy.quantile(latencies, percent / 100)) if len(latencies) >= least else None
+    return Percentile(percent=percent, value_s=told, least_samples=least)
 
 
 def interval_between_rounds(medians: Sequence[float]) -> Interval:

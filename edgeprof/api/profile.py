@@ -14,7 +14,7 @@ from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.analysis.memory_parts import predicted
 from edgeprof.api import baselines, placement, visits
-from edgeprof.api.runs import Run, load_run
+from edgeprof.api.runs import Run, load_run, require_percentiles
 from edgeprof.api.sizing import PhaseChoice, inputs_of
 from edgeprof.api.targets import any_model, parts_of, renamed
 from edgeprof.api.trial_inputs import ChosenFills, working_fills
@@ -97,6 +97,7 @@ def profile(
     min_time_s: float = 1.0,
     timeout_s: float = 300.0,
     memory_limit_bytes: int | None = None,
+    percentiles: Sequence[float] = (),
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
     memory: bool = False,
@@ -135,6 +136,7 @@ def profile(
         max_time_s: or until its visits have taken so many seconds; 0: `rounds` visits, and no more.
         runs, min_time_s: a visit ends after at least this many runs and seconds.
         timeout_s: a visit is stopped after this many seconds.
+        percentiles: of the latencies to give, in percent; each where the runs are enough to tell it.
         memory_limit_bytes: what a measuring process may take; a point that needs more ends as "out of memory".
         dim: sizes of axes of a user's file, by symbol or by "<input>.<axis>".
         input: input name -> file (.npy, .npz, .pb) to use in place of generated values.
@@ -166,6 +168,7 @@ def profile(
     require_seconds("--timeout", timeout_s, 1)
     require_seconds("--max-time", max_time_s, 0)
     require_seconds("--sustain", sustain_s, 0)
+    require_percentiles(percentiles)
     if generate:
         require_positive("--generate", [generate])
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
@@ -227,7 +230,7 @@ def profile(
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
-    return replace(load_run(folder), notes=tuple(notes))
+    return replace(load_run(folder, percentiles=percentiles), notes=tuple(notes))
 
 
 def _placement_suffices(record: Measurement, least_share: float) -> bool:

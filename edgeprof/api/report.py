@@ -20,7 +20,13 @@ LENGTHS = tuple(2**power for power in range(4, 18))  # 16 to 131,072 tokens
 MIXED_LENGTHS = tuple(2**power for power in range(4, 13))
 
 
-def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, progress: Progress = silent) -> Path:
+def write_report(
+    run: str | Path | None = None,
+    *,
+    percentiles: Sequence[float] = (90.0,),
+    out: Path = store.REPORTS,
+    progress: Progress = silent,
+) -> Path:
     """Draw the figures of a run; write index.html, report.md, laws.json and measurements.csv beside its records.
 
     >>> write_report("showcase").name
@@ -28,6 +34,7 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
 
     Args:
         run: its name below `out`, or its folder; default the latest.
+        percentiles: of the latencies to show, in percent; each where the runs are enough to tell it.
         out: the folder that `profile` wrote into.
         progress: called with the current step.
 
@@ -35,10 +42,11 @@ def write_report(run: str | Path | None = None, *, out: Path = store.REPORTS, pr
         The path of index.html.
 
     Raises:
+        UsageError: a percentile is not between 0 and 100.
         UnknownName: there is no such run.
         RunError: the run is empty or damaged.
     """
-    loaded = load_run(run, out=out)
+    loaded = load_run(run, percentiles=percentiles, out=out)
     folder = Path(loaded.folder)
     store.save_table(folder, loaded.points)
     mixers = _mixers()

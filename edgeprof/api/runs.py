@@ -1,5 +1,6 @@
 """Load runs from disk, measured on this machine or another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeprof import store
@@ -20,6 +21,9 @@ from edgeprof.schema import (
     Roofline,
     SustainedPass,
 )
+
+MOST_PERCENT = 99.999
+"""That takes 660,000 runs."""
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -72,16 +76,23 @@ class Run(Record, frozen=True, kw_only=True):
         return [point for point in self.points if point.status != "ok"]
 
 
-def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run:
+def load_run(run: str | Path | None = None, *, percentiles: Sequence[float] = (), out: Path = store.REPORTS) -> Run:
     """Load a run by its name below `out`, or by its folder; default the latest.
 
     >>> load_run("showcase").machine.cpu
     'AMD EPYC'
 
+    Args:
+        run: its name, or its folder.
+        percentiles: of the latencies to give, in percent; each where the runs are enough to tell it.
+        out: the folder that `profile` wrote into.
+
     Raises:
+        UsageError: a percentile is not between 0 and 100.
         UnknownName: there is no such run.
         RunError: its records are damaged or do not belong together.
     """
+    require_percentiles(percentiles)
     folder = _find(run, out)
     records = store.load_records(folder)
     if not records.measurements:
@@ -91,7 +102,7 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         folder=str(folder),
         machine=records.machine or Machine.unrecorded(records.measurements[0].machine_id),
         measurements=records.measurements,
-        points=tuple(statistics.points(records.measurements)),
+        points=tuple(statistics.points(records.measurements, percentiles)),
         operators=records.operators,
         kernels=records.kernels,
         sustained=records.sustained,
@@ -99,6 +110,16 @@ def load_run(run: str | Path | None = None, *, out: Path = store.REPORTS) -> Run
         rooflines=tuple(roofline.rooflines(records.operators, found)) if found else (),
         memory=records.memory,
     )
+
+
+def require_percentiles(percentiles: Sequence[float]) -> None:
+    """Refuse what no latencies have: the 100th percentile of a sample is its worst, which any longer one exceeds."""
+    for percent in percentiles:
+        if not 0 < percent < MOST_PERCENT:
+            raise UsageError(
+                f"--percentiles takes numbers above 0 and below {MOST_PERCENT:g}, not {percent:g}.",
+                "Example: --percentiles 50,90,99",
+            )
 
 
 def memory_bandwidth(run: Run) -> float | None:

@@ -38,6 +38,9 @@ Threads = Annotated[int | None, typer.Option(help="Runtime threads; default all 
 Runs = Annotated[int, typer.Option(help="Minimum timed runs per visit.")]
 MinTime = Annotated[float, typer.Option(help="Minimum seconds of timed runs per visit.")]
 Timeout = Annotated[float, typer.Option(help="Seconds after which a visit is stopped.")]
+Percentiles = Annotated[
+    str, typer.Option(metavar="LIST", help="Percentiles of latencies to show, where the runs can tell them: 50,90,99.")
+]
 MemoryLimit = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory that a measuring process may take: 512MiB, 2GB.")
 ]
@@ -90,9 +93,13 @@ def words(text: str, option: str) -> list[str]:
     """ "fp32,int8" -> ["fp32", "int8"]"""
     parts = [word.strip() for word in text.split(",")]
     if not all(parts):
-        example = {"--ep": "cpu,webgpu", "--baseline": "torch,openvino", "--recipe": "int8,int4"}.get(
-            option, "fp32,int8"
-        )
+        examples = {
+            "--ep": "cpu,webgpu",
+            "--baseline": "torch,openvino",
+            "--recipe": "int8,int4",
+            "--percentiles": "50,90,99",
+        }
+        example = examples.get(option, "fp32,int8")
         raise UsageError(
             f"{option} is empty, or has an empty part: '{abbreviated(text)}'.", f"Example: {option} {example}"
         )
@@ -184,6 +191,18 @@ def seconds(text: str, option: str) -> float:
     if found is None:
         raise UsageError(f"{option} takes a time, not '{abbreviated(text)}'.", f"Example: {option} 10m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def percents(text: str, option: str) -> list[float]:
+    """ "50,99.9" -> [50.0, 99.9]
+
+    Raises:
+        UsageError: not a list of numbers.
+    """
+    for word in words(text, option):
+        if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?", word, re.ASCII):
+            raise UsageError(f"{option} takes numbers, not '{abbreviated(word)}'.", f"Example: {option} 50,90,99")
+    return sorted(map(float, words(text, option)))
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}

@@ -46,6 +46,7 @@ def profile(
     min_time: options.MinTime = 1.0,
     timeout: options.Timeout = 300.0,
     memory_limit: options.MemoryLimit = None,
+    percentiles: options.Percentiles = "",
     dim: options.Dim = None,
     input: options.Input = None,
     memory: Annotated[
@@ -70,7 +71,7 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, pairs, seconds, share, size, sizing, words
+    from edgeprof.cli.options import choice, files, pairs, percents, seconds, share, size, sizing, words
 
     with console.progress_bar(still=True) as progress:
         run = edgeprof.profile(
@@ -91,6 +92,7 @@ def profile(
             runs=runs,
             min_time_s=min_time,
             timeout_s=timeout,
+            percentiles=percents(percentiles, "--percentiles") if percentiles else (),
             memory_limit_bytes=size(memory_limit, "--memory-limit") if memory_limit is not None else None,
             memory=memory,
             ops=ops,
@@ -131,6 +133,7 @@ def _show(points: "tuple[Point, ...]") -> None:
     elsewhere = any(point.place.provider != "cpu" for point in points)
     columns = _columns(elsewhere)
     columns += [("latency", "right"), ("95 % interval", "right"), ("best", "right"), ("verdict", "left")]
+    columns += [(f"p{percent:g}", "right") for percent in _percents(points)]
     columns += [
         ("peak memory", "right"),
         ("weights", "right"),
@@ -147,6 +150,7 @@ def _show(points: "tuple[Point, ...]") -> None:
             continue
         interval = f"{units.duration(latency.ci_low_s)} to {units.duration(latency.ci_high_s)}"
         row += [units.duration(latency.median_s), interval, units.duration(latency.best_s), point.verdict or ""]
+        row += [one.missing if one.value_s is None else units.duration(one.value_s) for one in latency.percentiles]
         parts = (memory.weights_bytes, memory.weights_touched_bytes, memory.working_bytes)
         row += map(units.size, (memory.peak_bytes, *parts))
         rows.append([*row, _remarks(point)] if elsewhere else row)
@@ -156,6 +160,11 @@ def _show(points: "tuple[Point, ...]") -> None:
     for point in points:
         if point.status != "ok":
             console.show_line((point.status, "red"), f": {point.key.label}: {point.error}")
+
+
+def _percents(points: "tuple[Point, ...]") -> list[float]:
+    """The percentiles that were asked for."""
+    return [one.percent for one in next((point.latency.percentiles for point in points if point.latency), ())]
 
 
 def _columns(elsewhere: bool) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 from edgeprof import units
 from edgeprof.schema import (
-    P90_SAMPLES,
     ComparedLength,
     Cost,
     Explanation,
@@ -56,12 +55,15 @@ def _interval_ms(point: Point) -> str:
     return f"{scaled(latency.ci_low_s, 1e3)} to {scaled(latency.ci_high_s, 1e3)}" if latency else MISSING
 
 
-def _p90_ms(point: Point) -> str:
-    """A dash, with the number of runs that it would take, where there are too few."""
-    if point.latency is None:
-        return MISSING
-    p90_s = point.latency.shown_p90_s
-    return f"- (takes {P90_SAMPLES} runs)" if p90_s is None else scaled(p90_s, 1e3)
+def _percentiles(points: Sequence[Point]) -> list[Column[Point]]:
+    """A column for each percentile; a dash, with the number of runs that it would take, where there are too few."""
+    told = {one.percent for point in points if point.latency for one in point.latency.percentiles}
+    return [Column(f"p{percent:g} (ms)", partial(_percentile_ms, percent)) for percent in sorted(told)]
+
+
+def _percentile_ms(percent: float, point: Point) -> str:
+    found = [one for one in (point.latency.percentiles if point.latency else ()) if one.percent == percent]
+    return "".join(one.missing if one.value_s is None else scaled(one.value_s, 1e3) for one in found)
 
 
 def provider(point: Point) -> str:
@@ -115,7 +117,8 @@ _RESULTS: tuple[Column[Point], ...] = (
     Column("95 % interval (ms)", _interval_ms),
     Column("Best (ms)", of_latency(lambda latency: latency.best_s)),
     Column("Verdict", _verdict, number=False),
-    Column("p90 (ms)", _p90_ms),
+)
+_SAMPLE: tuple[Column[Point], ...] = (
     Column("Samples", lambda point: f"{point.latency.samples if point.latency else 0:,}"),
     Column("Share on provider", _share_on_provider, number=False, kept="filled"),
     Column("Difference from CPU", agreement, kept="filled"),
@@ -138,7 +141,8 @@ _PROBLEM: tuple[Column[Point], ...] = (
 
 def results(points: Sequence[Point]) -> Table:
     """The table of measured points."""
-    return tabulate([point for point in points if point.status == "ok"], _IDENTITY + _RESULTS)
+    measured = [point for point in points if point.status == "ok"]
+    return tabulate(measured, (*_IDENTITY, *_RESULTS, *_percentiles(measured), *_SAMPLE))
 
 
 def problems(points: Sequence[Point]) -> Table:

@@ -22,7 +22,6 @@ from edgeprof.schema.codec import decode, encode, encode_pretty
 from edgeprof.schema.comparison import ComparedPoint, ComparedSide, Comparison, Difference
 from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
-    P90_SAMPLES,
     Bound,
     CheckedClaim,
     ClassTime,
@@ -34,6 +33,7 @@ from edgeprof.schema.derived import (
     MeasuredGrowth,
     MemorySummary,
     ModuleRoof,
+    Percentile,
     Point,
     Roofline,
     Side,
@@ -138,7 +138,6 @@ __all__ = [
     "MODULES",
     "OF_PHASE",
     "ONNXRUNTIME",
-    "P90_SAMPLES",
     "QUANTITIES",
     "SCHEMA_VERSION",
     "Accuracy",
@@ -210,6 +209,7 @@ __all__ = [
     "OperatorReading",
     "OperatorTime",
     "Outcome",
+    "Percentile",
     "Phase",
     "Place",
     "Placement",

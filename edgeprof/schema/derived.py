@@ -4,6 +4,7 @@ from typing import Literal
 
 from edgeprof.schema.base import Record
 from edgeprof.schema.identity import Phase, Place, PointKey, Precision
+from edgeprof.schema.percentiles import least_samples
 from edgeprof.schema.placement import Placement
 from edgeprof.schema.runs import Facts, Keyed, MemoryLimit, ModuleTime, ProviderReceipt, Status, StoppingRule
 
@@ -13,8 +14,17 @@ Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not show
 Steadiness = Literal["steady", "noisy", "drifting", "disturbed"]
 
 
-P90_SAMPLES = 64
-"""The fewest runs that a 90th percentile can be told from (MLPerf's early stopping)."""
+class Percentile(Record, frozen=True, kw_only=True):
+    """A percentile of the latencies of all rounds."""
+
+    percent: float
+    value_s: float | None  # None: the runs are too few to tell it
+    least_samples: int  # that it takes (`schema.percentiles`)
+
+    @property
+    def missing(self) -> str:
+        """What stands in place of a value that cannot be told."""
+        return f"- (takes {self.least_samples:,} runs)"
 
 
 class LatencySummary(Record, frozen=True, kw_only=True):
@@ -28,11 +38,12 @@ class LatencySummary(Record, frozen=True, kw_only=True):
     samples: int  # timed runs
     rounds_s: tuple[float, ...]  # the median of each visit that counts
     levels_s: dict[int, float] = {}  # round -> the fast level that lasted in its visit, of those that count
+    percentiles: tuple[Percentile, ...] = ()  # those asked for
 
     @property
     def shown_p90_s(self) -> float | None:
         """The 90th percentile; None where the runs are too few to tell it."""
-        return self.p90_s if self.samples >= P90_SAMPLES else None
+        return self.p90_s if self.samples >= least_samples(90) else None
 
 
 class MemorySummary(Record, frozen=True, kw_only=True):

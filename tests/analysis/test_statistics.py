@@ -4,8 +4,10 @@ import math
 
 import pytest
 from factories import MB, reading, visit
+from scipy.stats import binom
 
 from edgeprof.analysis.statistics import interval_between_rounds, interval_within_round, points
+from edgeprof.schema.percentiles import least_samples
 
 
 def test_median_is_the_median_of_round_medians() -> None:
@@ -27,6 +29,23 @@ def test_p90_is_shown_from_64_runs_on() -> None:
     (enough,) = points([visit(0, reading(*[1.0] * 63)), visit(1, reading(1.0))])
     assert few.latency and enough.latency
     assert (few.latency.shown_p90_s, enough.latency.shown_p90_s) == (None, 1.0)
+
+
+def test_a_percentile_that_the_runs_cannot_tell_says_how_many_it_takes() -> None:
+    """100 runs of 1 to 100 ms: type 7, position 0.9 * 99 = 89.1 counted from 0, so 90.1; p99 takes 662."""
+    (point,) = points([visit(0, reading(*range(1, 101)))], percentiles=[50, 90, 99])
+    assert point.latency
+    told = [(one.percent, one.value_s, one.least_samples) for one in point.latency.percentiles]
+    assert told == [(50, pytest.approx(50.5), 11), (90, pytest.approx(90.1), 64), (99, None, 662)]
+    assert point.latency.percentiles[-1].missing == "- (takes 662 runs)"
+
+
+def test_samples_that_a_percentile_takes_are_the_least() -> None:
+    """The rule, by another tool: two or more samples beyond the percentile with 99 % confidence."""
+    for percent in (10, 50, 75, 90, 97, 99):
+        beyond = min(percent, 100 - percent) / 100
+        least = least_samples(percent)
+        assert binom.cdf(1, least, beyond) <= 0.01 < binom.cdf(1, least - 1, beyond)
 
 
 def test_interval_between_rounds_is_a_t_interval_over_logarithms() -> None:
