@@ -11,6 +11,7 @@ from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
 from edgeprof.api.explain import explain
+from edgeprof.api.kept_probe import ceilings_for
 from edgeprof.api.runs import Run, load_run, memory_bandwidth
 from edgeprof.families import family_of, variants
 from edgeprof.process import Progress, silent
@@ -79,6 +80,10 @@ def write_report(
         whys=_whys(loaded),
         placed=placed,
         sustained=loaded.sustained,
+        passes=loaded.operators,
+        rooflines=loaded.rooflines,
+        ceilings=ceilings_for(loaded.operators, folder),
+        reached=loaded.reached,
         laws=fitted.laws,
         generations=generation.rows(loaded.generations, loaded.points),
         law_findings=[*map(laws.sentence, fitted.crossovers), *map(cached.sentence, caches)],

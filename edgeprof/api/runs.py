@@ -54,7 +54,7 @@ class Run(Record, frozen=True, kw_only=True):
         """What points reach of the ceilings of their device, a sentence for each; without a probe, how to get one."""
         if self.rooflines or not any(one.modules for one in self.operators):
             return list(map(roofline.sentence, self.rooflines))
-        return ["What share of this device's ceilings they reach is not known yet. Run: edgeprof probe"]
+        return ["What share of this device's ceilings the modules reach is not known yet. Run: edgeprof probe"]
 
     @property
     def endurance(self) -> list[str]:

@@ -7,10 +7,23 @@ from typing import Any
 from edgeprof import store, units
 from edgeprof.errors import RunError
 from edgeprof.process import Progress, silent
-from edgeprof.report import law_table, pictures, placement_tables, table, templates
+from edgeprof.report import law_table, module_table, pictures, placement_tables, roofline_figure, table, templates
 from edgeprof.report.pictures import Picture
 from edgeprof.report.reproduce import commands
-from edgeprof.schema import Explanation, Findings, Generated, Law, Ledger, Machine, Point, SustainedPass, Why
+from edgeprof.schema import (
+    Ceilings,
+    Explanation,
+    Findings,
+    Generated,
+    Law,
+    Ledger,
+    Machine,
+    OperatorPass,
+    Point,
+    Roofline,
+    SustainedPass,
+    Why,
+)
 
 PAGE_FILE = "index.html"
 MARKDOWN_FILE = "report.md"
@@ -48,6 +61,10 @@ def write(
     laws: Sequence[Law] = (),
     law_findings: Sequence[str] = (),
     generations: Sequence[Generated] = (),
+    passes: Sequence[OperatorPass] = (),
+    rooflines: Sequence[Roofline] = (),
+    ceilings: Ceilings | None = None,
+    reached: Sequence[str] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -66,6 +83,9 @@ def write(
         sustained: points that were run for long.
         laws: of the lines of `pooled`.
         generations: greedy loops, with their times.
+        passes: points whose operators were timed.
+        rooflines: those of them whose modules are held against `ceilings`, of the device.
+        reached: what they reach, in sentences.
         law_findings: sentences on where these lines cross, and on KV caches.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
@@ -89,9 +109,11 @@ def write(
     plans += [pictures.of_placements(placed, findings.captions.get("placement", ""))] if placed else []
     plans += pictures.of_memory(points, findings.captions.get("memory-parts", ""))
     plans += [pictures.of_sustained(sustained, findings.captions.get("sustained", ""))] if sustained else []
+    plans += [pictures.of_rooflines(rooflines, ceilings)] if ceilings else []
     with store.folder_in_progress(folder / pictures.FOLDER) as partial:  # replaces the figures of an earlier report
         drawn = pictures.save(partial, plans, progress)
     sections = _sections(drawn)
+    with_modules = [one for one in passes if one.modules]
     content = {
         "run": run,
         "started_at": templates.started(started_at),
@@ -102,6 +124,10 @@ def write(
         "whys": [(why, table.why(why)) for why in whys],
         "processor": list(dict.fromkeys(line for why in whys for line in why.machine)),
         "providers": _providers(points, placed, sections.pop(pictures.PROVIDERS_SECTION, [])),
+        "roofline_pictures": sections.pop(roofline_figure.SECTION, []),
+        "modules": module_table.modules(with_modules, rooflines) if with_modules else None,
+        "module_note": f"{module_table.NOTE} {module_table.BOUNDS}" if rooflines else module_table.NOTE,
+        "reached": reached,
         "sections": sections,
         "laws": law_table.laws(laws) if laws else None,
         "generations": table.generations(generations) if generations else None,

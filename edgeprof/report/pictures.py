@@ -17,13 +17,14 @@ from edgeprof.report import (
     memory_bars,
     operator_bars,
     placement_bars,
+    roofline_figure,
     sustained_figure,
 )
 from edgeprof.report.chart import Chart, Stacks
 from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MEMORY_PARTS, MIXERS, PLACEMENT
 from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
-from edgeprof.schema import Explanation, Findings, Law, Ledger, Point, SustainedPass, Why
+from edgeprof.schema import Ceilings, Explanation, Findings, Law, Ledger, Point, Roofline, SustainedPass, Why
 
 FOLDER = "figures"
 PROVIDERS_SECTION = "Providers"
@@ -97,6 +98,11 @@ def of_memory(points: Sequence[Point], caption: str) -> Iterator[Plan]:
             chart=partial(memory_bars.arrange, MEMORY_PARTS, some),
         )
         caption = ""
+
+
+def of_rooflines(rooflines: Sequence[Roofline], ceilings: Ceilings) -> Plan:
+    name, title, section = roofline_figure.NAME, roofline_figure.TITLE, roofline_figure.SECTION
+    return Plan(name, title, section, "", partial(roofline_figure.arrange, rooflines, ceilings))
 
 
 def of_placements(points: Sequence[Point], caption: str) -> Plan:
