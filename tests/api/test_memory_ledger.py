@@ -70,7 +70,7 @@ def test_trials_split_the_peak_into_parts_that_add_up(models: Path, tmp_path: Pa
     assert packed.measured_bytes == pytest.approx(
         packed.predicted_bytes, abs=3 * MB
     )  # the heap of each process keeps a little of its own
-    assert tried.memory_trials[0].startswith("gpt2-small fp32, decode at 32 cached tokens: the peak is ")
+    assert tried.memory_trials[0].startswith("gpt2-small fp32, decode at 32 tokens: the peak is ")
     assert len(profile([str(path)], **arguments, **QUICK).memory) == 1  # not tried again
 
 
