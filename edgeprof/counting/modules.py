@@ -103,23 +103,25 @@ class Attribution:
             yield from self.readers.get(name, ())
 
     def _nearest(self, node: Node, way: Callable[[Node], Iterator[Node]]) -> list[Node]:
-        """The weight products that are reached without passing one, or another score."""
-        waiting, seen, found = list(way(node)), set[int](), []
-        while waiting:
-            at = waiting.pop()
-            if id(at) in seen:
-                continue
-            seen.add(id(at))
-            if id(at) in self.weighted:
-                found.append(at)
-            elif not (self._is_score(at) or at.operator in LOOKUPS or at.operator == DYNAMIC):
-                waiting += way(at)
-        return found
+        """The weight products that are reached without passing one, or another score.
+
+        On the way back, the scale that activations were quantized with belongs to the product that it was made for.
+        """
+        back = way == self._before
+        return self._reached(way(node), way, lambda at: at.operator in LOOKUPS or (back and at.operator == DYNAMIC))
 
     def _leaving(self) -> list[Node]:
         """Weight products that outputs of the graph are computed from, with no norm and no sum of tensors between."""
-        waiting = [self.producers[value.name] for value in self.graph.output if value.name in self.producers]
-        seen, found = set[int](), []
+        last = (self.producers[value.name] for value in self.graph.output if value.name in self.producers)
+        return self._reached(
+            last, self._before, lambda at: at.operator in NORMS or at.operator in OPEN or self._adds_tensors(at)
+        )
+
+    def _reached(
+        self, start: Iterator[Node], way: Callable[[Node], Iterator[Node]], ends: Callable[[Node], bool]
+    ) -> list[Node]:
+        """The first weight product of each path that neither a score nor another end cuts off."""
+        waiting, seen, found = list(start), set[int](), []
         while waiting:
             at = waiting.pop()
             if id(at) in seen:
@@ -127,8 +129,8 @@ class Attribution:
             seen.add(id(at))
             if id(at) in self.weighted:
                 found.append(at)
-            elif not (self._is_score(at) or at.operator in NORMS or at.operator in OPEN or self._adds_tensors(at)):
-                waiting += self._before(at)
+            elif not (self._is_score(at) or ends(at)):
+                waiting += way(at)
         return found
 
     def _adds_tensors(self, node: Node) -> bool:
