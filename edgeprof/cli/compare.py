@@ -25,8 +25,9 @@ def compare(
     threads: options.Threads = None,
     rounds: Annotated[int, typer.Option(help="Rounds at least: in each, A and B are visited once.")] = 8,
     ci: Annotated[
-        str, typer.Option(metavar="SHARE", help="Go on until the ratio is known to this, up and down.")
-    ] = "3%",
+        str | None,
+        typer.Option(metavar="SHARE", help="Go on until the ratio is known to this, up and down; default 3%."),
+    ] = None,
     max_time: Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")] = 60.0,
     runs: options.Runs = 5,
     min_time: options.MinTime = 0.5,
@@ -50,7 +51,7 @@ def compare(
     """Compare two models, runs or environments: ratios of times with intervals, from paired rounds."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, share, sizing
+    from edgeprof.cli.options import choice, interval, share, sizing
     from edgeprof.errors import UsageError
 
     limit = share(fail_above, "--fail-above") if fail_above is not None else None
@@ -66,7 +67,7 @@ def compare(
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             threads=threads,
             rounds=rounds,
-            ci=share(ci, "--ci"),
+            ci=interval(ci, max_time),
             max_time_s=max_time,
             runs=runs,
             min_time_s=min_time,

@@ -45,7 +45,10 @@ MemoryLimit = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory that a measuring process may take: 512MiB, 2GB.")
 ]
 ModelsFolder = Annotated[Path, typer.Option(help="Folder that `export` filled.")]
-Ci = Annotated[str, typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down.")]
+Ci = Annotated[
+    str | None,
+    typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down; default 3%."),
+]
 MaxTime = Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")]
 
 SIZES = {
@@ -179,6 +182,17 @@ def share(text: str, option: str) -> float:
     if not re.fullmatch(r"\d+(\.\d*)?", number, re.ASCII) or not 0 <= float(number) <= 100:
         raise UsageError(f"{option} takes a share of 0 to 100 %, not '{abbreviated(text)}'.", f"Example: {option} 100%")
     return float(number) / 100
+
+
+def interval(ci: str | None, max_time: float) -> float:
+    """ "1%" -> 0.01; 3 % where none is given.
+
+    Raises:
+        UsageError: not a share; or it is given where the number of visits is fixed.
+    """
+    if ci is not None and not max_time:
+        raise UsageError("--max-time 0 makes --rounds visits, whatever the interval.", "Omit --ci, or --max-time.")
+    return share(ci or "3%", "--ci")
 
 
 def seconds(text: str, option: str) -> float:

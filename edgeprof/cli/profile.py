@@ -40,7 +40,7 @@ def profile(
         typer.Option(help="Other runtimes to measure beside it: torch,torch-compile,openvino,llama.cpp=model.gguf."),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
-    ci: options.Ci = "3%",
+    ci: options.Ci = None,
     max_time: options.MaxTime = 30.0,
     runs: options.Runs = 10,
     min_time: options.MinTime = 1.0,
@@ -71,7 +71,7 @@ def profile(
     """Measure latency and memory of exported models over token lengths."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, files, pairs, percents, seconds, share, size, sizing, words
+    from edgeprof.cli.options import choice, files, interval, pairs, percents, seconds, share, size, sizing, words
 
     with console.progress_bar(still=True) as progress:
         run = edgeprof.profile(
@@ -87,7 +87,7 @@ def profile(
             compile=compile,
             baseline=words(baseline, "--baseline") if baseline is not None else (),
             rounds=rounds,
-            ci=share(ci, "--ci"),
+            ci=interval(ci, max_time),
             max_time_s=max_time,
             runs=runs,
             min_time_s=min_time,

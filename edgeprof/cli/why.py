@@ -19,7 +19,7 @@ def why(
     phase: Annotated[str, typer.Option(help="prefill, decode, or both (decode where there is a KV cache).")] = "both",
     threads: options.Threads = None,
     rounds: Annotated[int, typer.Option(help="Visits of each point at least, each in its own process.")] = 3,
-    ci: options.Ci = "3%",
+    ci: options.Ci = None,
     max_time: options.MaxTime = 30.0,
     runs: options.Runs = 5,
     min_time: options.MinTime = 0.5,
@@ -35,7 +35,7 @@ def why(
     """Explain why B is or is not faster than A, by token length and by operator class."""
     import edgeprof
     from edgeprof.cli import console
-    from edgeprof.cli.options import choice, share, sizing
+    from edgeprof.cli.options import choice, interval, sizing
 
     with console.progress_bar(still=True) as progress:
         comparisons = edgeprof.why(
@@ -45,7 +45,7 @@ def why(
             phase=choice(phase, "--phase", "prefill", "decode", "both"),
             threads=threads,
             rounds=rounds,
-            ci=share(ci, "--ci"),
+            ci=interval(ci, max_time),
             max_time_s=max_time,
             runs=runs,
             min_time_s=min_time,

@@ -123,6 +123,8 @@ USAGE = [
     ("claims nowhere", "There is no run called 'nowhere'"),
     ("models --jsn", "No such option"),
     ("modles", "No such command 'modles'"),
+    ("profile MODELS/bert-tiny --seq 4 --max-time 0 --ci 1%", "--rounds visits, whatever the interval. Omit --ci"),
+    ("compare MODELS/bert-tiny:fp32 MODELS/bert-tiny:int8 --max-time 0 --ci 1%", "Omit --ci, or --max-time"),
 ]
 
 
