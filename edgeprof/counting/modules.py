@@ -99,7 +99,7 @@ class Attribution:
                 yield self.producers[name]
 
     def _after(self, node: Node) -> Iterator[Node]:
-        for name in node.output:
+        for name in node.output[:1] if node.operator == DYNAMIC else node.output:  # a scale only follows its values
             yield from self.readers.get(name, ())
 
     def _nearest(self, node: Node, way: Callable[[Node], Iterator[Node]]) -> list[Node]:
