@@ -79,7 +79,7 @@ BASELINES: tuple[Baseline, ...] = (
     Baseline(
         name="llama.cpp",
         provider="llama.cpp",
-        runtime="llama_cpp_python",
+        runtime="llama-cpp-python",
         modules=("llama_cpp",),
         install="pip install llama-cpp-python (it is compiled from its source, for which it needs a C++ compiler)",
         engine="edgeprof.baselines.llama_cpp_engine:LlamaCpp",

@@ -7,8 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import transformers
 from builders.records import flat
 from msgspec.structs import replace
 
@@ -18,6 +20,8 @@ from edgeprof.baselines import BASELINES, chosen
 from edgeprof.baselines.llama_cpp_engine import LlamaCpp
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.schema import CPU, InputValue
+from edgeprof.stages.export import whole_model
+from edgeprof.stages.export.kinds import graphs_of
 from edgeprof.stages.export.rebuild import rebuilt
 from edgeprof.store import load_artifact
 
@@ -91,6 +95,21 @@ def test_a_step_leaves_the_past_as_it_was(models: Path) -> None:
         torch.testing.assert_close(first[name], tensor)
         torch.testing.assert_close(second[name], tensor)
         assert "present" not in name or tensor.shape[2] == 5
+
+
+def test_a_step_with_a_source_leaves_both_pasts_as_they_were() -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4, "vocab_size": 30}
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes)).eval()
+    with torch.inference_mode():
+        _, decoder = graphs_of(model, "all")
+        feeds = whole_model.tensors(decoder.feeds(decoder.cases[2], np.random.default_rng(0)))
+        once = decoder.runner(feeds)
+        first, second = once(), once()
+        expected = dict(zip(decoder.outputs, decoder.reference(feeds), strict=True))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(first[name], tensor)
+        torch.testing.assert_close(second[name], tensor)
 
 
 def test_a_baseline_that_takes_none_of_the_points_is_refused(models: Path, tmp_path: Path) -> None:
