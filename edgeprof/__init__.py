@@ -8,6 +8,7 @@
     profile(targets, seq=...)   latency and memory, point by point                     -> Run
     why(a, b, ...)              why one of two files is faster than the other          -> list[Why]
     compare(a, b, ...)          B against A: ratios with intervals, and what is shown  -> Comparison
+    fit(target, memory=)        the longest input that fits a memory limit             -> list[Fit]
     explain(target, seq=...)    where parameters, MACs and bytes come from             -> Explanation
     draw_explanation(explained) its figures and page                                   -> list of paths
     load_run(name)              an earlier run                                         -> Run

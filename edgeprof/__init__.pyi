@@ -6,6 +6,7 @@ from .api.explain import draw_explanation as draw_explanation
 from .api.explain import explain as explain
 from .api.export import Export as Export
 from .api.export import export as export
+from .api.fit import fit as fit
 from .api.models import models as models
 from .api.probe import probe as probe
 from .api.profile import profile as profile

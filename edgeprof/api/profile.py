@@ -74,6 +74,7 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     files: dict[str, Path]
     generate: int = 0
     memory_limit: MemoryLimit | None = None
+    trial: bool = True  # run a file from elsewhere once, to find values that give a result
 
 
 def profile(
@@ -320,7 +321,7 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
             )
         requested = LoadRequest(phase=phase, batch=batch, length=length)
         inputs = inputs_of(artifact, accepted, requested, dims=request.dims, files=request.files)
-        if not described:
+        if not described and request.trial:
             trial = trial or working_fills(artifact.name, source.path, accepted, inputs, request.timeout_s)
             inputs = inputs.refilled(accepted, trial.fills)
         if source.shared_cache:

@@ -53,7 +53,7 @@ ROUNDED_TO = 16 << 20
 """Bytes of which the least limit is a multiple."""
 
 
-class RuntimeMemory(Record, frozen=True, kw_only=True):
+class StartMemory(Record, frozen=True, kw_only=True):
     """What Python and onnxruntime take before any model is loaded."""
 
     resident_bytes: int
@@ -114,7 +114,7 @@ class LimitedProcess(LocalProcess):
             yield
 
 
-def limited(count_bytes: int) -> MemoryLimit:
+def limited(count_bytes: int, option: str = "--memory-limit") -> MemoryLimit:
     """A limit of the best kind that is permitted here, checked to be enough for the runtime.
 
     Raises:
@@ -123,13 +123,13 @@ def limited(count_bytes: int) -> MemoryLimit:
     limit = MemoryLimit(bytes=count_bytes, kind=kind())
     _require_permitted(count_bytes)
     try:
-        call(__name__, Question(), RuntimeMemory, executor=LimitedProcess(limit))
+        call(__name__, Question(), StartMemory, executor=LimitedProcess(limit))
     except OutOfMemory as problem:
         least = _least(limit.kind)
         raise UsageError(
-            f"--memory-limit {units.limit(count_bytes)} is less than Python and onnxruntime take before any model is "
+            f"{option} {units.limit(count_bytes)} is less than Python and onnxruntime take before any model is "
             f"loaded, {units.limit(least)} of {limit.counted}.",
-            f"Use --memory-limit {units.limit(least).replace(' ', '')} or more; a model comes on top.",
+            f"Use {option} {units.limit(least).replace(' ', '')} or more; a model comes on top.",
         ) from problem
     return limit
 
@@ -146,11 +146,16 @@ def _require_permitted(count_bytes: int) -> None:
         )
 
 
+def taken() -> StartMemory:
+    """What Python and onnxruntime take before any model is loaded, with one arena, as under a limit."""
+    free = LimitedProcess(MemoryLimit(bytes=UNLIMITED, kind="address space"))
+    return call(__name__, Question(), StartMemory, executor=free)
+
+
 def _least(kind: LimitKind) -> int:
     """Bytes that the runtime takes, rounded up."""
-    free = LimitedProcess(MemoryLimit(bytes=UNLIMITED, kind="address space"))  # with one arena, as under a limit
-    taken = call(__name__, Question(), RuntimeMemory, executor=free)
-    count_bytes = taken.address_space_bytes if kind == "address space" else taken.resident_bytes
+    now = taken()
+    count_bytes = now.address_space_bytes if kind == "address space" else now.resident_bytes
     return -(-count_bytes * 21 // 20 // ROUNDED_TO) * ROUNDED_TO
 
 
@@ -212,11 +217,11 @@ def _kills(group: Path) -> int:
     return next((int(value) for name, value in rows if name == "oom_kill"), 0)
 
 
-def _taken(_question: Question, _progress: Progress) -> RuntimeMemory:
+def _taken(_question: Question, _progress: Progress) -> StartMemory:
     import onnxruntime  # noqa: F401
 
     now = memory.read()
-    return RuntimeMemory(resident_bytes=now.resident_bytes, address_space_bytes=now.address_peak_bytes)
+    return StartMemory(resident_bytes=now.resident_bytes, address_space_bytes=now.address_peak_bytes)
 
 
 if __name__ == "__main__":

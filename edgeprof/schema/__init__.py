@@ -42,6 +42,7 @@ from edgeprof.schema.derived import (
     Verdict,
     Why,
 )
+from edgeprof.schema.fit import Fit
 from edgeprof.schema.identity import (
     FP32,
     ONNXRUNTIME,
@@ -169,6 +170,7 @@ __all__ = [
     "FileState",
     "Fill",
     "Findings",
+    "Fit",
     "Fusion",
     "FusionReceipt",
     "Generated",

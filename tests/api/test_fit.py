@@ -1,0 +1,87 @@
+"""What fits a memory limit: where the search ends, and the real thing on an operator whose memory is known."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeprof.api.fit import Search, fit
+from edgeprof.errors import UsageError
+from edgeprof.measure.limited_process import taken
+
+MIB = 1 << 20
+
+
+def searched(predicted: int, fits: int, most: int) -> tuple[int, int | None, int]:
+    search = Search(predicted, most)
+    while (amount := search.next()) is not None:
+        search.tried[amount] = amount <= fits
+    return search.low, search.high, len(search.tried)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "fits", "most", "found"),
+    [
+        (100, 100, 512, (100, 101, 2)),  # the prediction holds: it, and the next one
+        (512, 600, 512, (512, None, 1)),  # everything fits
+        (0, 0, 512, (0, 1, 1)),  # nothing does
+        (512, 0, 512, (0, 1, 8)),
+        (640, 641, 1024, (640, 650, 2)),  # within a part in 64
+    ],
+)
+def test_where_the_search_ends(predicted: int, fits: int, most: int, found: tuple[int, int | None, int]) -> None:
+    assert searched(predicted, fits, most) == found
+
+
+@pytest.mark.parametrize("predicted", [1, 30, 300, 1000])
+def test_a_wrong_prediction_is_corrected(predicted: int) -> None:
+    low, high, runs = searched(predicted, 200, 1024)
+    assert low <= 200 < (high or 0) <= low + max(low // 64, 1)
+    assert runs <= 16
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each token takes a MiB: x [1, tokens, 1] is expanded to [1, tokens, 2**18] and summed again."""
+    file = tmp_path_factory.mktemp("wide") / "wide.onnx"
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("Expand", ["x", "shape"], ["wide"]),
+            helper.make_node("ReduceSum", ["wide", "axes"], ["y"]),
+        ],
+        "wide",
+        [value("x", TensorProto.FLOAT, [1, "sequence_length", 1])],
+        [value("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.array([1, 1, 1 << 18]), "shape"),
+            numpy_helper.from_array(np.array([2]), "axes"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(file))
+    return file
+
+
+def test_what_fits_is_proven(wide: Path) -> None:
+    """Of a limit 128 MiB above what the runtime maps, tokens of a MiB each: at most 128, most of it less threads."""
+    limit = taken().address_space_bytes + 128 * MIB
+    (found,) = fit(str(wide), memory=limit, threads=1)
+    assert 32 < found.proven < (found.exceeded or 0) <= found.proven + 2
+    assert found.exceeded is not None
+    assert found.exceeded <= 128
+    assert found.address_peak_bytes is not None
+    assert found.proven * MIB < found.address_peak_bytes <= limit
+    assert found.sentence.endswith(f"and {found.exceeded} do not.")
+    assert found.runs <= 16
+
+
+def test_nothing_fits_below_the_runtime(wide: Path) -> None:
+    with pytest.raises(UsageError, match="--memory 20 MiB is less than Python and onnxruntime take"):
+        fit(str(wide), memory=20 * MIB)
+
+
+def test_a_model_without_a_cache_cannot_decode(wide: Path) -> None:
+    with pytest.raises(UsageError, match="has no KV cache"):
+        fit(str(wide), memory=1 << 30, phase="decode")
