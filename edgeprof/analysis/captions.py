@@ -64,11 +64,10 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = 
     (("prefill",), comparison.providers),
     (("decode",), comparison.providers),
     (("prefill", "decode"), memory.largest_peak),
-    (("prefill", "decode"), memory.predicted),
     (("prefill", "decode"), memory.predicted_peaks),
 )
 
-OF_MEMORY = (memory.largest_peak, memory.predicted, memory.predicted_peaks)
+OF_MEMORY = (memory.largest_peak, memory.predicted_peaks)
 
 CAPTIONS: tuple[tuple[str, Phase, Callable[[PhasePoints], str]], ...] = (
     ("prefill-latency", "prefill", length.prefill_latency),

@@ -1,5 +1,6 @@
 """The records of a chart, as plain numbers and text: drawing does not know points or ledgers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -68,6 +69,7 @@ class Guide:
     label: str
     factor: float
     power: Literal[0, 1] = 0
+    up_to: float = math.inf  # the y at which a line that rises ends
 
 
 @dataclass(frozen=True)

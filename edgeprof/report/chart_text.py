@@ -33,8 +33,10 @@ def lines(axes: "Axes", panel: Panel, layout: Layout) -> None:
 
 
 def _guide(axes: "Axes", guide: Guide) -> tuple[float, float]:
-    """Draw a guide across the panel and return its right end."""
+    """Draw a guide, across the panel or up to its end, and return its right end."""
     xs = axes.get_xlim()
+    if guide.power:
+        xs = xs[0], max(xs[0], min(xs[1], guide.up_to / guide.factor))
     ys = [guide.factor * x**guide.power for x in xs]
     axes.plot(xs, ys, color=style.QUIET, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1.5)
     return xs[1], ys[1]

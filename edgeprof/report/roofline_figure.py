@@ -1,5 +1,6 @@
 """The roofline: every module of every point against the ceilings of the device."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from edgeprof import units
@@ -49,10 +50,11 @@ def _mark(roof: ModuleRoof) -> Mark:
 
 
 def _guides(members: Sequence[Roofline], ceilings: Ceilings) -> Iterator[Guide]:
-    """The peaks of the precisions that multiply here, and what memory gives."""
+    """The peaks of the precisions that multiply here, and what memory gives, up to the highest of them."""
     used = {roof.module.precision for one in members for roof in one.modules if roof.module.macs}
-    for precision, peak in ceilings.products.items():
-        if precision in used:
-            yield Guide(f"{precision} peak, {units.number(2 * peak.value / 1e9)} GFLOP/s", 2 * peak.value / 1e9)
+    peaks = {name: 2 * peak.value / 1e9 for name, peak in ceilings.products.items() if name in used}
+    for precision, peak in peaks.items():
+        yield Guide(f"{precision} peak, {units.number(peak)} GFLOP/s", peak)
     memory = ceilings.memory.value
-    yield Guide(f"memory, {units.size(memory)}/s", memory / 1e9, power=1)
+    highest = max(peaks.values(), default=math.inf)
+    yield Guide(f"memory, {units.size(memory)}/s", memory / 1e9, power=1, up_to=highest)
