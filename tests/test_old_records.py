@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeprof import store
+from edgeprof import load_run, store, write_report
 from edgeprof.analysis.statistics import points
 from edgeprof.errors import RunError
 from edgeprof.schema import SCHEMA_VERSION, Measurement, OperatorPass, decode, encode
@@ -25,6 +25,16 @@ def test_a_run_of_version_1_is_the_same_run() -> None:
     assert {record.schema_version for record in old} == {SCHEMA_VERSION}
     assert old == new
     assert points(old) == points(new)
+
+
+def test_a_run_of_version_1_is_reported(tmp_path: Path) -> None:
+    """What later versions record is missing, and left out."""
+    shutil.copytree(DATA / "run_v1", tmp_path / "run")
+    (page, run) = write_report("run", out=tmp_path).read_text(), load_run("run", out=tmp_path)
+    assert not any(point.facts.memory or point.memory_limit for point in run.points)
+    assert all(record.goal is None for record in run.measurements)
+    assert "Prefill latency over token length" in page
+    assert "Memory by parts" not in page
 
 
 def test_a_run_of_version_1_is_resumed_line_by_line(tmp_path: Path) -> None:

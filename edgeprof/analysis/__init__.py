@@ -11,5 +11,8 @@ why               two files of one run -> which is faster, at which lengths, and
                   `operator_classes` (the table), `why_text` (the sentences) and `processor` (int8 instructions)
 compare           B against A: ratios of times with intervals, from rounds in which both were visited or from two runs
 buckets           static lengths with the least padding for requests of many lengths
+laws              time over token length as formulas, and where lines cross; `module_crossover` does so for modules
+verdict           how far a point can be trusted, and when it was visited enough; uses `disturbance` and `repetition`
+roofline          what a probe says of a device, and modules against it
 claims            claims about transformers, each with its check; uses `claim_checks`, `growth` and `fit`
 """

@@ -127,11 +127,6 @@ def moved_bytes(work: Work) -> int:
     return work.weights_bytes + work.activation_bytes
 
 
-def _is_large(work: Work) -> bool:
-    """Whether the tensors of one node are larger than caches: those of a chain are written and read again."""
-    return moved_bytes(work) >= LARGE_BYTES * work.nodes
-
-
 def rate(time: WorkTime, amount: Callable[[Work], int] = macs) -> Ceiling:
     """An amount of work per second: at the best level of all visits, with the interval of the levels."""
     done, best = amount(time.work), min(time.best_s)

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import report, store
-from edgeprof.analysis import cached, generation, laws, placement, same_graph, statistics
+from edgeprof.analysis import cached, generation, laws, module_crossover, placement, same_graph, statistics
 from edgeprof.analysis.captions import sentences
 from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
@@ -86,7 +86,11 @@ def write_report(
         reached=loaded.reached,
         laws=fitted.laws,
         generations=generation.rows(loaded.generations, loaded.points),
-        law_findings=[*map(laws.sentence, fitted.crossovers), *map(cached.sentence, caches)],
+        law_findings=[
+            *map(laws.sentence, fitted.crossovers),
+            *module_crossover.sentences(loaded.operators),
+            *map(cached.sentence, caches),
+        ],
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )

@@ -125,8 +125,9 @@ class Load(Record, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """ "decode at 64 tokens"; omits an unknown length."""
-        return f"{self.phase} at {units.counted(self.length, 'token')}" if self.length else self.phase
+        """ "decode at 64 tokens, batch 8"; omits an unknown length, and a batch of one."""
+        at = f" at {units.counted(self.length, 'token')}" if self.length else ""
+        return f"{self.phase}{at}{f', batch {self.batch:,}' if self.batch > 1 else ''}"
 
 
 class Place(Record, frozen=True, kw_only=True):
