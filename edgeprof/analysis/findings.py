@@ -56,13 +56,11 @@ def latency(point: Point) -> Estimate:
 
 def speed(base: Point, point: Point) -> Estimate:
     """How many times as fast a point is as its base."""
-    if base.latency is None or point.latency is None:
-        return latency(base).over(latency(point))
-    levels = base.latency.levels_s, point.latency.levels_s
+    levels = [one.latency.levels_s if one.latency else {} for one in (point, base)]
     common = sorted(levels[0].keys() & levels[1].keys())
     if len(common) < PAIRED_ROUNDS:
         return latency(base).over(latency(point))
-    return Estimate(*paired(*([side[number] for number in common] for side in reversed(levels))))
+    return Estimate(*paired(*([side[number] for number in common] for side in levels)))
 
 
 def measured(points: Iterable[Point], phase: Phase | None = None) -> list[Point]:
