@@ -121,7 +121,7 @@ def limited(count_bytes: int, option: str = "--memory-limit") -> MemoryLimit:
         UsageError: this system enforces none, or the runtime alone takes more.
     """
     limit = MemoryLimit(bytes=count_bytes, kind=kind())
-    _require_permitted(count_bytes)
+    _require_permitted(count_bytes, option)
     try:
         call(__name__, Question(), StartMemory, executor=LimitedProcess(limit))
     except OutOfMemory as problem:
@@ -134,7 +134,7 @@ def limited(count_bytes: int, option: str = "--memory-limit") -> MemoryLimit:
     return limit
 
 
-def _require_permitted(count_bytes: int) -> None:
+def _require_permitted(count_bytes: int, option: str) -> None:
     """Refuse a limit above the one that this process has itself (`ulimit -v`), which its children cannot raise."""
     import resource
 
@@ -142,7 +142,7 @@ def _require_permitted(count_bytes: int) -> None:
     if hard != resource.RLIM_INFINITY and hard < count_bytes and os.geteuid():
         raise UsageError(
             f"This shell limits its processes to {units.size(hard)} of address space.",
-            "Use a smaller --memory-limit, or start a shell without `ulimit -v`.",
+            f"Use a smaller {option}, or start a shell without `ulimit -v`.",
         )
 
 
@@ -166,7 +166,7 @@ def kind(root: Path = ROOT) -> LimitKind:
         UsageError: none, on this system.
     """
     if sys.platform != "linux":
-        raise UsageError("Only Linux can limit the memory of a process.", "Omit --memory-limit.")
+        raise UsageError("Only Linux can limit the memory of a process.", "Measure without a limit, or on Linux.")
     try:
         with _group(1 << 30, root) as group:
             subprocess.run([sys.executable, "-I", "-S", "-c", _JOIN, group / "cgroup.procs", "/bin/true"], check=True)
