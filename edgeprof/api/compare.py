@@ -20,7 +20,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.schema import CPU, Comparison, Goal, StoppingRule
 
 LENGTHS = (16, 128, 512)
-ROUNDS, MAX_TIME_S = 8, 60.0
+ROUNDS, LOADS, MAX_TIME_S = 8, 8, 60.0
 
 
 def compare(
@@ -106,6 +106,7 @@ def compare(
             targets=(CPU,),
             compile=False,
             stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
+            loads=LOADS,
             timeout_s=timeout_s,
             dims=dict(dim or {}),
             files=dict(input or {}),

@@ -190,6 +190,7 @@ def request_of(job: Job) -> Request:
         inputs=prepared.inputs,
         files=job.files,
         stopping=job.stopping,
+        loads=job.loads,
         nodes=prepared.nodes,
         in_place=fixed_cache or _in_place(job.graph),
         shared_tokens=0 if prepared.receipt.static else _shared_tokens(job),

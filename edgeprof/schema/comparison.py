@@ -23,7 +23,7 @@ class ComparedPoint(Record, frozen=True, kw_only=True):
 
     a: PointKey
     b: PointKey
-    a_s: float  # geometric mean over the rounds of the fast level of a visit, its first decile
+    a_s: float  # geometric mean over the rounds of the fast level of a visit (analysis/compare.py)
     b_s: float
     ratio: float
     ratio_low: float  # of the 95 % interval

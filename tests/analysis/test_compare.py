@@ -8,7 +8,7 @@ from builders import records
 from factories import reading, visit
 from numpy.typing import NDArray
 
-from edgeprof.analysis.compare import Ratio, Rounds, enough, of_rounds, paired, recorded, unpaired
+from edgeprof.analysis.compare import Ratio, Rounds, enough, level_s, of_rounds, paired, recorded, unpaired
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.schema import Canaries, Goal, Measurement
 
@@ -103,6 +103,13 @@ def test_a_ratio_of_paired_rounds() -> None:
     assert ratio.verdict == "slower"
 
 
+def test_a_ratio_of_eight_rounds_hardly_moves_with_one_of_them() -> None:
+    """Seven rounds at 1.1 and one at 3: of the 36 means of pairs 28 are 1.1, seven sqrt(3.3), one 3. P(W = 0) = 1/256,
+    P(W <= 2) = 3/256 = 0.0117, and so the third least and the third greatest."""
+    ratio = paired([1.0] * 8, [1.1] * 7 + [3.0])
+    assert ratio == pytest.approx((1.1, 1.1, 3.3**0.5))
+
+
 def test_a_ratio_of_two_runs() -> None:
     """Equal variances and sizes: f = 2, s = log(1.1) / sqrt(2) each, and so log(1.1) / sqrt(2) of the difference."""
     ratio = unpaired([1.0, 1.1], [0.4, 0.44])
@@ -114,6 +121,10 @@ def test_a_ratio_of_two_runs() -> None:
 def test_equal_runs_do_not_differ() -> None:
     assert unpaired([1.0, 1.0], [1.0, 1.0]) == paired([1.0, 1.0], [1.0, 1.0]) == (1.0, 1.0, 1.0)
     assert paired([1.0, 1.0], [1.0, 1.0]).verdict == "no difference shown"
+
+
+def test_the_level_of_a_visit_is_that_of_its_fastest_load() -> None:
+    assert level_s(visit(0, reading(2.0, 2.0, latencies_again_s=((3.0,), (1.0,))))) == 1.0
 
 
 # --- rounds ------------------------------------------------------------------------------------------------

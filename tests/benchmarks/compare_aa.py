@@ -1,15 +1,16 @@
 """How often `compare` calls equal files different, and how often it finds a slowdown that is there.
 
 Three copies of bert-mini and four files with work added (a chain of Tanh behind the hidden states, sized to 1, 2, 5 and
-10 % of its time) are visited in turn, all of them in every round. 100 comparisons each are drawn from these visits: two
-of the copies, or a copy and a file with more work, in rounds of random order, by the rules of `compare` (8 rounds or
-more, until the interval is within 3 %, 16 at most). Drawn comparisons share visits, so the shares are less certain than
-those of 100 separate ones. "Really" is the ratio over all rounds and copies. Once with nothing beside, and once each
-with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at most 5 % of A and A called
-faster or slower; 90 % of slowdowns found.
+10 % of its time) are visited in turn, all of them in every round, with 8 loads a visit. 100 comparisons each are drawn
+from these visits: two of the copies, or a copy and a file with more work, in rounds of random order, by the rules of
+`compare` (8 rounds or more, until the interval is within 3 %, 16 at most). Drawn comparisons share visits, so the
+shares are less certain than those of 100 separate ones. "Really" is the ratio over all rounds and copies. Once with
+nothing beside, and once each with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at
+most 5 % of A and A called faster or slower; 90 % of slowdowns found.
 """
 
 import math
+import os
 import random
 import statistics
 import tempfile
@@ -22,17 +23,21 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from edgeprof import load_run
 from edgeprof.analysis.compare import Rounds, enough, level_s
 from edgeprof.analysis.disturbance import Quiet
-from edgeprof.schema import Goal, Measurement
+from edgeprof.api.compare import LOADS
+from edgeprof.api.profile import ProfileRequest, jobs_of
+from edgeprof.api.targets import one_model, parts_of
+from edgeprof.measure.launch import measure
+from edgeprof.measure.schedule import Job, Visit
+from edgeprof.schema import CPU, Goal, Measurement, StoppingRule
 from tests.benchmarks import neighbour
 from tests.benchmarks.harness import edgeprof
 
 TITLE = "Comparisons: equal files called different, and slowdowns found"
 COPIES, SLOWDOWNS = 3, (1, 2, 5, 10)
 COMPARISONS, MOST_ROUNDS, TOKENS = 100, 16, 128
-SECONDS, LEAST_ROUNDS = 150.0, 8
+SECONDS, LEAST_ROUNDS = 240.0, 8
 """Of visits beside each neighbour, and the rounds that are made however long they take."""
 
 GOAL = Goal(rounds=8, ci=0.03, max_time_s=1e6)
@@ -50,27 +55,45 @@ def run() -> list[str]:
         work = Path(scratch)
         edgeprof("export", "bert-mini", "--weights", "random", cwd=work)
         files = _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work)
+        jobs = list(map(_job, files))
         for kind in neighbour.KINDS:
             with neighbour.beside(kind):
-                _visit(files, kind, work)
-            records = load_run(work / "reports" / kind).measurements
-            quiet = Quiet.of(records)
-            sides = [_of(file.stem, records) for file in files]
+                sides = _visited(jobs)
+            quiet = Quiet.of(visit for side in sides for visit in side.values())
             lines.append(f"| {kind} | {' | '.join(_row(sides[:COPIES], sides[COPIES:], quiet))} |")
     return lines
 
 
-def _visit(files: Sequence[Path], kind: str, work: Path) -> None:
+def _job(file: Path) -> Job:
+    request = ProfileRequest(
+        seq=(TOKENS,),
+        batch=(),
+        phase="both",
+        machine_id="",
+        threads=len(os.sched_getaffinity(0)),
+        targets=(CPU,),
+        compile=False,
+        stopping=StoppingRule(min_runs=5, min_time_s=0.15),
+        loads=LOADS,
+        timeout_s=60.0,
+        dims={},
+        files={},
+    )
+    (job,) = jobs_of(parts_of(one_model(str(file), Path("models")))[0], request, [])
+    return job
+
+
+def _visited(jobs: Sequence[Job]) -> list[Side]:
     """Round by round, as many as there is time for."""
-    words = ("profile", *files, "--seq", str(TOKENS), "--max-time", "0", "--runs", "5", "--min-time", "0.15")
-    began = time.monotonic()
-    edgeprof(*words, "--rounds", "2", "--name", kind, cwd=work)
-    rounds = max(LEAST_ROUNDS, int(SECONDS / ((time.monotonic() - began) / 2)))
-    edgeprof(*words, "--rounds", str(rounds), "--name", kind, cwd=work)
-
-
-def _of(name: str, records: Sequence[Measurement]) -> Side:
-    return {record.round: record for record in records if record.subject.model == name and record.outcome.reading}
+    sides: list[Side] = [{} for _ in jobs]
+    end, number = time.monotonic() + SECONDS, 0
+    while number < LEAST_ROUNDS or time.monotonic() < end:
+        for index in random.Random(number).sample(range(len(jobs)), len(jobs)):
+            visit = measure(Visit(job=jobs[index], round=number, goal=GOAL))
+            if visit.outcome.reading:
+                sides[index][number] = visit
+        number += 1
+    return sides
 
 
 # --- drawn comparisons ---------------------------------------------------------------------------------
