@@ -1,16 +1,24 @@
 """B against A at one point: the ratio of their times, its interval, and whether a difference is shown.
 
-The figure of a visit is the least first decile of its loads, the fast level that lasted: disturbance and a poor place
-in memory only ever add time. Each load of a model lies elsewhere in memory, which moved its level by 20 % here; the
-least of eight loads moved by 8 %, and another load takes a tenth of the time of another process.
+The figure of a visit is its first decile, the fast level that lasted: disturbance only ever adds time, so from visit to
+visit the low end repeats as well as the middle or up to twice as well.
 
-    paired     d_r = log(level of B in round r / level of A in round r), n rounds. What slows a whole round cancels.
-               The median of the means of all pairs of d, each with itself, too (Hodges and Lehmann); the interval is
+    together   A and B in one process, block after block: d_r is the median over the pairs of blocks of round r of
+               log(median of the runs of B / median of the runs of A). What slows both for a second cancels.
+    in turn    A and B in a process each, for environments that differ, or where both do not fit into memory:
+               d_r = log(level of B in round r / level of A in round r). What slows a whole round cancels.
+
+Of the d of n rounds, either way:
+
+    7 or more  the median of the means of all pairs of d, each with itself, too (Hodges and Lehmann); the interval is
                from the k-th least of these means to the k-th greatest, with the largest k for which signed ranks
                sum to less than k in at most 1.5 % of cases (Conover, Practical Nonparametric Statistics, 5.7). One
                round that something disturbed moves it little.
-    few        below seven rounds signed ranks tell nothing at 97 %: exp(mean(d) -/+ t(0.985, n - 1) * s(d) / sqrt(n))
-    unpaired   two runs of different times, by Welch: x and y the logarithms of the levels of A and B:
+    fewer      signed ranks tell nothing at 97 %: exp(mean(d) -/+ t(0.985, n - 1) * s(d) / sqrt(n))
+
+Two runs of different times:
+
+    unpaired   by Welch: x and y the logarithms of the levels of A and B:
                exp(mean(y) - mean(x) -/+ t(0.985, f) * sqrt(s(x)^2 / m + s(y)^2 / n)), f by Satterthwaite.
 
 The quantile is that of 97 %: rounds end when the interval is narrow enough, and that prefers rounds that happen to
@@ -25,21 +33,31 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, combinations_with_replacement
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
 from edgeprof.analysis.statistics import level_of, visits_of_points
 from edgeprof.analysis.verdict import plus_minus, taken_s
-from edgeprof.schema import ComparedPoint, Difference, Goal, Measurement, PointKey, Precision, Subject, WeightsSource
+from edgeprof.schema import (
+    ComparedPoint,
+    Difference,
+    Goal,
+    Measurement,
+    PairBlock,
+    PairVisit,
+    PointKey,
+    Precision,
+    Subject,
+    WeightsSource,
+)
 
 QUANTILE = 0.985
 
-Levels = Mapping[int, float]
-"""Round -> level of its visit, in seconds."""
+TOO_FEW = "fewer than two rounds have both"
 
 
 class Ratio(NamedTuple):
@@ -50,7 +68,8 @@ class Ratio(NamedTuple):
     high: float
 
     @classmethod
-    def of_logs(cls, middle: float, half: float) -> Ratio:
+    def around(cls, middle: float, half: float) -> Ratio:
+        """Of logarithms."""
         return cls(*map(math.exp, (middle, middle - half, middle + half)))
 
     @property
@@ -67,17 +86,25 @@ class Ratio(NamedTuple):
 def level_s(visit: Measurement) -> float | None:
     """The level of a visit; None of one that failed."""
     reading = visit.outcome.reading
-    return min(map(level_of, (reading.latencies_s, *reading.latencies_again_s))) if reading else None
+    return level_of(reading.latencies_s) if reading else None
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Ratio:
     """The ratio of levels of at least two rounds, each with A and B."""
-    logs = [math.log(y / x) for x, y in zip(a, b, strict=True)]
+    return of_logs(_logs(a, b))
+
+
+def _logs(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    return [math.log(y / x) for x, y in zip(a, b, strict=True)]
+
+
+def of_logs(logs: Sequence[float]) -> Ratio:
+    """The ratio of at least two rounds, from the logarithm of that of each."""
     if rank := _rank(len(logs)):
         means = sorted((x + y) / 2 for x, y in combinations_with_replacement(logs, 2))
         return Ratio(*map(math.exp, (statistics.median(means), means[rank - 1], means[-rank])))
     half = _t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return Ratio.of_logs(statistics.fmean(logs), half)
+    return Ratio.around(statistics.fmean(logs), half)
 
 
 def unpaired(a: Sequence[float], b: Sequence[float]) -> Ratio:
@@ -86,7 +113,7 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> Ratio:
     of_x, of_y = statistics.variance(x) / len(x), statistics.variance(y) / len(y)
     degrees = (of_x + of_y) ** 2 / (of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1)) if of_x + of_y else 1.0
     half = _t(degrees) * math.sqrt(of_x + of_y)
-    return Ratio.of_logs(statistics.fmean(y) - statistics.fmean(x), half)
+    return Ratio.around(statistics.fmean(y) - statistics.fmean(x), half)
 
 
 @functools.cache
@@ -110,18 +137,50 @@ def _t(degrees: float) -> float:
     return float(t.ppf(QUANTILE, degrees))
 
 
-# --- measured in turn ----------------------------------------------------------------------------------
+# --- rounds --------------------------------------------------------------------------------------------
 
 
-class Rounds(NamedTuple):
-    """The rounds of one point: visits of A and of B by their rounds, and which rounds other work disturbed."""
+class Rounds(Protocol):
+    """The rounds of one point."""
+
+    @property
+    def tried(self) -> int: ...
+
+    @property
+    def read(self) -> Collection[int]:
+        """The rounds in which both were measured."""
+
+    @property
+    def off(self) -> Collection[int]:
+        """The rounds that other work disturbed."""
+
+    @property
+    def spent_s(self) -> float:
+        """The time of all visits."""
+
+    @property
+    def failure(self) -> str:
+        """Why there is no ratio: an error, or too few rounds."""
+
+    def used(self, goal: Goal) -> Collection[int]:
+        """The rounds whose ratios count."""
+
+    def levels(self, goal: Goal) -> tuple[list[float], list[float]]:
+        """Of A and of B, in seconds, of each round that counts."""
+
+    def logs(self, goal: Goal) -> list[float]:
+        """The logarithm of B over A, of each round that counts."""
+
+
+class InTurn(NamedTuple):
+    """Visits of A and of B by their rounds, each in a process of its own, and which rounds other work disturbed."""
 
     a: Mapping[int, Measurement]
     b: Mapping[int, Measurement]
     off: frozenset[int]
 
     @classmethod
-    def of(cls, a: Iterable[Measurement], b: Iterable[Measurement], quiet: Quiet) -> Rounds:
+    def of(cls, a: Iterable[Measurement], b: Iterable[Measurement], quiet: Quiet) -> InTurn:
         of_a, of_b = ({visit.round: visit for visit in visits} for visits in (a, b))
         off = [n for side in (of_a, of_b) for n, visit in side.items() if disturbed(visit, quiet)]
         return cls(of_a, of_b, frozenset(off))
@@ -132,7 +191,6 @@ class Rounds(NamedTuple):
 
     @property
     def read(self) -> list[int]:
-        """The rounds in which both were measured."""
         return [n for n in self.a if n in self.b and self.a[n].outcome.reading and self.b[n].outcome.reading]
 
     def used(self, goal: Goal) -> list[int]:
@@ -144,24 +202,69 @@ class Rounds(NamedTuple):
         a, b = ([level for n in self.used(goal) if (level := level_s(side[n]))] for side in (self.a, self.b))
         return a, b
 
-    def ratio(self, goal: Goal) -> Ratio | None:
-        """None of fewer than two rounds."""
-        a, b = self.levels(goal)
-        return paired(a, b) if len(a) > 1 else None
+    def logs(self, goal: Goal) -> list[float]:
+        return _logs(*self.levels(goal))
 
     @property
     def spent_s(self) -> float:
-        """The time of all visits."""
         return sum(taken_s(visit) for side in (self.a, self.b) for visit in side.values())
 
     @property
     def failure(self) -> str:
-        """Why there is no ratio: the newest error of a side that was never measured, or that was but once."""
+        """The newest error of a side that was never measured."""
         for side in (self.a, self.b):
             if side and not any(visit.outcome.reading for visit in side.values()):
                 newest = list(side.values())[-1]
                 return newest.outcome.error or newest.outcome.status
-        return "fewer than two rounds have both" if len(self.read) < 2 else ""
+        return TOO_FEW if len(self.read) < 2 else ""
+
+
+class Together(NamedTuple):
+    """Visits in which A and B ran in turn, by their rounds. None is left out: what disturbs one disturbs both."""
+
+    visits: Mapping[int, PairVisit]
+    off: frozenset[int] = frozenset()
+
+    @property
+    def tried(self) -> int:
+        return len(self.visits)
+
+    @property
+    def read(self) -> list[int]:
+        return [number for number, visit in self.visits.items() if visit.outcome.reading]
+
+    def used(self, _goal: Goal) -> list[int]:
+        return self.read
+
+    def levels(self, goal: Goal) -> tuple[list[float], list[float]]:
+        """Medians over the blocks of a round, of the median of each."""
+        blocks = list(map(self._blocks, self.used(goal)))
+        a = [statistics.median(statistics.median(block.a_s) for block in each) for each in blocks]
+        b = [statistics.median(statistics.median(block.b_s) for block in each) for each in blocks]
+        return a, b
+
+    def logs(self, goal: Goal) -> list[float]:
+        return [statistics.median(map(_log_of_block, self._blocks(number))) for number in self.used(goal)]
+
+    def _blocks(self, number: int) -> Sequence[PairBlock]:
+        reading = self.visits[number].outcome.reading
+        return reading.blocks if reading else ()
+
+    @property
+    def spent_s(self) -> float:
+        return sum(visit.outcome.took_s for visit in self.visits.values())
+
+    @property
+    def failure(self) -> str:
+        """The newest error, where no round was measured."""
+        if self.visits and not self.read:
+            newest = list(self.visits.values())[-1].outcome
+            return newest.error or newest.status
+        return TOO_FEW if len(self.read) < 2 else ""
+
+
+def _log_of_block(block: PairBlock) -> float:
+    return math.log(statistics.median(block.b_s) / statistics.median(block.a_s))
 
 
 def enough(rounds: Rounds, goal: Goal) -> bool:
@@ -176,16 +279,22 @@ def enough(rounds: Rounds, goal: Goal) -> bool:
     calm = sum(n not in rounds.off for n in rounds.read)
     if calm < goal.rounds and rounds.tried < 2 * goal.rounds:
         return False
-    ratio = rounds.ratio(goal)
+    ratio = ratio_of(rounds, goal)
     return ratio is None or ratio.half_width <= goal.ci or rounds.spent_s >= goal.max_time_s
 
 
+def ratio_of(rounds: Rounds, goal: Goal) -> Ratio | None:
+    """None of fewer than two rounds."""
+    logs = rounds.logs(goal)
+    return of_logs(logs) if len(logs) > 1 else None
+
+
 def of_rounds(a: PointKey, b: PointKey, rounds: Rounds, goal: Goal) -> ComparedPoint | None:
-    """B against A, measured in turn; None where that failed (`Rounds.failure`)."""
-    ratio = rounds.ratio(goal)
+    """B against A, measured in the same rounds; None where that failed (`Rounds.failure`)."""
+    ratio = ratio_of(rounds, goal)
     if ratio is None:
         return None
-    off = len(rounds.off.intersection(rounds.used(goal)))
+    off = sum(n in rounds.off for n in rounds.used(goal))
     notes = [
         f"other work disturbed {off} of {len(rounds.used(goal))} rounds" if off else "",
         f"{plus_minus(ratio.half_width)}, asked for {plus_minus(goal.ci)}" if ratio.half_width > goal.ci else "",

@@ -20,7 +20,7 @@ from edgeprof.process import Progress, silent
 from edgeprof.schema import CPU, Comparison, Goal, StoppingRule
 
 LENGTHS = (16, 128, 512)
-ROUNDS, LOADS, MAX_TIME_S = 8, 8, 60.0
+ROUNDS, MAX_TIME_S = 8, 60.0
 
 
 def compare(
@@ -49,8 +49,9 @@ def compare(
 ) -> Comparison:
     """Compare B with A: the ratio of their times at every common point, and whether it differs from 1.
 
-    Two models are measured in turn, A B or B A in every round, each visit in its own process; the ratio and its
-    interval come from these pairs (`edgeprof.analysis.compare`). Recorded runs are compared as they are.
+    Every round is a process in which both are loaded and run in turn, some runs each, for some seconds; the ratio and
+    its interval come from these rounds (`edgeprof.analysis.compare`). In two environments, and where both do not fit
+    into memory, a round is a process of each. Recorded runs are compared as they are.
 
     >>> quick = {"seq": [16], "rounds": 2, "max_time_s": 0, "runs": 2, "min_time_s": 0}
     >>> comparison = compare("bert-tiny:fp32", "bert-tiny:int8", **quick)
@@ -63,7 +64,7 @@ def compare(
         python: measure B with this interpreter, and so with the onnxruntime of its environment.
         seq: token lengths; default a few that both models support.
         phase, batch, dim, input, threads, runs, min_time_s, timeout_s: as `profile`.
-        rounds: of A and B at least, two or more; with fewer than eight the interval is too narrow at times.
+        rounds: at least, two or more; with fewer than eight the interval is too narrow at times.
         ci: a point is visited until the 95 % interval of its ratio is this share of it up and down,
         max_time_s: or until its visits, of A and B, have taken so many seconds; 0: `rounds` rounds.
         across_machines: compare runs of different machines, too.
@@ -106,7 +107,6 @@ def compare(
             targets=(CPU,),
             compile=False,
             stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
-            loads=LOADS,
             timeout_s=timeout_s,
             dims=dict(dim or {}),
             files=dict(input or {}),

@@ -1,10 +1,10 @@
-"""Compare two models, or one in two environments: measured in turn, each visit in its own process."""
+"""Compare two models, or one in two environments: measured in turn, round by round."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -20,13 +20,16 @@ from edgeprof.api.targets import one_model, parts_of, renamed
 from edgeprof.errors import UsageError
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure.environment import environment
-from edgeprof.measure.launch import measure
+from edgeprof.measure.launch import measure, measure_pair, pair_settings
 from edgeprof.measure.schedule import SETTLED, Job, Visit, of_job
 from edgeprof.process import LOCAL, Executor, Progress
-from edgeprof.schema import Artifact, ComparedSide, Comparison, Goal, Machine, Measurement
+from edgeprof.schema import Artifact, ComparedSide, Comparison, Goal, Machine, Measurement, PairVisit, PointKey
 from edgeprof.text import joined
 
 SHOWN = 3
+
+ALONE = 3
+"""Rounds that also visit A and B alone, each in its own process."""
 
 
 class Measured:
@@ -82,8 +85,9 @@ def measured(
     with contextlib.ExitStack() as stack:
         for side, place in zip(sides, "ab", strict=True):
             side.records = stack.enter_context(store.run_in_progress(folder / place, side.machine))
+        visits = Visits(sides, goal, folder)
         try:
-            _visit(pairs, sides, goal, folder, progress)
+            visits.make(pairs, progress)
         finally:
             for place in "ab":
                 if (folder / place / store.MEASUREMENTS_FILE).exists():
@@ -92,53 +96,81 @@ def measured(
         ComparedSide(name=side.name, folder=str(folder / place), machine=side.machine)
         for side, place in zip(sides, "ab", strict=True)
     ]
-    quiet = _quiet(sides)
-    rounds = {(x.key, y.key): _rounds((x, y), sides, quiet) for x, y in pairs}
+    rounds = {(a.key, b.key): visits.rounds((a, b)) for a, b in pairs}
     return from_rounds(
         described, rounds, goal, dict.fromkeys([*notes, *differing_versions(*(s.machine for s in sides))]), folder
     )
 
 
-def _visit(
-    pairs: Sequence[tuple[Job, Job]], sides: Sequence[Measured], goal: Goal, folder: Path, progress: Progress
-) -> None:
-    """Visit A and B of every point until its ratio is known, round by round; each visit is saved as soon as it ends."""
-    for number in count():
-        quiet = _quiet(sides)
-        rounds = {pair[0].key: _rounds(pair, sides, quiet) for pair in pairs}
-        waiting = [(index, pair) for index, pair in enumerate(pairs) if not analysis.enough(rounds[pair[0].key], goal)]
-        if not waiting:
+class Visits:
+    """Visits of A and B until the ratio of every point is known, round by round; each is saved as soon as it ends.
+
+    Where both run in one environment and fit into memory, the ratio comes from visits of both, and a few rounds visit
+    each alone, for its own times and memory.
+    """
+
+    def __init__(self, sides: Sequence[Measured], goal: Goal, folder: Path) -> None:
+        self.sides, self.goal, self.folder = sides, goal, folder
+        self.together = store.load_pairs(folder)
+
+    def make(self, pairs: Sequence[tuple[Job, Job]], progress: Progress) -> None:
+        for number in count():
+            rounds = {pair[0].key: self.rounds(pair) for pair in pairs}
+            waiting = [(index, pair) for index, pair in enumerate(pairs) if not self._enough(pair, rounds)]
+            if not waiting:
+                return
+            done = sum(_share(one, self.goal) for one in rounds.values()) / len(pairs)
+            random.Random(number).shuffle(waiting)
+            for index, pair in waiting:
+                progress(f"round {number + 1}, {len(waiting)} of {len(pairs)} points: {pair[1].key.label}", done)
+                if not self._shared(pair) or number < ALONE:
+                    for of_side in _order(number, index):
+                        self._alone(pair[of_side], self.sides[of_side], number, self.folder / "ab"[of_side])
+                if self._shared(pair):
+                    self._both(pair, number)
+
+    def rounds(self, pair: tuple[Job, Job]) -> analysis.Rounds:
+        if self._shared(pair):
+            return analysis.Together({visit.round: visit for visit in self._of(pair)})
+        a, b = (of_job(job, side.records) for job, side in zip(pair, self.sides, strict=True))
+        return analysis.InTurn.of(a, b, Quiet.of([record for side in self.sides for record in side.records]))
+
+    def _enough(self, pair: tuple[Job, Job], rounds: Mapping[PointKey, analysis.Rounds]) -> bool:
+        return analysis.enough(rounds[pair[0].key], self.goal)
+
+    def _shared(self, pair: tuple[Job, Job]) -> bool:
+        """Whether both run in one process."""
+        needed = sum(job.facts.memory_predicted_bytes or 0 for job in pair)
+        machine = self.sides[0].machine
+        fits = needed < min(machine.memory_bytes, machine.memory_limit_bytes or machine.memory_bytes) / 2
+        return fits and all(side.executor is LOCAL for side in self.sides)
+
+    def _of(self, pair: tuple[Job, Job]) -> list[PairVisit]:
+        a, b = pair
+        same = (a.key.lasting, b.key.lasting, pair_settings(a, b))
+        return [one for one in self.together if (one.key.lasting, one.b.lasting, one.settings_key) == same]
+
+    def _both(self, pair: tuple[Job, Job], number: int) -> None:
+        """Visit both, unless a comparison that is resumed did so in this round."""
+        if any(one.round == number and one.outcome.status in SETTLED for one in self._of(pair)):
             return
-        done = sum(_share(one, goal) for one in rounds.values()) / len(pairs)
-        random.Random(number).shuffle(waiting)
-        for index, pair in waiting:
-            progress(f"round {number + 1}, {len(waiting)} of {len(pairs)} points: {pair[1].key.label}", done)
-            for of_side in _order(number, index):
-                _visit_once(pair[of_side], sides[of_side], number, goal, folder / "ab"[of_side])
+        record = measure_pair(*pair, number)
+        store.append_pair(self.folder, record)
+        self.together.append(record)
+
+    def _alone(self, job: Job, side: Measured, number: int, folder: Path) -> None:
+        """Visit a job, unless a comparison that is resumed did so in this round."""
+        if any(one.round == number and one.outcome.status in SETTLED for one in of_job(job, side.records)):
+            return
+        record = measure(Visit(job=job, round=number, goal=self.goal), side.executor)
+        store.append_measurement(folder, record)
+        side.records.append(record)
 
 
 def _order(number: int, index: int) -> Sequence[int]:
     """A before B or after it: at random, and the other way round in the next round."""
     b_first = random.Random(1000 * index + number // 2).random() < 0.5
     return (1, 0) if b_first != bool(number % 2) else (0, 1)
-
-
-def _visit_once(job: Job, side: Measured, number: int, goal: Goal, folder: Path) -> None:
-    """Visit a job, unless a comparison that is resumed did so in this round."""
-    if any(one.round == number and one.outcome.status in SETTLED for one in of_job(job, side.records)):
-        return
-    record = measure(Visit(job=job, round=number, goal=goal), side.executor)
-    store.append_measurement(folder, record)
-    side.records.append(record)
-
-
-def _rounds(pair: tuple[Job, Job], sides: Sequence[Measured], quiet: Quiet) -> analysis.Rounds:
-    a, b = (of_job(job, side.records) for job, side in zip(pair, sides, strict=True))
-    return analysis.Rounds.of(a, b, quiet)
-
-
-def _quiet(sides: Sequence[Measured]) -> Quiet:
-    return Quiet.of([record for side in sides for record in side.records])
 
 
 def _share(rounds: analysis.Rounds, goal: Goal) -> float:

@@ -73,7 +73,7 @@ def of_one_run(run: Run, a: str, b: str | None, python: Path | None, goal: Goal)
     by_side: list[dict[object, list[Measurement]]] = [_by_size(run, side) for side in both]
     common = [size for size in by_side[0] if size in by_side[1]]
     rounds = {
-        (by_side[0][size][-1].key, by_side[1][size][-1].key): analysis.Rounds.of(
+        (by_side[0][size][-1].key, by_side[1][size][-1].key): analysis.InTurn.of(
             by_side[0][size], by_side[1][size], quiet
         )
         for size in common

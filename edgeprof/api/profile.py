@@ -69,7 +69,6 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     compile: bool
     stopping: StoppingRule
-    loads: int = 1
     timeout_s: float
     dims: dict[str, int]
     files: dict[str, Path]
@@ -437,7 +436,6 @@ def _job(
         target=target,
         inputs=inputs.values,
         stopping=request.stopping,
-        loads=request.loads,
         timeout_s=request.timeout_s,
         memory_limit=request.memory_limit,
         compile=request.compile,

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from edgeprof.baselines.table import of_target
@@ -71,8 +71,8 @@ class Engine(ABC):
         self.run()
         return time.perf_counter() - start
 
-    def warm_up(self, until: Callable[[sampling.Run], int]) -> tuple[sampling.Run, int]:
-        return self.run, until(self.run)
+    def warm_up(self) -> tuple[sampling.Run, int]:
+        return self.run, sampling.warm_up(self.run)
 
 
 def engine_of(target: Target) -> type[Engine]:

@@ -1,10 +1,9 @@
-"""The worker that measures latency: one model in one process (`python -m edgeprof.measure.latency_worker`).
+"""The worker that measures latency: one model, one load, one process (`python -m edgeprof.measure.latency_worker`).
 
 Everything a run needs is created before it: inputs are bound as OrtValues, and the runs after the first write into the
 outputs that it allocated, so that the timed loop only runs the model.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -59,8 +58,8 @@ class OnnxModel:
     def first_run(self) -> float:
         return self.binding.first_run(self.request.in_place)
 
-    def warm_up(self, until: Callable[[sampling.Run], int]) -> tuple[sampling.Run, int]:
-        return self.binding.warm_up(until)
+    def warm_up(self) -> tuple[sampling.Run, int]:
+        return self.binding.warm_up()
 
 
 def _canaries(request: Request) -> tuple[Canaries, ...]:

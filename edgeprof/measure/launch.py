@@ -23,6 +23,9 @@ from edgeprof.schema import (
     OperatorPass,
     OperatorReading,
     Outcome,
+    PairReading,
+    PairRequest,
+    PairVisit,
     PredictedMemory,
     Reading,
     Request,
@@ -34,6 +37,7 @@ from edgeprof.schema import (
 
 LATENCY_WORKER = "edgeprof.measure.latency_worker"
 BASELINE_WORKER = "edgeprof.baselines.worker"
+PAIR_WORKER = "edgeprof.measure.pair_worker"
 OPERATOR_WORKER = "edgeprof.measure.operator_worker"
 SUSTAINED_WORKER = "edgeprof.measure.sustained_worker"
 GENERATION_WORKER = "edgeprof.measure.generation_worker"
@@ -43,7 +47,7 @@ GENERATED_FROM = ("input_ids", "attention_mask", "position_ids", "token_type_ids
 
 ENDS: dict[type[EdgeprofError], Status] = {ChildTimeout: "timeout", OutOfMemory: "out of memory"}
 
-R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading)
+R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading, PairReading)
 
 
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
@@ -62,6 +66,22 @@ def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
         settings_key=job.settings_key,
         outcome=outcome,
     )
+
+
+def measure_pair(a: Job, b: Job, round: int) -> PairVisit:
+    """Run two jobs in turn in one fresh process; an error becomes the outcome, as of `measure`."""
+    request = PairRequest(a=request_of(a), b=request_of(b))
+    return PairVisit(
+        key=a.key,
+        b=b.key,
+        round=round,
+        settings_key=pair_settings(a, b),
+        outcome=run_worker(PAIR_WORKER, request, PairReading, a.timeout_s),
+    )
+
+
+def pair_settings(a: Job, b: Job) -> str:
+    return f"{a.settings_key}-{b.settings_key}"
 
 
 def _stretched(job: Job, stretch: float) -> Job:
@@ -148,7 +168,7 @@ def operator_job(job: Job) -> Job:
 
 
 def run_worker(
-    module: str, request: Request, reading: type[R], timeout_s: float | None, executor: Executor = LOCAL
+    module: str, request: Request | PairRequest, reading: type[R], timeout_s: float | None, executor: Executor = LOCAL
 ) -> Outcome[R]:
     """Run one worker and return its outcome.
 
@@ -190,7 +210,6 @@ def request_of(job: Job) -> Request:
         inputs=prepared.inputs,
         files=job.files,
         stopping=job.stopping,
-        loads=job.loads,
         nodes=prepared.nodes,
         in_place=fixed_cache or _in_place(job.graph),
         shared_tokens=0 if prepared.receipt.static else _shared_tokens(job),

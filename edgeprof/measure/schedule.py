@@ -63,7 +63,6 @@ class Job(Record, frozen=True, kw_only=True):
     inputs: tuple[InputValue, ...]
     files: tuple[FileState, ...] = ()  # of graph, weights and inputs, when their digests were computed
     stopping: StoppingRule
-    loads: int = 1  # of the model, one after the other, in each visit
     timeout_s: float | None = None
     memory_limit: MemoryLimit | None = None
     compile: bool = False  # load the result of ahead-of-time compilation
@@ -75,8 +74,7 @@ class Job(Record, frozen=True, kw_only=True):
         target = self.target
         of_provider = [] if target.is_cpu else [target.options, target.library, target.device, self.compile]
         limit = [self.memory_limit] if self.memory_limit else []
-        loads = [f"{self.loads} loads"] if self.loads > 1 else []
-        return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider, *limit, *loads)[:16]
+        return content_key(self.stopping, self.inputs, self.data_sha256, *of_provider, *limit)[:16]
 
 
 class Visit(Record, frozen=True, kw_only=True):

@@ -1,27 +1,17 @@
 """One timed visit of a loaded model, whatever runtime runs it: load, first run, warm-up, timed runs, and memory."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from edgeprof.measure import memory, sampling
 from edgeprof.measure.contention import Contention
-from edgeprof.schema import Canaries, Reading, Request, StoppingRule
+from edgeprof.schema import Canaries, Reading, Request
 from edgeprof.store import require_unchanged
 
 CANARIES_FROM_S = 0.15
 """Of timed runs: shorter visits go without."""
-
-LOADS_END_S = 3.0
-"""After so many seconds no visit loads its model once more."""
-
-LOADED_AGAIN = 4
-"""Runs of another load are timed for so many times less than those of the first."""
-
-WARM_UP_AGAIN = StoppingRule(min_runs=2, min_time_s=0.0)
 
 ReadCanaries = Callable[[Request], tuple[Canaries, ...]]
 
@@ -44,8 +34,8 @@ class Model(Protocol):
     def first_run(self) -> float:
         """Run once. Returns the seconds that the run took."""
 
-    def warm_up(self, until: Callable[[sampling.Run], int]) -> tuple[sampling.Run, int]:
-        """The function that makes a run from the second on, and the number of runs that `until` made."""
+    def warm_up(self) -> tuple[sampling.Run, int]:
+        """The function that makes a run from the second on, and the number of runs until they were steady."""
 
 
 def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -> Reading:
@@ -68,14 +58,13 @@ def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -
         model.feed()
         peak_is_of_runs = memory.reset_peak()
         first_run_s = model.first_run()
-        run, warmup_runs = model.warm_up(sampling.warm_up)
+        run, warmup_runs = model.warm_up()
         contention = Contention()
         latencies_s = sampling.time_runs(run, request.stopping)
         contention_share = contention.share(request.threads)
     after, shares, mapped_after = memory.read(), memory.shares(), memory.mapped(files)
     device_bytes, active = model.device_bytes(), model.active()
     del run, model
-    again = tuple(_loaded_again(request, load))
     # Where the peak could not be reset and loading was higher, what is resident now is the best known value.
     known = peak_is_of_runs or after.peak_bytes > loaded.peak_bytes
     return Reading(
@@ -84,7 +73,6 @@ def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -
         first_run_s=first_run_s,
         warmup_runs=warmup_runs,
         latencies_s=latencies_s,
-        latencies_again_s=again,
         memory_imports_bytes=imports.resident_bytes,
         memory_imports_file_bytes=imports.file_bytes,
         memory_loaded_bytes=loaded.resident_bytes,
@@ -101,19 +89,3 @@ def visit(request: Request, load: Callable[[], Model], canaries: ReadCanaries) -
         contention=contention_share,
         canaries=(*before, *canaries(request)),
     )
-
-
-def _loaded_again(request: Request, load: Callable[[], Model]) -> Iterator[tuple[float, ...]]:
-    """The latencies of each further load, in seconds; one model is loaded at a time."""
-    rule = replace(request.stopping, min_time_s=request.stopping.min_time_s / LOADED_AGAIN)
-    end = time.monotonic() + LOADS_END_S
-    for _ in range(request.loads - 1):
-        if time.monotonic() >= end:
-            return
-        model = load()
-        with model.running():
-            model.feed()
-            model.first_run()
-            run, _ = model.warm_up(lambda run: len(sampling.time_runs(run, WARM_UP_AGAIN)))
-            yield sampling.time_runs(run, rule)
-        del run, model

@@ -19,7 +19,16 @@ All are frozen; names of fields end in their unit. Raw values are stored; statis
 from edgeprof.schema.base import SCHEMA_VERSION, Record
 from edgeprof.schema.buckets import Bucket, Buckets
 from edgeprof.schema.codec import decode, encode, encode_pretty
-from edgeprof.schema.comparison import ComparedPoint, ComparedSide, Comparison, Difference
+from edgeprof.schema.comparison import (
+    ComparedPoint,
+    ComparedSide,
+    Comparison,
+    Difference,
+    PairBlock,
+    PairReading,
+    PairRequest,
+    PairVisit,
+)
 from edgeprof.schema.costs import QUANTITIES, Cost, Crossover, Explanation, Ledger, Uncounted
 from edgeprof.schema.derived import (
     Bound,
@@ -211,6 +220,10 @@ __all__ = [
     "OperatorReading",
     "OperatorTime",
     "Outcome",
+    "PairBlock",
+    "PairReading",
+    "PairRequest",
+    "PairVisit",
     "Percentile",
     "Phase",
     "Place",

@@ -3,11 +3,40 @@
 from typing import Literal
 
 from edgeprof import units
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Times
 from edgeprof.schema.identity import PointKey
-from edgeprof.schema.runs import Machine
+from edgeprof.schema.runs import Keyed, Machine, Outcome, Request
 
 Difference = Literal["faster", "slower", "no difference shown"]
+
+
+class PairRequest(Record, frozen=True, kw_only=True):
+    """The request to the worker that runs A and B in turn; when it stops is that of A."""
+
+    a: Request
+    b: Request
+
+
+class PairBlock(Record, frozen=True, kw_only=True):
+    """Some runs of A and some of B, one after the other; a first run of each is not timed."""
+
+    load: Count  # of both models in this process: each lies elsewhere in memory
+    a_s: Times
+    b_s: Times
+
+
+class PairReading(Record, frozen=True, kw_only=True):
+    blocks: tuple[PairBlock, ...]
+
+
+class PairVisit(Keyed, frozen=True, kw_only=True):
+    """A and B in turn at one point, in one process: a line of pairs.jsonl. The key is that of A."""
+
+    schema_version: int = SCHEMA_VERSION
+    b: PointKey
+    round: Count
+    settings_key: str  # of the settings of both
+    outcome: Outcome[PairReading]
 
 
 class ComparedSide(Record, frozen=True, kw_only=True):
@@ -23,7 +52,7 @@ class ComparedPoint(Record, frozen=True, kw_only=True):
 
     a: PointKey
     b: PointKey
-    a_s: float  # geometric mean over the rounds of the fast level of a visit (analysis/compare.py)
+    a_s: float  # geometric mean over the rounds of the level of a visit (analysis/compare.py)
     b_s: float
     ratio: float
     ratio_low: float  # of the 95 % interval

@@ -88,7 +88,6 @@ class Request(Record, frozen=True, kw_only=True):
     inputs: tuple[InputValue, ...]
     files: tuple[FileState, ...] = ()  # that must not change during the visit
     stopping: StoppingRule
-    loads: Count = 1  # of the model, one after the other, in this visit
     nodes: int = 0  # on the provider, by its placement; 0: unknown
     in_place: bool = False  # a KV cache of fixed size is updated in place
     arena: bool = True  # whether the CPU allocator keeps what was freed
@@ -112,7 +111,6 @@ class Reading(Record, frozen=True, kw_only=True):
     first_run_s: Seconds
     warmup_runs: Count
     latencies_s: Times
-    latencies_again_s: tuple[Times, ...] = ()  # of each further load of the model in the same process
     memory_imports_bytes: Count  # resident with interpreter and runtime loaded, no model
     memory_imports_file_bytes: Count | None = None  # the part of it that maps files: libraries
     memory_loaded_bytes: Count  # resident after the session is created, before inputs (and the KV cache)

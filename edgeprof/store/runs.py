@@ -19,6 +19,7 @@ from edgeprof.schema import (
     Measurement,
     MemoryPass,
     OperatorPass,
+    PairVisit,
     Record,
     SustainedPass,
     decode,
@@ -38,9 +39,10 @@ MEMORY_FILE = "memory.jsonl"
 GENERATION_FILE = "generation.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
+PAIRS_FILE = "pairs.jsonl"
 LAWS_FILE = "laws.json"
 
-Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass, MemoryPass)
+Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass, MemoryPass, PairVisit)
 
 
 def run_folder(root: Path, name: str) -> Path:
@@ -127,6 +129,11 @@ def append_generation(folder: Path, record: GenerationPass) -> None:
     _append(folder / GENERATION_FILE, record)
 
 
+def append_pair(folder: Path, record: PairVisit) -> None:
+    """Append one line to the folder of a comparison."""
+    _append(folder / PAIRS_FILE, record)
+
+
 def append_kernel(folder: Path, record: KernelTime) -> None:
     _append(folder / KERNELS_FILE, record)
 
@@ -208,6 +215,11 @@ def load_memory(folder: Path) -> list[MemoryPass]:
 
 def load_generations(folder: Path) -> list[GenerationPass]:
     return _load(folder / GENERATION_FILE, GenerationPass)
+
+
+def load_pairs(folder: Path) -> list[PairVisit]:
+    """Visits of a comparison in which A and B ran in turn; an empty list where they did not."""
+    return _load(folder / PAIRS_FILE, PairVisit)
 
 
 def load_kernels(folder: Path) -> list[KernelTime]:

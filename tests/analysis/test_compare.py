@@ -8,9 +8,9 @@ from builders import records
 from factories import reading, visit
 from numpy.typing import NDArray
 
-from edgeprof.analysis.compare import Ratio, Rounds, enough, level_s, of_rounds, paired, recorded, unpaired
+from edgeprof.analysis.compare import InTurn, Ratio, Together, enough, of_rounds, paired, ratio_of, recorded, unpaired
 from edgeprof.analysis.disturbance import Quiet
-from edgeprof.schema import Canaries, Goal, Measurement
+from edgeprof.schema import Canaries, Goal, Measurement, Outcome, PairBlock, PairReading, PairVisit
 
 Series = Callable[[np.random.Generator, int], tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Logarithms of the levels of A and of B, which are the same but for noise."""
@@ -123,10 +123,6 @@ def test_equal_runs_do_not_differ() -> None:
     assert paired([1.0, 1.0], [1.0, 1.0]).verdict == "no difference shown"
 
 
-def test_the_level_of_a_visit_is_that_of_its_fastest_load() -> None:
-    assert level_s(visit(0, reading(2.0, 2.0, latencies_again_s=((3.0,), (1.0,))))) == 1.0
-
-
 # --- rounds ------------------------------------------------------------------------------------------------
 
 
@@ -142,8 +138,8 @@ def visits(*levels_s: float | None, slowdown: Sequence[float] = (), took_s: floa
     ]
 
 
-def rounds_of(a: list[Measurement], b: list[Measurement]) -> Rounds:
-    return Rounds.of(a, b, Quiet.of([*a, *b]))
+def rounds_of(a: list[Measurement], b: list[Measurement]) -> InTurn:
+    return InTurn.of(a, b, Quiet.of([*a, *b]))
 
 
 GOAL = Goal(rounds=3, ci=0.03, max_time_s=20.0)
@@ -182,6 +178,43 @@ def test_what_fails_is_tried_once_and_gives_its_reason() -> None:
     rounds = rounds_of(a, b)
     assert (enough(rounds, GOAL), rounds.failure) == (True, "out of memory")
     assert of_rounds(a[0].key, b[0].key, rounds, GOAL) is None
+
+
+def together(*blocks_of_rounds: Sequence[tuple[float, float]]) -> Together:
+    """Rounds of blocks, each with the times of a run of A and one of B; none of a round that failed."""
+    key = visit(0, None).key
+    return Together(
+        {
+            number: PairVisit(
+                key=key,
+                b=key,
+                round=number,
+                settings_key="",
+                outcome=Outcome(
+                    status="ok" if blocks else "failed",
+                    error="" if blocks else "out of memory",
+                    started_at="",
+                    reading=PairReading(blocks=tuple(PairBlock(load=0, a_s=(a,), b_s=(b,)) for a, b in blocks))
+                    if blocks
+                    else None,
+                ),
+            )
+            for number, blocks in enumerate(blocks_of_rounds)
+        }
+    )
+
+
+def test_what_slows_both_for_a_block_cancels() -> None:
+    """Ratios of blocks 1.1, 1.1 and, where only one was slowed, 3: their median is 1.1 in either round."""
+    rounds = together([(1.0, 1.1), (2.0, 2.2), (1.0, 3.0)], [(5.0, 5.5)])
+    assert rounds.levels(GOAL) == ([1.0, 5.0], [2.2, 5.5])
+    assert ratio_of(rounds, GOAL) == pytest.approx((1.1, 1.1, 1.1))
+    assert not enough(rounds, GOAL), "fewer rounds than asked for"
+
+
+def test_a_pair_that_fails_is_tried_once_and_gives_its_reason() -> None:
+    assert (enough(together([]), GOAL), together([]).failure) == (True, "out of memory")
+    assert together([(1.0, 1.0)]).failure == "fewer than two rounds have both"
 
 
 # --- recorded ----------------------------------------------------------------------------------------------

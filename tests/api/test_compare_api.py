@@ -23,7 +23,8 @@ def test_two_models_are_visited_in_turn_and_kept(models: Path, tmp_path: Path) -
     first = compare("bert-tiny:fp32", "bert-tiny:int8", **settings)
     (point,) = first.points
     assert (first.a.name, first.b.name, first.paired) == ("bert-tiny fp32", "bert-tiny int8", True)
-    assert point.ratio == pytest.approx(point.b_s / point.a_s)
+    pairs = store.load_pairs(tmp_path / "two")
+    assert [(pair.round, pair.outcome.status) for pair in pairs] == [(0, "ok"), (1, "ok")]
     assert point.ratio_low < point.ratio < point.ratio_high
     assert (point.a_rounds, point.b_rounds, point.label) == (2, 2, "prefill at 4 tokens")
     runs = [load_run(tmp_path / "two" / side) for side in "ab"]
@@ -34,6 +35,7 @@ def test_two_models_are_visited_in_turn_and_kept(models: Path, tmp_path: Path) -
     assert "| prefill | 4 |" in (tmp_path / "two" / "comparison.md").read_text()
     again = compare("bert-tiny:fp32", "bert-tiny:int8", **settings | {"rounds": 3})
     assert again.points[0].a_rounds == 3
+    assert store.load_pairs(tmp_path / "two")[:2] == pairs
     added = [load_run(tmp_path / "two" / side).measurements for side in "ab"]
     assert [side[:2] for side in added] == [run.measurements for run in runs], "two rounds were resumed"
 

@@ -1,21 +1,20 @@
 """How often `compare` calls equal files different, and how often it finds a slowdown that is there.
 
-Three copies of bert-mini and four files with work added (a chain of Tanh behind the hidden states, sized to 1, 2, 5 and
-10 % of its time) are visited in turn, all of them in every round, with 8 loads a visit. 100 comparisons each are drawn
-from these visits: two of the copies, or a copy and a file with more work, in rounds of random order, by the rules of
-`compare` (8 rounds or more, until the interval is within 3 %, 16 at most). Drawn comparisons share visits, so the
-shares are less certain than those of 100 separate ones. "Really" is the ratio over all rounds and copies. Once with
-nothing beside, and once each with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at
-most 5 % of A and A called faster or slower; 90 % of slowdowns found.
+A is bert-mini. It is compared with copies of itself, and with files with work added: a chain of Tanh behind the hidden
+states, sized to 1, 2, 5 and 10 % of its time. Rounds are those of `compare`, A and B in one process, with shorter
+blocks. 100 comparisons each are drawn from them, in random order, by the rules of `compare` (8 rounds or more, until
+the interval is within 3 %, 16 at most). Drawn comparisons share rounds, so the shares are less certain than those of
+100 separate ones. "Really" is the ratio over all rounds. Once with nothing beside, and once each with a neighbour in
+bursts: one that burns a core, one that streams memory. Asked for: at most 5 % of A and A called faster or slower; 90 %
+of slowdowns found.
 """
 
-import math
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,44 +22,37 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from edgeprof.analysis.compare import Rounds, enough, level_s
-from edgeprof.analysis.disturbance import Quiet
-from edgeprof.api.compare import LOADS
+from edgeprof.analysis.compare import Together, enough, ratio_of
 from edgeprof.api.profile import ProfileRequest, jobs_of
 from edgeprof.api.targets import one_model, parts_of
-from edgeprof.measure.launch import measure
-from edgeprof.measure.schedule import Job, Visit
-from edgeprof.schema import CPU, Goal, Measurement, StoppingRule
+from edgeprof.measure.launch import measure_pair
+from edgeprof.measure.schedule import Job
+from edgeprof.schema import CPU, Goal, PairVisit, StoppingRule
 from tests.benchmarks import neighbour
 from tests.benchmarks.harness import edgeprof
 
 TITLE = "Comparisons: equal files called different, and slowdowns found"
-COPIES, SLOWDOWNS = 3, (1, 2, 5, 10)
-COMPARISONS, MOST_ROUNDS, TOKENS = 100, 16, 128
-SECONDS, LEAST_ROUNDS = 240.0, 8
-"""Of visits beside each neighbour, and the rounds that are made however long they take."""
+COPIES, SLOWDOWNS = 2, (1, 2, 5, 10)
+COMPARISONS, MOST_ROUNDS, ROUNDS, TOKENS = 100, 16, 16, 128
 
 GOAL = Goal(rounds=8, ci=0.03, max_time_s=1e6)
 PROBE_NODES = 200
 
-Side = dict[int, Measurement]
-"""The visits of a file, by their round."""
+Visits = Mapping[int, PairVisit]
 
 
 def run() -> list[str]:
     shares = " | ".join(f"{percent} % slower: found (really)" for percent in SLOWDOWNS)
-    lines = [f"| beside | rounds | equal: called different | half-width, median | {shares} |"]
+    lines = [f"| beside | a round takes | equal: called different | half-width, median | {shares} |"]
     lines += ["|---" * (4 + len(SLOWDOWNS)) + "|"]
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         edgeprof("export", "bert-mini", "--weights", "random", cwd=work)
-        files = _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work)
-        jobs = list(map(_job, files))
+        a, *others = map(_job, _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work))
         for kind in neighbour.KINDS:
             with neighbour.beside(kind):
-                sides = _visited(jobs)
-            quiet = Quiet.of(visit for side in sides for visit in side.values())
-            lines.append(f"| {kind} | {' | '.join(_row(sides[:COPIES], sides[COPIES:], quiet))} |")
+                visits = _visited(a, others)
+            lines.append(f"| {kind} | {' | '.join(_row(visits[:COPIES], visits[COPIES:]))} |")
     return lines
 
 
@@ -73,8 +65,7 @@ def _job(file: Path) -> Job:
         threads=len(os.sched_getaffinity(0)),
         targets=(CPU,),
         compile=False,
-        stopping=StoppingRule(min_runs=5, min_time_s=0.15),
-        loads=LOADS,
+        stopping=StoppingRule(min_runs=5, min_time_s=0.1),
         timeout_s=60.0,
         dims={},
         files={},
@@ -83,30 +74,30 @@ def _job(file: Path) -> Job:
     return job
 
 
-def _visited(jobs: Sequence[Job]) -> list[Side]:
-    """Round by round, as many as there is time for."""
-    sides: list[Side] = [{} for _ in jobs]
-    end, number = time.monotonic() + SECONDS, 0
-    while number < LEAST_ROUNDS or time.monotonic() < end:
-        for index in random.Random(number).sample(range(len(jobs)), len(jobs)):
-            visit = measure(Visit(job=jobs[index], round=number, goal=GOAL))
-            if visit.outcome.reading:
-                sides[index][number] = visit
-        number += 1
-    return sides
+def _visited(a: Job, others: Sequence[Job]) -> list[Visits]:
+    """Of A and each of the others, round by round."""
+    visits: list[dict[int, PairVisit]] = [{} for _ in others]
+    for number in range(ROUNDS):
+        for index in random.Random(number).sample(range(len(others)), len(others)):
+            visit = measure_pair(a, others[index], number)
+            assert visit.outcome.reading, visit.outcome.error
+            visits[index][number] = visit
+    return list(visits)
 
 
 # --- drawn comparisons ---------------------------------------------------------------------------------
 
 
-def _row(copies: Sequence[Side], slower: Sequence[Side], quiet: Quiet) -> list[str]:
+def _row(equal: Sequence[Visits], slower: Sequence[Visits]) -> list[str]:
     generator = random.Random(0)
-    drawn = [_drawn(*generator.sample(copies, 2), quiet, generator) for _ in range(COMPARISONS)]
+    drawn = [_drawn(generator.choice(equal), generator) for _ in range(COMPARISONS)]
     different = sum(verdict != "no difference shown" for verdict, _ in drawn)
-    cells = [str(len(copies[0])), _share(different), f"{100 * statistics.median(half for _, half in drawn):.1f} %"]
-    for side in slower:
-        verdicts = [_drawn(generator.choice(copies), side, quiet, generator)[0] for _ in range(COMPARISONS)]
-        cells.append(f"{_share(verdicts.count('slower'))} ({_really(copies, side):.3f})")
+    took_s = statistics.median(visit.outcome.took_s for visits in equal for visit in visits.values())
+    cells = [f"{took_s:.1f} s", _share(different), f"{100 * statistics.median(half for _, half in drawn):.1f} %"]
+    for visits in slower:
+        verdicts = [_drawn(visits, generator)[0] for _ in range(COMPARISONS)]
+        really = ratio_of(Together(visits), GOAL)
+        cells.append(f"{_share(verdicts.count('slower'))} ({really.value if really else 0:.3f})")
     return cells
 
 
@@ -114,25 +105,16 @@ def _share(count: int) -> str:
     return f"{100 * count / COMPARISONS:.0f} %"
 
 
-def _drawn(a: Side, b: Side, quiet: Quiet, generator: random.Random) -> tuple[str, float]:
+def _drawn(visits: Visits, generator: random.Random) -> tuple[str, float]:
     """The verdict of one comparison, and the half-width of its interval."""
-    order = generator.sample(sorted(a.keys() & b.keys()), min(MOST_ROUNDS, len(a.keys() & b.keys())))
+    order = generator.sample(sorted(visits), min(MOST_ROUNDS, len(visits)))
     for count in range(GOAL.rounds, len(order) + 1):
-        rounds = Rounds.of((a[n] for n in order[:count]), (b[n] for n in order[:count]), quiet)
+        rounds = Together({number: visits[number] for number in order[:count]})
         if enough(rounds, GOAL):
             break
-    ratio = rounds.ratio(GOAL)
+    ratio = ratio_of(rounds, GOAL)
     assert ratio
     return ratio.verdict, ratio.half_width
-
-
-def _really(copies: Sequence[Side], side: Side) -> float:
-    logs = [_mean_log(one) for one in copies]
-    return math.exp(_mean_log(side) - statistics.fmean(logs))
-
-
-def _mean_log(side: Side) -> float:
-    return statistics.fmean(math.log(level_s(visit) or math.nan) for visit in side.values())
 
 
 # --- files ---------------------------------------------------------------------------------------------

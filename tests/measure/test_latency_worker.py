@@ -30,12 +30,6 @@ def test_a_reading(toy: Path) -> None:
     assert reading.warmup_runs >= 10
 
 
-def test_further_loads_are_timed_apart(toy: Path) -> None:
-    request = Request(model=str(toy), threads=1, inputs=(x(2, 5, 8),), stopping=QUICK, loads=3)
-    reading = call(LATENCY_WORKER, request, Reading, timeout_s=60)
-    assert [len(latencies) for latencies in reading.latencies_again_s] == [QUICK.min_runs] * 2
-
-
 def test_weights_show_in_what_is_resident_after_load(tmp_path: Path) -> None:
     reading = read(save_matmuls(tmp_path / "big.onnx", width=2048, layers=4), x(1, 1, 2048))  # 4 x 16 MiB
     grown = reading.memory_loaded_bytes - reading.memory_imports_bytes
