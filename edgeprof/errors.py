@@ -15,6 +15,7 @@ EdgeprofError            a request that could not be fulfilled (exit code 1)
 ├── RunError             records that are missing, broken or do not belong together
 ├── OutOfMemory          memory ran out, of the machine or of a limit
 ├── DeviceLost           a device somewhere else that does not answer any more
+├── DeviceBusy           a device that does other work, for longer than one waits
 └── ChildError           a child process crashed, was killed or ran out of time
 """
 
@@ -140,6 +141,10 @@ class ChildError(EdgeprofError):
 
 class DeviceLost(EdgeprofError):
     """A device somewhere else does not answer any more; `what` says why."""
+
+
+class DeviceBusy(EdgeprofError):
+    """A device does other work, for longer than one waits; `what` says which."""
 
 
 def by_name(name: str) -> type[EdgeprofError]:

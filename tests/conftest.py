@@ -47,6 +47,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is remembered of this machine is found out anew, and the user's cache is left alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEPROF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGEPROF_LOCKS", str(tmp_path_factory.mktemp("locks")))  # other processes are other devices
         yield
 
 

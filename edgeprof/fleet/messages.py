@@ -14,7 +14,7 @@ from edgeprof.measure.schedule import Visit
 from edgeprof.schema import Artifact, Device, Machine, Measurement, Probe, Record
 from edgeprof.schema.base import Count
 
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class ContentFile(Record, frozen=True, kw_only=True):
@@ -54,17 +54,19 @@ class Clean(Record, frozen=True, kw_only=True, tag="clean"):
 
 
 class Measure(Record, frozen=True, kw_only=True, tag="measure"):
-    """One visit. Paths in it are names of `files`."""
+    """One visit. Paths in it are names of `files`. Where one of those is not there any more, the reply is `Lacks`."""
 
     visit: Visit
     files: tuple[ContentFile, ...]
     least_share: float = 0.0  # of the MACs, that the provider has to run
+    client: str = ""  # who asks, as others who wait are told; "": the user whose process it is on the device
 
 
 class Verify(Record, frozen=True, kw_only=True, tag="verify"):
-    """Hold the artifact in a folder of these files against PyTorch's values."""
+    """Hold the artifact in a folder of these files against PyTorch's values; what is not there, as in Measure."""
 
     files: tuple[ContentFile, ...]
+    client: str = ""  # as in Measure
 
 
 class MeasureCeilings(Record, frozen=True, kw_only=True, tag="probe"):
@@ -72,6 +74,7 @@ class MeasureCeilings(Record, frozen=True, kw_only=True, tag="probe"):
 
     threads: int | None = None
     force: bool = False
+    client: str = ""  # as in Measure
 
 
 Request = Describe | Lacking | Put | Clean | Measure | Verify | MeasureCeilings

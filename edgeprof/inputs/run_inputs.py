@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,13 +47,7 @@ class Inputs(Record, frozen=True, kw_only=True):
     @property
     def past_bytes(self) -> int:
         """Bytes of earlier tokens in a KV cache that new tokens are added to, which grows; a run copies them."""
-        caches = (value for value in self.values if kv_cache.is_past(value.name) and not kv_cache.is_cross(value.name))
-        tokens = self.sizes.past_tokens
-        return sum(
-            prod(value.shape) * int(dtype_of(value.dtype).itemsize)
-            for value in caches
-            if len(value.shape) == kv_cache.RANK and tokens and value.shape[kv_cache.TOKENS] == tokens
-        )
+        return past_bytes(self.values, self.sizes.past_tokens)
 
     def require_right_padding(self) -> None:
         """Require that masks from files pad at the end, as fused attention takes them.
@@ -81,6 +75,16 @@ class Inputs(Record, frozen=True, kw_only=True):
     def fills(self) -> dict[str, str]:
         """What each input is filled with, as text; the caches of all layers in one entry, "past_key_values.*"."""
         return {re.sub(EVERY_LAYER, r"\1.*", value.name): fill_text(value) for value in self.values}
+
+
+def past_bytes(values: Iterable[InputValue], tokens: int) -> int:
+    """Bytes of that many earlier tokens in the KV cache among inputs; 0 where it does not grow."""
+    caches = (value for value in values if kv_cache.is_past(value.name) and not kv_cache.is_cross(value.name))
+    return sum(
+        prod(value.shape) * int(dtype_of(value.dtype).itemsize)
+        for value in caches
+        if len(value.shape) == kv_cache.RANK and tokens and value.shape[kv_cache.TOKENS] == tokens
+    )
 
 
 def load_of(sizes: Sizes, attended: int | None = None) -> Load:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeprof.measure import sampling
+from edgeprof.measure import sampling, sensors
 from edgeprof.measure.io_binding import Binding
 from edgeprof.measure.sampling import Clock, Run
 from edgeprof.measure.worker import running, undisturbed
@@ -51,20 +51,9 @@ def spells(run: Run, duration_s: float, clock: Clock = time.perf_counter_ns, roo
             end_s=(clock() - begin) / 1e9,
             runs=len(latencies_s),
             median_s=statistics.median(latencies_s),
-            temperature_c=_highest(root, "sys/class/thermal/thermal_zone*/temp", 1e-3),
-            clock_mhz=_highest(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1e-3),
+            temperature_c=sensors.temperature_c(root),
+            clock_mhz=sensors.clock_mhz(root),
         )
-
-
-def _highest(root: Path, pattern: str, unit: float) -> float | None:
-    """The highest of the numbers in files of the kernel; None where there are none that can be read."""
-    values = []
-    for file in root.glob(pattern):
-        try:
-            values.append(int(file.read_text()))
-        except (OSError, ValueError):  # a sensor that is asleep
-            continue
-    return max(values) * unit if values else None
 
 
 if __name__ == "__main__":

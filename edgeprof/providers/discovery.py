@@ -39,15 +39,21 @@ def devices(refresh: bool = False, timeout_s: float = TIMEOUT_S) -> list[Device]
         refresh: probe again, even where a result is cached for this environment.
         timeout_s: seconds after which a provider that does not reply counts as one without a device.
     """
-    file = store.cache_folder() / f"devices-{_key()}.json"
-    if not refresh and file.is_file():
-        with contextlib.suppress(EdgeprofError):  # of another version of edgeprof: probed again
-            return list(decode(store.read_bytes(file), Discovery, str(file)).devices)
+    if not refresh and (kept := kept_devices()) is not None:
+        return kept
     found, complete = _probe_all(timeout_s)
     if complete:
         with contextlib.suppress(EdgeprofError):  # a folder that cannot be written: probed again next time
-            store.write_atomic(file, encode_pretty(Discovery(devices=tuple(found))))
+            store.write_atomic(_file(), encode_pretty(Discovery(devices=tuple(found))))
     return found
+
+
+def kept_devices() -> list[Device] | None:
+    """What `devices` found in this environment before; None if it was never asked, or by another edgeprof."""
+    file = _file()
+    with contextlib.suppress(EdgeprofError):
+        return list(decode(store.read_bytes(file), Discovery, str(file)).devices) if file.is_file() else None
+    return None
 
 
 def probe_target(
@@ -126,6 +132,10 @@ def reason(row: Provider, result: ProbeResult | None, wheels: Sequence[Wheel]) -
 
 
 # --- the cache -----------------------------------------------------------------------------------------
+
+
+def _file() -> Path:
+    return store.cache_folder() / f"devices-{_key()}.json"
 
 
 def _key() -> str:

@@ -1,0 +1,57 @@
+"""Ask a device over its link: records in, records out, and errors of the device raised here."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from edgeprof import errors
+from edgeprof.errors import EdgeprofError, RunError, first_line
+from edgeprof.fleet.links import Link
+from edgeprof.fleet.messages import Failed, Reply, Request
+
+R = TypeVar("R")
+
+
+def ask(link: Link, request: Request, kind: type[R], timeout_s: float | None = None) -> R:
+    """Send a request to a device, and return its reply.
+
+    Args:
+        kind: of reply; a union of several is one as well.
+
+    Raises:
+        EdgeprofError: the error that was raised on the device, of the same class, with the device's name.
+        RunError: the reply is not what was asked for.
+        DeviceLost, ChildTimeout: as `Link.ask`.
+    """
+    reply = reply_of(link.ask(msgspec.msgpack.encode(request), timeout_s), link.name)
+    if isinstance(reply, Failed):
+        raise error_of(reply).about(link.name)
+    if not isinstance(reply, kind):
+        raise _misfit(link.name, f"a {type(reply).__name__} record")
+    return reply
+
+
+def reply_of(data: bytes, name: str) -> Reply:
+    """The reply in the bytes that came from a device.
+
+    Raises:
+        RunError: they are no reply.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=Reply)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
+        raise _misfit(name, first_line(problem)) from problem
+
+
+def error_of(reply: Failed) -> EdgeprofError:
+    """The error that a device replied with."""
+    kind = errors.by_name(reply.error)
+    problem = kind.__new__(kind)
+    EdgeprofError.__init__(problem, reply.what, reply.next_step)
+    return problem
+
+
+def _misfit(name: str, came: str) -> RunError:
+    return RunError(f"{name} replied with what was not asked for ({came}).", "Install the same edgeprof on it.")
