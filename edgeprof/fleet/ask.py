@@ -18,18 +18,32 @@ def ask(link: Link, request: Request, kind: type[R], timeout_s: float | None = N
     """Send a request to a device, and return its reply.
 
     Args:
-        kind: of reply; a union of several is one as well.
+        kind: of reply that belongs to the request.
 
     Raises:
         EdgeprofError: the error that was raised on the device, of the same class, with the device's name.
         RunError: the reply is not what was asked for.
         DeviceLost, ChildTimeout: as `Link.ask`.
     """
+    return expected(answer(link, request, timeout_s), kind, link.name)
+
+
+def answer(link: Link, request: Request, timeout_s: float | None = None) -> Reply:
+    """As `ask`, for requests that have several kinds of replies."""
     reply = reply_of(link.ask(msgspec.msgpack.encode(request), timeout_s), link.name)
     if isinstance(reply, Failed):
         raise error_of(reply).about(link.name)
+    return reply
+
+
+def expected(reply: Reply, kind: type[R], name: str) -> R:
+    """The reply, which is of the kind that belongs to the request.
+
+    Raises:
+        RunError: it is of another.
+    """
     if not isinstance(reply, kind):
-        raise _misfit(link.name, f"a {type(reply).__name__} record")
+        raise _misfit(name, f"a {type(reply).__name__} record")
     return reply
 
 

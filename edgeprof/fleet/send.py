@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from edgeprof import store
 from edgeprof.errors import RunError
-from edgeprof.fleet.ask import ask
+from edgeprof.fleet.ask import answer, ask, expected
 from edgeprof.fleet.links import Link
-from edgeprof.fleet.messages import ContentFile, Lacking, Lacks, Put, Stored
+from edgeprof.fleet.messages import ContentFile, Lacking, Lacks, Measure, Put, Stored, Verify
 from edgeprof.measure.schedule import Job, Visit
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Artifact, FileState, Measurement, Record
 
+R = TypeVar("R")
+
 CHUNK_BYTES = 8 << 20
 MOST_REFUSED = 100
+MOST_TIMES_SENT = 3
 
 INPUTS = "inputs"
 """The folder, on a device, of files that inputs are read from."""
@@ -99,6 +103,27 @@ def send_files(link: Link, files: Files, progress: Progress = silent, timeout_s:
             sent += part_bytes
             progress(doing, min(sent / total, 1.0) if total else None)
     return sent
+
+
+def ask_with_files(
+    link: Link,
+    request: Measure | Verify,
+    files: Files,
+    kind: type[R],
+    progress: Progress = silent,
+    timeout_s: float | None = None,
+) -> R:
+    """Ask what needs files; those that the device lacks by then, as another client removed them, are sent again.
+
+    Raises:
+        EdgeprofError: as `ask` and `send_files`.
+    """
+    for _ in range(MOST_TIMES_SENT):
+        reply = answer(link, request, timeout_s)
+        if not isinstance(reply, Lacks):
+            return expected(reply, kind, link.name)
+        send_files(link, files, progress, timeout_s)
+    raise RunError(f"{link.name} does not keep the files that it is sent.", "Let others end their runs there first.")
 
 
 def _sent(link: Link, file: ContentFile, path: Path, have: int, timeout_s: float | None) -> Iterator[int]:

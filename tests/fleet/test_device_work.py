@@ -22,7 +22,7 @@ from edgeprof.api.device_work import handle
 from edgeprof.api.profile import ProfileRequest, jobs_of
 from edgeprof.api.targets import any_model
 from edgeprof.errors import DeviceBusy, RunError, StorageError, UsageError, VerificationError
-from edgeprof.fleet.ask import ask, reply_of
+from edgeprof.fleet.ask import answer, ask, reply_of
 from edgeprof.fleet.messages import (
     Clean,
     Cleaned,
@@ -39,7 +39,7 @@ from edgeprof.fleet.messages import (
     Verified,
     Verify,
 )
-from edgeprof.fleet.send import content_of, content_of_job, measured_visit, named_visit, send_files
+from edgeprof.fleet.send import Files, ask_with_files, content_of, content_of_job, measured_visit, named_visit, send_files
 from edgeprof.fleet.turn import turn
 from edgeprof.measure import machine
 from edgeprof.measure.launch import measure
@@ -82,17 +82,13 @@ def job_of(artifact: Artifact, target: Target = CPU, **settings: Any) -> Job:
     return job
 
 
-def measured(link: Any, job: Job, **settings: Any) -> Measured | Lacks:
-    visit = Visit(job=job, round=0, goal=Goal())
+def request_for(job: Job, **settings: Any) -> Measure:
     files = content_of_job(job)
-    return ask(link, Measure(visit=named_visit(visit, files), files=files.content, **settings), Measured | Lacks)
+    return Measure(visit=named_visit(Visit(job=job, round=0, goal=Goal()), files), files=files.content, **settings)
 
 
 def sent_and_measured(link: Any, job: Job, **settings: Any) -> Any:
-    send_files(link, content_of_job(job))
-    reply = measured(link, job, **settings)
-    assert isinstance(reply, Measured)
-    return reply.measurement
+    return ask_with_files(link, request_for(job, **settings), content_of_job(job), Measured).measurement
 
 
 def test_a_visit_on_a_device_is_recorded_as_a_local_one(artifacts: Any, child: ChildLink) -> None:
@@ -161,9 +157,7 @@ def test_a_file_that_changes_while_it_is_sent_is_told(tmp_path: Path) -> None:
         send_files(HERE, content_with(replace(own, size_bytes=2000), path))
 
 
-def content_with(file: ContentFile, path: Path) -> Any:
-    from edgeprof.fleet.send import Files
-
+def content_with(file: ContentFile, path: Path) -> Files:
     return Files(content=(file,), paths={file.name: str(path)})
 
 
@@ -193,8 +187,7 @@ def test_what_was_removed_meanwhile_is_asked_for(artifacts: Any) -> None:
     job = job_of(artifacts["bert", "fp32"])
     send_files(HERE, content_of_job(job))
     ask(HERE, Clean(), Cleaned)
-    reply = measured(HERE, job)
-    assert reply == Lacks(have_bytes={file.sha256: 0 for file in content_of_job(job).content})
+    assert answer(HERE, request_for(job)) == Lacks(have_bytes={file.sha256: 0 for file in content_of_job(job).content})
 
 
 # --- providers -----------------------------------------------------------------------------------------
@@ -332,8 +325,7 @@ def test_two_clients_never_measure_at_once(artifacts: Any) -> None:
 
     def visits(link: ChildLink) -> None:
         for _ in range(2):
-            reply = measured(link, job, client=link.name)
-            assert isinstance(reply, Measured)
+            reply = ask(link, request_for(job, client=link.name), Measured)
             records.append((time.monotonic(), reply.measurement.outcome))
 
     threads = [threading.Thread(target=visits, args=(link,)) for link in links]
@@ -380,10 +372,8 @@ def test_it_ends_with_its_input_and_leaves_no_child(artifacts: Any) -> None:
     import psutil
 
     job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_time_s=50.0))
-    files = content_of_job(job)
-    send_files(HERE, files)
-    link = ChildLink()
-    request = Measure(visit=named_visit(Visit(job=job, round=0), files), files=files.content)
+    send_files(HERE, content_of_job(job))
+    link, request = ChildLink(), request_for(job)
     thread = threading.Thread(target=lambda: pytest.raises(AssertionError, ask, link, request, Measured))
     thread.start()
     own = psutil.Process(link.child.pid)
