@@ -13,7 +13,6 @@ import contextlib
 import getpass
 import os
 import queue
-import sys
 import threading
 from math import prod
 from pathlib import Path
@@ -78,7 +77,7 @@ def handle(request: bytes, wait_s: float = WAIT_S) -> bytes:
         failed = Failed(error=type(problem).__name__, what=problem.what, next_step=problem.next_step)
     except MemoryError:
         failed = Failed(error=OutOfMemory.__name__, what="The device ran out of memory.")
-    except Exception as problem:  # whatever it is, the agent lives on
+    except Exception as problem:  # noqa: BLE001  (whatever it is, the agent lives on)
         what = f"The device cannot answer: {type(problem).__name__}: {first_line(problem)}."
         failed = Failed(error=EdgeprofError.__name__, what=what, next_step="Report it, with the command.")
     return msgspec.msgpack.encode(failed)
@@ -86,10 +85,11 @@ def handle(request: bytes, wait_s: float = WAIT_S) -> bytes:
 
 def _decoded(request: bytes) -> Request:
     try:
-        return msgspec.msgpack.decode(request, type=Request)
+        decoded: Request = msgspec.msgpack.decode(request, type=Request)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         what = f"The device does not understand the request ({first_line(problem)})."
         raise UsageError(what, "Install the same edgeprof on both sides.") from problem
+    return decoded
 
 
 def _answered(request: Request, wait_s: float) -> Reply:
@@ -286,7 +286,9 @@ def _facts_here(job: Job) -> Facts:
 
     graph = Path(job.graph.path)
     weights = [Path(file.path) for file in job.files if not file.path.endswith((".onnx", ".npy", ".npz"))]
-    runtime = runtime_memory.read(job.key.place.threads, max(weights, key=lambda file: file.stat().st_size, default=None))
+    runtime = runtime_memory.read(
+        job.key.place.threads, max(weights, key=lambda file: file.stat().st_size, default=None)
+    )
     shapes = {value.name: value.shape for value in job.inputs}
     flags = {value.name: make(value) for value in job.inputs if value.fill == "value" and prod(value.shape) == 1}
     counted = counting.count(counting.read(graph), shapes, flags)

@@ -54,9 +54,10 @@ def reply_of(data: bytes, name: str) -> Reply:
         RunError: they are no reply.
     """
     try:
-        return msgspec.msgpack.decode(data, type=Reply)
+        reply: Reply = msgspec.msgpack.decode(data, type=Reply)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise _misfit(name, first_line(problem)) from problem
+    return reply
 
 
 def error_of(reply: Failed) -> EdgeprofError:

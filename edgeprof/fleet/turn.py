@@ -1,7 +1,8 @@
-"""One piece of work at a time on a device, over all of its processes and users: what runs beside a measurement, spoils it.
+"""One piece of work at a time on a device, over all of its processes and users: work beside a measurement disturbs it.
 
-Whoever works holds the lock `device`, and says in it what it does. Whoever waits holds the lock `queue`, so that one who
-asks again and again lets others in between. Both are files that every user may lock, and end with their process.
+Whoever works holds the lock `device`, and says in it what it does. Whoever waits holds the lock `queue`, so that a
+client that asks again and again lets others in between. Both are files that every user may lock; a lock ends with its
+process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LONGEST_NOTE = 200  # characters
 def locks_folder() -> Path:
     """Where the locks of this device lie: EDGEPROF_LOCKS, or the folder of temporary files that all users share."""
     own = os.environ.get("EDGEPROF_LOCKS")
-    return Path(own or ("/tmp" if os.name == "posix" else tempfile.gettempdir()))  # noqa: S108  (opened with care)
+    return Path(own or ("/tmp" if os.name == "posix" else tempfile.gettempdir()))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Links to devices that are this machine: in this process, or in a child that answers over its pipes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,5 +45,6 @@ class ChildLink:
     def close(self) -> None:
         for stream in (self.child.stdin, self.child.stdout):
             assert stream
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # it was killed
+                stream.close()
         self.child.wait(20)

@@ -12,7 +12,13 @@ import pytest
 from edgeprof.errors import DeviceBusy, StorageError
 from edgeprof.fleet.turn import busy_with, turn
 
-HOLD = "import sys, time; from edgeprof.fleet.turn import turn\nwith turn('measures', 5): print(flush=True); time.sleep(60)"
+HOLD = """
+import time
+from edgeprof.fleet.turn import turn
+with turn("measures", 5):
+    print(flush=True)
+    time.sleep(60)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +84,9 @@ def test_a_link_in_place_of_the_lock_is_not_followed(locks: Path, tmp_path: Path
     precious = tmp_path / "precious"
     precious.write_text("of another user")
     (locks / "edgeprof-device.lock").symlink_to(precious)
-    with pytest.raises(StorageError, match=r"cannot be locked: .*Remove it, or set EDGEPROF_LOCKS"), turn("measures", 0):
+    with (
+        pytest.raises(StorageError, match=r"cannot be locked: .*Remove it, or set EDGEPROF_LOCKS"),
+        turn("measures", 0),
+    ):
         pass
     assert precious.read_text() == "of another user"

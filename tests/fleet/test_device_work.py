@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,18 @@ from edgeprof.fleet.messages import (
     Measure,
     Measured,
     Put,
-    Stored,
     Verified,
     Verify,
 )
-from edgeprof.fleet.send import Files, ask_with_files, content_of, content_of_job, measured_visit, named_visit, send_files
+from edgeprof.fleet.send import (
+    Files,
+    ask_with_files,
+    content_of,
+    content_of_job,
+    measured_visit,
+    named_visit,
+    send_files,
+)
 from edgeprof.fleet.turn import turn
 from edgeprof.measure import machine
 from edgeprof.measure.launch import measure
@@ -141,7 +149,7 @@ def test_sending_goes_on_after_a_cut(artifacts: Any, monkeypatch: pytest.MonkeyP
 
     with pytest.raises((OSError, AssertionError)):
         send_files(first, files, cut)
-    first.child.wait()
+    first.close()
     sent = send_files(HERE, files)
     assert 0 < sent < 0.6 * total
     assert ask(HERE, Lacking(files=files.content), Lacks) == Lacks(have_bytes={})
@@ -240,7 +248,9 @@ def test_a_model_that_this_runtime_cannot_load_is_a_sentence_without_paths(artif
     folder = tmp_path / "newer"
     shutil.copytree(Path(job.graph.path).parent, folder)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    moved = replace(job, graph=replace(job.graph, path=str(folder / "model.onnx")), facts=replace(job.facts, memory=None))
+    moved = replace(
+        job, graph=replace(job.graph, path=str(folder / "model.onnx")), facts=replace(job.facts, memory=None)
+    )
     moved = replace(moved, files=tuple(store.state_of(folder / Path(file.path).name) for file in job.files))
     outcome = sent_and_measured(HERE, moved).outcome
     assert outcome.status == "failed"
@@ -278,7 +288,15 @@ def test_verify_finds_a_changed_weight(artifacts: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [b"", b"\x00", b"\xc1", b"\x81\xa4type\xa4evil", os.urandom(500), msgspec.msgpack.encode({"type": "put"}), b"\x91" * 9999],
+    [
+        b"",
+        b"\x00",
+        b"\xc1",
+        b"\x81\xa4type\xa4evil",
+        os.urandom(500),
+        msgspec.msgpack.encode({"type": "put"}),
+        b"\x91" * 9999,
+    ],
 )
 def test_what_is_no_request_is_answered(request_bytes: bytes) -> None:
     reply = reply_of(handle(request_bytes), "here")
@@ -339,7 +357,7 @@ def test_two_clients_never_measure_at_once(artifacts: Any) -> None:
         link.close()
     assert [outcome.status for _, outcome in records] == ["ok"] * 4
     ends = sorted((end, outcome.took_s) for end, outcome in records)
-    for (earlier, _), (later, took_s) in zip(ends, ends[1:], strict=False):
+    for (earlier, _), (later, took_s) in pairwise(ends):
         assert later - took_s >= earlier - 0.05
     label = "measures bert-tiny fp32, prefill at 8 tokens for"
     assert {f"{label} anna", f"{label} ben"} <= seen
@@ -374,7 +392,12 @@ def test_it_ends_with_its_input_and_leaves_no_child(artifacts: Any) -> None:
     job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_time_s=50.0))
     send_files(HERE, content_of_job(job))
     link, request = ChildLink(), request_for(job)
-    thread = threading.Thread(target=lambda: pytest.raises(AssertionError, ask, link, request, Measured))
+
+    def asked() -> None:
+        with pytest.raises(AssertionError):
+            ask(link, request, Measured)
+
+    thread = threading.Thread(target=asked)
     thread.start()
     own = psutil.Process(link.child.pid)
     deadline = time.monotonic() + 30
@@ -392,6 +415,7 @@ def test_it_ends_with_its_input_and_leaves_no_child(artifacts: Any) -> None:
 
 
 def test_the_device_needs_no_library_that_it_may_lack() -> None:
-    code = "import sys, edgeprof.api.device_work; print(*sorted({'scipy', 'matplotlib', 'torch', 'dask'} & set(sys.modules)))"
+    lacking = "{'scipy', 'matplotlib', 'torch', 'dask'}"
+    code = f"import sys, edgeprof.api.device_work; print(*{lacking} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
