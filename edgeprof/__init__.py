@@ -17,6 +17,7 @@
     recipes()                   quantization recipes, with their limits                -> list[RecipeSummary]
     devices()                   where a model can run here                             -> list[Device]
     probe()                     what this device can do at most: products, memory, overhead    -> Probe
+    predict(targets, device=)   latency and memory on a device that was probed                 -> Predictions
     choose_buckets(target)      static lengths for requests of many lengths            -> Buckets
     check_claims(run)           common claims about transformers                       -> list[CheckedClaim]
 

@@ -8,6 +8,7 @@ from .api.export import Export as Export
 from .api.export import export as export
 from .api.fit import fit as fit
 from .api.models import models as models
+from .api.predict import predict as predict
 from .api.probe import probe as probe
 from .api.profile import profile as profile
 from .api.quantize import quantize as quantize

@@ -65,6 +65,7 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = 
     (("decode",), comparison.providers),
     (("prefill", "decode"), memory.largest_peak),
     (("prefill", "decode"), memory.predicted_peaks),
+    (("prefill", "decode"), length.predicted_latencies),
 )
 
 OF_MEMORY = (memory.largest_peak, memory.predicted_peaks)

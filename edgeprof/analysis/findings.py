@@ -243,6 +243,13 @@ def peak_error(point: Point) -> float | None:
     return point.facts.memory.peak_bytes / point.memory.peak_bytes - 1
 
 
+def latency_error(point: Point) -> float | None:
+    """Predicted over measured latency at the best level, less one; None where one of them is unknown."""
+    if point.latency is None or point.facts.latency_predicted_s is None:
+        return None
+    return point.facts.latency_predicted_s / point.latency.best_s - 1
+
+
 def predicted_ratio(point: Point) -> float | None:
     """Measured over predicted working memory; None where one of them is unknown."""
     predicted = point.facts.memory_predicted_bytes

@@ -164,12 +164,12 @@ def _line(times: Iterable[WorkTime], degree: int) -> Ceiling:
     if len(chains) < 2:
         raise RunError("This probe lacks chains of nodes.", "Run: edgeprof probe --force")
     points = [[(time.work.nodes, time.best_s[visit]) for time in chains] for visit in range(visits)]
-    found = sorted(max(_fitted(each)[degree], 1e-12) for each in points)
+    found = sorted(max(fitted_line(each)[degree], 1e-12) for each in points)
     interval = _interval(found)
     return Ceiling(value=found[0], low=min(interval.low, found[0]), high=max(interval.high, found[0]))
 
 
-def _fitted(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+def fitted_line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
     """Intercept and slope of a line whose relative residuals are least: a short chain says what a run takes."""
     import numpy as np
 

@@ -29,10 +29,11 @@ class Modules:
         if reading is None:
             return profiled
         outcome = replace(profiled.outcome, reading=replace(reading, nodes=()))
-        modules = module_times(reading.nodes, self._works(job)) if job.target.is_cpu else ()
+        modules = module_times(reading.nodes, self.works(job)) if job.target.is_cpu else ()
         return replace(profiled, modules=modules, outcome=outcome)
 
-    def _works(self, job: Job) -> list[counting.NodeWork]:
+    def works(self, job: Job) -> list[counting.NodeWork]:
+        """What every node of the graph that runs computes and moves, at the sizes of a point."""
         path = job.graph.path
         if path not in self._graphs:
             self._graphs = {path: graph_as_run(path)}  # points of one file are neighbours

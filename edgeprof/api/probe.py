@@ -15,7 +15,7 @@ from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import probe as measure_probe
 from edgeprof.measure import surroundings
 from edgeprof.process import Progress, silent
-from edgeprof.schema import Probe, encode
+from edgeprof.schema import EDITION, Probe, encode
 
 
 def probe(
@@ -28,7 +28,7 @@ def probe(
 ) -> Probe:
     """Measure what this device can do: products over shapes and precisions, attention, norms, memory, overhead.
 
-    It takes a minute or two, and is kept for this machine, onnxruntime and number of threads.
+    It takes about two minutes, and is kept for this machine, onnxruntime and number of threads.
 
     >>> seen = probe()
     >>> seen.threads == seen.machine.cores_allowed
@@ -57,12 +57,13 @@ def probe(
     machine = measure_machine.describe()
     threads = threads or machine.cores_allowed
     seen = None if force else kept(machine.machine_id, threads)
-    if seen is None:
+    if seen is None or seen.edition < EDITION:
         spoils = surroundings.look(threads, progress)
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         times, canaries = measure_probe.measure(threads, progress)
         imports_bytes, memory = measure_probe.memory(threads)
         seen = Probe(
+            edition=EDITION,
             machine=machine,
             provider=ep,
             threads=threads,

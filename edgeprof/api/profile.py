@@ -14,6 +14,7 @@ from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.analysis.memory_parts import predicted
 from edgeprof.api import baselines, placement, visits
+from edgeprof.api.foreseen import foreseen
 from edgeprof.api.runs import Run, load_run, require_percentiles
 from edgeprof.api.sizing import PhaseChoice, inputs_of
 from edgeprof.api.targets import any_model, parts_of, renamed
@@ -205,8 +206,7 @@ def profile(
     if not jobs:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
     baselines.require_some(jobs, request.targets, refusals)
-    ours = [job for job in jobs if not job.target.is_baseline]
-    placement.require_some(ours, precision)
+    placement.require_some([job for job in jobs if not job.target.is_baseline], precision)
     generating = [generation_job(job, generate) for job in jobs if generates(job)] if generate else []
     if generate and not generating:
         raise UsageError(NO_GENERATION, "Omit --generate, or name a decoder and --phase decode or both.")
@@ -215,6 +215,8 @@ def profile(
         if spoils and strict:
             raise RunError(spoils, "Stop what runs beside it, or omit --strict.")
         notes += [f"{spoils} Expect noisy times."] if spoils else []
+    jobs = foreseen(jobs, folder, progress)
+    ours = [job for job in jobs if not job.target.is_baseline]
     preparation = visits.Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if _placement_suffices(record, require_placement)]

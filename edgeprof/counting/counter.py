@@ -10,6 +10,7 @@ from edgeprof.counting.contrib_shapes import FLOAT, RULE_ERRORS, options
 from edgeprof.counting.flatten import CONTROL_FLOW, Node
 from edgeprof.counting.fusion import fused_away
 from edgeprof.counting.modules import Attribution
+from edgeprof.counting.node_sizes import node_kind, node_sizes
 from edgeprof.counting.product_precision import IN_BLOCKS
 from edgeprof.counting.qdq_fusion import absorbed, unpacked
 from edgeprof.counting.records import GraphCosts, NodeCost, NodeWork
@@ -93,10 +94,20 @@ class Counter:
                 macs=node.times * self._macs(node, node.operator),
                 weights_bytes=node.times * self._weights_read(node),
                 activation_bytes=node.times * self._moved(node),
+                sizes=self._sizes(node),
+                times=node.times,
+                kind="unknown" if self._is_uncounted(node) else node_kind(node.operator),
             )
             for node in self.graph.node
             if not node.link and node.operator != "Constant"
         ]
+
+    def _sizes(self, node: Node) -> dict[str, int]:
+        weighted = any(name in self.weights.constants for name in self.weights.operands(node)[-1:])
+        return node_sizes(node.operator, *self._tensors_of(node), options(node, self.values), weighted=weighted)
+
+    def _is_uncounted(self, node: Node) -> bool:
+        return any(name == node.operator for name, _ in self.uncounted)
 
     def _weights_read(self, node: Node) -> int:
         """Bytes of constants that a node reads: of a table those of the rows that it looks up."""

@@ -1,6 +1,13 @@
 """Records of the costs of a graph."""
 
+from typing import Literal
+
 from edgeprof.schema import Record, Uncounted
+
+NodeKind = Literal[
+    "product", "convolution", "attention", "norm", "lookup", "elementwise", "movement", "view", "other", "unknown"
+]
+""""other": it multiplies matrices in a way of its own. "unknown": no rule counts it."""
 
 
 class NodeCost(Record, frozen=True, kw_only=True):
@@ -55,6 +62,9 @@ class NodeWork(Record, frozen=True, kw_only=True):
     macs: int = 0
     weights_bytes: int = 0  # read, as stored
     activation_bytes: int = 0  # read and written
+    sizes: dict[str, int] = {}  # noqa: RUF012  (`counting.node_sizes`); none where shapes are not known
+    times: int = 1  # that it runs: more than once in the body of a loop; amounts are of all of them, sizes of one
+    kind: NodeKind = "other"
 
 
 class GraphCosts(Record, frozen=True, kw_only=True):

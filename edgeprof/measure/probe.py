@@ -15,7 +15,19 @@ from pathlib import Path
 from edgeprof.errors import EdgeprofError
 from edgeprof.measure import probe_graphs
 from edgeprof.measure.launch import LATENCY_WORKER, run_worker
-from edgeprof.measure.probe_graphs import Specimen, attention, chain, copy, gather, nothing, product
+from edgeprof.measure.probe_graphs import (
+    Specimen,
+    activation_product,
+    attention,
+    chain,
+    copy,
+    gather,
+    nothing,
+    patches,
+    product,
+    quantizing,
+    transpose,
+)
 from edgeprof.process import LOCAL, Executor, Progress, call
 from edgeprof.schema import (
     FP32,
@@ -35,24 +47,32 @@ from edgeprof.schema import (
 
 WORKER = "edgeprof.measure.probe_worker"
 
-ROWS = (1, 8, 32, 128, 512)
-WIDTHS = ((256, 256), (256, 1024), (768, 768), (768, 3072), (3072, 768))
+ROWS = (1, 4, 16, 64, 256)
+WIDTHS = tuple((inner, columns) for inner in (128, 512, 2048) for columns in (128, 512, 2048))
 VECTOR = (2048, 8192)
 """A matrix larger than caches: what a product with one row takes is what memory gives."""
 
-HALF = ((768, 768), (768, 3072))
+STREAMED = 768
+"""Width of square matrices, one after the other, that together are larger than caches: each comes from memory again."""
+STREAMED_NODES = {FP32: (4, 12, 28), "int8": (96,), "int4": (128,)}
+STREAMED_ROWS = (1, 8, 64)
+
+HALF = ((512, 512), (512, 2048))
 """fp16 needs fewer shapes: where the processor has no kernels for it, they are those of fp32 between conversions."""
 
 HEADS, HEAD_SIZE = 12, 64
-TOKENS = (16, 128, 512)
+OTHER_HEADS = ((3, 64), (8, 128))
+TOKENS = (16, 64, 256, 1024)
 PAST_TOKENS = (16, 128, 512, 2048)
-WIDTH = 768
-LINES = (1, 32, 512)
+WIDTH, NARROW = 768, 128
+LINES = (1, 16, 128, 1024)
+NORMS = ("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization", "Softmax")
 CHAINED = (
-    *("LayerNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization", "Softmax"),
-    *("Gelu", "FastGelu", "Sigmoid", "Tanh", "Add", "Mul"),
+    *(*NORMS, "SkipSimplifiedLayerNormalization"),
+    *("Gelu", "FastGelu", "QuickGelu", "Sigmoid", "Tanh", "Relu", "Add", "Mul"),
 )
-COPIES = (2**16, 2**24)  # elements: in the caches, and beyond
+COPIES = (2**16, 2**20, 2**24)  # elements: in the caches, and beyond
+PATCHES = (224, 16, 192)
 CHAINS = (1, 16, 64, 256)
 
 ROUNDS = 5
@@ -69,17 +89,56 @@ def specimens() -> dict[str, list[Specimen]]:
             *(product(precision, rows, *widths) for widths in WIDTHS for rows in ROWS),
             product(precision, 1, *VECTOR),
         ]
-        for precision in (FP32, "int8", "int4")
+        for precision in STREAMED_NODES
     }
     kinds["fp16 products"] = [product("fp16", rows, *widths) for widths in HALF for rows in (ROWS[0], ROWS[-1])]
-    grouped = [attention("GroupQueryAttention", 1, past, HEADS, HEAD_SIZE) for past in PAST_TOKENS]
-    for operator in probe_graphs.ATTENTIONS:
-        grouped += [attention(operator, tokens, 0, HEADS, HEAD_SIZE) for tokens in TOKENS]
-    kinds["attention"] = grouped
-    kinds["norms and activations"] = [chain(operator, rows, WIDTH) for operator in CHAINED for rows in LINES]
+    kinds["streamed products"] = list(_streamed())
+    kinds["attention"] = list(_attention())
+    kinds["norms and activations"] = [
+        *(chain(operator, rows, WIDTH) for operator in CHAINED for rows in LINES),
+        *(chain(operator, rows, NARROW) for operator in NORMS for rows in LINES),
+    ]
     kinds["memory"] = [*(gather(rows, WIDTH) for rows in LINES), *map(copy, COPIES)]
+    kinds["memory"] += [move(rows) for rows in LINES for move in (_quantized, _transposed)]
     kinds["overhead"] = list(map(nothing, CHAINS))
     return kinds
+
+
+def _streamed() -> Iterator[Specimen]:
+    """Of a few rows all sizes, then the largest with more rows."""
+    for precision, sizes in STREAMED_NODES.items():
+        for nodes in sizes:
+            yield product(precision, STREAMED_ROWS[0], STREAMED, STREAMED, nodes)
+        for rows in STREAMED_ROWS[1:]:
+            yield product(precision, rows, STREAMED, STREAMED, sizes[-1])
+
+
+def _attention() -> Iterator[Specimen]:
+    """Every operator over lengths, then with other heads at the ends of the range; and attention in parts."""
+    for operator in probe_graphs.ATTENTIONS:
+        for heads, size, lengths in _heads(TOKENS):
+            yield from (attention(operator, tokens, 0, heads, size) for tokens in lengths)
+    for operator in probe_graphs.WITH_PAST:
+        for heads, size, lengths in _heads(PAST_TOKENS):
+            yield from (attention(operator, 1, past, heads, size) for past in lengths)
+    for tokens in TOKENS[:-1]:
+        yield activation_product(HEADS, tokens, HEAD_SIZE, tokens)
+        yield activation_product(HEADS, tokens, tokens, HEAD_SIZE)
+    yield patches(*PATCHES)
+
+
+def _heads(lengths: tuple[int, ...]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Number and size of heads, and the lengths to measure them at."""
+    yield HEADS, HEAD_SIZE, lengths
+    yield from ((heads, size, lengths[:: max(len(lengths) - 2, 1)]) for heads, size in OTHER_HEADS)
+
+
+def _quantized(rows: int) -> Specimen:
+    return quantizing(rows, WIDTH)
+
+
+def _transposed(rows: int) -> Specimen:
+    return transpose(rows, HEADS, HEAD_SIZE)
 
 
 def measure(

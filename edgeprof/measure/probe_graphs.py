@@ -25,6 +25,7 @@ SEED = 0
 
 Attending = Literal["Attention", "MultiHeadAttention", "GroupQueryAttention"]
 ATTENTIONS: tuple[Attending, ...] = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
+WITH_PAST: tuple[Attending, ...] = ("GroupQueryAttention", "Attention")
 
 
 class Specimen(NamedTuple):
@@ -40,6 +41,8 @@ def build(work: Work) -> onnx.ModelProto:
     """The graph of some work; sizes of inputs are left open."""
     if work.operator == "chain":
         return _chain("Add", work.nodes, TINY)
+    if "matrices" in work.sizes:
+        return _activation_product()
     builder = BUILDERS.get(work.operator)
     return builder(work) if builder else _chain(work.operator, work.nodes, work.sizes["columns"])
 
@@ -54,8 +57,8 @@ STORED = {FP32: 4.0, "fp16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / BLOCK}
 """Bytes of a weight, its share of scales in blocks included."""
 
 
-def product(precision: str, rows: int, inner: int, columns: int) -> Specimen:
-    """[rows, inner] times a constant [inner, columns].
+def product(precision: str, rows: int, inner: int, columns: int, nodes: int = 1) -> Specimen:
+    """[rows, inner] times a constant [inner, columns]; of several nodes, one after the other, each has its own.
 
     >>> work = product("fp32", 2, 4, 3).work
     >>> work.macs, work.weights_bytes, work.activation_bytes
@@ -66,13 +69,14 @@ def product(precision: str, rows: int, inner: int, columns: int) -> Specimen:
         operator=PRODUCTS[precision],
         precision=precision,
         sizes={"rows": rows, "inner": inner, "columns": columns},
-        macs=rows * inner * columns,
-        weights_bytes=round(inner * columns * STORED[precision]),
-        activation_bytes=element * rows * (inner + columns),
+        nodes=nodes,
+        macs=nodes * rows * inner * columns,
+        weights_bytes=nodes * round(inner * columns * STORED[precision]),
+        activation_bytes=nodes * element * rows * (inner + columns),
     )
     kind = "float16" if precision == "fp16" else "float32"
     values = (InputValue(name="x", dtype=kind, shape=(rows, inner), fill="normal"),)
-    return Specimen(work, f"{work.operator}-{precision}-{inner}-{columns}", values)
+    return Specimen(work, f"{work.operator}-{precision}-{inner}-{columns}-{nodes}", values)
 
 
 def _product(work: Work) -> onnx.ModelProto:
@@ -80,25 +84,87 @@ def _product(work: Work) -> onnx.ModelProto:
     from onnx import TensorProto
 
     inner, columns = work.sizes["inner"], work.sizes["columns"]
+    settings: dict[str, Any] = {}
     kind = TensorProto.FLOAT16 if work.precision == "fp16" else TensorProto.FLOAT
     if work.operator == "MatMul":
-        weights = {"w": _values((inner, columns), np.float16 if work.precision == "fp16" else np.float32)}
-        node = _node("MatMul", ["x", "w"])
-    elif work.operator == "MatMulInteger":
-        kind, weights = TensorProto.UINT8, {"w": _values((inner, columns), np.int8)}
-        node = _node("MatMulInteger", ["x", "w"])
+        weights = [_values((inner, columns), np.float16 if work.precision == "fp16" else np.float32)]
+        domain = ""
     elif work.operator == "DynamicQuantizeMatMul":
         scales = np.full(columns, 0.01, np.float32)
-        weights = {"w": _values((inner, columns), np.int8), "scales": scales, "zeros": np.zeros(columns, np.int8)}
-        node = _node(work.operator, ["x", *weights], domain=MS)
+        weights = [_values((inner, columns), np.int8), scales, np.zeros(columns, np.int8)]
+        domain = MS
     else:
         blocks = inner // BLOCK
         scales = np.full((columns, blocks), 0.01, np.float32)
-        weights = {"w": _values((columns, blocks, BLOCK // 2), np.uint8), "scales": scales}
-        settings: dict[str, Any] = {"K": inner, "N": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
-        node = _node(work.operator, ["x", *weights], domain=MS, **settings)
-    result = TensorProto.INT32 if work.operator == "MatMulInteger" else kind
-    return _model([node], {"x": (kind, ("rows", inner))}, {"y": (result, ("rows", columns))}, weights)
+        weights = [_values((columns, blocks, BLOCK // 2), np.uint8), scales]
+        domain = MS
+        settings |= {"K": inner, "N": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
+    scaling = {f"w{index}": values for index, values in enumerate(weights[1:], 1)}
+    nodes, matrices = [], {}
+    for index, (before, after) in enumerate(pairwise(_names(work.nodes))):
+        matrix = weights[0].copy()
+        matrix.flat[0] = index % 100  # the runtime packs equal weights once
+        matrix.flat[1] = index // 100
+        nodes.append(_node(work.operator, [before, f"m{index}", *scaling], [after], domain=domain, **settings))
+        matrices[f"m{index}"] = matrix
+    tensors = {"x": (kind, ("rows", inner))}, {"y": (kind, ("rows", columns))}
+    return _model(nodes, *tensors, {**scaling, **matrices})
+
+
+def activation_product(matrices: int, rows: int, inner: int, columns: int) -> Specimen:
+    """Products of two activations, as of attention in parts: [matrices, rows, inner] times [matrices, inner, columns].
+
+    >>> activation_product(12, 4, 64, 8).work.macs
+    24576
+    """
+    work = Work(
+        operator="MatMul",
+        precision=FP32,
+        sizes={"rows": rows, "inner": inner, "columns": columns, "matrices": matrices},
+        macs=matrices * rows * inner * columns,
+        activation_bytes=4 * matrices * (rows * inner + inner * columns + rows * columns),
+    )
+    shapes = {"x": (matrices, rows, inner), "z": (matrices, inner, columns)}
+    values = [InputValue(name=name, dtype="float32", shape=shape, fill="normal") for name, shape in shapes.items()]
+    return Specimen(work, "MatMul-activations", tuple(values))
+
+
+def _activation_product() -> onnx.ModelProto:
+    from onnx import TensorProto
+
+    real = TensorProto.FLOAT
+    inputs = {"x": (real, ("matrices", "rows", "inner")), "z": (real, ("matrices", "inner", "columns"))}
+    return _model([_node("MatMul", ["x", "z"])], inputs, {"y": (real, ("matrices", "rows", "columns"))}, {})
+
+
+def patches(side: int, patch: int, channels: int) -> Specimen:
+    """The embedding of an image by its patches, a convolution without overlap: a product of the patches.
+
+    >>> patches(224, 16, 192).work.macs
+    28901376
+    """
+    places, inner = (side // patch) ** 2, 3 * patch * patch
+    work = Work(
+        operator="Conv",
+        precision=FP32,
+        sizes={"rows": places, "inner": inner, "columns": channels},
+        macs=places * inner * channels,
+        weights_bytes=4 * inner * channels,
+        activation_bytes=4 * (3 * side * side + places * channels),
+    )
+    value = InputValue(name="x", dtype="float32", shape=(1, 3, side, side), fill="normal")
+    return Specimen(work, f"Conv-{patch}-{channels}", (value,))
+
+
+def _patches(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    channels, patch = work.sizes["columns"], round((work.sizes["inner"] / 3) ** 0.5)
+    weights = {"w": _values((channels, 3, patch, patch), np.float32)}
+    node = _node("Conv", ["x", "w"], strides=[patch, patch], kernel_shape=[patch, patch])
+    real = TensorProto.FLOAT
+    return _model([node], {"x": (real, (1, 3, "h", "w_"))}, {"y": (real, (1, channels, "p", "q"))}, weights)
 
 
 # --- attention -------------------------------------------------------------------------------------------------
@@ -120,10 +186,12 @@ def attention(operator: Attending, tokens: int, past: int, heads: int, size: int
     )
     shape = (1, heads, tokens, size) if operator == "Attention" else (1, tokens, width)
     values = [InputValue(name=name, dtype="float32", shape=shape, fill="normal") for name in "qkv"]
-    if operator != "GroupQueryAttention":
+    if operator != "GroupQueryAttention" and not past:
         return Specimen(work, f"{operator}-{heads}-{size}", tuple(values))
     cache = (1, heads, past, size)
     values += [InputValue(name=name, dtype="float32", shape=cache, fill="normal") for name in PAST]
+    if operator != "GroupQueryAttention":  # a cache that grows: the result is another tensor
+        return Specimen(work, f"{operator}-{heads}-{size}-past", tuple(values))
     values.append(InputValue(name="last", dtype="int32", shape=(1,), fill="value", start=total - 1))
     values.append(InputValue(name="total", dtype="int32", shape=(), fill="value", start=total))
     return Specimen(work, f"{operator}-{heads}-{size}", tuple(values), shared_tokens=total)
@@ -141,6 +209,10 @@ def _attention(work: Work) -> onnx.ModelProto:
     dims = (1, heads, "tokens", size) if work.operator == "Attention" else (1, "tokens", heads * size)
     inputs: dict[str, Any] = dict.fromkeys("qkv", (real, dims))
     outputs: dict[str, Any] = {"y": (real, dims)}
+    if work.operator == "Attention" and work.sizes["past_tokens"]:
+        inputs |= dict.fromkeys(PAST, (real, (1, heads, "past", size)))
+        outputs |= dict.fromkeys(PRESENT, (real, (1, heads, "all", size)))
+        return _model([_node("Attention", ["q", "k", "v", "", *PAST], list(outputs))], inputs, outputs, {})
     if work.operator == "Attention":
         return _model([_node("Attention", ["q", "k", "v"])], inputs, outputs, {})
     if work.operator == "MultiHeadAttention":
@@ -181,6 +253,44 @@ def nothing(nodes: int) -> Specimen:
     return Specimen(work, f"chain-{nodes}", (values,))
 
 
+def quantizing(rows: int, columns: int) -> Specimen:
+    """Activations made into integers, with a scale of their own."""
+    work = Work(
+        operator="DynamicQuantizeLinear",
+        precision=FP32,
+        sizes={"rows": rows, "columns": columns},
+        activation_bytes=5 * rows * columns + 5,
+    )
+    values = InputValue(name="x", dtype="float32", shape=(rows, columns), fill="normal")
+    return Specimen(work, f"DynamicQuantizeLinear-{columns}", (values,))
+
+
+def _quantizing(work: Work) -> onnx.ModelProto:
+    from onnx import TensorProto
+
+    dims = ("rows", work.sizes["columns"])
+    outputs = {"y": (TensorProto.UINT8, dims), "scale": (TensorProto.FLOAT, ()), "zero": (TensorProto.UINT8, ())}
+    node = _node("DynamicQuantizeLinear", ["x"], list(outputs))
+    return _model([node], {"x": (TensorProto.FLOAT, dims)}, outputs, {})
+
+
+def transpose(tokens: int, heads: int, size: int) -> Specimen:
+    """Heads before tokens."""
+    elements = tokens * heads * size
+    sizes = {"rows": tokens * heads, "columns": size}
+    work = Work(operator="Transpose", precision=FP32, sizes=sizes, activation_bytes=2 * 4 * elements)
+    values = InputValue(name="x", dtype="float32", shape=(1, tokens, heads, size), fill="normal")
+    return Specimen(work, "Transpose", (values,))
+
+
+def _transpose(_work: Work) -> onnx.ModelProto:
+    from onnx import TensorProto
+
+    node = _node("Transpose", ["x"], perm=[0, 2, 1, 3])
+    real = TensorProto.FLOAT
+    return _model([node], {"x": (real, (1, "n", "h", "d"))}, {"y": (real, (1, "h", "n", "d"))}, {})
+
+
 TWO_OPERANDS = ("Add", "Mul", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 DOMAINS = dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "FastGelu", "QuickGelu"), MS)
 SCALED = ("LayerNormalization", "SimplifiedLayerNormalization", *TWO_OPERANDS[2:])
@@ -194,10 +304,9 @@ def _chain(operator: str, nodes: int, columns: int) -> onnx.ModelProto:
     weights = {"w": np.full(columns, 0.5, np.float32)} if operator in SCALED else {}
     settings = {"axis": -1} if operator in ("Softmax", *SCALED[:2]) else {}
     second = ["x"] if operator in TWO_OPERANDS else []
-    names = ["x", *(f"y{index}" for index in range(nodes - 1)), "y"]
     listed = [
         _node(operator, [before, *second, *weights], [after], domain=DOMAINS.get(operator, ""), **settings)
-        for before, after in pairwise(names)
+        for before, after in pairwise(_names(nodes))
     ]
     dims = ("rows", columns)
     return _model(listed, {"x": (TensorProto.FLOAT, dims)}, {"y": (TensorProto.FLOAT, dims)}, weights)
@@ -244,11 +353,19 @@ def _copy(_work: Work) -> onnx.ModelProto:
 
 
 BUILDERS: dict[str, Callable[[Work], onnx.ModelProto]] = {
-    **dict.fromkeys(("MatMul", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
+    **dict.fromkeys(("MatMul", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
     **dict.fromkeys(ATTENTIONS, _attention),
     "Gather": _gather,
     "Concat": _copy,
+    "Conv": _patches,
+    "DynamicQuantizeLinear": _quantizing,
+    "Transpose": _transpose,
 }
+
+
+def _names(nodes: int) -> list[str]:
+    """The tensors between so many nodes, from "x" to "y"."""
+    return ["x", *(f"y{index}" for index in range(nodes - 1)), "y"]
 
 
 # --- ONNX ------------------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ _RESULTS: tuple[Column[Point], ...] = (
     Column("Median (ms)", of_latency(lambda latency: latency.median_s)),
     Column("95 % interval (ms)", _interval_ms),
     Column("Best (ms)", of_latency(lambda latency: latency.best_s)),
+    Column("Best, predicted (ms)", lambda point: scaled(point.facts.latency_predicted_s, 1e3), kept="filled"),
     Column("Verdict", _verdict, number=False),
 )
 _SAMPLE: tuple[Column[Point], ...] = (

@@ -93,7 +93,9 @@ from edgeprof.schema.models import (
     Variant,
 )
 from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placement, ProviderShare, Target
+from edgeprof.schema.prediction import Basis, Guess, Inferred, PaperDevice, PredictedLatency, Prediction, Predictions
 from edgeprof.schema.probe import (
+    EDITION,
     Ceiling,
     Ceilings,
     Probe,
@@ -144,6 +146,7 @@ from edgeprof.schema.runs import (
 
 __all__ = [
     "CPU",
+    "EDITION",
     "FP32",
     "MODULES",
     "OF_PHASE",
@@ -154,6 +157,7 @@ __all__ = [
     "Agreement",
     "Architecture",
     "Artifact",
+    "Basis",
     "Bound",
     "Bucket",
     "Buckets",
@@ -188,6 +192,8 @@ __all__ = [
     "Goal",
     "Graph",
     "GraphCount",
+    "Guess",
+    "Inferred",
     "InputValue",
     "KernelTime",
     "Keyed",
@@ -224,6 +230,7 @@ __all__ = [
     "PairReading",
     "PairRequest",
     "PairVisit",
+    "PaperDevice",
     "Percentile",
     "Phase",
     "Place",
@@ -232,7 +239,10 @@ __all__ = [
     "PointKey",
     "PoolingMode",
     "Precision",
+    "PredictedLatency",
     "PredictedMemory",
+    "Prediction",
+    "Predictions",
     "Probe",
     "ProviderReceipt",
     "ProviderShare",

@@ -7,6 +7,9 @@ import msgspec
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.runs import Canaries, InputValue, Machine, StoppingRule
 
+EDITION = 2
+"""Of what is measured: an earlier one lacks what a prediction needs, and is measured again."""
+
 Levels = tuple[Annotated[float, msgspec.Meta(gt=0, le=1e9)], ...]
 
 
@@ -15,7 +18,7 @@ class Work(Record, frozen=True, kw_only=True):
 
     operator: str  # name in the runtime, without its domain; "chain": small nodes, one after the other
     precision: str  # of the weights, or of the tensors: the name of a recipe
-    sizes: dict[str, Count]  # rows, inner and columns of a product; tokens, past_tokens, heads, head_size; elements
+    sizes: dict[str, Count]  # rows, inner, columns, matrices; tokens, past_tokens, heads, head_size; elements
     nodes: Count = 1
     macs: Count = 0
     weights_bytes: Count = 0  # as stored
@@ -70,6 +73,7 @@ class Probe(Record, frozen=True, kw_only=True):
     """The ceilings of one machine at one number of threads; a file of its own that can be mailed."""
 
     schema_version: int = SCHEMA_VERSION
+    edition: Count = 1  # see EDITION
     machine: Machine
     provider: str = "cpu"
     threads: Count

@@ -187,6 +187,7 @@ class Facts(Record, frozen=True, kw_only=True):
     macs: Count | None = None  # None: could not be counted
     memory_predicted_bytes: Count | None = None  # working memory on the CPU provider; None: another provider
     memory: PredictedMemory | None = None  # all of it, by parts; None: as above, or not predicted
+    latency_predicted_s: Seconds | None = None  # at the best level, from a probe of the machine; None: none was kept
     cache_copied_bytes: Count = 0  # of a KV cache that grows: what a run copies of it; 0: it is written in place
     seq: Count | None = None  # for a user's file: the values of --seq and --dim
     dims: dict[str, Count] = {}

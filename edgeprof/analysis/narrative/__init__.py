@@ -1,5 +1,6 @@
 """Sentences about points, a module for each subject; here the points of one phase and how they are named."""
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,23 @@ class PhasePoints:
 
     def growths(self, between: Callable[[Sequence[Point]], LengthGrowth | None]) -> list[LengthGrowth]:
         return list(filter(None, map(between, self.lines)))
+
+
+def off(scope: PhasePoints, what: str, error_of: Callable[[Point], float | None]) -> str:
+    """By how much predictions are off: the median, and the point with the largest error; "" without predictions."""
+    errors = [(error, point) for point in scope.points if (error := error_of(point)) is not None]
+    if not errors:
+        return ""
+    most, point = max(errors, key=lambda pair: abs(pair[0]))
+    named = f"{scope.name(point)} at {scope.tokens(point)}"
+    if len(errors) == 1:
+        return f"The {what} predicted for {named} is off by {100 * most:+.1f} %."
+    middle = statistics.median(abs(error) for error, _ in errors)
+    plural = {"latency": "latencies"}.get(what, f"{what}s")
+    return (
+        f"Predicted {plural} in {scope.phase} are off by {100 * middle:.1f} %, the median of {len(errors)} points; "
+        f"most at {named}, by {100 * most:+.1f} %."
+    )
 
 
 def spread(values: Sequence[tuple[float, str]], form: Callable[[float], str]) -> str:

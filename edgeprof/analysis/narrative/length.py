@@ -3,8 +3,13 @@
 from edgeprof import units
 from edgeprof.analysis import findings
 from edgeprof.analysis.findings import LengthGrowth
-from edgeprof.analysis.narrative import PhasePoints, power, spread
+from edgeprof.analysis.narrative import PhasePoints, off, power, spread
 from edgeprof.schema import Point
+
+
+def predicted_latencies(scope: PhasePoints) -> str:
+    """Compare the best levels with what a probe of the machine predicted."""
+    return off(scope, "latency", findings.latency_error)
 
 
 def prefill_growth(scope: PhasePoints) -> str:

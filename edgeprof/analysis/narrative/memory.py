@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from edgeprof import units
 from edgeprof.analysis import findings
-from edgeprof.analysis.narrative import PhasePoints, spread
+from edgeprof.analysis.narrative import PhasePoints, off, spread
 from edgeprof.schema import Point
 from edgeprof.text import joined
 
@@ -91,18 +91,7 @@ def predicted(scope: PhasePoints) -> str:
 
 def predicted_peaks(scope: PhasePoints) -> str:
     """Compare the peaks with their prediction."""
-    errors = [(error, point) for point in scope.points if (error := findings.peak_error(point)) is not None]
-    if not errors:
-        return ""
-    most, point = max(errors, key=lambda pair: abs(pair[0]))
-    named = f"{scope.name(point)} at {scope.tokens(point)}"
-    if len(errors) == 1:
-        return f"The peak predicted for {named} is off by {100 * most:+.1f} %."
-    middle = statistics.median(abs(error) for error, _ in errors)
-    return (
-        f"Predicted peaks in {scope.phase} are off by {100 * middle:.1f} %, the median of {len(errors)} points; "
-        f"most at {named}, by {100 * most:+.1f} %."
-    )
+    return off(scope, "peak", findings.peak_error)
 
 
 def _off(scope: PhasePoints, ratios: Sequence[tuple[float, Point]], which: str = "") -> str:

@@ -1,0 +1,153 @@
+"""Predicted latencies, computed by hand from a probe with round numbers."""
+
+import math
+
+import pytest
+from builders import invented_probe
+from builders.invented_probe import probe, product, rows
+from onnx import parser
+
+from edgeprof import counting
+from edgeprof.analysis.prediction import DOUBT, UNTESTED, paper_latency, predicted_latency
+from edgeprof.counting import NodeWork
+from edgeprof.errors import RunError, UsageError
+from edgeprof.schema import PaperDevice, PredictedLatency, Probe
+
+ONE = (product(4, 64, 32, 7e-6), product(16, 64, 32, 14e-6))
+MATMUL = """
+<ir_version: 10, opset_import: ["" : 21]>
+one (float[n, 64] x, float[64, 32] w) => (float[n, 32] y) { y = MatMul(x, w) }
+"""
+
+
+def works(text: str, **shapes: tuple[int, ...]) -> list[NodeWork]:
+    model = parser.parse_model(text)
+    for value in list(model.graph.input)[1:]:  # all but the first input are weights
+        dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        model.graph.initializer.append(_zeros(value.name, dims))
+        model.graph.input.remove(value)
+    return counting.by_node(model, shapes)
+
+
+def _zeros(name: str, dims: list[int]) -> object:
+    import numpy as np
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.zeros(dims, np.float32), name)
+
+
+def latency(text: str, seen: Probe, rows: int) -> PredictedLatency:
+    return predicted_latency(works(text, x=(rows, 64)), seen, precision="fp32", phase="prefill")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected_us"),
+    [
+        (4, 2 + 1 + 7),  # as measured
+        (16, 2 + 1 + 14),
+        (8, 2 + 1 + math.sqrt(98)),  # per MAC in the middle of the logarithms of 7 / 8192 and 14 / 32768
+        (2, 2 + 1 + 3.5),  # at the edge, what a MAC took there
+        (64, 2 + 1 + 56),
+    ],
+)
+def test_a_product_takes_its_macs_a_node_and_a_run(rows: int, expected_us: float) -> None:
+    found = latency(MATMUL, probe(*ONE), rows)
+    assert found.best_s == pytest.approx(expected_us * 1e-6, rel=1e-9)
+    assert found.usual_s == pytest.approx(2 * expected_us * 1e-6, rel=1e-9), "the medians are twice as long"
+    assert found.run_s == pytest.approx(2e-6) and list(found.operators) == ["MatMul"]
+
+
+def test_what_lies_far_beyond_the_probe_is_named_and_widens_the_interval() -> None:
+    near, far = latency(MATMUL, probe(*ONE), 16), latency(MATMUL, probe(*ONE), 64)
+    assert near.inferred == ()
+    assert near.low_s == pytest.approx(near.best_s / (1 + UNTESTED))
+    assert near.high_s == pytest.approx(near.best_s * (1 + UNTESTED))
+    (named,) = far.inferred
+    assert (named.operator, named.nodes, named.why) == ("MatMul", 1, "size beyond the probe")
+    assert named.share == pytest.approx(57 / 59), "the node of 59 µs"
+    assert far.high_s == pytest.approx(far.best_s * (1 + UNTESTED) * (1 + named.share * (DOUBT - 1)))
+
+
+def test_it_never_falls_with_the_length() -> None:
+    found = [latency(MATMUL, probe(*ONE), rows).best_s for rows in range(1, 40)]
+    assert found == sorted(found)
+
+
+def test_weights_that_all_together_leave_the_caches_add_what_chains_of_matrices_show() -> None:
+    # 1,024 x 1,024 in fp32 are 4 MiB: in caches 100 µs each; 4 of them 150 µs each, 16 of them 300 µs each
+    seen = probe(
+        product(1, 1024, 1024, 100e-6),
+        product(1, 1024, 1024, 4 * 150e-6, nodes=4),
+        product(1, 1024, 1024, 16 * 300e-6, nodes=16),
+    )
+    layer = "h{0} = MatMul({1}, w{0})"
+
+    def of(count: int) -> float:
+        names = ["x", *(f"h{index}" for index in range(count))]
+        body = " ".join(layer.format(index, names[index]) for index in range(count))
+        weights = ", ".join(f"float[1024, 1024] w{index}" for index in range(count))
+        head = f'<ir_version: 10, opset_import: ["" : 21]> g (float[n, 1024] x, {weights}) => (float[n, 1024] y)'
+        text = f"{head} {{ {body} y = Identity({names[-1]}) }}"
+        found = predicted_latency(works(text, x=(1, 1024)), seen, precision="fp32", phase="decode")
+        return (found.best_s - 2e-6) / count
+
+    identity = 1e-6  # a node of its own
+    assert of(1) == pytest.approx(101e-6 + identity)
+    assert of(4) == pytest.approx(151e-6 + identity / 4)
+    assert of(16) == pytest.approx(301e-6 + identity / 16)
+    assert of(8) == pytest.approx((151e-6 + 301e-6) / 2 + identity / 8), "in the middle, in the logarithm"
+    assert of(32) == pytest.approx(301e-6 + identity / 32), "no more than the longest chain"
+
+
+def test_what_moves_bytes_takes_them_and_what_resembles_another_is_named() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[n, 64] x) => (float[n, 64] y) { a = Tanh(x) b = Reshape(a, s) c = Exp(b) y = Sign(c) }
+    """
+    text = text.replace("{ a", "<int64[2] s = {-1, 64}> { a")
+    seen = probe(*ONE, rows("Tanh", 10, 64, 5e-6), rows("Add", 10, 64, 3e-6))
+    found = latency(text, seen, 20)
+    assert found.best_s == pytest.approx(2e-6 + (1 + 10) * 1e-6 + 1e-6 + (1 + 10) * 1e-6 + (1 + 6) * 1e-6)
+    assert [(one.operator, one.why) for one in found.inferred] == [
+        ("Exp", "another operator stands in"),
+        ("Sign", "another operator stands in"),
+    ]
+
+
+def test_a_precision_that_the_probe_has_no_products_of_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"multiplies in fp32; the probe has products in int8\..*Choose another"):
+        latency(MATMUL, probe(product(4, 64, 32, 7e-6, precision="int8")), 4)
+
+
+def test_operators_whose_time_no_probe_tells_are_refused_where_they_are_much_of_the_work() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21, "com.acme" : 1]>
+    g (float[n, 64] x) => (float[n, 64] y) { y = com.acme.Mystery(x) }
+    """
+    with pytest.raises(UsageError, match="work in Mystery whose time no probe tells"):
+        latency(text, probe(*ONE), 4)
+
+
+def test_a_probe_without_chains_cannot_predict() -> None:
+    seen = probe(*ONE)
+    broken = type(seen)(**{name: getattr(seen, name) for name in seen.__struct_fields__} | {"times": ONE})
+    with pytest.raises(RunError, match="edgeprof probe --force"):
+        latency(MATMUL, broken, 4)
+
+
+def test_on_paper_it_is_the_roofline() -> None:
+    # 4 x 64 x 32 = 8,192 MACs: 16,384 FLOP at 1 GFLOP/s; or 8,192 bytes of weights at 1 GB/s
+    device = PaperDevice(name="board", gflops={"fp32": 1.0}, gb_per_s=1.0, cache_mb=1.0, node_us=3.0, run_us=5.0)
+    found = paper_latency(works(MATMUL, x=(4, 64)), device)
+    assert found.best_s == pytest.approx(5e-6 + 3e-6 + 16.384e-6)
+    assert found.low_s is found.high_s is found.usual_s is None
+    fast = PaperDevice(name="board", gflops={"fp32": 100.0}, gb_per_s=1.0, cache_mb=1.0)
+    assert paper_latency(works(MATMUL, x=(4, 64)), fast).best_s == pytest.approx(8.192e-6), "memory-bound"
+    uncached = PaperDevice(name="board", gflops={"fp32": 100.0}, gb_per_s=1.0)
+    assert paper_latency(works(MATMUL, x=(4, 64)), uncached).best_s == pytest.approx(8.192e-6 + 1.536e-6)
+    with pytest.raises(UsageError, match=r"described in int8, and the graph multiplies in fp32\. Add it to \[gflops\]"):
+        paper_latency(works(MATMUL, x=(4, 64)), PaperDevice(name="board", gflops={"int8": 1.0}, gb_per_s=1.0))
+
+
+def test_the_probe_of_a_person_has_round_numbers() -> None:
+    assert invented_probe.chain(16).best_s[0] == pytest.approx(18e-6)

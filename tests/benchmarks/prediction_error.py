@@ -1,0 +1,165 @@
+"""Predicted against measured latency and peak memory (`predict`, from a probe of this machine).
+
+The rules of the prediction were shaped on bert and gpt2; the other families had no part in that. Random weights. A
+point is the best level of its visits, each in a process of its own, in turn with all others; the probe ran before.
+The last table is what the intervals of `predict` rest on (`edgeprof.analysis.prediction.ERRORS`).
+"""
+
+import math
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import edgeprof
+from edgeprof.api.profile import profile
+from edgeprof.schema import Point, Prediction
+from tests.benchmarks import harness
+
+TITLE = "Prediction: latency and memory from a probe, against what is measured"
+GOAL_S, GOAL_BYTES, WITHIN = 0.90, 0.95, 0.10
+SHAPED_ON = ("bert", "gpt2")
+LENGTHS = (16, 64, 256)
+
+
+class Models(NamedTuple):
+    family: str
+    name: str
+    precisions: str
+    threads: tuple[int, ...] = (2,)
+
+
+MODELS = (
+    Models("bert", "bert-mini", "fp32,int8,int4", (2, 1)),
+    Models("gpt2", "gpt2", "fp32,int8"),
+    Models("vit", "vit-tiny", "fp32,int8,int4", (2, 1)),
+    Models("distilbert", "distilbert-base", "fp32,int8"),
+    Models("llama", "smollm2-135m", "fp32,int4"),
+    Models("t5", "t5-small", "fp32"),
+)
+
+
+class Row(NamedTuple):
+    models: Models
+    threads: int
+    predicted: Prediction
+    point: Point
+
+    @property
+    def error(self) -> float:
+        """Of the best level, as a share of the measured one."""
+        assert self.point.latency
+        return self.predicted.latency.best_s / self.point.latency.best_s - 1
+
+    @property
+    def usual_error(self) -> float:
+        assert self.point.latency and self.predicted.latency.usual_s
+        return self.predicted.latency.usual_s / self.point.latency.median_s - 1
+
+    @property
+    def memory_error(self) -> float:
+        assert self.point.memory and self.predicted.memory
+        return self.predicted.memory.peak_bytes / self.point.memory.peak_bytes - 1
+
+    @property
+    def held_out(self) -> bool:
+        return self.models.family not in SHAPED_ON
+
+
+def run() -> list[str]:
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        for models in MODELS:
+            words = ("export", models.name, "--weights", "random", "--precision", models.precisions)
+            harness.edgeprof(*words, cwd=work)
+        rows = [row for threads in (2, 1) for row in _rows(work, threads)]
+    return [*table(rows), "", *errors([row for row in rows if row.held_out]), "", verdict(rows)]
+
+
+def _rows(work: Path, threads: int) -> Iterator[Row]:
+    """Every point with so many threads: predicted from a new probe, and measured."""
+    device, folder = work / f"probe-{threads}.json", work / "models"
+    edgeprof.probe(threads=threads, force=True, out=device)
+    names = [models.name for models in MODELS if threads in models.threads]
+    settings = {"rounds": 3, "max_time_s": 0, "runs": 5, "min_time_s": 0.25}
+    run = profile(names, seq=LENGTHS, threads=threads, models=folder, out=work, name=f"run-{threads}", **settings)
+    answer = edgeprof.predict(names, device=device, seq=LENGTHS, models=folder)
+    predicted = {(one.model, one.precision, one.load): one for one in answer.points}
+    for point in run.points:
+        one = predicted.get((point.subject.model, point.subject.precision, point.load))
+        if one and point.latency and point.memory:
+            models = next(each for each in MODELS if each.name == point.subject.artifact)
+            yield Row(models, threads, one, point)
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    heads = (
+        "",
+        "points",
+        "latency: median error",
+        "within 10 %",
+        "median latency: error",
+        "memory: error",
+        "within 10 %",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    groups = dict.fromkeys(map(_group, rows))
+    lines += [_line(group, [row for row in rows if _group(row) == group]) for group in groups]
+    for part, values in {
+        "precision": sorted({row.point.subject.precision.recipe for row in rows}),
+        "phase": ("prefill", "decode"),
+        "threads": (2, 1),
+    }.items():
+        for value in values:
+            named = f"held out, {value}" + (" threads" if part == "threads" else "")
+            lines.append(_line(named, [row for row in rows if row.held_out and value in _parts(row)]))
+    lines.append(_line("**families that shaped the rules**", [row for row in rows if not row.held_out]))
+    lines.append(_line("**families held out**", [row for row in rows if row.held_out]))
+    return lines
+
+
+def _parts(row: Row) -> tuple[str | int, ...]:
+    return row.point.subject.precision.recipe, row.point.load.phase, row.threads
+
+
+def _group(row: Row) -> str:
+    threads = "" if row.threads == 2 else f", {row.threads} thread"
+    return f"{row.models.name} {row.point.subject.precision}, {row.point.load.phase}{threads}"
+
+
+def _line(name: str, rows: Sequence[Row]) -> str:
+    if not rows:
+        return f"| {name} | 0 | | | | | |"
+    latency, usual, memory = (
+        [abs(getattr(row, kind)) for row in rows] for kind in ("error", "usual_error", "memory_error")
+    )
+    signed = statistics.median(row.error for row in rows)
+    return (
+        f"| {name} | {len(rows)} | {statistics.median(latency):.1%} ({signed:+.0%}) | {_within(latency):.0%} | "
+        f"{statistics.median(usual):.1%} | {statistics.median(memory):.1%} | {_within(memory):.0%} |"
+    )
+
+
+def _within(errors: Sequence[float]) -> float:
+    return sum(error <= WITHIN for error in errors) / len(errors)
+
+
+def errors(rows: Sequence[Row]) -> list[str]:
+    """By precision and phase, the factor that 95 % of the points stay within, up or down."""
+    lines = ["| precision | phase | points | 95 % of the held-out points are within |", "|---|---|---|---|"]
+    for precision, phase in sorted({_parts(row)[:2] for row in rows}):
+        factors = sorted(math.exp(abs(math.log1p(row.error))) for row in rows if _parts(row)[:2] == (precision, phase))
+        highest = factors[math.ceil(0.95 * len(factors)) - 1]
+        lines.append(f"| {precision} | {phase} | {len(factors)} | a factor of {highest:.2f} |")
+    return lines
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    held_out = [row for row in rows if row.held_out]
+    seconds, memory = (_within([abs(getattr(row, kind)) for row in held_out]) for kind in ("error", "memory_error"))
+    said = "reached" if seconds >= GOAL_S and memory >= GOAL_BYTES else "missed"
+    return (
+        f"Goal: {GOAL_S:.0%} of held-out points within {WITHIN:.0%} for latency, {GOAL_BYTES:.0%} for memory: {said} "
+        f"({seconds:.0%} and {memory:.0%} of {len(held_out)})."
+    )
