@@ -154,8 +154,9 @@ class _Prediction:
         multiplied = dict.fromkeys(work.precision for work in self.works if _is_weighted(work))
         missing = [precision for precision in multiplied if precision not in self.times.products]
         if missing:
+            known = list(self.times.products)
             raise UsageError(
-                f"The graph multiplies in {joined(missing)}; the probe has products in {joined([*self.times.products])}.",
+                f"The graph multiplies in {joined(missing)}; the probe has products in {joined(known)}.",
                 "Choose another --precision, or measure on the device: edgeprof profile",
             )
         macs, moved = (max(sum(map(amount, self.works)), 1) for amount in (_macs, _moved))

@@ -56,6 +56,11 @@ def predict(
 
     The graph is counted as the onnxruntime of this machine optimizes it.
 
+    >>> board = Path("board.toml")
+    >>> _ = board.write_text("name = 'board'\\ngb_per_s = 8\\ngflops = {fp32 = 60}")
+    >>> [point.load.tokens for point in predict(["bert-tiny"], on_paper=board, precision=["fp32"], seq=[16, 64]).points]
+    [16, 64]
+
     Args:
         targets: exported names, artifact folders, or .onnx files.
         device: a file that `edgeprof probe --out` wrote on the device;

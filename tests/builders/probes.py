@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.measure import machine
-from edgeprof.schema import Canaries, Machine, Probe, SessionMemory, Work, WorkTime, encode
+from edgeprof.schema import EDITION, Canaries, Machine, Probe, SessionMemory, Work, WorkTime, encode
 
 FAST, SLOW = (1e-3, 1.1e-3, 1.2e-3), (2e-3, 2.2e-3, 2.4e-3)
 
@@ -33,6 +33,7 @@ TIMES = (
 
 def probe(where: Machine, threads: int = 2) -> Probe:
     return Probe(
+        edition=EDITION,
         machine=where,
         threads=threads,
         started_at="2026-01-01T00:00:00+00:00",
