@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,44 @@ def test_every_user_may_lock(locks: Path) -> None:
         os.umask(before)
     modes = {file.name: file.stat().st_mode & 0o777 for file in locks.iterdir()}
     assert modes == {"edgeprof-device.lock": 0o666, "edgeprof-queue.lock": 0o666}
+
+
+AS_ANOTHER = """
+import os, sys
+from edgeprof.errors import DeviceBusy
+from edgeprof.fleet.turn import busy_with, turn
+if not os.getuid():
+    os.setuid(65534)
+print(busy_with())
+try:
+    with turn("measures for ben", 0.1):
+        print(busy_with())
+except DeviceBusy as problem:
+    print(problem)
+"""
+
+
+@pytest.fixture
+def for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder of locks that every user may reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("EDGEPROF_LOCKS", folder)
+        yield
+
+
+@pytest.mark.usefixtures("for_all")
+def test_another_user_waits_as_well() -> None:
+    def asked() -> list[str]:
+        command = [sys.executable, "-c", AS_ANOTHER]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    with turn("measures for anna", 0):
+        busy, refused = asked()
+    assert busy.startswith("measures for anna, since ")
+    assert refused == f"It is busy: {busy}. Ask again later."
+    before, during = asked()
+    assert (before, during.partition(",")[0]) == ("", "measures for ben")
 
 
 def test_a_link_in_place_of_the_lock_is_not_followed(locks: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from builders import probes
 from builders.device_links import ChildLink, DirectLink
 from msgspec.structs import replace
 
@@ -34,7 +35,9 @@ from edgeprof.fleet.messages import (
     Lacking,
     Lacks,
     Measure,
+    MeasureCeilings,
     Measured,
+    Probed,
     Put,
     Verified,
     Verify,
@@ -52,7 +55,7 @@ from edgeprof.fleet.turn import turn
 from edgeprof.measure import machine
 from edgeprof.measure.launch import measure
 from edgeprof.measure.schedule import Job, Visit
-from edgeprof.schema import CPU, Artifact, Goal, StoppingRule, Target
+from edgeprof.schema import CPU, Artifact, Goal, Probe, StoppingRule, Target, decode
 
 HERE = DirectLink()
 
@@ -387,6 +390,12 @@ def test_a_device_describes_itself(child: ChildLink) -> None:
     assert (said.kept_bytes, said.busy_with) == (0, "")
     with turn("measures its ceilings for anna", 1):
         assert ask(child, Describe(), Described).busy_with.startswith("measures its ceilings for anna, since ")
+
+
+def test_a_kept_probe_is_its_ceilings() -> None:
+    file = probes.keep(threads=1)
+    reply = ask(HERE, MeasureCeilings(threads=1), Probed)
+    assert reply.probe == decode(store.read_bytes(file), Probe, "probe")
 
 
 # --- the process behind a pipe -------------------------------------------------------------------------
