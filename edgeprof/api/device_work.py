@@ -96,6 +96,7 @@ def _answered(request: Request, wait_s: float) -> Reply:
     if isinstance(request, Describe):
         return _described(wait_s)
     with turn(_doing(request), wait_s):
+        Content().discard_views()  # those of a process that was killed
         match request:
             case Lacking():
                 return Lacks(have_bytes=Content().lacking(request.files))

@@ -186,7 +186,6 @@ class Content:
         require_names([file.name for file in files])
         ordered = sorted(files, key=lambda file: file.name)
         folder = self.views / store.content_key(ordered)[:32]
-        shutil.rmtree(self.views, ignore_errors=True)  # of a process that was killed
         try:
             with store.writing(folder):
                 folder.mkdir(parents=True)
@@ -196,7 +195,11 @@ class Content:
                     _link(self.objects / file.sha256, target)
             yield folder
         finally:
-            shutil.rmtree(self.views, ignore_errors=True)
+            self.discard_views()
+
+    def discard_views(self) -> None:
+        """Remove all views; their files stay."""
+        shutil.rmtree(self.views, ignore_errors=True)
 
 
 def require_names(names: Sequence[str]) -> None:

@@ -345,7 +345,7 @@ def test_a_visit_reads_no_other_file_of_the_device(artifacts: Any, tmp_path: Pat
 
 
 def test_two_clients_never_measure_at_once(artifacts: Any) -> None:
-    job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_runs=2, min_time_s=0.5))
+    job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_runs=2, min_time_s=0.3))
     send_files(HERE, content_of_job(job))
     links = [ChildLink("anna"), ChildLink("ben")]
     records: list[Any] = []
@@ -401,7 +401,8 @@ def test_a_kept_probe_is_its_ceilings() -> None:
 # --- the process behind a pipe -------------------------------------------------------------------------
 
 
-def test_it_ends_with_its_input_and_leaves_no_child(artifacts: Any) -> None:
+@pytest.mark.parametrize("how", ["end of input", "kill -9"])
+def test_it_ends_with_its_client_and_leaves_nothing(artifacts: Any, how: str) -> None:
     import psutil
 
     job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_time_s=50.0))
@@ -420,13 +421,17 @@ def test_it_ends_with_its_input_and_leaves_no_child(artifacts: Any) -> None:
         time.sleep(0.05)
     assert below
     assert link.child.stdin
-    link.child.stdin.close()
-    assert link.child.wait(10) == 0
+    if how == "kill -9":
+        link.child.kill()
+    else:
+        link.child.stdin.close()
+    assert link.child.wait(10) == (-9 if how == "kill -9" else 0)
     thread.join(10)
     assert link.child.stdout
-    link.child.stdout.close()
+    link.close()
     _, alive = psutil.wait_procs(below, 10)
     assert not alive
+    assert ask(HERE, Clean(), Cleaned).kept_bytes == 0
 
 
 def test_the_device_needs_no_library_that_it_may_lack() -> None:
