@@ -7,7 +7,7 @@ EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
 OLDEST := .venv-oldest
 
-.PHONY: install demo test test-oldest bench conformance torture browser clean
+.PHONY: install demo test test-oldest bench conformance torture browser sshd clean
 
 install: $(VENV)/.installed
 
@@ -25,7 +25,7 @@ demo: install
 	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --runs 5 --min-time 0.3 --max-time 5 --name demo
 	$(EDGEPROF) report demo
 
-test: install browser $(OPENVINO)/.installed .swiftshader/.found test-oldest
+test: install browser sshd $(OPENVINO)/.installed .swiftshader/.found test-oldest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -78,6 +78,12 @@ browser:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } > /dev/null \
 	|| { echo "The tests open pages in a browser: install Chromium, then run make test again."; exit 1; }
+
+# Devices that ssh reaches are tested with a server of the tests' own: the installed one, or Debian's.
+sshd:
+	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server openssh-client; } > /dev/null \
+	|| { echo "The tests need an ssh server: install OpenSSH, then run make test again."; exit 1; }
 
 clean:
 	rm -rf $(VENV) $(OPENVINO) $(OLDEST) .swiftshader build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -16,6 +16,7 @@
     models()                    variants that can be exported, with their sizes        -> list[ModelSummary]
     recipes()                   quantization recipes, with their limits                -> list[RecipeSummary]
     devices()                   where a model can run here                             -> list[Device]
+    fleet_devices()             the devices that are somewhere else, and whether they answer -> list[FleetDeviceState]
     probe()                     what this device can do at most: products, memory, overhead    -> Probe
     predict(targets, device=)   latency and memory on a device that was probed                 -> Predictions
     choose_buckets(target)      static lengths for requests of many lengths            -> Buckets

@@ -7,6 +7,7 @@ from .api.explain import explain as explain
 from .api.export import Export as Export
 from .api.export import export as export
 from .api.fit import fit as fit
+from .api.fleet import fleet_devices as fleet_devices
 from .api.models import models as models
 from .api.predict import predict as predict
 from .api.probe import probe as probe

@@ -150,6 +150,15 @@ def call(
     return msgspec.json.decode(message.reply, type=reply_type)
 
 
+def adopt(child: "subprocess.Popen[bytes]") -> None:
+    """Have `end_children` kill a process that another module started."""
+    _running.add(child)
+
+
+def disown(child: "subprocess.Popen[bytes]") -> None:
+    _running.discard(child)
+
+
 def end_children() -> None:
     """Kill all local children, of whatever thread; each call then ends with a ChildError."""
     for child in list(_running):

@@ -3,6 +3,7 @@
 import typer
 
 from edgeprof.cli import (
+    agent,
     buckets,
     claims,
     compare,
@@ -10,6 +11,7 @@ from edgeprof.cli import (
     explain,
     export,
     fit,
+    fleet,
     models,
     predict,
     probe,
@@ -46,8 +48,10 @@ for command in (
     buckets.buckets,
     report.report,
     claims.claims,
+    agent.agent,
 ):
     app.command()(command)
+app.add_typer(fleet.fleet, name="fleet")
 
 
 def _version(requested: bool) -> None:

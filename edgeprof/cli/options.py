@@ -50,6 +50,12 @@ Ci = Annotated[
     typer.Option(metavar="SHARE", help="Visit a point until its 95 % interval is this, up and down; default 3%."),
 ]
 MaxTime = Annotated[float, typer.Option(help="Seconds of visits after which a point is left as it is.")]
+On = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Devices: names of fleet.toml, local, all, ssh://user@host.")
+]
+Fleet = Annotated[Path | None, typer.Option(help="The file of devices; default fleet.toml.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain TCP to other machines.")]
+Certs = Annotated[Path | None, typer.Option(help="Folder with ca.pem, cert.pem and key.pem.")]
 
 SIZES = {
     "width": "Width of a mixer or embedding.",

@@ -2,6 +2,16 @@
 
     messages      requests and replies; the same bytes over every link
     links         what carries them: a device that can be asked
+    inventory     fleet.toml: the devices that a user has, by name
+    opening       links to the devices of a run
+    pipe_link     a device behind a process: a child here, ssh, a client of Dask
+    frames        how messages follow each other on a pipe
+    ssh_link      that process as ssh
+    dask_link     that process as a client of Dask: `dask_client`
+    agent         on the device: a worker of Dask
+    scheduler     what agents join and requests go through
+    dask_process  what these three share: restricted unpickling, nothing at intervals, TLS
+    certificates  a private authority, and a certificate for each device
 
 A device works on one request at a time. What it does with a request is `edgeprof.api.device_work`.
 """

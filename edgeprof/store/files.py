@@ -126,7 +126,7 @@ def read_text(path: Path, error: type[EdgeprofError] = StorageError, next_step: 
         return path.read_text(encoding="utf-8")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
     Raises:
@@ -141,7 +141,7 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.chmod(0o644)
+            partial.chmod(mode)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

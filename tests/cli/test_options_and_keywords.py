@@ -12,8 +12,20 @@ from edgeprof.cli.app import app
 from edgeprof.cli.options import share
 from edgeprof.families import size_options
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-FUNCTIONS = {"buckets": "choose_buckets", "report": "write_report", "claims": "check_claims"}
+SERVING = {"agent"}
+"""Commands that run until they are ended, and are no functions of the library."""
+
+COMMANDS = {
+    name: command
+    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    if name not in SERVING
+}
+FUNCTIONS = {
+    "buckets": "choose_buckets",
+    "report": "write_report",
+    "claims": "check_claims",
+    "fleet": "fleet_devices",
+}
 """Functions that are not called as their command."""
 
 SHOWING = {"json", "open", "markdown", "fail_above"}

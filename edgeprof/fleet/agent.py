@@ -1,0 +1,141 @@
+"""The agent of a device: one worker of Dask, with one slot, which hands requests to the process that does the work.
+
+That process (`edgeprof.api.device_work`) is a child of the agent and is killed when a request is taken back, when the
+scheduler goes away, and when the agent ends. While it works, the agent sends nothing and wakes for nothing.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from edgeprof.errors import EdgeprofError
+from edgeprof.fleet import dask_process
+from edgeprof.fleet.dask_process import Connection
+from edgeprof.fleet.messages import Failed
+from edgeprof.fleet.pipe_link import PipeLink, local_command
+
+MACHINE = "machine"
+"""Dask's resource of which every agent has one, and every request takes one."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+JOIN_S = 20
+
+Say = Callable[[str], None]
+
+_work: list[PipeLink] = []  # what does the work, if this process is an agent
+
+
+def answer(their_version: str, request: bytes) -> bytes:
+    """On the device: the reply to a request, errors included; the one function that Dask runs there."""
+    try:
+        if not _work:
+            raise EdgeprofError("This is not an agent.")
+        here = version("edgeprof")
+        if their_version != here:
+            raise EdgeprofError(f"edgeprof is {here} here and {their_version} there.", "Install the same on both.")
+        return _work[0].ask(request)
+    except EdgeprofError as problem:
+        failed = Failed(error=type(problem).__name__, what=problem.what, next_step=problem.next_step)
+        return msgspec.msgpack.encode(failed)
+
+
+def serve(name: str, connection: Connection, say: Say) -> None:
+    """Be the agent of this machine, until the process is ended; a scheduler that goes away is awaited."""
+    dask_process.prepare()
+    work = PipeLink(name, local_command())
+    _work.append(work)
+    try:
+        asyncio.run(_serve(name, connection, work, say))
+    finally:
+        work.close()
+
+
+async def _serve(name: str, connection: Connection, work: PipeLink, say: Say) -> None:
+    wait = FIRST_WAIT_S
+    with tempfile.TemporaryDirectory(prefix="edgeprof-agent-") as folder:
+        while True:
+            try:
+                worker = await asyncio.wait_for(_join(name, connection, work, folder), JOIN_S)
+            except (OSError, ValueError, RuntimeError, TimeoutError) as problem:
+                say(f"{connection.address}: {dask_process.cause(problem)}. Trying again in {wait:g} s.")
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT_S)
+                continue
+            wait = FIRST_WAIT_S
+            say(f"{name} has joined {connection.address}, and waits for work.")
+            try:
+                await worker.finished()
+            finally:
+                work.stop()
+            say(f"{connection.address} went away.")
+
+
+async def _join(name: str, connection: Connection, work: PipeLink, folder: str) -> Any:
+    """The worker, registered with the scheduler.
+
+    Raises:
+        OSError: the scheduler cannot be reached, or one of the certificates is not trusted.
+        ValueError: another agent has this name.
+    """
+    from distributed.comm import connect
+
+    security = dask_process.security(connection)
+    comm = await connect(connection.address, **security.get_connection_args("worker"))  # a worker would try for ever
+    await comm.close()
+    return await _worker_class()(
+        connection.address,
+        name=name,
+        nthreads=1,
+        memory_limit=0,
+        resources={MACHINE: 1},
+        security=security,
+        local_directory=folder,
+        plugins=[_quiet_plugin(work)],
+        dashboard=False,
+        extensions={},
+    )
+
+
+def _worker_class() -> Any:
+    from distributed import Worker
+
+    class AgentWorker(Worker):  # type: ignore[misc]
+        """A worker that answers requests, and no other calls; without an HTTP server."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            dask_process.keep_handlers(self, OPERATIONS)
+
+        def start_http_server(self, *_args: Any, **_options: Any) -> None:
+            pass
+
+    return AgentWorker
+
+
+OPERATIONS = ("identity", "connection_stream", "get_data", "free_keys", "ping", "terminate")
+
+
+def _quiet_plugin(work: PipeLink) -> Any:
+    from distributed import WorkerPlugin
+
+    class Quiet(WorkerPlugin):  # type: ignore[misc]
+        """Stops what happens at intervals while a request is worked on, and the work when it is taken back."""
+
+        def setup(self, worker: Any) -> None:
+            self.callbacks = worker.periodic_callbacks
+
+        def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
+            if finish == "executing":
+                for callback in self.callbacks.values():
+                    callback.stop()
+            elif start == "executing":
+                for callback in self.callbacks.values():
+                    callback.start()
+                if finish not in ("memory", "error"):
+                    work.stop()
+
+    return Quiet()

@@ -1,0 +1,63 @@
+"""The scheduler that agents join and requests go through: Dask's, for registering, submitting and gathering alone."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from edgeprof.errors import UsageError
+from edgeprof.fleet import dask_process
+from edgeprof.fleet.dask_process import Connection
+from edgeprof.fleet.inventory import scheduler_parts
+
+OPERATIONS = (
+    "connection_stream",
+    "gather",
+    "heartbeat_worker",
+    "identity",
+    "register-client",
+    "register-worker",
+    "unregister",
+)
+
+
+def serve(connection: Connection, say: Callable[[str], None]) -> None:
+    """Be the scheduler of an address, until the process is ended. TLS is served on every interface.
+
+    Raises:
+        UsageError: the port is in use.
+    """
+    dask_process.prepare()
+    asyncio.run(_serve(connection, say))
+
+
+async def _serve(connection: Connection, say: Callable[[str], None]) -> None:
+    scheme, host, port = scheduler_parts(connection.address)
+    try:
+        scheduler = await _scheduler_class()(
+            host="" if scheme == "tls" else host,
+            port=port,
+            protocol=f"{scheme}://",
+            security=dask_process.security(connection),
+            dashboard=False,
+            extensions={},
+        )
+    except OSError as problem:
+        raise UsageError(f"Port {port} cannot be used: {problem.strerror}.", "Name another in fleet.toml.") from problem
+    say(f"Agents can join {connection.address}.")
+    await scheduler.finished()
+
+
+def _scheduler_class() -> Any:
+    from distributed import Scheduler
+
+    class FleetScheduler(Scheduler):  # type: ignore[misc]
+        """A scheduler that takes no other calls than those above; without an HTTP server."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            dask_process.keep_handlers(self, OPERATIONS)
+
+        def start_http_server(self, *_args: Any, **_options: Any) -> None:
+            pass
+
+    return FleetScheduler

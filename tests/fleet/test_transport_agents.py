@@ -1,0 +1,148 @@
+"""Agents of Dask, with a real scheduler over TLS: who may join, what is lost and found, and that no pickle is read."""
+
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from command import Command, command_line
+from conftest import Cluster, agent_line
+from test_transport_ssh import LONG_WORK, NOT_A_REQUEST, Asked, answers, eventually
+from transport_parts import Proxy, Started, free_port, save, started
+
+from edgeprof.errors import DeviceLost
+from edgeprof.fleet.certificates import make_certificates
+from edgeprof.fleet.opening import open_links
+
+
+def working(agent: Started) -> bool:
+    """Whether the agent's child has started to measure."""
+    return len(psutil.Process(agent.process.pid).children(recursive=True)) > 1
+
+
+def test_agents_answer_and_missing_ones_are_told(cluster: Cluster, edgeprof: Command) -> None:
+    listed = edgeprof("fleet", "--on", "one,two,three", "--fleet", cluster.fleet, "--json")
+    assert listed.code == 0, listed.err
+    one, two, three = listed.json
+    assert one["described"]["machine"]["machine_id"] and not one["error"]
+    assert two["described"]["packages"]["onnxruntime"]
+    assert three["described"] is None
+    assert three["error"].startswith("No agent called three has joined the scheduler at tls://127.0.0.1:")
+    assert "edgeprof agent --name three" in three["error"]
+
+
+def test_killing_the_client_ends_the_work(cluster: Cluster) -> None:
+    with open_links(["one"], fleet=cluster.fleet) as (link,):
+        asked = Asked(link, LONG_WORK)
+        assert eventually(lambda: working(cluster.agents["one"]))
+        link.stop()  # type: ignore[attr-defined]
+        assert "one" in asked.error()
+        assert eventually(lambda: not working(cluster.agents["one"]))
+        assert answers(link)
+
+
+def test_a_killed_agent_is_lost_with_all_it_started_and_may_come_back(cluster: Cluster, certificates: Path) -> None:
+    make_certificates(["three"], certificates, force=True)
+    line = agent_line("three", cluster.port, certificates)
+    with open_links(["three"], fleet=cluster.fleet) as (link,):
+        with started(line) as agent:
+            agent.wait_for("has joined")
+            asked = Asked(link, LONG_WORK)
+            assert eventually(lambda: working(agent))
+            below = psutil.Process(agent.process.pid).children(recursive=True)
+            agent.process.kill()
+            assert asked.error() == (
+                "three went away: its agent ended, or the connection to it broke. Start its agent again."
+            )
+            assert eventually(lambda: not any(process.is_running() for process in below))
+        with started(line) as agent:
+            agent.wait_for("has joined")
+            assert answers(link)
+            assert agent.end(signal.SIGTERM) == 143
+
+
+def test_a_broken_network_is_a_lost_device_that_joins_again(cluster: Cluster, certificates: Path) -> None:
+    make_certificates(["three"], certificates, force=True)
+    with (
+        Proxy(cluster.port) as proxy,
+        started(agent_line("three", proxy.port, certificates)) as agent,
+        open_links(["three"], fleet=cluster.fleet) as (link,),
+    ):
+        agent.wait_for("has joined")
+        asked = Asked(link, LONG_WORK)
+        assert eventually(lambda: working(agent))
+        proxy.drop()
+        assert "three went away" in asked.error()
+        agent.wait_for("went away")
+        assert not working(agent)
+        agent.wait_for("has joined", times=2)
+        assert answers(link)
+
+
+def test_an_agent_awaits_a_scheduler_that_was_killed(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    fleet = save(tmp_path / "fleet.toml", f'scheduler = "{address}"\n[devices.solo]\n')
+    scheduler = command_line("fleet", "scheduler", "--fleet", fleet)
+    with started(command_line("agent", "--name", "solo", "--fleet", fleet)) as agent:
+        agent.wait_for("Trying again")
+        with started(scheduler) as first:
+            agent.wait_for("has joined")
+            first.process.kill()
+        agent.wait_for("went away")
+        with open_links(["solo"], fleet=fleet) as (link,):
+            with pytest.raises(DeviceLost, match=r"scheduler at .* cannot be reached"):
+                link.ask(NOT_A_REQUEST)
+            with started(scheduler):
+                agent.wait_for("has joined", times=2)
+                assert answers(link)
+        assert agent.end(signal.SIGINT) == 130
+
+
+def test_a_certificate_of_another_authority_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    make_certificates(["one"], tmp_path)
+    with started(agent_line("one", cluster.port, tmp_path)) as agent:
+        assert "certificate verify failed" in agent.wait_for("Trying again")
+    fleet = save(
+        tmp_path / "fleet.toml",
+        f'scheduler = "tls://127.0.0.1:{cluster.port}"\ncertificates = "{tmp_path}"\n[devices.one]\n',
+    )
+    with open_links(["one"], fleet=fleet) as (link,), pytest.raises(DeviceLost, match="certificate verify failed"):
+        link.ask(NOT_A_REQUEST)
+
+
+def test_plain_tcp_is_for_loopback(edgeprof: Command, tmp_path: Path) -> None:
+    refused = edgeprof("agent", "--scheduler", "tcp://10.0.0.1:8786")
+    assert refused.code == 2
+    assert refused.sentences == [
+        "edgeprof: tcp://10.0.0.1:8786 is not encrypted, and not on this machine. "
+        "Use tls:// (see: edgeprof fleet certs --help), or add --insecure in a network that you trust."
+    ]
+    save(tmp_path / "fleet.toml", 'scheduler = "tcp://10.0.0.1:8786"\n[devices.one]\n')
+    assert edgeprof("fleet").code == 2
+    assert edgeprof("fleet", "scheduler").code == 2
+    lacking = edgeprof("agent", "--scheduler", "tls://desk:8786", "--name", "pi5", "--certs", "certs")
+    assert lacking.code == 2
+    assert lacking.err.startswith("edgeprof: There is no certificate in certs (ca.pem is not there).")
+
+
+@pytest.mark.parametrize("how", ["message", "value", "error"])
+def test_a_pickle_from_a_device_is_refused(cluster: Cluster, certificates: Path, tmp_path: Path, how: str) -> None:
+    marker = tmp_path / "it ran"
+    script = Path(__file__).with_name("evil_agent.py")
+    words = [
+        sys.executable,
+        str(script),
+        f"tls://127.0.0.1:{cluster.port}",
+        str(certificates / "one"),
+        str(marker),
+        how,
+    ]
+    with started(words) as evil:
+        evil.wait_for("has joined")
+        with open_links(["three", "one"], fleet=cluster.fleet) as (link, good):
+            with pytest.raises(DeviceLost, match="refused"):
+                link.ask(NOT_A_REQUEST, 30)
+            assert answers(good)
+    assert not marker.exists()
