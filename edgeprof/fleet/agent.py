@@ -67,10 +67,7 @@ async def _serve(name: str, connection: Connection, work: PipeLink, say: Say) ->
                 continue
             wait = FIRST_WAIT_S
             say(f"{name} has joined {connection.address}, and waits for work.")
-            try:
-                await worker.finished()
-            finally:
-                work.stop()
+            await worker.finished()
             say(f"{connection.address} went away.")
 
 
@@ -86,7 +83,7 @@ async def _join(name: str, connection: Connection, work: PipeLink, folder: str) 
     security = dask_process.security(connection)
     comm = await connect(connection.address, **security.get_connection_args("worker"))  # a worker would try for ever
     await comm.close()
-    return await _worker_class()(
+    return await _worker_class(work)(
         connection.address,
         name=name,
         nthreads=1,
@@ -100,7 +97,7 @@ async def _join(name: str, connection: Connection, work: PipeLink, folder: str) 
     )
 
 
-def _worker_class() -> Any:
+def _worker_class(work: PipeLink) -> Any:
     from distributed import Worker
 
     class AgentWorker(Worker):  # type: ignore[misc]
@@ -112,6 +109,10 @@ def _worker_class() -> Any:
 
         def start_http_server(self, *_args: Any, **_options: Any) -> None:
             pass
+
+        async def close(self, *args: Any, **options: Any) -> Any:
+            work.stop()  # Dask would wait for it
+            return await super().close(*args, **options)
 
     return AgentWorker
 

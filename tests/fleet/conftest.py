@@ -1,42 +1,16 @@
 """An ssh server of the tests' own, a scheduler with TLS, and two agents that are pinned to a core each."""
 
-import getpass
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from command import command_line
-from transport_parts import Started, free_port, save, started
+from transport_parts import Cluster, Server, agent_line, free_port, save, started
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-
-
-@dataclass(frozen=True)
-class Server:
-    """An ssh server, and what a client needs for it."""
-
-    port: int
-    folder: Path
-
-    @property
-    def options(self) -> list[str]:
-        known, key = self.folder / "known_hosts", self.folder / "user"
-        return [
-            *("-F", "none", "-i", str(key), "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes"),
-            *(f"-oUserKnownHostsFile={known}", "-oHostKeyAlias=device"),
-        ]
-
-    def device(self, port: int | None = None, *, python: str = sys.executable, options: list[str] | None = None) -> str:
-        """Lines of fleet.toml."""
-        return (
-            f'address = "ssh://{getpass.getuser()}@127.0.0.1:{port or self.port}"\n'
-            f'python = "{python}"\nssh_options = {self.options if options is None else options}\n'
-        )
 
 
 @pytest.fixture(scope="session")
@@ -63,17 +37,6 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(port, folder)
 
 
-@dataclass(frozen=True)
-class Cluster:
-    folder: Path
-    port: int
-    agents: dict[str, Started]
-
-    @property
-    def fleet(self) -> Path:
-        return self.folder / "fleet.toml"
-
-
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgeprof.fleet.certificates import make_certificates
@@ -81,11 +44,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     make_certificates(["one", "two"], folder)
     return folder
-
-
-def agent_line(name: str, port: int, certificates: Path, *more: str) -> list[str]:
-    address = f"tls://127.0.0.1:{port}"
-    return command_line("agent", "--name", name, "--scheduler", address, "--certs", certificates / name, *more)
 
 
 @pytest.fixture(scope="session")

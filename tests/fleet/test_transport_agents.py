@@ -7,9 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 from command import Command, command_line
-from conftest import Cluster, agent_line
 from test_transport_ssh import LONG_WORK, NOT_A_REQUEST, Asked, answers, eventually
-from transport_parts import Proxy, Started, free_port, save, started
+from transport_parts import Cluster, Proxy, Started, agent_line, free_port, save, started
 
 from edgeprof.errors import DeviceLost
 from edgeprof.fleet.certificates import make_certificates
@@ -75,7 +74,7 @@ def test_a_broken_network_is_a_lost_device_that_joins_again(cluster: Cluster, ce
         proxy.drop()
         assert "three went away" in asked.error()
         agent.wait_for("went away")
-        assert not working(agent)
+        assert eventually(lambda: not working(agent))
         agent.wait_for("has joined", times=2)
         assert answers(link)
 

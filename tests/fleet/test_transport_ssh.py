@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from conftest import Server
-from transport_parts import Proxy, free_port, save
+from transport_parts import Proxy, Server, free_port, save
 
 from edgeprof.errors import DeviceLost
 from edgeprof.fleet.links import Link

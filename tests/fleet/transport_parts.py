@@ -1,13 +1,18 @@
 """Real parts for links: a proxy on loopback that can drop what it carries, commands in the background, free ports."""
 
 import contextlib
+import getpass
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from command import command_line
 
 TIMEOUT_S = 60
 
@@ -123,3 +128,42 @@ def save(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+@dataclass(frozen=True)
+class Server:
+    """An ssh server, and what a client needs for it."""
+
+    port: int
+    folder: Path
+
+    @property
+    def options(self) -> list[str]:
+        known, key = self.folder / "known_hosts", self.folder / "user"
+        return [
+            *("-F", "none", "-i", str(key), "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes"),
+            *(f"-oUserKnownHostsFile={known}", "-oHostKeyAlias=device"),
+        ]
+
+    def device(self, port: int | None = None, *, python: str = sys.executable, options: list[str] | None = None) -> str:
+        """Lines of fleet.toml."""
+        return (
+            f'address = "ssh://{getpass.getuser()}@127.0.0.1:{port or self.port}"\n'
+            f'python = "{python}"\nssh_options = {self.options if options is None else options}\n'
+        )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    folder: Path
+    port: int
+    agents: dict[str, Started]
+
+    @property
+    def fleet(self) -> Path:
+        return self.folder / "fleet.toml"
+
+
+def agent_line(name: str, port: int, certificates: Path, *more: str) -> list[str]:
+    address = f"tls://127.0.0.1:{port}"
+    return command_line("agent", "--name", name, "--scheduler", address, "--certs", certificates / name, *more)
