@@ -80,6 +80,7 @@ async def _join(name: str, connection: Connection, work: PipeLink, folder: str) 
     """
     from distributed.comm import connect
 
+    dask_process.require_listening(connection)
     security = dask_process.security(connection)
     comm = await connect(connection.address, **security.get_connection_args("worker"))  # a worker would try for ever
     await comm.close()

@@ -20,7 +20,6 @@ from edgeprof.fleet.agent import MACHINE, answer
 from edgeprof.fleet.dask_process import Connection
 from edgeprof.fleet.messages import Failed
 
-CONNECT_S = 15
 LOST_CODE = 3
 
 
@@ -45,14 +44,14 @@ def _read(requests: "queue.SimpleQueue[bytes]") -> None:
 
 
 def _connected(connection: Connection) -> Any:
-    import distributed.client
+    from distributed import Client
 
-    distributed.client.clean_exception = _clean_exception
     try:
-        return distributed.client.Client(
+        dask_process.require_listening(connection)
+        return Client(
             connection.address,
             security=dask_process.security(connection),
-            timeout=CONNECT_S,
+            timeout=dask_process.CONNECT_S,
             direct_to_workers=False,
             set_as_default=False,
             serializers=["msgpack"],
@@ -110,23 +109,6 @@ def _lost(name: str, address: str, problem: BaseException) -> DeviceLost:
     if isinstance(problem, dask_process.Refused) or "Data serialized with" in reason or "a pickle" in reason:
         return DeviceLost(f"{name} sent what is not a reply, and was refused: {first_line(problem)}.", "")
     return DeviceLost(f"{name} cannot work on the request: {first_line(problem)}.", "Install the same edgeprof on it.")
-
-
-def _clean_exception(
-    exception: Any, traceback: Any = None, **_: Any
-) -> tuple[type[BaseException], BaseException, None]:
-    """In place of distributed's function, which also unpickles tracebacks."""
-    import pickle
-
-    problem = exception
-    if isinstance(exception, (bytes, bytearray)):
-        try:
-            problem = pickle.loads(exception)
-        except Exception as refused:  # noqa: BLE001  (whatever a damaged pickle raises)
-            problem = refused
-    if not isinstance(problem, BaseException):
-        problem = Exception(str(problem))
-    return type(problem), problem, None
 
 
 def _end(lost: DeviceLost) -> NoReturn:

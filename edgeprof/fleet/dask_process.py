@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgeprof.fleet.certificates import AUTHORITY_CERTIFICATE, CERTIFICATE, KEY
 from edgeprof.fleet.inventory import scheduler_parts
 
 NEVER = "9999h"
+CONNECT_S = 10
 
 SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GiB",
@@ -35,14 +37,14 @@ SETTINGS = {
     "distributed.admin.tick.limit": NEVER,
     "distributed.client.heartbeat": "60s",
     "distributed.client.scheduler-info-interval": NEVER,
-    "distributed.comm.timeouts.connect": "10s",
+    "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
     "distributed.comm.timeouts.tcp": "30s",  # the kernel asks whether the other side is there
     "distributed.diagnostics.computations.nframes": 0,
     "distributed.diagnostics.nvml": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.http.routes": [],
-    "distributed.scheduler.no-workers-timeout": "15s",
+    "distributed.scheduler.no-workers-timeout": "3s",
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-ttl": None,  # an agent is silent while it measures
     "distributed.worker.http.routes": [],
@@ -105,8 +107,9 @@ def prepare() -> None:
     import dask
 
     dask.config.set(SETTINGS)
-    import distributed  # noqa: F401
+    import distributed
 
+    distributed.core.clean_exception = distributed.client.clean_exception = _clean_exception
     if not os.environ.get("EDGEPROF_DEBUG"):
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -129,6 +132,16 @@ def security(connection: Connection) -> Any:
         tls_worker_cert=certificate,
         tls_worker_key=key,
     )
+
+
+def require_listening(connection: Connection) -> None:
+    """Fail at once where nothing listens: Dask would try again and again, and say only for how long.
+
+    Raises:
+        OSError: with the system's reason.
+    """
+    _, host, port = scheduler_parts(connection.address)
+    socket.create_connection((host.strip("[]"), port), CONNECT_S).close()
 
 
 def keep_handlers(server: Any, operations: Collection[str]) -> None:
@@ -169,6 +182,19 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise Refused("a pickle with outside references")
+
+
+def _clean_exception(
+    exception: Any, traceback: Any = None, **_: Any
+) -> tuple[type[BaseException], BaseException, None]:
+    """In place of Dask's function, which expects an unpickled traceback beside the error of a peer."""
+    if isinstance(exception, (bytes, bytearray)):
+        try:
+            exception = _loads(exception)
+        except Exception as refused:  # noqa: BLE001  (whatever a damaged pickle raises)
+            exception = refused
+    problem = exception if isinstance(exception, BaseException) else Exception(str(exception))
+    return type(problem), problem, None
 
 
 def _load(file: IO[bytes], **options: Any) -> Any:

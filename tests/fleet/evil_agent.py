@@ -4,6 +4,7 @@ python evil_agent.py ADDRESS CERTIFICATES MARKER how
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ ADDRESS, CERTIFICATES, MARKER, HOW = sys.argv[1:]
 
 class Evil(Exception):
     def __reduce__(self) -> Any:
-        return Path.touch, (Path(MARKER),)
+        return exec, (f"import os; os.getpid() == {os.getpid()} or open({MARKER!r}, 'w').close()",)
 
 
 class EvilWorker(Worker):  # type: ignore[misc]
@@ -40,7 +41,8 @@ def answer(_version: str, _request: bytes) -> Any:
 async def main() -> None:
     security = dask_process.security(Connection(ADDRESS, Path(CERTIFICATES)))
     agent.answer = answer
-    worker = await EvilWorker(ADDRESS, name="three", nthreads=1, resources={agent.MACHINE: 1}, security=security)
+    resources = {agent.MACHINE: 1}
+    worker = await EvilWorker(ADDRESS, name="three", nthreads=1, resources=resources, extensions={}, security=security)
     sys.stdout.write("has joined\n")
     sys.stdout.flush()
     await worker.finished()
