@@ -4,6 +4,7 @@ Where the agent cannot be reached, it prints the reason as its last line, and en
 ends at once, whatever it waits for: the scheduler then takes the request back, and the agent stops working on it.
 """
 
+import asyncio
 import os
 import queue
 import sys
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from edgeprof.errors import DeviceLost, first_line
+from edgeprof.errors import DeviceLost
 from edgeprof.fleet import dask_process, frames
 from edgeprof.fleet.agent import MACHINE, answer
 from edgeprof.fleet.dask_process import Connection
@@ -70,8 +71,6 @@ def _ask(client: Any, address: str, name: str, request: bytes) -> bytes:
     Raises:
         DeviceLost: it has not joined, went away, or replied with what is not bytes.
     """
-    from distributed.core import CommClosedError
-
     try:
         known = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
         agents = [at for at, agent in known.items() if agent["name"] == name]
@@ -83,32 +82,45 @@ def _ask(client: Any, address: str, name: str, request: bytes) -> bytes:
         task = client.submit(
             answer, version("edgeprof"), request, workers=agents, resources={MACHINE: 1}, pure=False, retries=0
         )
-        reply = task.result()
-    except (CommClosedError, OSError) as problem:
-        raise DeviceLost(
-            f"The scheduler at {address} went away: {dask_process.cause(problem)}.", "Start it again."
-        ) from problem
+        return _fetched(client, name, task)
     except DeviceLost:
         raise
     except BaseException as problem:
         raise _lost(name, address, problem) from problem
+
+
+def _fetched(client: Any, name: str, task: Any) -> bytes:
+    """The reply of a task, once it is there. `Future.result` would fetch again and again where that fails."""
+    if problem := task.exception():  # waits
+        raise problem
+    if task.status == "cancelled":  # the client has lost the scheduler, and forgotten what it asked
+        raise asyncio.CancelledError
+    response = client.sync(client.scheduler.gather, keys=[task.key])
+    reply = response["data"].get(task.key) if response["status"] == "OK" else None
     if type(reply) is not bytes:
-        raise DeviceLost(f"{name} replied with what is not bytes.", "Install the same edgeprof on it.")
+        raise DeviceLost(
+            f"The reply of {name} could not be fetched, or was refused.",
+            f"Check that {name} is still there, and that the machine of the scheduler can connect to it.",
+        )
     return reply
+
+
+GONE = ("KilledWorker", "NoValidWorkerError", "NoWorkerError")
+"""Dask's errors of a worker that went away; they come as pickles, which are refused by their names."""
 
 
 def _lost(name: str, address: str, problem: BaseException) -> DeviceLost:
     """Why a request has no reply."""
-    reason = f"{type(problem).__name__}: {problem}"
-    if "KilledWorker" in reason or "NoValidWorker" in reason or "no-workers" in reason:
+    reason = dask_process.cause(problem)
+    if any(error in str(problem) for error in GONE):
         return DeviceLost(
             f"{name} went away: its agent ended, or the connection to it broke.", "Start its agent again."
         )
-    if "Cancelled" in reason:
+    if isinstance(problem, (asyncio.CancelledError, OSError)):
         return DeviceLost(f"The scheduler at {address} went away.", "Start it again: edgeprof fleet scheduler")
-    if isinstance(problem, dask_process.Refused) or "Data serialized with" in reason or "a pickle" in reason:
-        return DeviceLost(f"{name} sent what is not a reply, and was refused: {first_line(problem)}.", "")
-    return DeviceLost(f"{name} cannot work on the request: {first_line(problem)}.", "Install the same edgeprof on it.")
+    if isinstance(problem, dask_process.Refused) or "Data serialized with" in reason:
+        return DeviceLost(f"{name} sent what is not a reply, and was refused: {reason}.")
+    return DeviceLost(f"{name} cannot work on the request: {reason}.", "Install the same edgeprof on it.")
 
 
 def _end(lost: DeviceLost) -> NoReturn:

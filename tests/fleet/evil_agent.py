@@ -1,6 +1,8 @@
 """A device that joins with a good certificate, and answers with pickles whose unpickling writes a file.
 
-python evil_agent.py ADDRESS CERTIFICATES MARKER how
+python evil_agent.py ADDRESS CERTIFICATES MARKER
+
+The request says how: as a value, as an error, or as a message of Dask.
 """
 
 import asyncio
@@ -16,7 +18,8 @@ from distributed.protocol.serialize import ToPickle
 from edgeprof.fleet import agent, dask_process
 from edgeprof.fleet.dask_process import Connection
 
-ADDRESS, CERTIFICATES, MARKER, HOW = sys.argv[1:]
+ADDRESS, CERTIFICATES, MARKER = sys.argv[1:]
+asked: list[bytes] = []
 
 
 class Evil(Exception):
@@ -26,14 +29,15 @@ class Evil(Exception):
 
 class EvilWorker(Worker):  # type: ignore[misc]
     async def get_data(self, comm: Any, keys: Any, who: Any = None, serializers: Any = None) -> Any:
-        value = ToPickle(Evil()) if HOW == "message" else to_serialize(Evil())
+        value = ToPickle(Evil()) if asked[-1] == b"message" else to_serialize(Evil())
         await comm.write({"status": "OK", "data": dict.fromkeys(keys, value)}, serializers=["pickle"])
         await comm.read()
         return "OK"
 
 
-def answer(_version: str, _request: bytes) -> Any:
-    if HOW == "error":
+def answer(_version: str, request: bytes) -> Any:
+    asked.append(request)
+    if request == b"error":
         raise Evil
     return b"a reply"
 
