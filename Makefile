@@ -7,7 +7,7 @@ EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
 OLDEST := .venv-oldest
 
-.PHONY: install demo test test-oldest bench conformance torture browser sshd clean
+.PHONY: install demo test test-oldest bench conformance torture hardware browser sshd clean
 
 install: $(VENV)/.installed
 
@@ -56,11 +56,15 @@ conformance: install
 torture: install
 	$(BIN)/python -m tests.torture
 
+# Run a provider on this machine's device: make hardware EP=cuda. WITH names a Python that has it, where pip does not.
+hardware: install
+	$(BIN)/python -m tests.hardware $(EP) $(if $(WITH),--python $(WITH))
+
 # OpenVINO's package contains its own onnxruntime, and so needs an environment of its own.
 $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OPENVINO)
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
-		onnxruntime-openvino openvino filelock jinja2 lazy-loader msgspec numpy onnx onnx-ir psutil rich scipy typer
+		onnxruntime-openvino openvino filelock jinja2 lazy-loader msgspec numpy onnx onnx-ir psutil rich typer
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt --no-deps --editable .
 	touch $@
 

@@ -68,6 +68,18 @@ def openvino() -> Path:
     return environments.OPENVINO
 
 
+@pytest.fixture(scope="session")
+def device(shared: Shared) -> Path:
+    """The folder of the programs of an environment as on a device: `edgeprof[fleet]` of the built wheel, no torch."""
+
+    def install() -> bytes:
+        folder = shared.folder / "device"
+        folder.mkdir()
+        return bytes(environments.install_wheel(folder))
+
+    return Path(shared.once("device", install).decode())
+
+
 @pytest.fixture
 def edgeprof(tmp_path: Path) -> Command:
     """Run `edgeprof WORDS...` in an empty folder."""

@@ -19,7 +19,7 @@ import edgeprof
 from edgeprof import store
 from edgeprof.cli.app import app
 from edgeprof.recipe_table import QUANTIZATION_RECIPES
-from edgeprof.schema import Artifact, Graph, Machine, Measurement
+from edgeprof.schema import Artifact, Graph, HardwareReport, Machine, Measurement
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -133,6 +133,7 @@ INLINED = ("key", "key.subject", "key.load", "key.place", "facts", "receipt", "o
     [
         ("measurements.jsonl", fields(Measurement, *INLINED)),
         ("machine.json", fields(Machine)),
+        ("Reports of make hardware", fields(HardwareReport)),
         ("artifact.json", [*fields(Artifact), *fields(Graph)]),
     ],
 )

@@ -11,6 +11,7 @@ from command import Command
 import edgeprof
 
 EXTRA = ("torch", "transformers", "onnxscript", "onnxsim", "huggingface_hub", "safetensors", "tokenizers")
+EXTRA += ("matplotlib", "scipy", "PIL", "fontTools")
 
 HIDE = f"""
 import importlib.machinery as machinery
@@ -30,7 +31,7 @@ for module in pkgutil.walk_packages(edgeprof.__path__, "edgeprof."):
 
 @pytest.fixture
 def without_the_extra(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process, and of its children, in which `edgeprof[export]` is not installed."""
+    """The environment of a process, and of its children, in which no extra of edgeprof is installed."""
     folder = tmp_path / "hidden"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HIDE)
@@ -59,19 +60,27 @@ def test_every_module_can_be_imported_without_the_extra(without_the_extra: dict[
     python(IMPORT_ALL, **without_the_extra)
 
 
-def test_all_but_export_works_without_the_extra(
+def test_all_but_export_and_drawing_work_without_the_extra(
     without_the_extra: dict[str, str], models: Path, edgeprof: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "models").symlink_to(models)
     profile = ("profile", "bert-tiny", "--seq", 4, "--rounds", 1, "--max-time", 0, "--runs", 2, "--min-time", 0)
-    for words in (["models"], ["verify", "bert-tiny", "gpt2-small"], profile, ["report"]):
+    compare = ("compare", "bert-tiny:fp32", "bert-tiny:int8", "--seq", 4, "--rounds", 2, *profile[6:])
+    explain = ("explain", "bert-tiny", "--seq", "4,8")
+    for words in (["models"], ["devices"], ["verify", "bert-tiny", "gpt2-small"], profile, compare):
         ran = edgeprof(*words, **without_the_extra)
         assert ran.code == 0, ran.err
-    ran = edgeprof("export", "bert-tiny", **without_the_extra)
-    assert ran.code == 1
-    assert ran.sentences == [
-        "edgeprof: Exporting needs 'torch', which is not installed. Run: pip install 'edgeprof[export]'"
-    ]
+    for words, doing, package, extra in (
+        (["export", "bert-tiny"], "Exporting", "torch", "export"),
+        (["report"], "Drawing", "matplotlib", "report"),
+        (explain, "Drawing", "matplotlib", "report"),
+    ):
+        ran = edgeprof(*words, **without_the_extra)
+        assert ran.code == 1
+        assert ran.sentences == [
+            f"edgeprof: {doing} needs '{package}', which is not installed. Run: pip install 'edgeprof[{extra}]'"
+        ]
+    assert "MLP up" in ran.out  # of explain, whose table needs no drawing
 
 
 def test_importing_the_package_imports_no_library_but_the_lazy_loader() -> None:
@@ -84,6 +93,23 @@ def test_importing_the_package_imports_no_library_but_the_lazy_loader() -> None:
 def test_the_library_loads_what_draws_and_what_runs_only_when_it_is_used() -> None:
     names = ["torch", "transformers", "matplotlib", "onnxruntime"]
     code = f"import sys; from edgeprof import export, profile, write_report; print(*set(sys.modules) & {set(names)})"
+    assert python(code) == "\n"
+
+
+def test_what_a_device_runs_imports_nothing_that_a_workstation_needs(models: Path, tmp_path: Path) -> None:
+    """In one process: what is imported by its children is refused there (`edgeprof.measure.worker`)."""
+    code = f"""
+import sys
+from pathlib import Path
+from edgeprof import devices, profile, verify
+from edgeprof.fleet import links, messages
+devices()
+verify(models=Path({str(models)!r}))
+quick = dict(rounds=2, max_time_s=0, runs=2, min_time_s=0)
+run = profile(["bert-tiny"], seq=[4], models=Path({str(models)!r}), out=Path({str(tmp_path)!r}), **quick)
+assert [point.verdict for point in run.points]
+print(*set(sys.modules) & {set(EXTRA)})
+"""
     assert python(code) == "\n"
 
 

@@ -40,6 +40,7 @@ from typing import NamedTuple, Protocol
 from msgspec.structs import replace
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
+from edgeprof.analysis.quantiles import student_t
 from edgeprof.analysis.statistics import level_of, visits_of_points
 from edgeprof.analysis.verdict import plus_minus, taken_s
 from edgeprof.schema import (
@@ -103,7 +104,7 @@ def of_logs(logs: Sequence[float]) -> Ratio:
     if rank := _rank(len(logs)):
         means = sorted((x + y) / 2 for x, y in combinations_with_replacement(logs, 2))
         return Ratio(*map(math.exp, (statistics.median(means), means[rank - 1], means[-rank])))
-    half = _t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = student_t(QUANTILE, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio.around(statistics.fmean(logs), half)
 
 
@@ -112,7 +113,7 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> Ratio:
     x, y = (list(map(math.log, levels)) for levels in (a, b))
     of_x, of_y = statistics.variance(x) / len(x), statistics.variance(y) / len(y)
     degrees = (of_x + of_y) ** 2 / (of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1)) if of_x + of_y else 1.0
-    half = _t(degrees) * math.sqrt(of_x + of_y)
+    half = student_t(QUANTILE, degrees) * math.sqrt(of_x + of_y)
     return Ratio.around(statistics.fmean(y) - statistics.fmean(x), half)
 
 
@@ -128,13 +129,6 @@ def _rank(count: int) -> int:
         ways = [x + y for x, y in zip(ways + [0] * rank, [0] * rank + ways, strict=True)]
     below = accumulate(ways)
     return sum(sum_of_ways <= (1 - QUANTILE) * 2**count for sum_of_ways in below)
-
-
-@functools.cache
-def _t(degrees: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(QUANTILE, degrees))
 
 
 # --- rounds --------------------------------------------------------------------------------------------

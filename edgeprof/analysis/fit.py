@@ -2,7 +2,7 @@
 
 a is the fixed cost of a run, b n the cost of tokens (projections, the MLP), c n^2 the cost of pairs of tokens
 (attention). Time and memory only add up, so a negative term would be noise: the fit is non-negative least squares
-(Lawson & Hanson 1974, chapter 23). Values span orders of magnitude, so residuals are relative; with plain ones the
+(Lawson & Hanson 1974, chapter 23), of three powers at most by trying every choice of them. Values span orders of magnitude, so residuals are relative; with plain ones the
 longest length alone would decide.
 
 Where the error of each value is known, residuals are weighted by it, and intervals of the coefficients follow from a
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from edgeprof.schema import Curve
@@ -100,12 +101,22 @@ def _weights(errors: Sequence[float], count: int) -> np.ndarray:
 
 
 def _parts(columns: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The term of each power at the longest length."""
-    from scipy.optimize import nnls
+    """The term of each power at the longest length: of every choice of powers the best fit, of these the best that has
+    no term below zero. All terms together fit best where none is."""
+    import numpy as np
 
-    parts: np.ndarray = nnls(columns * (weights / values)[:, None], weights)[0]
-    parts[parts < 1e-9 * parts.sum()] = 0.0  # rounding, not growth
-    return parts
+    scaled, count = columns * (weights / values)[:, None], columns.shape[1]
+    best, least = np.zeros(count), math.inf
+    for chosen in (list(some) for size in range(count, 0, -1) for some in combinations(range(count), size)):
+        parts = np.zeros(count)
+        parts[chosen] = np.linalg.lstsq(scaled[:, chosen], weights)[0]
+        squares = float(((scaled @ parts - weights) ** 2).sum())
+        if parts.min() >= 0 and squares < least:
+            best, least = parts, squares
+            if len(chosen) == count:
+                break
+    best[best < 1e-9 * best.sum()] = 0.0  # rounding, not growth
+    return best
 
 
 def _in_tokens(parts: np.ndarray, longest: int) -> tuple[float, float, float]:

@@ -39,6 +39,7 @@ import msgspec
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
 from edgeprof.analysis.memory_parts import measured_parts
+from edgeprof.analysis.quantiles import fair_coin, student_t
 from edgeprof.analysis.verdict import verdict
 from edgeprof.schema import (
     Goal,
@@ -238,10 +239,8 @@ def percentile(latencies: Sequence[float], percent: float) -> Percentile:
 
 def interval_between_rounds(medians: Sequence[float]) -> Interval:
     """95 % t-interval over the logarithms of at least two positive round medians (formula above)."""
-    from scipy.stats import t
-
     logs = [math.log(median) for median in medians]
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1))
+    quantile = student_t((1 + CONFIDENCE) / 2, len(logs) - 1)
     half = quantile * statistics.stdev(logs) / math.sqrt(len(logs))
     middle = statistics.fmean(logs)
     return Interval(math.exp(middle - half), math.exp(middle + half))
@@ -249,10 +248,8 @@ def interval_between_rounds(medians: Sequence[float]) -> Interval:
 
 def interval_within_round(latencies: Sequence[float]) -> Interval:
     """95 % order-statistic interval of the median of one process (formula above); min..max below 6 latencies."""
-    from scipy.stats import binom
-
     ordered = sorted(latencies)
-    rank = max(1, int(binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)))
+    rank = max(1, fair_coin((1 - CONFIDENCE) / 2, len(ordered)))
     return Interval(ordered[rank - 1], ordered[-rank])
 
 

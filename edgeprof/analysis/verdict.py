@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from edgeprof import units
 from edgeprof.analysis.disturbance import Quiet, disturbed
+from edgeprof.analysis.quantiles import student_t
 from edgeprof.schema import Goal, LatencySummary, Measurement, Steadiness
 
 DRIFT = 0.05
@@ -85,10 +87,13 @@ def drift(levels_s: Sequence[float]) -> float:
     >>> drift([1.00, 1.12, 0.98, 1.10, 1.01, 1.05])
     0.0
     """
-    from scipy.stats import linregress
-
-    if len(levels_s) < DRIFT_VISITS:
+    count = len(levels_s)
+    if count < DRIFT_VISITS:
         return 0.0
-    line = linregress(range(len(levels_s)), [math.log(level) for level in levels_s])
-    change = math.expm1(line.slope * (len(levels_s) - 1))
-    return float(change) if abs(change) >= DRIFT and line.pvalue < DRIFT_RISK else 0.0
+    logs = list(map(math.log, levels_s))
+    line = statistics.linear_regression(range(count), logs)
+    squares = sum((log - line.intercept - line.slope * number) ** 2 for number, log in enumerate(logs))
+    error = math.sqrt(squares / (count - 2) / ((count**3 - count) / 12))  # of the slope; below it the spread of numbers
+    change = math.expm1(line.slope * (count - 1))
+    shown = abs(line.slope) > student_t(1 - DRIFT_RISK / 2, count - 2) * error
+    return change if shown and abs(change) >= DRIFT else 0.0

@@ -71,7 +71,7 @@ def _latest(out: Path) -> Run | None:
     for name in reversed(store.run_names(out) if out.is_dir() else []):
         try:
             if any(growth.lacking(growth.measured_lengths(store.load_measurements(out / name)))):
-                continue  # decided from records alone: deriving points needs scipy, and most runs are unrelated
+                continue  # decided from records alone: most runs are unrelated
             latest = load_run(name, out=out)
         except RunError:
             continue

@@ -1,6 +1,9 @@
 """`devices`: the execution providers that can run on this machine."""
 
+from msgspec.structs import replace
+
 from edgeprof.providers import discovery, installed_packages
+from edgeprof.providers.exercised import exercised_on
 from edgeprof.schema import Device
 
 
@@ -14,7 +17,7 @@ def devices(*, refresh: bool = False) -> list[Device]:
         refresh: probe all of them again, in child processes, instead of returning cached results of this
             environment.
     """
-    return discovery.devices(refresh)
+    return [replace(device, exercised=exercised_on(device.provider)) for device in discovery.devices(refresh)]
 
 
 def package_conflict() -> str:

@@ -416,9 +416,11 @@ def draw_explanation(explanation: Explanation, *, out: Path = store.REPORTS, pro
         The paths of the page and its pictures.
 
     Raises:
+        MissingExtra: matplotlib is not installed here.
         StorageError: the files cannot be written.
     """
     from edgeprof import report
 
+    report.require_extra()
     name = shortened(visible(explanation.ledger.name), 100).replace("/", "-")
     return report.write_explanation(out / f"explain-{name}", explanation, progress=progress)

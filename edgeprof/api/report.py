@@ -43,10 +43,12 @@ def write_report(
         The path of index.html.
 
     Raises:
+        MissingExtra: matplotlib is not installed here.
         UsageError: a percentile is not between 0 and 100.
         UnknownName: there is no such run.
         RunError: the run is empty or damaged.
     """
+    report.require_extra()
     loaded = load_run(run, percentiles=percentiles, out=out)
     folder = Path(loaded.folder)
     store.save_table(folder, loaded.points)

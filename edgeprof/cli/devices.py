@@ -8,7 +8,10 @@ from edgeprof.schema import Device
 from edgeprof.text import visible
 
 WIDE = 160
-"""Terminal columns needed to show shapes, precisions and versions, too."""
+"""Terminal columns needed to show shapes, precisions, versions, and where it was tried, too."""
+
+EXERCISED = 24
+"""Of them, for the devices that a provider was run on by `make hardware`."""
 
 GAP = 2
 """Between two columns of a table."""
@@ -37,7 +40,7 @@ def _show(known: list[Device]) -> None:
 
     space = _terminal_width()
     every = max((device.precisions for device in known), key=len)
-    headings = ["provider", "kind", "status", *(("shapes", "precisions", "onnxruntime") if space >= WIDE else ())]
+    headings = ["provider", "kind", "status", *(("shapes", "precisions", "onnxruntime", "exercised on") if space >= WIDE else ())]
     rows = [_facts(device, every)[: len(headings)] for device in known]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     left = space - sum(width + GAP for width in widths)
@@ -58,7 +61,9 @@ def _terminal_width() -> int:
 def _facts(device: Device, every: tuple[str, ...]) -> list[str]:
     status = f"{device.status}, emulated" if device.emulated else device.status
     precisions = "all" if device.precisions == every else " ".join(device.precisions)
-    return [device.provider, device.kind, status, "static" if device.static else "", precisions, device.runtime]
+    exercised = _cut(device.exercised, EXERCISED)
+    shapes = "static" if device.static else ""
+    return [device.provider, device.kind, status, shapes, precisions, device.runtime, exercised]
 
 
 def _remark(device: Device) -> str:

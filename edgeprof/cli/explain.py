@@ -56,13 +56,13 @@ def explain(
             progress=progress,
             **sizes,
         )
-    drawn = edgeprof.draw_explanation(explanation, out=out) if explanation.lengths else []
     if json:
         console.show_json(_with_totals(explanation))
-        return
-    _show(explanation)
-    for file in drawn:
-        console.show_line(str(file))
+    else:
+        _show(explanation)
+    for file in edgeprof.draw_explanation(explanation, out=out) if explanation.lengths else []:
+        if not json:
+            console.show_line(str(file))
 
 
 def _with_totals(explanation: "Explanation") -> object:

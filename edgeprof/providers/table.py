@@ -42,7 +42,6 @@ class Provider(Record, frozen=True, kw_only=True):
     runtime: str = ""  # range of onnxruntime versions it needs
     asynchronous: bool = False  # a run returns before the device is done
     platforms: tuple[str, ...] = _DESKTOP  # that it is built for
-    exercised: str = ""  # what edgeprof's tests run it on; "": nothing, its row is written from its documentation
 
 
 _OPENVINO_PACKAGE = "onnxruntime-openvino"
@@ -58,7 +57,6 @@ PROVIDERS: tuple[Provider, ...] = (
         package="onnxruntime",
         install="pip install onnxruntime",
         docs=_DOCS,
-        exercised="CPU",
     ),
     Provider(
         name="xnnpack",
@@ -92,7 +90,6 @@ PROVIDERS: tuple[Provider, ...] = (
         runtime=">=1.24",
         asynchronous=True,
         platforms=("linux-x86_64", "windows-x86_64", "windows-aarch64", "macos-aarch64"),
-        exercised="SwiftShader, a Vulkan device in software",
     ),
     Provider(
         name="cuda",
@@ -149,7 +146,6 @@ PROVIDERS: tuple[Provider, ...] = (
         lacks=("Attention",),
         precisions=("fp32", "fp16", "int8-static", "a8w8"),
         platforms=_NVIDIA,
-        exercised="CPU",
     ),
     Provider(
         name="openvino-gpu",
@@ -200,7 +196,6 @@ PROVIDERS: tuple[Provider, ...] = (
         precisions=("fp32", "fp16", "a8w8", "a16w8"),
         runtime=">=1.24.2",
         platforms=("linux-x86_64", "linux-aarch64", "windows-x86_64", "windows-aarch64"),
-        exercised="Qualcomm's HTP emulator for x86",
     ),
     Provider(
         name="qnn-gpu",

@@ -21,5 +21,6 @@ templates         renders pages
 
 from edgeprof.report.comparison import write_comparison
 from edgeprof.report.page import write, write_explanation
+from edgeprof.report.pictures import require_extra
 
-__all__ = ["write", "write_comparison", "write_explanation"]
+__all__ = ["require_extra", "write", "write_comparison", "write_explanation"]

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgeprof import store
+from edgeprof.errors import MissingExtra
 from edgeprof.process import Progress
 from edgeprof.report import (
     bars,
@@ -176,6 +178,16 @@ def of_mixers(ledgers: Mapping[str, Sequence[Ledger]], caption: str = "") -> Pla
 
 
 # --- drawing -------------------------------------------------------------------------------------------
+
+
+def require_extra() -> None:
+    """Require what draws.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtra("Drawing", "matplotlib", "report")
 
 
 def save(folder: Path, plans: Sequence[Plan], progress: Progress) -> list[Picture]:

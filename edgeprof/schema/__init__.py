@@ -52,6 +52,7 @@ from edgeprof.schema.derived import (
     Why,
 )
 from edgeprof.schema.fit import Fit
+from edgeprof.schema.hardware import HardwareReport, ProvokedFailure
 from edgeprof.schema.identity import (
     FP32,
     ONNXRUNTIME,
@@ -192,8 +193,12 @@ __all__ = [
     "Goal",
     "Graph",
     "GraphCount",
+<<<<<<< HEAD
     "Guess",
     "Inferred",
+=======
+    "HardwareReport",
+>>>>>>> 28de9e1 (Measure on devices without scipy and matplotlib)
     "InputValue",
     "KernelTime",
     "Keyed",
@@ -246,6 +251,7 @@ __all__ = [
     "Probe",
     "ProviderReceipt",
     "ProviderShare",
+    "ProvokedFailure",
     "QuantReceipt",
     "Reading",
     "RecipeSummary",

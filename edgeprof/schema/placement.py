@@ -73,6 +73,7 @@ class Device(Record, frozen=True, kw_only=True):
     reason: str = ""  # why it is not ready, as reported by the runtime
     install: str = ""
     docs: str = ""
+    exercised: str = ""  # devices that `make hardware` ran it on; "": none
 
 
 class ProviderShare(Record, frozen=True, kw_only=True):

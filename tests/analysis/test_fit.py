@@ -1,6 +1,8 @@
 """Curves through points of known coefficients."""
 
+import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from edgeprof.analysis.fit import fit
 
@@ -29,6 +31,22 @@ def test_no_part_is_negative() -> None:
     curve = fit(LENGTHS, [n - 10 for n in LENGTHS])
     assert curve.constant == 0
     assert min(curve.linear, curve.quadratic) >= 0
+
+
+def test_no_other_curve_without_negative_parts_fits_better() -> None:
+    """Lawson and Hanson's algorithm, as scipy has it, ends at the same one: of any shape, with any noise."""
+    generator = np.random.default_rng(1)
+    n = np.array(LENGTHS, float)
+    kept = set()
+    for _ in range(200):
+        values = np.exp(generator.normal(0, 0.5, len(n))) * n ** generator.uniform(-1, 2.5)
+        curve = fit(LENGTHS, values)
+        scaled = np.column_stack([n**power / n.max() ** power for power in range(3)]) / values[:, None]
+        expected = nnls(scaled, np.ones(len(n)))[0] / n.max() ** np.arange(3)
+        parts = (curve.constant, curve.linear, curve.quadratic)
+        assert parts == pytest.approx(expected, rel=1e-6, abs=1e-9 * float(expected.max()))
+        kept.add(tuple(map(bool, parts)))
+    assert len(kept) == 7  # every choice of parts but none
 
 
 def test_relative_errors_count_so_that_short_lengths_do_too() -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from factories import reading, visit
 from numpy.typing import NDArray
+from scipy.stats import linregress
 
 from edgeprof.analysis.disturbance import Quiet, disturbed
 from edgeprof.analysis.statistics import interval_between_rounds, point
-from edgeprof.analysis.verdict import drift, enough
+from edgeprof.analysis.verdict import DRIFT, DRIFT_RISK, drift, enough
 from edgeprof.schema import Canaries, Goal, Measurement
 
 Series = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -71,6 +72,17 @@ def test_the_interval_holds_the_truth_in_95_of_100_runs(series: Series, rounds: 
 
 
 # --- drift -------------------------------------------------------------------------------------------------
+
+
+def test_a_drift_is_shown_where_scipy_shows_a_slope() -> None:
+    generator = np.random.default_rng(2)
+    for _ in range(300):
+        visits = int(generator.integers(5, 12))
+        series = np.exp(generator.normal(0, 0.03, visits) + generator.uniform(-0.03, 0.03) * np.arange(visits))
+        line = linregress(range(visits), np.log(series))
+        change = float(np.expm1(line.slope * (visits - 1)))
+        shown = abs(change) >= DRIFT and line.pvalue < DRIFT_RISK
+        assert drift(list(series)) == (pytest.approx(change) if shown else 0.0)
 
 
 def test_a_drift_is_found_and_none_is_claimed_without_it() -> None:
