@@ -2,8 +2,8 @@
 
 a is the fixed cost of a run, b n the cost of tokens (projections, the MLP), c n^2 the cost of pairs of tokens
 (attention). Time and memory only add up, so a negative term would be noise: the fit is non-negative least squares
-(Lawson & Hanson 1974, chapter 23), of three powers at most by trying every choice of them. Values span orders of magnitude, so residuals are relative; with plain ones the
-longest length alone would decide.
+(Lawson & Hanson 1974, chapter 23), here by trying every choice of powers. Values span orders of magnitude, so residuals
+are relative; with plain ones the longest length alone would decide.
 
 Where the error of each value is known, residuals are weighted by it, and intervals of the coefficients follow from a
 parametric bootstrap (Efron & Tibshirani 1993, 6.5): the curve plus noise of that error is fitted again and again. If
@@ -44,7 +44,7 @@ def fit(lengths: Sequence[int], values: Sequence[float], *, errors: Sequence[flo
         raise ValueError(f"a curve needs {('two', 'three')[powers - 1]} different lengths and values above zero")
     y = np.asarray(values, float)
     columns, longest = _columns(lengths, powers)
-    parts = _parts(columns, y, _weights(errors, len(y)))
+    (parts,) = _parts(columns, y[None], _weights(errors, len(y)))
     fitted = columns @ parts
     spread = float(((y - y.mean()) ** 2).sum())
     constant, linear, quadratic = _in_tokens(parts, longest)
@@ -82,7 +82,7 @@ def draws(
     noise = np.asarray(errors) * math.sqrt(max(1.0, chi_squared / max(free, 1)))
     generator, weights = np.random.default_rng(seed), _weights(errors, len(fitted))
     several = fitted * np.maximum(1 + noise * generator.standard_normal((DRAWS, len(fitted))), 0.01)
-    return np.array([_in_tokens(_parts(columns, values, weights), longest) for values in several])
+    return np.array([_in_tokens(parts, longest) for parts in _parts(columns, several, weights)])
 
 
 def _columns(lengths: Sequence[int], powers: int) -> tuple[np.ndarray, int]:
@@ -101,21 +101,22 @@ def _weights(errors: Sequence[float], count: int) -> np.ndarray:
 
 
 def _parts(columns: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The term of each power at the longest length: of every choice of powers the best fit, of these the best that has
-    no term below zero. All terms together fit best where none is."""
+    """The term of each power at the longest length, for every row of values.
+
+    Of the least squares fits of every choice of powers, the best that has no term below zero.
+    """
     import numpy as np
 
-    scaled, count = columns * (weights / values)[:, None], columns.shape[1]
-    best, least = np.zeros(count), math.inf
-    for chosen in (list(some) for size in range(count, 0, -1) for some in combinations(range(count), size)):
-        parts = np.zeros(count)
-        parts[chosen] = np.linalg.lstsq(scaled[:, chosen], weights)[0]
-        squares = float(((scaled @ parts - weights) ** 2).sum())
-        if parts.min() >= 0 and squares < least:
-            best, least = parts, squares
-            if len(chosen) == count:
-                break
-    best[best < 1e-9 * best.sum()] = 0.0  # rounding, not growth
+    scaled, count = columns * (weights / values)[..., None], columns.shape[1]
+    best, least = np.zeros((len(values), count)), np.full(len(values), np.inf)
+    for chosen in (list(some) for size in range(1, count + 1) for some in combinations(range(count), size)):
+        q, r = np.linalg.qr(scaled[..., chosen])
+        parts = np.zeros_like(best)
+        parts[:, chosen] = np.linalg.solve(r, (weights @ q)[..., None])[..., 0]
+        squares = (((scaled @ parts[..., None])[..., 0] - weights) ** 2).sum(axis=1)
+        better = (parts >= 0).all(axis=1) & (squares < least)
+        best[better], least[better] = parts[better], squares[better]
+    best[best < 1e-9 * best.sum(axis=1, keepdims=True)] = 0.0  # rounding, not growth
     return best
 
 

@@ -40,7 +40,12 @@ def _show(known: list[Device]) -> None:
 
     space = _terminal_width()
     every = max((device.precisions for device in known), key=len)
-    headings = ["provider", "kind", "status", *(("shapes", "precisions", "onnxruntime", "exercised on") if space >= WIDE else ())]
+    headings = [
+        "provider",
+        "kind",
+        "status",
+        *(("shapes", "precisions", "onnxruntime", "exercised on") if space >= WIDE else ()),
+    ]
     rows = [_facts(device, every)[: len(headings)] for device in known]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     left = space - sum(width + GAP for width in widths)

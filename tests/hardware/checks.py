@@ -7,6 +7,7 @@ import msgspec
 
 from edgeprof.providers.table import Provider
 from edgeprof.schema import Point, ProvokedFailure
+
 from .environment import Environment, Ran
 from .models import for_the_cpu_alone, refused
 

@@ -49,15 +49,19 @@ class Environment:
 
     def _run(self, words: Sequence[str], timeout_s: float) -> Ran:
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(
-            [self.python, *words],
-            cwd=self.work,
-            env={**variables, "EDGEPROF_CACHE": str(self.work / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        own = {"EDGEPROF_CACHE": str(self.work / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        try:
+            done = subprocess.run(
+                [self.python, *words],
+                cwd=self.work,
+                env={**variables, **own},
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Ran(-1, "", f"{shlex.join(words)} took longer than {timeout_s:g} s.")
         return Ran(done.returncode, done.stdout, "\n".join(filter(str.strip, done.stderr.splitlines())))
 
 

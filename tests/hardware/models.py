@@ -52,8 +52,13 @@ def for_the_cpu_alone(file: Path) -> Path:
     """A graph of one operator that no provider but the CPU's has: it counts words of a text."""
     node = helper.make_node(
         *("TfIdfVectorizer", ["words"], ["counts"]),
-        **{"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0},
-        **{"ngram_counts": [0], "ngram_indexes": [0, 1], "pool_int64s": [1, 2]},
+        mode="TF",
+        min_gram_length=1,
+        max_gram_length=1,
+        max_skip_count=0,
+        ngram_counts=[0],
+        ngram_indexes=[0, 1],
+        pool_int64s=[1, 2],
     )
     graph = helper.make_graph(
         [node],
