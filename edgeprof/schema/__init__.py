@@ -193,12 +193,9 @@ __all__ = [
     "Goal",
     "Graph",
     "GraphCount",
-<<<<<<< HEAD
     "Guess",
-    "Inferred",
-=======
     "HardwareReport",
->>>>>>> 28de9e1 (Measure on devices without scipy and matplotlib)
+    "Inferred",
     "InputValue",
     "KernelTime",
     "Keyed",

@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 
 from edgeprof.fleet.opening import open_links
-from edgeprof.fleet.send import content_of, send_files
 
 from edgeprof import load_run
 from edgeprof.api.targets import one_model
+from edgeprof.fleet.send import content_of, send_files
 from tests.benchmarks import fleets
 from tests.benchmarks.harness import HERE, edgeprof, spread
 from tests.benchmarks.sleeping_device import VISIT_S
