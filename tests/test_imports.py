@@ -101,8 +101,11 @@ def test_what_a_device_runs_imports_nothing_that_a_workstation_needs(models: Pat
     code = f"""
 import sys
 from pathlib import Path
+import msgspec
 from edgeprof import devices, profile, verify
-from edgeprof.fleet import links, messages
+from edgeprof.api.device_work import handle
+from edgeprof.fleet.messages import Describe, Described, Reply
+assert isinstance(msgspec.msgpack.decode(handle(msgspec.msgpack.encode(Describe())), type=Reply), Described)
 devices()
 verify(models=Path({str(models)!r}))
 quick = dict(rounds=2, max_time_s=0, runs=2, min_time_s=0)

@@ -8,7 +8,15 @@ from onnx import TensorProto, helper
 from edgeprof import EdgeprofError, export
 from edgeprof.providers.table import Provider
 
-GPT2_MINI = {"n_layer": 4, "n_embd": 256, "n_head": 4, "n_positions": 512, "vocab_size": 8000}
+GPT2_MINI = {
+    "n_layer": 4,
+    "n_embd": 256,
+    "n_head": 4,
+    "n_positions": 512,
+    "vocab_size": 8000,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 """As wide and deep as bert-mini."""
 
 SAME_KERNELS = ("int4-hqq", "int4-gptq")
