@@ -14,10 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgeprof.fleet.opening import open_links
-
 from edgeprof import load_run
 from edgeprof.api.targets import one_model
+from edgeprof.fleet.opening import open_links
 from edgeprof.fleet.send import content_of, send_files
 from tests.benchmarks import fleets
 from tests.benchmarks.harness import HERE, edgeprof, spread

@@ -4,9 +4,8 @@ import asyncio
 import sys
 import tempfile
 
-from edgeprof.fleet.dask_process import Connection
-
 from edgeprof.fleet import agent, dask_process
+from edgeprof.fleet.dask_process import Connection
 
 REPLY = bytes(4000)  # as long as the record of a visit
 

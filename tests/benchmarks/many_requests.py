@@ -5,10 +5,10 @@ import sys
 from importlib.metadata import version
 
 import psutil
-from edgeprof.fleet.agent import MACHINE, answer
-from edgeprof.fleet.dask_process import Connection
 
 from edgeprof.fleet import dask_client, dask_process
+from edgeprof.fleet.agent import MACHINE, answer
+from edgeprof.fleet.dask_process import Connection
 
 REQUEST = bytes(8000)  # as long as a visit
 

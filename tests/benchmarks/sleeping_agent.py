@@ -4,9 +4,8 @@ import functools
 import sys
 from pathlib import Path
 
-from edgeprof.fleet.dask_process import Connection
-
 from edgeprof.fleet import agent
+from edgeprof.fleet.dask_process import Connection
 
 ROOT = Path(__file__).parents[2]
 
