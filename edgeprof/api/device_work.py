@@ -251,12 +251,14 @@ def _target_here(requested: Target) -> Target:
 
 
 def _baseline_here(requested: Target) -> Target:
+    """The baseline of that name, where it is installed here and reads files that can be sent."""
     from edgeprof.baselines import chosen
+    from edgeprof.baselines.table import of_target
 
-    name = requested.runtime_name
-    ((row, file),) = chosen([f"{name}={requested.library}" if requested.library else name])
+    row, file = of_target(requested), requested.library
     if row.reads == "checkpoint":
         raise UsageError(f"{row.name} reads a checkpoint, which is not sent to a device.", "Omit the baseline.")
+    chosen([f"{row.name}={file}" if file else row.name])
     return row.target(file, requested.options.get("precision", "") if file else "")
 
 

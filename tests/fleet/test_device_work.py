@@ -229,6 +229,21 @@ def test_a_library_of_the_client_is_not_loaded(artifacts: Any) -> None:
     assert "There is no execution provider called 'cpu-plugin'" in record.outcome.error
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("torch", "torch reads a checkpoint, which is not sent to a device. Omit the baseline."),
+        ("llama.cpp", "--baseline llama.cpp needs a GGUF file"),
+        ("tflite", "There is no baseline called 'tflite'"),
+    ],
+)
+def test_a_baseline_that_the_device_cannot_run_is_a_sentence(artifacts: Any, name: str, said: str) -> None:
+    job = replace(job_of(artifacts["bert", "fp32"]), target=Target(provider=name, runtime=name, runtime_name=name))
+    record = sent_and_measured(HERE, job)
+    assert (record.outcome.status, record.key.place.runtime) == ("unsupported", name)
+    assert record.outcome.error.startswith(said)
+
+
 def test_a_graph_is_tailored_on_the_device(portable_models: Path, swiftshader: None, device: Path) -> None:
     from edgeprof.providers.resolve import resolve
 
@@ -344,32 +359,35 @@ def test_a_visit_reads_no_other_file_of_the_device(artifacts: Any, tmp_path: Pat
 # --- one at a time -------------------------------------------------------------------------------------
 
 
-def test_two_clients_never_measure_at_once(artifacts: Any) -> None:
-    job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_runs=2, min_time_s=0.3))
+def test_two_clients_never_measure_at_once(artifacts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(artifacts["bert", "fp32"], stopping=StoppingRule(min_runs=2, min_time_s=0.2))
     send_files(HERE, content_of_job(job))
-    links = [ChildLink("anna"), ChildLink("ben")]
-    records: list[Any] = []
+    spans: list[tuple[float, float]] = []
+    seen: set[str] = set()
 
-    def visits(link: ChildLink) -> None:
+    def timed(visit: Visit) -> Any:
+        begin = time.monotonic()
+        seen.add(ask(HERE, Describe(), Described).busy_with.partition(", since")[0])
+        record = measure(visit)
+        spans.append((begin, time.monotonic()))
+        return record
+
+    monkeypatch.setattr("edgeprof.api.device_work.measure", timed)
+    ask(HERE, Describe(), Described)  # which looks for providers, once
+
+    def visits(client: str) -> None:
         for _ in range(2):
-            reply = ask(link, request_for(job, client=link.name), Measured)
-            records.append((time.monotonic(), reply.measurement.outcome))
+            ask(HERE, request_for(job, client=client), Measured)
 
-    threads = [threading.Thread(target=visits, args=(link,)) for link in links]
+    threads = [threading.Thread(target=visits, args=(client,)) for client in ("anna", "ben")]
     for thread in threads:
         thread.start()
-    seen = set()
-    while any(thread.is_alive() for thread in threads):
-        seen.add(ask(HERE, Describe(), Described).busy_with.partition(", since")[0])
-        time.sleep(0.2)
-    for link in links:
-        link.close()
-    assert [outcome.status for _, outcome in records] == ["ok"] * 4
-    ends = sorted((end, outcome.took_s) for end, outcome in records)
-    for (earlier, _), (later, took_s) in pairwise(ends):
-        assert later - took_s >= earlier - 0.05
+    for thread in threads:
+        thread.join()
+    assert len(spans) == 4
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
     label = "measures bert-tiny fp32, prefill at 8 tokens for"
-    assert {f"{label} anna", f"{label} ben"} <= seen
+    assert seen == {f"{label} anna", f"{label} ben"}
 
 
 def test_who_waits_too_long_is_told(artifacts: Any) -> None:
