@@ -107,7 +107,7 @@ def sentence(check: CacheCheck) -> str:
     doubt = f", {units.counted(len(law.not_steady), 'point')} not steady" if law.not_steady else ""
     cost = f"each cached token adds {slope} to a step (depths {depth}{doubt})"
     name = f"{law.key.subject.model} {law.key.subject.precision}"
-    on = "" if law.key.place.provider == "cpu" else f" on {law.key.place.provider}"
+    on = f" on {law.key.place.label}" if law.key.place.label else ""
     return f"{name}{on}, decode: {cost}; {_judged(check)}.{_copies(check)}"
 
 

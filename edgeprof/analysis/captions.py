@@ -7,7 +7,7 @@ left out.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeprof.analysis import explain_captions, findings, placement
-from edgeprof.analysis.narrative import PhasePoints, comparison, length, memory, size, trust
+from edgeprof.analysis.narrative import PhasePoints, comparison, devices, length, memory, size, trust
 from edgeprof.schema import Findings, Ledger, Phase, Point
 
 
@@ -59,6 +59,8 @@ HEADLINES: tuple[tuple[tuple[Phase, ...], Callable[[PhasePoints], str]], ...] = 
     (("prefill",), length.prefill_growth),
     (("prefill", "decode"), size.latency_law),
     (("decode",), length.decode_growth),
+    (("prefill",), devices.devices),
+    (("decode",), devices.devices),
     (("prefill",), comparison.precisions),
     (("decode",), comparison.precisions),
     (("prefill",), comparison.providers),
@@ -76,12 +78,14 @@ CAPTIONS: tuple[tuple[str, Phase, Callable[[PhasePoints], str]], ...] = (
     ("prefill-throughput", "prefill", length.throughput),
     ("prefill-memory", "prefill", memory.memory),
     ("prefill-memory-predicted", "prefill", memory.predicted),
+    ("prefill-latency-by-device", "prefill", devices.devices),
     ("prefill-latency-by-size", "prefill", size.latency_over_params),
     ("prefill-memory-by-size", "prefill", size.memory_over_params),
     ("decode-latency", "decode", length.decode_latency),
     ("decode-throughput", "decode", length.throughput),
     ("decode-memory", "decode", memory.memory),
     ("decode-memory-predicted", "decode", memory.predicted),
+    ("decode-latency-by-device", "decode", devices.devices),
     ("decode-latency-by-size", "decode", size.latency_over_params),
     ("decode-memory-by-size", "decode", size.memory_over_params),
 )

@@ -27,11 +27,11 @@ to a half as much as those of all. At 1.2 they vary hardly less, and fewer are l
 class Quiet(NamedTuple):
     """What the canaries of a run take while nothing else runs: by machine and threads."""
 
-    usual: dict[tuple[str, int], Canaries]
+    usual: dict[tuple[str, str, int], Canaries]
 
     @classmethod
     def of(cls, records: Iterable[Measurement]) -> Quiet:
-        seen: dict[tuple[str, int], list[Canaries]] = {}
+        seen: dict[tuple[str, str, int], list[Canaries]] = {}
         for record in records:
             seen.setdefault(_where(record), []).extend(_canaries(record))
         return cls(
@@ -66,8 +66,8 @@ def disturbed(record: Measurement, quiet: Quiet) -> bool:
     return (waited and sum(reading.latencies_s) >= JUDGED_FROM_S) or quiet.slowdown(record) > CANARY_LIMIT
 
 
-def _where(record: Measurement) -> tuple[str, int]:
-    return record.machine_id, record.place.threads
+def _where(record: Measurement) -> tuple[str, str, int]:
+    return record.place.host, record.machine_id, record.place.threads
 
 
 def _canaries(record: Measurement) -> Iterator[Canaries]:

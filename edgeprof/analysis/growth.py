@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -30,8 +31,10 @@ def lines(records: Iterable[R]) -> dict[str, list[R]]:
     """Model -> its usable records, shortest first: fp32 prefill of one sequence, run entirely by one provider of a real
     device, with the right result.
 
-    Where a model was measured on several providers or with several thread counts, the setting with most lengths counts.
+    Where a model was measured on several providers or with several thread counts, the setting with most lengths counts;
+    of several devices only the one with most records does.
     """
+    records = _of_one_device(list(records))
     settings: dict[str, dict[tuple[str, int], list[R]]] = {name: {} for name in MODELS}
     for record in records:
         load, place = record.load, record.place
@@ -43,6 +46,11 @@ def lines(records: Iterable[R]) -> dict[str, list[R]]:
         for name, of_model in settings.items()
     }
     return {name: sorted(line, key=lambda record: record.load.tokens or 0) for name, line in longest.items()}
+
+
+def _of_one_device(records: list[R]) -> list[R]:
+    counts = Counter(record.place.host for record in records if _succeeded(record))
+    return [record for record in records if record.place.host in dict(counts.most_common(1))]
 
 
 def _sound(record: Point | Measurement) -> bool:

@@ -101,7 +101,8 @@ def _pairs(fitted: Sequence[Fitted]) -> Iterator[tuple[Fitted, Fitted]]:
             precisions, providers = a.subject.precision != b.subject.precision, a.place.provider != b.place.provider
             if a.load != b.load or a.subject.model != b.subject.model or a.place.threads != b.place.threads:
                 continue
-            if a.place.machine_id != b.place.machine_id or precisions == providers:
+            machines = [(key.place.host, key.place.machine_id) for key in (a, b)]
+            if machines[0] != machines[1] or precisions == providers:
                 continue
             if a.subject.precision == BASE if precisions else a.place.provider == BASE_PROVIDER:
                 yield base, changed
@@ -174,7 +175,8 @@ def sentence(crossover: MeasuredCrossover) -> str:
     doubtful = units.counted(crossover.not_steady, "point")
     caveat = f" ({doubtful} not steady)" if crossover.not_steady else ""
     faster, slower = _names(crossover.faster, crossover.slower)
-    where = f"{crossover.faster.subject.model}, {crossover.faster.load.phase}"
+    host = crossover.faster.place.host
+    where = f"{crossover.faster.subject.model}{f' on {host}' if host else ''}, {crossover.faster.load.phase}"
     span = f"{crossover.shortest:,} to {crossover.longest:,} tokens{caveat}"
     if crossover.tokens is None:
         if not crossover.shown:

@@ -123,6 +123,7 @@ def _order(point: Point) -> tuple[str | int, ...]:
         place.threads,
         load.tokens or 0,
         load.past_tokens,
+        place.host,
         place.machine_id,
     )
 

@@ -139,7 +139,7 @@ def _measured(
     Raises:
         RunError: the run does not have the model at two lengths on the requested provider.
     """
-    runs = [load_run(run, out=out)] if run is not None else _runs(out)
+    runs = [load_run(run, out=out)] if run is not None else [one for one in _runs(out) if len(one.hosts) < 2]
     emulated = ""
     for each in runs:
         points = [point for point in _points(each, artifact, phase, batch) if ep in (None, point.place.provider)]
@@ -186,6 +186,11 @@ def _latencies(artifact: Artifact, run: Run, points: Sequence[Point], requests: 
     name, providers = Path(run.folder).name, sorted({point.place.provider for point in points})
     if len(providers) > 1:
         raise UsageError(f"Run '{name}' has {artifact.name} on {', '.join(providers)}.", f"Choose: --ep {providers[0]}")
+    if len(hosts := sorted({point.place.host for point in points})) > 1:
+        raise UsageError(
+            f"Run '{name}' has {artifact.name} on {', '.join(hosts)}.",
+            f"Measure one of them: {_profiling(artifact, requests)} --on {hosts[0]}",
+        )
     threads = max(point.place.threads for point in points)
     chosen = {point.load.length: point for point in points if point.place.threads == threads}
     if max(chosen) < max(requests):

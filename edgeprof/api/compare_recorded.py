@@ -39,9 +39,10 @@ def of_runs(
             "Profile the same models, precisions, phases and --seq with the same --threads.",
         )
     notes = ["These runs were made at different times: what changed between them besides is part of the ratios."]
-    if len(loaded[0].measurements) and _different(*(run.machine for run in loaded)):
+    machines = _machines(*loaded)
+    if any(_different(*both) for both in machines):
         notes.append("These runs were made on different machines.")
-    notes += differing_versions(*(run.machine for run in loaded))
+    notes += dict.fromkeys(note for both in machines for note in differing_versions(*both))
     if alone:
         labels = [key.label for key in alone]
         more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
@@ -97,15 +98,24 @@ def _by_size(run: Run, side: Side) -> dict[object, list[Measurement]]:
 
 
 def _require_same_machine(runs: Sequence[Run], across_machines: bool) -> None:
-    first, second = (run.machine for run in runs)
-    if across_machines or first.machine_id == second.machine_id or not _different(first, second):
+    differing = [both for both in _machines(*runs) if _different(*both)]
+    if across_machines or not differing:
         return
+    first, second = differing[0]
     described = [machine.cpu or f"machine {machine.machine_id}" for machine in (first, second)]
     cores = [f"{name}, {machine.cores_allowed} cores" for name, machine in zip(described, (first, second), strict=True)]
     raise RunError(
         f"The runs were made on different machines ({cores[0]}; {cores[1]}).",
         "Add --across-machines to compare them all the same.",
     )
+
+
+def _machines(a: Run, b: Run) -> list[tuple[Machine, Machine]]:
+    """The machines of two runs, of several devices those of one name."""
+    if not a.hosts and not b.hosts:
+        return [(a.machine, b.machine)]
+    named = {host.name: host.machine for host in b.hosts}
+    return [(host.machine, named[host.name]) for host in a.hosts if host.name in named]
 
 
 def _different(a: Machine, b: Machine) -> bool:

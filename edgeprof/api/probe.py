@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 from edgeprof import store
 from edgeprof.api.kept_probe import file_of, kept
 from edgeprof.api.profile import require_positive
-from edgeprof.errors import EdgeprofError, UsageError
+from edgeprof.errors import EdgeprofError, RunError, UsageError
+from edgeprof.fleet.ask import ask
+from edgeprof.fleet.messages import MeasureCeilings, Probed
+from edgeprof.fleet.opening import open_links
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import probe as measure_probe
 from edgeprof.measure import surroundings
@@ -23,6 +27,9 @@ def probe(
     threads: int | None = None,
     ep: str = "cpu",
     force: bool = False,
+    on: str = "",
+    fleet: Path | None = None,
+    insecure: bool = False,
     out: Path | None = None,
     progress: Progress = silent,
 ) -> Probe:
@@ -41,6 +48,8 @@ def probe(
         threads: of the runtime; default every core that this process may use.
         ep: the execution provider; "cpu" is the only one that can be probed.
         force: measure again, even where a probe is kept.
+        on: a device somewhere else to probe instead of this machine, as in `profile`.
+        fleet, insecure: as in `profile`.
         out: a file that receives the probe, as JSON.
         progress: called with the current step.
 
@@ -50,10 +59,38 @@ def probe(
     Raises:
         UsageError: another provider, or `threads` is not positive.
         EdgeprofError: onnxruntime does not run here.
+        DeviceLost: the device does not answer.
     """
     if ep != "cpu":
         raise UsageError(f"'{ep}' cannot be probed.", "Use --ep cpu.")
     require_positive("--threads", [threads or 1])
+    seen = _elsewhere(on, threads, force, fleet, insecure, progress) if on else _here(threads, ep, force, progress)
+    if out is not None:
+        store.write_atomic(out, encode(seen))
+    return seen
+
+
+def _elsewhere(
+    on: str, threads: int | None, force: bool, fleet: Path | None, insecure: bool, progress: Progress
+) -> Probe:
+    """The probe of a device somewhere else, kept here as well: its runs are held against it."""
+    with open_links([on], fleet=fleet, insecure=insecure) as links:
+        if len(links) > 1:
+            raise UsageError(f"'{on}' is {len(links)} devices, and one is probed at a time.", "Name one of them.")
+        progress(f"probing {links[0].name}", None)
+        seen = ask(links[0], MeasureCeilings(threads=threads, force=force), Probed).probe
+    if not re.fullmatch("[0-9a-f]{12}", seen.machine.machine_id):  # it becomes the name of a file
+        raise RunError(f"{links[0].name} gave no id of its machine.", "Install the same edgeprof on it.")
+    _keep(seen)
+    return seen
+
+
+def _keep(seen: Probe) -> None:
+    with contextlib.suppress(EdgeprofError):  # a folder that cannot be written: measured again next time
+        store.write_atomic(file_of(seen.machine.machine_id, seen.threads), encode(seen))
+
+
+def _here(threads: int | None, ep: str, force: bool, progress: Progress) -> Probe:
     machine = measure_machine.describe()
     threads = threads or machine.cores_allowed
     seen = None if force else kept(machine.machine_id, threads)
@@ -75,8 +112,5 @@ def probe(
             canaries=canaries,
             notes=(spoils,) if spoils else (),
         )
-        with contextlib.suppress(EdgeprofError):  # a folder that cannot be written: measured again next time
-            store.write_atomic(file_of(machine.machine_id, threads), encode(seen))
-    if out is not None:
-        store.write_atomic(out, encode(seen))
+        _keep(seen)
     return seen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from msgspec.structs import replace
 from edgeprof import counting, store, units
 from edgeprof.analysis import statistics
 from edgeprof.analysis.memory_parts import predicted
-from edgeprof.api import baselines, placement, visits
+from edgeprof.api import baselines, fleet_run, placement, visits
 from edgeprof.api.foreseen import foreseen
 from edgeprof.api.runs import Run, load_run, require_percentiles
 from edgeprof.api.sizing import PhaseChoice, inputs_of
@@ -21,17 +23,19 @@ from edgeprof.api.targets import any_model, parts_of, renamed
 from edgeprof.api.trial_inputs import ChosenFills, working_fills
 from edgeprof.errors import RunError, UsageError
 from edgeprof.families import family_of, traced_variant
+from edgeprof.fleet.opening import open_links
 from edgeprof.inputs import LoadRequest, Signature, signature
 from edgeprof.inputs.run_inputs import Inputs, load_of, signature_of_graph
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import runtime_memory, surroundings
 from edgeprof.measure.launch import generates, generation_job
 from edgeprof.measure.limited_process import limited
-from edgeprof.measure.schedule import Job, place_of
+from edgeprof.measure.schedule import Job, facts_on, place_of
 from edgeprof.process import Progress, silent
 from edgeprof.providers.ort_errors import require_no_library
 from edgeprof.providers.resolve import resolve
 from edgeprof.schema import (
+    CPU,
     Artifact,
     Case,
     Facts,
@@ -39,7 +43,6 @@ from edgeprof.schema import (
     Goal,
     Graph,
     Load,
-    Measurement,
     MemoryLimit,
     Phase,
     PointKey,
@@ -107,6 +110,10 @@ def profile(
     sustain_s: float = 0.0,
     generate: int = 0,
     strict: bool = False,
+    on: Sequence[str] = (),
+    fleet: Path | None = None,
+    insecure: bool = False,
+    same_versions: bool = False,
     name: str | None = None,
     models: Path = store.MODELS,
     out: Path = store.REPORTS,
@@ -147,6 +154,11 @@ def profile(
         sustain_s: afterwards, run every point for so many seconds without a pause: heat and clocks show.
         generate: afterwards, generate so many tokens greedily after a prompt of every length of decode; CPU only.
         strict: refuse to begin on a machine that is not quiet.
+        on: devices somewhere else, by their names in the inventory, "local" for this machine, "all", or
+            ssh://user@host: measured at the same time, in one run.
+        fleet: the inventory; default ./fleet.toml, or that of the user.
+        insecure: agents may be asked without TLS.
+        same_versions: refuse devices that differ in onnxruntime or edgeprof.
         name: of the run; an existing run is resumed.
         models, out: folders to read artifacts from and to write the run into.
         progress: called with the current step.
@@ -157,6 +169,7 @@ def profile(
     Raises:
         UsageError: the request is invalid; raised before anything is measured.
         RunError: the run of that name belongs to another machine; or this machine is not quiet, and `strict`.
+        DeviceLost: a device does not answer; raised before anything is measured.
     """
     for option, values in {
         "--rounds": [rounds],
@@ -173,6 +186,11 @@ def profile(
     require_percentiles(percentiles)
     if generate:
         require_positive("--generate", [generate])
+    if on:
+        afterwards = {"--memory": memory, "--ops": ops, "--sustain": sustain_s, "--generate": generate}
+        _require_here({**afterwards, "--baseline": baseline, "--ep-library": ep_library, "--strict": strict})
+    elif same_versions:
+        raise UsageError("--same-versions is about several devices.", "Name them with --on, or omit it.")
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
     folder = store.run_folder(out, _new_name(out) if name is None else name)
     machine = measure_machine.describe()
@@ -182,7 +200,7 @@ def profile(
         phase=phase,
         machine_id=machine.machine_id,
         threads=threads or machine.cores_allowed,
-        targets=(*resolve(ep, ep_library, ep_option), *baselines.targets(baseline)),
+        targets=(CPU,) if on else (*resolve(ep, ep_library, ep_option), *baselines.targets(baseline)),
         compile=compile,
         stopping=StoppingRule(min_runs=runs, min_time_s=min_time_s, max_time_s=max(60.0, min_time_s)),
         timeout_s=timeout_s,
@@ -191,20 +209,32 @@ def profile(
         generate=generate,
     )
     if memory_limit_bytes is not None:
+        if on and tuple(ep) != ("cpu",):
+            raise UsageError("--memory-limit holds for the CPU provider.", "Omit --memory-limit, or --ep.")
         request = replace(request, memory_limit=_limit(memory_limit_bytes, request.targets))
-    if compile and all(target.is_cpu or target.is_baseline for target in request.targets):
+    only_cpu = all(target.is_cpu or target.is_baseline for target in request.targets)
+    if compile and (tuple(ep) == ("cpu",) if on else only_cpu):
         raise UsageError("The CPU provider does not compile ahead of time.", "Omit --compile, or name an --ep.")
-    artifacts = [part for artifact in renamed(any_model(targets, models, precision)) for part in parts_of(artifact)]
-    jobs: list[Job] = []
-    notes = refusals = baselines.refusals(artifacts, request.targets)
-    for artifact in artifacts:
-        progress(f"counting: {artifact.name} {artifact.precision}", None)
-        try:
-            jobs += jobs_of(artifact, request, notes)
-        except UsageError as problem:
-            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (the same error)
-    if not jobs:
-        raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
+    with contextlib.ExitStack() as stack:
+        links = stack.enter_context(open_links(on, fleet=fleet, insecure=insecure)) if on else []
+        artifacts = [part for artifact in renamed(any_model(targets, models, precision)) for part in parts_of(artifact)]
+        notes = refusals = baselines.refusals(artifacts, request.targets)
+        jobs = _jobs(artifacts, request, notes, progress)
+        if on:
+            notes += fleet_run.measure_on(
+                links,
+                jobs,
+                folder=folder,
+                goal=goal,
+                ep=ep,
+                ep_option=ep_option or {},
+                threads=threads,
+                least_share=require_placement,
+                precisions=precision,
+                same_versions=same_versions,
+                progress=progress,
+            )
+            return replace(load_run(folder, percentiles=percentiles), notes=tuple(notes))
     baselines.require_some(jobs, request.targets, refusals)
     placement.require_some([job for job in jobs if not job.target.is_baseline], precision)
     generating = [generation_job(job, generate) for job in jobs if generates(job)] if generate else []
@@ -219,9 +249,10 @@ def profile(
     ours = [job for job in jobs if not job.target.is_baseline]
     preparation = visits.Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
-        done = [record for record in recorded if _placement_suffices(record, require_placement)]
+        done = [record for record in recorded if visits.placement_suffices(record, require_placement)]
         try:
-            visits.visit_points(jobs, goal, done, preparation, folder, progress)
+            append = partial(store.append_measurement, folder)
+            visits.visit_points(jobs, goal, done, preparation, append, progress)
             if memory:
                 visits.try_memory(ours, preparation, folder, progress)
             if ops:
@@ -236,10 +267,29 @@ def profile(
     return replace(load_run(folder, percentiles=percentiles), notes=tuple(notes))
 
 
-def _placement_suffices(record: Measurement, least_share: float) -> bool:
-    """Whether a recorded visit satisfies the required share of placement."""
-    share = record.receipt.share
-    return share is None or share >= least_share or record.outcome.status == "unsupported"
+def _jobs(artifacts: Sequence[Artifact], request: ProfileRequest, notes: list[str], progress: Progress) -> list[Job]:
+    """The points of all models."""
+    jobs: list[Job] = []
+    for artifact in artifacts:
+        progress(f"counting: {artifact.name} {artifact.precision}", None)
+        try:
+            jobs += jobs_of(artifact, request, notes)
+        except UsageError as problem:
+            raise problem.about(artifact.name) if len(artifacts) > 1 else problem  # noqa: B904  (the same error)
+    if not jobs:
+        raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
+    return jobs
+
+
+def _require_here(options: Mapping[str, object]) -> None:
+    """Refuse options that work on this machine only.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for option, value in options.items():
+        if value:
+            raise UsageError(f"{option} does not work with --on.", f"Omit {option}, or run it on the device itself.")
 
 
 def _limit(count_bytes: int, targets: Sequence[Target]) -> MemoryLimit:
@@ -406,16 +456,6 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _facts_on(target: Target, facts: Facts) -> Facts:
-    """Memory is predicted for the CPU provider, and what is copied of a cache is known of onnxruntime."""
-    if target.is_cpu:
-        return facts
-    copied = 0 if target.is_baseline else facts.cache_copied_bytes
-    return replace(
-        facts, memory_predicted_bytes=None, memory=None, cache_copied_bytes=copied, ep_options=target.ep_options
-    )
-
-
 def _job(
     artifact: Artifact,
     graph: Graph,
@@ -432,7 +472,7 @@ def _job(
             load=load,
             place=place_of(target, request.machine_id, request.threads),
         ),
-        facts=_facts_on(target, facts),
+        facts=facts_on(target, facts),
         graph=graph,
         data_sha256=artifact.data_sha256,
         target=target,

@@ -12,7 +12,7 @@ from edgeprof.analysis.ledger import ledger
 from edgeprof.analysis.why import sides, why
 from edgeprof.api.explain import explain
 from edgeprof.api.kept_probe import ceilings_for
-from edgeprof.api.runs import Run, load_run, memory_bandwidth
+from edgeprof.api.runs import Run, cache_checks, load_run
 from edgeprof.families import family_of, variants
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Case, Explanation, Ledger, Point, Why
@@ -57,7 +57,7 @@ def write_report(
     pooled = statistics.pooled(loaded.measurements)
     fitted = laws.laws(pooled)
     store.save_laws(folder, fitted)
-    caches = cached.checks(fitted.laws, pooled, memory_bandwidth(loaded))
+    caches = cache_checks(loaded, fitted.laws, pooled)
     findings = sentences(pooled, mixers, placed)
     return report.write(
         folder,
@@ -65,6 +65,7 @@ def write_report(
         loaded.points,
         replace(
             findings,
+            hosts={host.name: f"{host.name} ({host.machine.cpu})" for host in loaded.hosts},
             headlines=(
                 *same_graph.sentences(loaded.points),
                 *(cached.sentence(check) for check in caches if check.recomputes),
@@ -93,6 +94,7 @@ def write_report(
             *module_crossover.sentences(loaded.operators),
             *map(cached.sentence, caches),
         ],
+        hosts=loaded.hosts,
         started_at=min((measurement.outcome.started_at for measurement in loaded.measurements), default=""),
         progress=progress,
     )
@@ -111,7 +113,12 @@ def _explanations(points: Sequence[Point]) -> list[Explanation]:
 def _whys(run: Run) -> list[Why]:
     """Compare every precision with fp32, where operators were timed."""
     pairs = sides(run.points) if run.operators else []
-    return [each for pair in pairs for each in why(*pair, run.points, run.operators, run.machine, run.kernels)]
+    return [
+        each
+        for pair in pairs
+        for machine, points in run.by_machine
+        for each in why(*pair, points, run.operators, machine, run.kernels)
+    ]
 
 
 def _mixers() -> dict[str, list[Ledger]]:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeprof import store
-from edgeprof.analysis import generation, memory_trials, roofline, statistics, sustained
+from edgeprof.analysis import cached, generation, memory_trials, roofline, statistics, sustained
 from edgeprof.analysis.narrative.trust import trust
 from edgeprof.api.kept_probe import ceilings_for
 from edgeprof.errors import RunError, UnknownName, UsageError
 from edgeprof.measure import canary
 from edgeprof.schema import (
     GenerationPass,
+    Host,
     KernelTime,
+    Law,
     Machine,
     Measurement,
     MemoryPass,
@@ -27,13 +29,13 @@ MOST_PERCENT = 99.999
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """A run: its folder, its machine, every visit, and the points derived from them.
+    """A run: its folder, its machine (or machines), every visit, and the points derived from them.
 
     `operators` and `kernels` are present where operators were timed, in order of measurement.
     """
 
     folder: str
-    machine: Machine
+    machine: Machine  # of several devices, the first
     measurements: tuple[Measurement, ...]
     points: tuple[Point, ...]
     operators: tuple[OperatorPass, ...] = ()
@@ -42,6 +44,7 @@ class Run(Record, frozen=True, kw_only=True):
     generations: tuple[GenerationPass, ...] = ()
     rooflines: tuple[Roofline, ...] = ()  # of the points in `operators`, where a probe of the machine is kept
     memory: tuple[MemoryPass, ...] = ()
+    hosts: tuple[Host, ...] = ()  # the devices of a run over several
     notes: tuple[str, ...] = ()  # requests that could not be measured; of a new run only
 
     @property
@@ -72,6 +75,13 @@ class Run(Record, frozen=True, kw_only=True):
         return [generation.sentence(one, self.points) for one in self.generations]
 
     @property
+    def by_machine(self) -> list[tuple[Machine, list[Point]]]:
+        """The points of each machine; of a run on one machine, all."""
+        if not self.hosts:
+            return [(self.machine, list(self.points))]
+        return [(host.machine, [one for one in self.points if one.place.host == host.name]) for host in self.hosts]
+
+    @property
     def failed(self) -> list[Point]:
         return [point for point in self.points if point.status != "ok"]
 
@@ -100,7 +110,10 @@ def load_run(run: str | Path | None = None, *, percentiles: Sequence[float] = ()
     found = ceilings_for(records.operators, folder)
     return Run(
         folder=str(folder),
-        machine=records.machine or Machine.unrecorded(records.measurements[0].machine_id),
+        machine=records.hosts[0].machine
+        if records.hosts
+        else records.machine or Machine.unrecorded(records.measurements[0].machine_id),
+        hosts=records.hosts,
         measurements=records.measurements,
         points=tuple(statistics.points(records.measurements, percentiles)),
         operators=records.operators,
@@ -122,9 +135,23 @@ def require_percentiles(percentiles: Sequence[float]) -> None:
             )
 
 
-def memory_bandwidth(run: Run) -> float | None:
+def cache_checks(run: Run, laws: Sequence[Law], points: Sequence[Point]) -> list[cached.CacheCheck]:
+    """What decode over depth shows of KV caches, on each device of a run with its own memory."""
+    names = [host.name for host in run.hosts] or [""]
+    return [
+        check
+        for name in names
+        for check in cached.checks(
+            [law for law in laws if law.key.place.host == name],
+            [point for point in points if point.place.host == name],
+            memory_bandwidth(run, name),
+        )
+    ]
+
+
+def memory_bandwidth(run: Run, host: str = "") -> float | None:
     """Bytes per second that memory gave while a run was measured; None where its visits were too short to tell."""
-    readings = [each.outcome.reading for each in run.measurements if each.outcome.reading]
+    readings = [each.outcome.reading for each in run.measurements if each.place.host == host and each.outcome.reading]
     return canary.bytes_per_s(one for reading in readings for one in reading.canaries)
 
 

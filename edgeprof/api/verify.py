@@ -13,8 +13,13 @@ from msgspec.structs import replace
 from edgeprof.api.sizing import Sizing, inputs_of
 from edgeprof.api.targets import any_model
 from edgeprof.api.trial_inputs import alternatives
-from edgeprof.errors import VerificationError
+from edgeprof.errors import RunError, UsageError, VerificationError
 from edgeprof.families import traced_variant
+from edgeprof.fleet.links import Link
+from edgeprof.fleet.messages import Verified, Verify
+from edgeprof.fleet.opening import open_links
+from edgeprof.fleet.send import ask_with_files, content_of
+from edgeprof.fleet.several import of_each
 from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, signature_of_artifact
 from edgeprof.process import Progress, part, silent
@@ -36,6 +41,9 @@ def verify(
     batch: Sequence[int] = (),
     dim: Mapping[str, int] | None = None,
     input: Mapping[str, Path] | None = None,
+    on: Sequence[str] = (),
+    fleet: Path | None = None,
+    insecure: bool = False,
     models: Path = MODELS,
     progress: Progress = silent,
 ) -> list[Artifact]:
@@ -50,18 +58,26 @@ def verify(
     Args:
         targets: names below `models`, artifact folders, or .onnx files; by default all exported models.
         seq, batch, dim, input: sizes and values, as in `profile`.
+        on: devices somewhere else that compute instead of this machine, as in `profile`.
+        fleet, insecure: as in `profile`.
         models: the folder that `export` filled.
         progress: called with the current step.
 
     Returns:
-        The artifacts with their new checks.
+        The artifacts with their new checks; of several devices, one after the other.
 
     Raises:
         UsageError: no such model, or one that cannot be run at these sizes.
-        VerificationError: a file was changed, or an output differs.
+        VerificationError: a file was changed, or an output differs; says on which device.
+        DeviceLost: a device does not answer.
     """
     sizing = Sizing(seq=tuple(seq), batch=tuple(batch), dims=dict(dim or {}), files=dict(input or {}))
+    if on and sizing:
+        raise UsageError("--on verifies at the sizes of PyTorch's values.", "Omit --seq, --batch, --dim and --input.")
     artifacts = any_model(targets, models)
+    if on:
+        with open_links(on, fleet=fleet, insecure=insecure) as links:
+            return _elsewhere(links, artifacts, progress)
     checked = []
     for index, artifact in enumerate(artifacts):
         step = part(progress, f"{artifact.name} {artifact.precision}", index, len(artifacts))
@@ -72,6 +88,34 @@ def verify(
         else:
             checked.append(_with_itself(artifact, sizing, step))
     return checked
+
+
+def _elsewhere(links: Sequence[Link], artifacts: Sequence[Artifact], progress: Progress) -> list[Artifact]:
+    """The artifacts as the devices verify them, which work at the same time."""
+    for artifact in artifacts:
+        if artifact.key:
+            _require_unchanged(artifact)
+
+    def on_one(link: Link) -> list[Artifact]:
+        return [_on(link, artifact, progress) for artifact in artifacts]
+
+    return [checked for of_link in of_each(links, on_one) for checked in of_link]
+
+
+def _on(link: Link, artifact: Artifact, progress: Progress) -> Artifact:
+    """The artifact with the checks that a device made."""
+    progress(f"{link.name}: {artifact.name} {artifact.precision}", None)
+    files = content_of(artifact)
+    try:
+        shown: Progress = lambda activity, _: progress(activity, None)  # noqa: E731
+        there = ask_with_files(link, Verify(files=files.content), files, Verified, shown).artifact
+    except VerificationError as problem:
+        raise problem.about(f"{link.name}, {artifact.name} {artifact.precision}")  # noqa: B904  (the same error)
+    checks = [tuple(replace(check, host=link.name) for check in graph.checks) for graph in there.graphs]
+    if len(checks) != len(artifact.graphs):
+        raise RunError(f"{link.name} replied about another model.", "Install the same edgeprof on it.")
+    pairs = zip(artifact.graphs, checks, strict=True)
+    return artifact.with_graphs([replace(graph, checks=own) for graph, own in pairs])
 
 
 def _require_unchanged(artifact: Artifact) -> None:

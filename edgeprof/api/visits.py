@@ -5,9 +5,10 @@ Whatever is measured is saved as soon as it ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -33,12 +34,24 @@ from edgeprof.process import Progress
 from edgeprof.schema import Goal, Measurement, PointKey
 
 
+class Measurer(Protocol):
+    """Where visits are made: this machine, or a device somewhere else."""
+
+    def of_visit(self, visit: Visit, done: float) -> Visit:
+        """The visit with its job prepared; `done` is the share of all visits that are complete."""
+        ...
+
+    def measure(self, visit: Visit) -> Measurement:
+        """The record of a prepared visit."""
+        ...
+
+
 def visit_points(
     jobs: Sequence[Job],
     goal: Goal,
     done: Sequence[Measurement],
-    preparation: Preparation,
-    folder: Path,
+    measurer: Measurer,
+    save: Callable[[Measurement], None],
     progress: Progress,
 ) -> None:
     """Visit every point until it was visited enough, round by round; each visit is saved as soon as it ends."""
@@ -51,12 +64,30 @@ def visit_points(
         step = (1 - share) / _rounds_left(waiting, number, goal, records) / max(len(visits), 1)
         for planned in visits:
             stretch = repetition.stretch(of_job(planned.job, records)) if number >= goal.rounds else 1.0
-            visit = preparation.of_visit(replace(planned, stretch=stretch), share)
+            visit = measurer.of_visit(replace(planned, stretch=stretch), share)
             progress(f"round {number + 1}, {len(waiting)} of {len(jobs)} points: {visit.job.key.label}", share)
-            record = measure(visit)
-            store.append_measurement(folder, record)
+            record = measurer.measure(visit)
+            save(record)
             records.append(record)
             share += step
+
+
+def placement_suffices(record: Measurement, least_share: float) -> bool:
+    """Whether a recorded visit satisfies the required share of placement."""
+    share = record.receipt.share
+    return share is None or share >= least_share or record.outcome.status == "unsupported"
+
+
+def unfinished(jobs: Sequence[Job], goal: Goal, records: Sequence[Measurement]) -> list[Visit]:
+    """The next visit of every point that was not visited enough."""
+    left: dict[PointKey, Visit] = {}
+    for number in range(goal.rounds):
+        for visit in plan(jobs, number, records, goal):
+            left.setdefault(visit.job.key, visit)
+    for job in _waiting([job for job in jobs if job.key not in left], goal.rounds, goal, records):
+        later = max((record.round for record in of_job(job, records)), default=0) + 1
+        left[job.key] = Visit(job=job, round=max(later, goal.rounds), goal=goal)
+    return list(left.values())
 
 
 def _waiting(jobs: Sequence[Job], number: int, goal: Goal, records: Sequence[Measurement]) -> list[Job]:
@@ -83,15 +114,17 @@ def _rounds_left(waiting: Sequence[Job], number: int, goal: Goal, records: Seque
 
 
 class Preparation:
-    """Prepares each point for its provider, once, at its first visit."""
+    """Measures on this machine; prepares each point for its provider, once, at its first visit."""
 
     def __init__(self, least_share: float, progress: Progress) -> None:
         self.least_share, self.progress = least_share, progress
         self.known: dict[PointKey, Prepared | None] = {}
 
     def of_visit(self, visit: Visit, done: float) -> Visit:
-        """The visit with its job prepared; `done` is the share of all visits that are complete."""
         return replace(visit, job=self.of(visit.job, done))
+
+    def measure(self, visit: Visit) -> Measurement:
+        return measure(visit)
 
     def of(self, job: Job, done: float) -> Job:
         if job.key not in self.known:

@@ -12,7 +12,7 @@ from edgeprof import store
 from edgeprof.analysis import cached, laws
 from edgeprof.analysis import why as analysis
 from edgeprof.api.profile import profile
-from edgeprof.api.runs import Run, load_run, memory_bandwidth
+from edgeprof.api.runs import Run, cache_checks, load_run
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.targets import any_model, name_of, one_model, parts_of, renamed, split
 from edgeprof.errors import RunError, UnknownName, UsageError
@@ -98,7 +98,11 @@ def why(
             out=out,
             progress=progress,
         )
-    compared = analysis.why(first, second, loaded.points, loaded.operators, loaded.machine, loaded.kernels)
+    compared = [
+        each
+        for machine, points in loaded.by_machine
+        for each in analysis.why(first, second, points, loaded.operators, machine, loaded.kernels)
+    ]
     if not compared:
         errors = [point.error for point in loaded.failed if side_of(point) in (first, second)]
         raise RunError(
@@ -106,7 +110,7 @@ def why(
             errors[-1] if errors else _no_common_length(loaded, first, second),
         )
     fitted = laws.laws(loaded.points).laws
-    caches = cached.checks(fitted, loaded.points, memory_bandwidth(loaded))
+    caches = cache_checks(loaded, fitted, loaded.points)
     return [replace(each, findings=(*each.findings, *_on_caches(each, caches))) for each in compared]
 
 

@@ -103,10 +103,12 @@ def _show(comparison: "Comparison") -> None:
     show_line((comparison.headline + "\n", "bold"))
     several = len({point.a.subject.model + str(point.a.subject.precision) for point in comparison.points}) > 1
     columns = [("model", "left"), ("precision", "left")] if several else []
+    hosts = any(point.a.place.host for point in comparison.points)
+    columns += [("device", "left")] if hosts else []
     heads = ("batch", "tokens", "A", "B", "B / A", "95 % interval")
     columns += [("phase", "left"), *((head, "right") for head in heads)]
     columns += [("B is", "left"), ("rounds", "right"), ("remarks", "left")]
-    show_table(columns, [_row(point, several) for point in comparison.points])
+    show_table(columns, [_row(point, several, hosts) for point in comparison.points])
     for line in comparison.failed:
         show_line(("not compared", "red"), f": {line}")
     for line in comparison.notes:
@@ -114,11 +116,12 @@ def _show(comparison: "Comparison") -> None:
     show_line(f"\n{comparison.folder}: index.html, comparison.md, comparison.json")
 
 
-def _row(point: "ComparedPoint", several: bool) -> list[str]:
+def _row(point: "ComparedPoint", several: bool, hosts: bool) -> list[str]:
     from edgeprof import units
 
     subject, load = point.a.subject, point.a.load
     identity = [subject.model, str(subject.precision)] if several else []
+    identity += [point.a.place.host] if hosts else []
     identity += [load.phase, str(load.batch), units.known(load.length or None)]
     times = [units.duration(point.a_s), units.duration(point.b_s)]
     ratio = [f"{point.ratio:.3f}", f"{point.ratio_low:.3f} to {point.ratio_high:.3f}", point.verdict]

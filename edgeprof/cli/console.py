@@ -14,6 +14,8 @@ from edgeprof.text import told_apart, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 
 MAX_TABLE_WIDTH = 1000
@@ -73,6 +75,26 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
     console.print(table)
 
 
+class _Bar:
+    """A line that `Progress` moves; or, from the first call of `line` on, a line for each device."""
+
+    def __init__(self, bar: "Bar", still: bool) -> None:
+        self._bar, self._still = bar, still
+        self._task = bar.add_task("starting", total=1.0)
+
+    def __call__(self, activity: str, share: float | None) -> None:
+        self._move(self._task, activity, share)
+
+    def line(self, name: str) -> Progress:
+        """The line of one device, with its name in front."""
+        self._bar.update(self._task, visible=False)
+        task = self._bar.add_task(visible(name), total=1.0)
+        return lambda activity, share: self._move(task, f"{name}: {activity}", share)
+
+    def _move(self, task: "TaskID", activity: str, share: float | None) -> None:
+        self._bar.update(task, description=visible(activity), completed=share, refresh=self._still)
+
+
 @contextlib.contextmanager
 def progress_bar(*, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on standard error, and yield the callback that moves it.
@@ -92,9 +114,4 @@ def progress_bar(*, still: bool = False) -> Iterator[Progress]:
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with Bar(*columns, console=console, transient=True, disable=hidden, auto_refresh=not still) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def move(activity: str, share: float | None) -> None:
-            bar.update(task, description=visible(activity), completed=share, refresh=still)
-
-        yield move
+        yield _Bar(bar, still)

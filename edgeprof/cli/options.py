@@ -98,6 +98,14 @@ def sizing(seq: str | None, batch: str | None, dim: list[str] | None, input: lis
     )
 
 
+def one_word(text: str, option: str) -> str:
+    """One name, where several make no sense."""
+    names = words(text, option)
+    if len(names) > 1:
+        raise UsageError(f"{option} takes one name here, not {len(names)}.", f"Example: {option} {names[0]}")
+    return names[0]
+
+
 def words(text: str, option: str) -> list[str]:
     """ "fp32,int8" -> ["fp32", "int8"]"""
     parts = [word.strip() for word in text.split(",")]

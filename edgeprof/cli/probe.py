@@ -15,15 +15,24 @@ def probe(
     threads: options.Threads = None,
     ep: Annotated[str, typer.Option(help="Execution provider; only cpu can be probed.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Measure again instead of showing an earlier probe.")] = False,
+    on: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A device to probe instead of this machine: see edgeprof fleet.")
+    ] = None,
+    fleet: options.Fleet = None,
+    insecure: options.Insecure = False,
     out: Annotated[Path | None, typer.Option(help="File that receives the probe as JSON.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the probe as JSON.")] = False,
 ) -> None:
     """Measure what this device can do through onnxruntime: products, attention, memory, overhead."""
     import edgeprof
     from edgeprof.cli import console
+    from edgeprof.cli.options import one_word
 
+    device = one_word(on, "--on") if on is not None else ""
     with console.progress_bar(still=True) as progress:
-        seen = edgeprof.probe(threads=threads, ep=ep, force=force, out=out, progress=progress)
+        seen = edgeprof.probe(
+            threads=threads, ep=ep, force=force, on=device, fleet=fleet, insecure=insecure, out=out, progress=progress
+        )
     if json:
         console.show_json(seen)
     else:

@@ -63,6 +63,12 @@ def profile(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a machine that is not quiet; exit 1 unless every point is steady.")
     ] = False,
+    on: options.On = None,
+    same_versions: Annotated[
+        bool, typer.Option("--same-versions", help="Refuse devices that differ in onnxruntime or edgeprof.")
+    ] = False,
+    fleet: options.Fleet = None,
+    insecure: options.Insecure = False,
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing run is resumed.")] = None,
     models: options.ModelsFolder = Path("models"),
     out: Annotated[Path, typer.Option(help="Folder that receives the run.")] = Path("reports"),
@@ -99,6 +105,10 @@ def profile(
             sustain_s=seconds(sustain, "--sustain") if sustain else 0.0,
             generate=generate,
             strict=strict,
+            on=words(on, "--on") if on is not None else (),
+            same_versions=same_versions,
+            fleet=fleet,
+            insecure=insecure,
             name=name,
             models=models,
             out=out,
@@ -120,7 +130,8 @@ def profile(
             console.show_line(run.trust)
         for note in run.notes:
             console.show_line((note, "yellow"))
-        console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, machine.json")
+        machines = "machines.json" if run.hosts else "machine.json"
+        console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, {machines}")
         console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
     if run.failed or (strict and any(point.verdict != "steady" for point in run.points)):
         raise typer.Exit(1)
@@ -132,6 +143,8 @@ def _show(points: "tuple[Point, ...]") -> None:
 
     elsewhere = any(point.place.provider != "cpu" for point in points)
     columns = _columns(elsewhere)
+    several = any(point.place.host for point in points)
+    columns += [("device", "left")] if several else []
     columns += [("latency", "right"), ("95 % interval", "right"), ("best", "right"), ("verdict", "left")]
     columns += [(f"p{percent:g}", "right") for percent in _percents(points)]
     columns += [
@@ -143,7 +156,7 @@ def _show(points: "tuple[Point, ...]") -> None:
     ]
     rows = []
     for point in points:
-        row = _row(point, elsewhere)
+        row = [*_row(point, elsewhere), *([point.place.host] if several else [])]
         latency, memory = point.latency, point.memory
         if latency is None or memory is None:
             rows.append([*row, point.status, *[""] * (len(columns) - len(row) - 1)])

@@ -70,9 +70,8 @@ def _show(comparison: "Why") -> None:
     from edgeprof.cli.console import show_line, show_table
 
     a, b = (f"{side.model} {side.precision}" for side in (comparison.a, comparison.b))
-    setting = (
-        f"{comparison.place.provider}, batch {comparison.batch}, {units.counted(comparison.place.threads, 'thread')}"
-    )
+    on = comparison.place.label or comparison.place.provider
+    setting = f"{on}, batch {comparison.batch}, {units.counted(comparison.place.threads, 'thread')}"
     show_line((f"A: {a}   B: {b}", "bold"), f"   ({setting})\n")
     for verdict in comparison.verdicts:
         show_line((verdict, "bold"))

@@ -7,6 +7,8 @@ all points alike and does not look like a difference between models.
 import random
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from edgeprof.schema import (
     CPU,
     Facts,
@@ -86,10 +88,11 @@ class Visit(Record, frozen=True, kw_only=True):
     stretch: float = 1.0  # times as many runs and seconds as the job's stopping rule asks for
 
 
-def place_of(target: Target, machine_id: str, threads: int) -> Place:
-    """The place of a target on a machine."""
+def place_of(target: Target, machine_id: str, threads: int, host: str = "") -> Place:
+    """The place of a target on a machine; `host`: its name in a run over several."""
     return Place(
         machine_id=machine_id,
+        host=host,
         provider=target.provider,
         runtime=target.runtime,
         options=tuple(sorted(target.options.items())),
@@ -98,6 +101,21 @@ def place_of(target: Target, machine_id: str, threads: int) -> Place:
         emulated=target.emulated,
         threads=threads,
     )
+
+
+def facts_on(target: Target, facts: Facts) -> Facts:
+    """Memory is predicted for the CPU provider, and what is copied of a cache is known of onnxruntime."""
+    if target.is_cpu:
+        return facts
+    copied = 0 if target.is_baseline else facts.cache_copied_bytes
+    return replace(
+        facts, memory_predicted_bytes=None, memory=None, cache_copied_bytes=copied, ep_options=target.ep_options
+    )
+
+
+def on_target(job: Job, target: Target, place: Place) -> Job:
+    """A job of the CPU provider on another provider, or on another machine."""
+    return replace(job, key=replace(job.key, place=place), facts=facts_on(target, job.facts), target=target)
 
 
 def _identity(one: Job | Measurement | Pass) -> tuple[PointKey, str, str]:

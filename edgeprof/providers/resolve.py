@@ -16,7 +16,10 @@ KINDS: dict[str, Kind] = {"gpu": "GPU", "npu": "NPU"}
 
 
 def resolve(
-    words: Sequence[str], library: Mapping[str, Path] | None = None, options: Mapping[str, str] | None = None
+    words: Sequence[str],
+    library: Mapping[str, Path] | None = None,
+    options: Mapping[str, str] | None = None,
+    elsewhere: Sequence[Device] | None = None,
 ) -> list[Target]:
     """The targets that names stand for, ready to be opened, in the order of the names.
 
@@ -25,6 +28,7 @@ def resolve(
             before an emulated one), names of libraries.
         library: shared libraries of plugin providers, by their name in `words`.
         options: of the requested provider, by the option's name; by "name.option" where several are requested.
+        elsewhere: the providers of another machine, as it proves them; default those of this one.
 
     Raises:
         UnknownName: no provider has that name, or the provider has no such option; the nearest are offered.
@@ -35,13 +39,17 @@ def resolve(
     for name in libraries:
         if name not in names:
             raise UsageError(f"The library {name} is not requested.", f"Add it to the providers: --ep {name}")
-    shared = _shared(names, options or {})
-    targets = [_target(name, libraries, shared[name]) for name in names]
+    shared = options_by_name(names, options or {})
+    targets = [_target(name, libraries, shared[name], elsewhere) for name in names]
     return list({target.provider: target for target in targets}.values())  # "gpu,webgpu" may name one device twice
 
 
-def _shared(names: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The options of each name."""
+def options_by_name(names: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The options of each name, requested as `name.option`, or of the only one.
+
+    Raises:
+        UsageError: several are requested, and an option does not name its own.
+    """
     shared: dict[str, dict[str, str]] = {name: {} for name in names}
     for name, value in options.items():
         owner, dot, own_name = name.partition(".")
@@ -57,18 +65,21 @@ def _shared(names: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[
     return shared
 
 
-def _target(word: str, libraries: Mapping[str, Path], options: Mapping[str, str]) -> Target:
+def _target(
+    word: str, libraries: Mapping[str, Path], options: Mapping[str, str], elsewhere: Sequence[Device] | None
+) -> Target:
     if word in libraries:
         return _own_library(word, libraries[word], options)
     if word in KINDS:
-        device = _best(KINDS[word])
+        device = _best(KINDS[word], devices() if elsewhere is None else elsewhere)
         row = find(device.provider)
     else:
         row = _row(word)
         known.check(row, options)
         if row.name == CPU.provider:
             return CPU
-        device = next(device for device in devices() if device.provider == row.name)
+        found = devices() if elsewhere is None else elsewhere
+        device = next((device for device in found if device.provider == row.name), _unknown(row))
     known.check(row, options)
     return _opened(device, options)
 
@@ -105,9 +116,14 @@ def _run(install: str) -> str:
     return f"Run: {install}" if install.startswith("pip ") else f"{install}."
 
 
-def _best(kind: Kind) -> Device:
+def _unknown(row: Provider) -> Device:
+    """A provider that the edgeprof of another machine does not know."""
+    return Device(provider=row.name, kind=row.kind, status="not installed", reason="edgeprof is older there")
+
+
+def _best(kind: Kind, found: Sequence[Device]) -> Device:
     """The best device of a kind: real before emulated, made for one vendor's devices before made for any."""
-    of_kind = [device for device in devices() if device.kind == kind]
+    of_kind = [device for device in found if device.kind == kind]
     ready = [device for device in of_kind if device.status == "ready"]
     if ready:
         return min(ready, key=lambda device: (device.emulated, find(device.provider).vendor == "any"))

@@ -53,6 +53,7 @@ def points(comparison: Comparison) -> Table:
     columns: tuple[Column[ComparedPoint], ...] = (
         Column("Model", lambda point: point.a.subject.model, number=False, kept="varying"),
         Column("Precision", lambda point: str(point.a.subject.precision), number=False, kept="varying"),
+        Column("Device", lambda point: point.a.place.host, number=False, kept="filled"),
         Column("Provider", lambda point: point.a.place.provider, number=False, kept="varying"),
         Column("Phase", lambda point: point.a.load.phase, number=False),
         Column("Batch", lambda point: str(point.a.load.batch), kept="varying"),

@@ -1,7 +1,8 @@
 """The tables of figures. A new figure is a row: its name, its title, its axes and its lines.
 
-FIGURES show measured points, EXPLAINED and MIXERS counted ledgers, PLACEMENT the share of each provider, CLASSES the
-time of operator classes in two precisions. Captions come from `edgeprof.analysis`.
+FIGURES show measured points, BY_DEVICE those of a run over several devices, EXPLAINED and MIXERS counted ledgers,
+PLACEMENT the share of each provider, CLASSES the time of operator classes in two precisions. Captions come from
+`edgeprof.analysis`.
 """
 
 from collections.abc import Callable
@@ -32,12 +33,13 @@ class Filled:
     key: str
 
 
-By = Literal["length", "size", "family"]
+By = Literal["length", "size", "family", "device"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row. `by` defines a line: a variant over lengths, a family over sizes, or all points of a family."""
+    """One row. `by` defines a line: a variant over lengths, a family over sizes, all points of a family, or a
+    device over lengths."""
 
     name: str
     title: str
@@ -216,6 +218,28 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure("decode-memory-by-size", "Decode peak memory over parameters", "decode", "size", PARAMS, PEAK, ""),
 )
+
+BY_DEVICE: tuple[Figure, ...] = (
+    Figure(
+        "prefill-latency-by-device",
+        "Prefill latency by device",
+        "prefill",
+        "device",
+        LENGTH,
+        LATENCY,
+        INTERVAL,
+    ),
+    Figure(
+        "decode-latency-by-device",
+        "Decode: time per output token by device",
+        "decode",
+        "device",
+        CACHED,
+        TIME_PER_OUTPUT_TOKEN,
+        INTERVAL,
+    ),
+)
+"""Of a run over several devices, besides FIGURES."""
 
 
 # --- quantities of ledgers -----------------------------------------------------------------------------

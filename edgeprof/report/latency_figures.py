@@ -32,17 +32,20 @@ def arrange(figure: Figure, points: Sequence[Point], findings: Findings, laws: S
     """The chart of a figure; None where there is nothing to draw.
 
     A figure over lengths has a panel per family, others one for all; each provider, batch size and thread count has its
-    own panel. A colour means the same variant (or family) in every figure of a run. A law is a thin line.
+    own panel, as has each device of a run over several, except where the devices are the lines. A colour means the same
+    variant (or family, or device) in every figure of a run. A law is a thin line.
     """
     source = findings.reference if figure.by == "size" else points
     shown = [Shown(point, mark) for point in source if (mark := _mark(figure, point))]
     if not shown or (figure.by == "size" and len({mark.x for _, mark in shown}) < 2):
         return None  # a single size shows no growth
-    looks = _Looks(figure, points)
+    if figure.by == "device" and len({each.point.place.host for each in shown}) < 2:
+        return None
+    looks = _Looks(figure, points, findings.hosts)
     groups: dict[tuple[object, ...], list[Shown]] = {}
     for each in shown:
-        family = each.point.facts.family if figure.by == "length" else ""
-        groups.setdefault((family, *_setting(each.point)), []).append(each)
+        family = each.point.facts.family if figure.by in ("length", "device") else ""
+        groups.setdefault((family, *_setting(each.point, over_devices=figure.by == "device")), []).append(each)
     ranks = _ranks(each.point.facts.family for each in shown)
     known = {law.key: law for law in laws} if figure.law else {}
     ordered = sorted(groups.values(), key=lambda group: _order(group[0].point, ranks))
@@ -103,12 +106,12 @@ def _lines(figure: Figure, shown: Sequence[Shown], looks: "_Looks", laws: Mappin
     lines: dict[tuple[str, str], list[Shown]] = {}
     for each in shown:
         point = each.point
-        name = _short_name(point) if figure.by == "length" else point.facts.family or point.subject.model
+        name = looks.name(point)
         lines.setdefault((name, str(point.subject.precision)), []).append(each)
     differ = len({each.point.receipt.share_text for each in shown}) > 1
     return tuple(
         Line(
-            label=(f"{name} {precision}" if looks.several_precisions else name)
+            label=(f"{name} {precision}" if looks.several_precisions and figure.by != "device" else name)
             + (_bracketed(each.point for each in members) if differ else ""),
             colour=looks.colour(members[0].point),
             stroke=looks.stroke(members[0].point),
@@ -140,10 +143,15 @@ def _guides(figure: Figure, shown: Sequence[Shown]) -> Iterable[Guide]:
 
 
 class _Looks:
-    """Colour by variant (its rank in its family, by size) or by family; stroke by precision."""
+    """Names and colours of lines: by variant (its rank in its family, by size), family or device; stroke by precision.
 
-    def __init__(self, figure: Figure, points: Sequence[Point]) -> None:
-        self._by_variant = figure.by == "length"
+    Args:
+        hosts: device -> its name with its machine.
+    """
+
+    def __init__(self, figure: Figure, points: Sequence[Point], hosts: Mapping[str, str]) -> None:
+        self._by, self._hosts = figure.by, hosts
+        self._host_ranks = _ranks([*hosts, *(point.place.host for point in points)])
         self._precisions = _ranks(str(point.subject.precision) for point in points)
         self._families = _ranks(point.facts.family for point in points)
         by_size = sorted(points, key=lambda point: point.facts.params)
@@ -157,9 +165,16 @@ class _Looks:
     def several_precisions(self) -> bool:
         return len(self._precisions) > 1
 
+    def name(self, point: Point) -> str:
+        if self._by == "device":
+            return self._hosts.get(point.place.host, point.place.host)
+        return _short_name(point) if self._by == "length" else point.facts.family or point.subject.model
+
     def colour(self, point: Point) -> str:
+        if self._by == "device":
+            return style.colour(self._host_ranks[point.place.host])
         model, family = point.subject.model, point.facts.family
-        return style.colour(self._variants[model] if self._by_variant else self._families[family])
+        return style.colour(self._variants[model] if self._by == "length" else self._families[family])
 
     def stroke(self, point: Point) -> Stroke:
         precision = str(point.subject.precision)
@@ -173,14 +188,17 @@ def _ranks(names: Iterable[str]) -> dict[str, int]:
 # --- text ----------------------------------------------------------------------------------------------
 
 
-def _setting(point: Point) -> tuple[str, bool, int, int]:
-    return (point.place.provider, point.place.emulated, point.load.batch, point.place.threads)
+def _setting(point: Point, *, over_devices: bool) -> tuple[object, ...]:
+    """What the points of one panel share; devices may have different threads."""
+    place, subject = point.place, point.subject
+    shared = (place.provider, place.emulated, point.load.batch)
+    return (*shared, subject.model, subject.precision) if over_devices else (*shared, place.threads, place.host)
 
 
-def _order(point: Point, ranks: Mapping[str, int]) -> tuple[int, bool, bool, str]:
-    """Sort key of panels: by family, then the CPU first and emulated devices last."""
+def _order(point: Point, ranks: Mapping[str, int]) -> tuple[int, bool, bool, str, str]:
+    """Sort key of panels: by family, then the CPU first and emulated devices last, then by the device of the run."""
     place = point.place
-    return (ranks[point.facts.family], place.emulated, place.provider != "cpu", place.provider)
+    return (ranks[point.facts.family], place.emulated, place.provider != "cpu", place.provider, place.host)
 
 
 def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> str:
@@ -191,11 +209,16 @@ def _title(figure: Figure, group: Sequence[Shown], shown: Sequence[Shown]) -> st
         return len({text(each.point) for each in shown}) > 1
 
     parts = [point.facts.family] if figure.by == "length" and point.facts.family else []
+    if figure.by == "device":
+        parts = [f"{point.subject.model} {point.subject.precision}"]
+    elif varies(lambda point: point.place.host):
+        parts.append(point.place.host)
     share = _share(each.point for each in group)
     if varies(lambda point: point.place.provider) or point.place.emulated or share:
         parts.append(point.place.provider + (" (emulated)" if point.place.emulated else ""))
         parts += [share] if share else []
-    return ", ".join([*parts, *(text(point) for text in SETTINGS if varies(text))])
+    settings = SETTINGS[:1] if figure.by == "device" else SETTINGS
+    return ", ".join([*parts, *(text(point) for text in settings if varies(text))])
 
 
 def _share(points: Iterable[Point]) -> str:
@@ -233,7 +256,8 @@ def _wrong(shown: Sequence[Point]) -> list[str]:
     """The remark on crossed-out points: their names and errors."""
     worst = {}
     for point in sorted(shown, key=lambda point: point.receipt.max_rel_error or 0.0):
-        name = f"{point.subject.model} {point.subject.precision} on {point.place.provider}"
+        on = point.place.label or point.place.provider
+        name = f"{point.subject.model} {point.subject.precision} on {on}"
         worst[name] = point.receipt.difference_text
     by_verdict: dict[str, list[str]] = {}
     for name, verdict in worst.items():

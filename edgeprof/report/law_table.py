@@ -32,6 +32,7 @@ def _not_steady(law: Law) -> str:
 _COLUMNS: tuple[Column[Law], ...] = (
     Column("Variant", lambda law: law.key.subject.model, number=False),
     Column("Precision", lambda law: str(law.key.subject.precision), number=False),
+    Column("Device", lambda law: law.key.place.host, number=False, kept="filled"),
     Column("Provider", lambda law: law.key.place.provider, number=False, kept="varying"),
     Column("Batch", lambda law: str(law.key.load.batch), kept="varying"),
     Column("Threads", lambda law: str(law.key.place.threads), kept="varying"),

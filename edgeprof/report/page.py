@@ -15,6 +15,7 @@ from edgeprof.schema import (
     Explanation,
     Findings,
     Generated,
+    Host,
     Law,
     Ledger,
     Machine,
@@ -65,6 +66,7 @@ def write(
     rooflines: Sequence[Roofline] = (),
     ceilings: Ceilings | None = None,
     reached: Sequence[str] = (),
+    hosts: Sequence[Host] = (),
     started_at: str = "",
     progress: Progress = silent,
 ) -> Path:
@@ -72,7 +74,7 @@ def write(
 
     Args:
         folder: the run's folder; its name is the name of the run.
-        machine: where the points were measured.
+        machine: where the points were measured; of several devices, the first.
         points: all points of the run, failed ones too.
         findings: headlines and captions from `edgeprof.analysis` for these points and mixers.
         pooled: the points of figures, where models of one graph are one line; default all points.
@@ -87,6 +89,7 @@ def write(
         rooflines: those of them whose modules are held against `ceilings`, of the device.
         reached: what they reach, in sentences.
         law_findings: sentences on where these lines cross, and on KV caches.
+        hosts: the devices of a run over several.
         started_at: start of the run, ISO 8601.
         progress: called with the title of each figure and the share that is done.
 
@@ -117,7 +120,11 @@ def write(
     content = {
         "run": run,
         "started_at": templates.started(started_at),
-        "machine": dict(templates.machine_rows(machine)),
+        "machines": [
+            (host.name, dict(templates.machine_rows(host.machine)))
+            for host in hosts or (Host(name="", machine=machine),)
+        ],
+        "machine_file": store.MACHINES_FILE if hosts else store.MACHINE_FILE,
         "headlines": findings.headlines,
         "trust": findings.trust,
         "why_pictures": sections.pop(pictures.WHY_SECTION, []),

@@ -23,7 +23,7 @@ from edgeprof.report import (
     sustained_figure,
 )
 from edgeprof.report.chart import Chart, Stacks
-from edgeprof.report.figures import CLASSES, EXPLAINED, FIGURES, MEMORY_PARTS, MIXERS, PLACEMENT
+from edgeprof.report.figures import BY_DEVICE, CLASSES, EXPLAINED, FIGURES, MEMORY_PARTS, MIXERS, PLACEMENT
 from edgeprof.report.table import CPU
 from edgeprof.report.text_fit import fitted
 from edgeprof.schema import Ceilings, Explanation, Findings, Law, Ledger, Point, Roofline, SustainedPass, Why
@@ -68,7 +68,7 @@ class Picture:
 
 
 def of_points(points: Sequence[Point], findings: Findings, laws: Sequence[Law] = ()) -> Iterator[Plan]:
-    for row in FIGURES:
+    for row in (*FIGURES, *BY_DEVICE):
         yield Plan(
             name=row.name,
             title=row.title,
@@ -94,7 +94,7 @@ def of_memory(points: Sequence[Point], caption: str) -> Iterator[Plan]:
     for name, some in zip(names, models.values(), strict=True):
         yield Plan(
             name=f"{MEMORY_PARTS.name}-{name}",
-            title=f"{some[0].subject.model}: {MEMORY_PARTS.title}",
+            title=f"{some[0].subject.model}{_of(some[0].place.host)}: {MEMORY_PARTS.title}",
             section=MEMORY_SECTION,
             caption=caption,
             chart=partial(memory_bars.arrange, MEMORY_PARTS, some),
@@ -156,6 +156,10 @@ def of_whys(whys: Sequence[Why]) -> Iterator[Plan]:
 
 def _on(provider: str) -> str:
     return "" if provider == CPU else f" on {provider}"
+
+
+def _of(host: str) -> str:
+    return f" on {host}" if host else ""
 
 
 def _file_names(labels: Sequence[str]) -> list[str]:

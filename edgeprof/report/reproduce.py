@@ -13,7 +13,7 @@ Product = dict[str, tuple[str, ...]]
 
 DEFAULT_STOPPING = StoppingRule()
 OF_PROVIDERS = ("ep-option", "ep-library")  # options that may be repeated, one per provider
-_LISTS = ("seq", "precision", "phase", "variant", "ep", "baseline")  # the options that take several values
+_LISTS = ("seq", "precision", "phase", "variant", "ep", "baseline", "on")  # the options that take several values
 
 
 def commands(points: Sequence[Point], run: str) -> list[str]:
@@ -46,6 +46,7 @@ def _single(point: Point, points: Sequence[Point]) -> Product:
         "dim": tuple(f"{name}={size}" for name, size in sorted(point.facts.dims.items())),
         "ep": (CPU,) if baseline else (provider,),
         "baseline": (_baseline(point),) if baseline else (),
+        "on": (point.place.host,) if point.place.host else (),
         "batch": (str(point.load.batch),),
         "threads": (str(point.place.threads),),
         "rounds": (str(max(rounds, 1)),),
@@ -89,7 +90,8 @@ def _merge(products: Sequence[Product], dimension: str) -> list[Product]:
 
 def _profile(product: Product, run: str) -> str:
     phase = product["phase"][0] if len(product["phase"]) == 1 else "both"
-    names = ("precision", "ep", *(["baseline"] if product["baseline"] else []), "batch", "threads", "rounds")
+    given = [name for name in ("baseline", "on") if product[name]]
+    names = ("precision", "ep", *given, "batch", "threads", "rounds")
     lists = {name: ",".join(product[name]) for name in names}
     seq = ",".join(sorted(product["seq"], key=int))
     targets = [f"{name}.onnx" if product["weights"] == ("file",) else name for name in product["variant"]]

@@ -105,6 +105,7 @@ _IDENTITY: tuple[Column[Point], ...] = (
     Column("Params", lambda point: units.count(point.facts.params)),
     Column("Weights source", lambda point: str(point.subject.weights), number=False, kept="varying"),
     Column("Precision", lambda point: str(point.subject.precision), number=False),
+    Column("Device", lambda point: point.place.host, number=False, kept="filled"),
     Column("Provider", provider, number=False, kept="varying"),
     Column("Batch", lambda point: str(point.load.batch), kept="varying"),
     Column("Threads", lambda point: str(point.place.threads), kept="varying"),

@@ -113,6 +113,7 @@ class Findings(Record, frozen=True, kw_only=True):
     trust: str = ""  # how good the times are
     captions: dict[str, str]  # figure -> caption
     reference: tuple[Point, ...]  # for figures over the parameter count: one point per series, at similar lengths
+    hosts: dict[str, str] = {}  # of a run over several devices: device -> its name with its machine
 
 
 class Generated(Record, frozen=True, kw_only=True):

@@ -131,9 +131,13 @@ class Load(Record, frozen=True, kw_only=True):
 
 
 class Place(Record, frozen=True, kw_only=True):
-    """Where it runs: machine, provider, threads."""
+    """Where it runs: machine, provider, threads.
+
+    Equal machines are one machine, unless they are named: two boards of a kind in one run stay apart by their `host`.
+    """
 
     machine_id: str
+    host: str = ""  # name of the device of a run over several (--on); "": of a run on one machine
     provider: str  # name for --ep; of a baseline, its name
     runtime: str = ONNXRUNTIME  # that computes; a baseline is another one
     options: tuple[tuple[str, str], ...] = ()  # all options of the provider, by name
@@ -147,6 +151,13 @@ class Place(Record, frozen=True, kw_only=True):
         """Whether another runtime than onnxruntime computes."""
         return self.runtime != ONNXRUNTIME
 
+    @property
+    def label(self) -> str:
+        """ "webgpu of pi5", "pi5" for its CPU; "" for the CPU of the one machine of a run."""
+        if self.provider == "cpu":
+            return self.host
+        return f"{self.provider} of {self.host}" if self.host else self.provider
+
 
 class PointKey(Record, frozen=True, kw_only=True):
     """The identity of a point: what runs, at which size, and where."""
@@ -157,8 +168,9 @@ class PointKey(Record, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """ "gpt2 int8 on webgpu, decode at 64 tokens"; omits the CPU provider and an unknown length."""
-        on = f" on {self.place.provider}" if self.place.provider != "cpu" else ""
+        """ "gpt2 int8 on webgpu of pi5, decode at 64 tokens"; omits the CPU provider and an unknown length."""
+        on = self.place.label
+        on = f" on {on}" if on else ""
         return f"{self.subject.model} {self.subject.precision}{on}, {self.load.label}"
 
     @property

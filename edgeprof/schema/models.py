@@ -97,6 +97,7 @@ class Check(Record, frozen=True, kw_only=True):
     cosine: float  # the smallest over the outputs
     notes: tuple[str, ...] = ()  # outputs that were not compared, and why; labels that differ
     against: str = "PyTorch"  # source of the reference values
+    host: str = ""  # name of the device that computed them; "": this machine
 
 
 class GraphCount(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from edgeprof.schema.placement import CPU, Agreement, Kind, Placement, Target
 
 R = TypeVar("R")
 
-Status = Literal["ok", "failed", "timeout", "out of memory", "unsupported"]
+Status = Literal["ok", "failed", "timeout", "out of memory", "unsupported", "lost"]
 LimitKind = Literal["cgroup", "address space"]
 Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]
 
@@ -479,3 +479,18 @@ class Machine(Record, frozen=True, kw_only=True):
             os="",
             versions={},
         )
+
+
+class Host(Record, frozen=True, kw_only=True):
+    """A device of a run over several."""
+
+    name: str  # as in --on
+    machine: Machine
+    packages: dict[str, str] = {}  # name -> version, of what measuring needs
+
+
+class Machines(Record, frozen=True, kw_only=True):
+    """The devices of a run over several: machines.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    hosts: tuple[Host, ...]

@@ -41,6 +41,7 @@ from edgeprof.store.locks import sole_writer
 from edgeprof.store.runs import (
     LAWS_FILE,
     MACHINE_FILE,
+    MACHINES_FILE,
     MEASUREMENTS_FILE,
     REPORTS,
     Records,
@@ -52,6 +53,7 @@ from edgeprof.store.runs import (
     append_pair,
     append_sustained,
     load_generations,
+    load_hosts,
     load_kernels,
     load_machine,
     load_measurements,
@@ -64,6 +66,7 @@ from edgeprof.store.runs import (
     run_folder,
     run_in_progress,
     run_names,
+    run_over_hosts,
     save_laws,
 )
 from edgeprof.store.table import TABLE_FILE, save_table
@@ -71,6 +74,7 @@ from edgeprof.store.table import TABLE_FILE, save_table
 __all__ = [
     "ARTIFACT_FILE",
     "LAWS_FILE",
+    "MACHINES_FILE",
     "MACHINE_FILE",
     "MEASUREMENTS_FILE",
     "MODELS",
@@ -94,6 +98,7 @@ __all__ = [
     "graph_file",
     "load_artifact",
     "load_generations",
+    "load_hosts",
     "load_kernels",
     "load_machine",
     "load_measurements",
@@ -117,6 +122,7 @@ __all__ = [
     "run_folder",
     "run_in_progress",
     "run_names",
+    "run_over_hosts",
     "save_artifact",
     "save_laws",
     "save_table",

@@ -1,21 +1,26 @@
 """Run folders: machine.json, and records that are appended a line at a time and survive a killed process.
 
-reports/<run>/   machine.json, measurements.jsonl, measurements.csv, index.html, report.md, figures/;
+A run over several devices has machines.json in place of machine.json: each record says by its `place.host` of which
+device it is.
+
+reports/<run>/   machine.json (or machines.json), measurements.jsonl, measurements.csv, index.html, report.md, figures/;
                  operators.jsonl and kernels.jsonl where operators were profiled
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from edgeprof.errors import RunError
 from edgeprof.schema import (
     GenerationPass,
+    Host,
     KernelTime,
     Laws,
     Machine,
+    Machines,
     Measurement,
     MemoryPass,
     OperatorPass,
@@ -40,6 +45,7 @@ GENERATION_FILE = "generation.jsonl"
 KERNELS_FILE = "kernels.jsonl"
 MACHINE_FILE = "machine.json"
 PAIRS_FILE = "pairs.jsonl"
+MACHINES_FILE = "machines.json"
 LAWS_FILE = "laws.json"
 
 Line = TypeVar("Line", Measurement, OperatorPass, KernelTime, SustainedPass, GenerationPass, MemoryPass, PairVisit)
@@ -82,6 +88,11 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
         RunError: the run, or a line of it, was made on another machine, or its records are damaged.
     """
     next_step = "Records of different machines are not mixed: choose another --name."
+    if exists(folder / MACHINES_FILE):
+        raise RunError(
+            f"Run '{folder.name}' is over several devices: {', '.join(host.name for host in load_hosts(folder))}.",
+            "Name them with --on, or choose another --name.",
+        )
     known = load_machine(folder) if exists(folder / MACHINE_FILE) else None
     if known and known.machine_id != machine.machine_id:
         what = f"Run '{folder.name}' was measured on another machine ({known.cpu}, {known.os}) or other versions."
@@ -89,14 +100,49 @@ def open_run(folder: Path, machine: Machine) -> list[Measurement]:
     records = load_records(folder)
     if records.machine_ids - {machine.machine_id}:
         raise RunError(f"Run '{folder.name}' was measured on another machine, which is not recorded.", next_step)
+    _begin(folder)
+    if not known:
+        write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
+    return list(records.measurements)
+
+
+@contextlib.contextmanager
+def run_over_hosts(folder: Path, hosts: Sequence[Host]) -> Iterator[list[Measurement]]:
+    """As `run_in_progress`, for a run over several devices; those that it had before, and are not named, stay.
+
+    Raises:
+        RunError: another process is writing it, it is a run on one machine, or one of the devices is another machine
+            now.
+        StorageError: the disk refused.
+    """
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            stack.enter_context(sole_writer(folder))
+        records = load_records(folder)
+        if records.machine or (records.measurements and not records.hosts):
+            what = f"Run '{folder.name}' was measured on one machine, without --on."
+            raise RunError(what, "Omit --on, or choose another --name.")
+        known = {host.name: host for host in records.hosts}
+        for host in hosts:
+            if (before := known.get(host.name, host)).machine.machine_id != host.machine.machine_id:
+                raise RunError(
+                    f"In run '{folder.name}' {host.name} was another machine ({before.machine.cpu}, "
+                    f"{before.machine.os}) or had other versions.",
+                    "Records of different machines are not mixed: choose another --name.",
+                )
+        _begin(folder)
+        every = tuple({**known, **{host.name: host for host in hosts}}.values())
+        write_atomic(folder / MACHINES_FILE, encode_pretty(Machines(hosts=every)))
+        yield list(records.measurements)
+
+
+def _begin(folder: Path) -> None:
+    """Make the folder of a run ready for further records."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, ".")
-    if not known:
-        write_atomic(folder / MACHINE_FILE, encode_pretty(machine))
     for name in (MEASUREMENTS_FILE, OPERATORS_FILE, KERNELS_FILE, SUSTAINED_FILE, GENERATION_FILE, MEMORY_FILE):
         _mend_tail(folder / name)
-    return list(records.measurements)
 
 
 def _mend_tail(file: Path) -> None:
@@ -151,9 +197,10 @@ def _append(file: Path, record: Record) -> None:
 
 
 class Records(Record, frozen=True, kw_only=True):
-    """Everything a run holds, from one machine."""
+    """Everything a run holds: from one machine, or from the devices that are named in it."""
 
-    machine: Machine | None  # None: only its measurements were copied
+    machine: Machine | None  # None: only its measurements were copied, or there are several
+    hosts: tuple[Host, ...]  # of a run over several devices
     measurements: tuple[Measurement, ...]
     operators: tuple[OperatorPass, ...]
     kernels: tuple[KernelTime, ...]
@@ -176,6 +223,7 @@ def load_records(folder: Path) -> Records:
     """
     records = Records(
         machine=load_machine(folder) if exists(folder / MACHINE_FILE) else None,
+        hosts=tuple(load_hosts(folder)),
         measurements=tuple(_load(folder / MEASUREMENTS_FILE, Measurement)),
         operators=tuple(load_operators(folder)),
         kernels=tuple(load_kernels(folder)),
@@ -183,7 +231,8 @@ def load_records(folder: Path) -> Records:
         generations=tuple(load_generations(folder)),
         memory=tuple(load_memory(folder)),
     )
-    if len(records.machine_ids) > 1:
+    strangers = records.machine_ids - {host.machine.machine_id for host in records.hosts}
+    if strangers if records.hosts else len(strangers) > 1:
         raise RunError(f"{folder} mixes records of several machines.", "Keep one folder per machine.")
     return records
 
@@ -192,7 +241,7 @@ def load_measurements(folder: Path) -> list[Measurement]:
     """Read all complete lines of a run; an unfinished last one (of a killed process) is left out.
 
     Raises:
-        RunError: no such file, a damaged line, or lines from several machines.
+        RunError: no such file, a damaged line, or lines from several machines that the run does not name.
     """
     file = folder / MEASUREMENTS_FILE
     if not file.exists():
@@ -230,7 +279,7 @@ def _load(file: Path, kind: type[Line]) -> list[Line]:
     data = read_bytes(file, RunError) if exists(file) else b""
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     records = [decode(line, kind, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
-    if len({record.machine_id for record in records}) > 1:
+    if len({record.machine_id for record in records}) > 1 and not exists(file.parent / MACHINES_FILE):
         raise RunError(f"{file} mixes records of several machines.", "Keep one file per machine.")
     return records
 
@@ -243,6 +292,16 @@ def load_machine(folder: Path) -> Machine:
     """
     file = folder / MACHINE_FILE
     return decode(read_bytes(file, RunError, "Copy the whole run folder."), Machine, str(file))
+
+
+def load_hosts(folder: Path) -> list[Host]:
+    """Read the devices of a run over several; an empty list for a run on one machine.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    file = folder / MACHINES_FILE
+    return list(decode(read_bytes(file, RunError), Machines, str(file)).hosts) if exists(file) else []
 
 
 def save_laws(folder: Path, laws: Laws) -> None:

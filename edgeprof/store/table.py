@@ -108,6 +108,7 @@ COLUMNS: dict[str, Cell] = {
     "memory_predicted_arena_bytes": _predicted(lambda parts: parts.arena_bytes),
     "memory_predicted_load_bytes": _predicted(lambda parts: parts.load_peak_bytes),
     "latency_predicted_s": lambda point: point.facts.latency_predicted_s,
+    "host": lambda point: point.place.host,
 }
 """The columns in their order; names are a promise to other tools (docs/records.md says what each holds)."""
 

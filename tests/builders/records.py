@@ -31,7 +31,10 @@ PATHS: dict[str, tuple[str, ...]] = {
     "digest": ("key", "subject", "digest"),
     "structure": ("key", "subject", "structure"),
     **{name: ("key", "load", name) for name in ("phase", "batch", "tokens", "past_tokens", "source_tokens")},
-    **{name: ("key", "place", name) for name in ("machine_id", "provider", "device", "emulated", "threads", "library")},
+    **{
+        name: ("key", "place", name)
+        for name in ("machine_id", "host", "provider", "device", "emulated", "threads", "library")
+    },
     "provider_options": ("key", "place", "options"),
     **{
         name: ("facts", name)

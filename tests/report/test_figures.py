@@ -15,7 +15,7 @@ from edgeprof.analysis.captions import CAPTIONS
 from edgeprof.report import style
 from edgeprof.report.chart import Chart
 from edgeprof.report.drawing import Drawing, draw
-from edgeprof.report.figures import FIGURES, Figure
+from edgeprof.report.figures import BY_DEVICE, FIGURES, Figure
 from edgeprof.report.latency_figures import arrange
 from edgeprof.schema import Findings, Point
 
@@ -43,7 +43,8 @@ def test_the_record_set_is_what_its_script_makes() -> None:
 
 
 def test_figures_and_captions_have_the_same_names() -> None:
-    assert {figure.name: figure.phase for figure in FIGURES} == {name: phase for name, phase, _ in CAPTIONS}
+    every = (*FIGURES, *BY_DEVICE)
+    assert {figure.name: figure.phase for figure in every} == {name: phase for name, phase, _ in CAPTIONS}
     assert set(SMALL[1].captions) == {figure.name for figure in FIGURES}
 
 

@@ -11,7 +11,7 @@ from edgeprof.schema import Phase, Point
 
 SETTINGS: tuple[Callable[[Point], str], ...] = (
     lambda point: str(point.subject.precision),
-    lambda point: f"on {point.place.provider}",
+    lambda point: f"on {point.place.label or point.place.provider}",
     lambda point: f"at batch {point.load.batch}",
     lambda point: f"with {units.counted(point.place.threads, 'thread')}",
 )

@@ -14,8 +14,8 @@ from edgeprof.text import joined
 def precisions(scope: PhasePoints) -> str:
     """Compare each precision with fp32, on each provider separately."""
     pairs = findings.comparisons(scope.points)
-    groups = _grouped(pairs, lambda point: (str(point.subject.precision), point.place.provider))
-    several = len({point.place.provider for point in scope.points}) > 1
+    groups = _grouped(pairs, lambda point: (str(point.subject.precision), point.place.label or point.place.provider))
+    several = len({(point.place.host, point.place.provider) for point in scope.points}) > 1
     return " ".join(
         _against(scope, pairs, precision, str(pairs[0].base.subject.precision), f" on {provider}" if several else "")
         for (precision, provider), pairs in groups.items()
@@ -26,7 +26,7 @@ def providers(scope: PhasePoints) -> str:
     """Compare each provider with the CPU, and each baseline with onnxruntime, in each precision separately."""
     groups = _grouped(
         findings.provider_comparisons(scope.points),
-        lambda point: (point.place.provider, str(point.subject.precision)),
+        lambda point: (point.place.label, str(point.subject.precision)),
     )
     several = len({point.subject.precision for point in scope.points}) > 1
     return " ".join(
@@ -38,6 +38,8 @@ def providers(scope: PhasePoints) -> str:
 def _sides(point: Point) -> tuple[str, str]:
     """What a point on another provider, or of another runtime, is compared with, and as what."""
     provider = point.place.provider
+    if point.place.host and not point.place.is_baseline:
+        return f"on {point.place.label}", f"on its {BASE_PROVIDER}"
     return (provider, ONNXRUNTIME) if point.place.is_baseline else (f"on {provider}", f"on {BASE_PROVIDER}")
 
 

@@ -33,7 +33,8 @@ def _sized(scope: PhasePoints, value: findings.Value) -> list[SizeGrowth]:
     """Growth with size for each family in one precision and setting."""
     families: dict[tuple[object, ...], list[Point]] = {}
     for point in findings.reference_points(scope.points):
-        key = (point.facts.family, point.subject.precision, point.place.provider, point.load.batch, point.place.threads)
+        place = point.place
+        key = (point.facts.family, point.subject.precision, place.host, place.provider, point.load.batch, place.threads)
         families.setdefault(key, []).append(point)
     return list(filter(None, (findings.size_growth(family, value) for family in families.values())))
 
