@@ -153,7 +153,7 @@ def cause(problem: BaseException) -> str:
     """The first error of a chain, in which Dask says for how long it tried."""
     while inner := problem.__cause__ or problem.__context__:
         problem = inner
-    return first_line(problem)
+    return getattr(problem, "strerror", None) or first_line(problem)
 
 
 # --- unpickling ----------------------------------------------------------------------------------------

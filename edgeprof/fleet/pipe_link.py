@@ -50,9 +50,12 @@ class PipeLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._printed: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the link)
         self._in_turn = threading.Lock()
+        self._closed = False
 
     def ask(self, request: bytes, timeout_s: float | None = None) -> bytes:
         with self._in_turn, self._within(timeout_s):
+            if self._closed:
+                raise DeviceLost(f"{self.name} is not asked any more.")
             child = self._process or self._start()
             assert child.stdin and child.stdout
             try:
@@ -70,6 +73,7 @@ class PipeLink:
             child.kill()
 
     def close(self) -> None:
+        self._closed = True
         self.stop()
         with self._in_turn:
             if self._process:
@@ -88,6 +92,8 @@ class PipeLink:
         )
         self._process = child
         process.adopt(child)
+        if self._closed:  # meanwhile, by another thread
+            child.kill()
         assert child.stdout
         for _ in range(NOISE_LINES):
             line = child.stdout.readline()

@@ -23,7 +23,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user.pub", folder / "authorized_keys")
     save(folder / "known_hosts", f"device {(folder / 'host.pub').read_text()}")
-    own = [f"{name}={os.environ[name]}" for name in ("EDGEPROF_CACHE", "EDGEPROF_LOCKS") if name in os.environ]
+    own = [f"EDGEPROF_CACHE={folder / 'cache'}", f"EDGEPROF_LOCKS={folder / 'locks'}"]
     config = save(
         folder / "sshd_config",
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nPidFile none\nUsePAM no\nStrictModes no\n"

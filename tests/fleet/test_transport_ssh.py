@@ -1,6 +1,5 @@
 """Devices that ssh reaches, with a real server: requests, what can be wrong, and connections that break."""
 
-import os
 import sys
 import threading
 import time
@@ -29,14 +28,14 @@ def answers(link: Link) -> bool:
     return isinstance(reply, Failed) and "does not understand the request" in reply.what
 
 
-def workers() -> set[int]:
-    """Processes of these tests that do a device's work, and what those started."""
+def workers(sshd: Server) -> set[int]:
+    """Processes of a server's sessions that do a device's work, and what those started."""
     found = set()
     for process in psutil.process_iter(["cmdline", "environ"]):
-        ours = (process.info["environ"] or {}).get("EDGEPROF_CACHE") == os.environ["EDGEPROF_CACHE"]
+        ours = (process.info["environ"] or {}).get("EDGEPROF_CACHE") == str(sshd.folder / "cache")
         if ours and any("edgeprof." in word for word in process.info["cmdline"] or ()):
             found.add(process.pid)
-    return found - {os.getpid()}
+    return found
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 20) -> bool:
@@ -78,7 +77,9 @@ def test_requests_are_answered_in_turn(sshd: Server, fleet: Callable[[str], Path
         for link in links:
             assert answers(link)
             assert answers(link)
-    assert eventually(lambda: not workers())
+    assert eventually(lambda: not workers(sshd))
+    with pytest.raises(DeviceLost, match="local is not asked any more"):
+        links[1].ask(NOT_A_REQUEST)
 
 
 def test_what_is_wrong_is_told(sshd: Server, fleet: Callable[[str], Path], tmp_path: Path) -> None:
@@ -105,10 +106,10 @@ def test_what_is_wrong_is_told(sshd: Server, fleet: Callable[[str], Path], tmp_p
 def test_a_broken_connection_ends_the_work_and_is_made_anew(sshd: Server, fleet: Callable[[str], Path]) -> None:
     with Proxy(sshd.port) as proxy, open_links(["board"], fleet=fleet(sshd.device(port=proxy.port))) as (link,):
         asked = Asked(link, LONG_WORK)
-        assert eventually(lambda: len(workers()) > 1)
+        assert eventually(lambda: len(workers(sshd)) > 1)
         proxy.drop()
         assert asked.error().startswith("board cannot be reached")
-        assert eventually(lambda: not workers())
+        assert eventually(lambda: not workers(sshd))
         assert answers(link)
 
 
@@ -116,5 +117,5 @@ def test_a_late_reply_is_not_awaited(sshd: Server, fleet: Callable[[str], Path])
     with open_links(["board"], fleet=fleet(sshd.device())) as (link,):
         with pytest.raises(ChildTimeout, match="board did not reply within 2 s"):
             link.ask(LONG_WORK, 2)
-        assert eventually(lambda: not workers())
+        assert eventually(lambda: not workers(sshd))
         assert answers(link)
