@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 EDGEPROF := $(BIN)/edgeprof
 OPENVINO := .venv-openvino
 OLDEST := .venv-oldest
+MAKEFLAGS += --jobs=2 # a browser is fetched while environments are made, which is one at a time: all build edgeprof here
 
 .PHONY: install demo test test-oldest bench conformance torture hardware browser sshd clean
 
@@ -36,7 +37,7 @@ test: install browser sshd $(OPENVINO)/.installed .swiftshader/.found test-oldes
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/pytest -n 2 tests/stages/test_torch_onnx.py tests/stages/test_layers.py
 
-$(OLDEST)/.installed: pyproject.toml
+$(OLDEST)/.installed: pyproject.toml | $(OPENVINO)/.installed
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --upgrade pip
 	$(OLDEST)/bin/pip install --quiet hypothesis pytest pytest-xdist --editable '.[export]' \
@@ -61,7 +62,7 @@ hardware: install
 	$(BIN)/python -m tests.hardware $(EP) $(if $(WITH),--python $(WITH))
 
 # OpenVINO's package contains its own onnxruntime, and so needs an environment of its own.
-$(OPENVINO)/.installed: pyproject.toml constraints.txt
+$(OPENVINO)/.installed: pyproject.toml constraints.txt | $(VENV)/.installed
 	$(PYTHON) -m venv $(OPENVINO)
 	$(OPENVINO)/bin/pip install --quiet --constraint constraints.txt \
 		onnxruntime-openvino openvino filelock jinja2 lazy-loader msgspec numpy onnx onnx-ir psutil rich typer
@@ -69,7 +70,7 @@ $(OPENVINO)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 # WebGPU is tested on SwiftShader, a Vulkan device in software: three files of a browser, or of Debian's package.
-.swiftshader/.found:
+.swiftshader/.found: | browser
 	mkdir -p .swiftshader
 	test -f /usr/lib/chromium/libvk_swiftshader.so || test -f /opt/google/chrome/libvk_swiftshader.so || { \
 		cd .swiftshader && apt-get download -qq chromium-common && dpkg-deb -x chromium-common_*.deb unpacked \
@@ -84,7 +85,7 @@ browser:
 	|| { echo "The tests open pages in a browser: install Chromium, then run make test again."; exit 1; }
 
 # Devices that ssh reaches are tested with a server of the tests' own: the installed one, or Debian's.
-sshd:
+sshd: browser
 	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server openssh-client; } > /dev/null \
 	|| { echo "The tests need an ssh server: install OpenSSH, then run make test again."; exit 1; }
