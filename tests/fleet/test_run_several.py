@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -233,7 +234,8 @@ def test_a_provider_that_no_device_has_is_refused_and_one_that_some_have_is_note
 def test_a_signal_leaves_a_valid_run_and_nothing_running(number: signal.Signals, models: Path, tmp_path: Path) -> None:
     words = ["profile", "bert-tiny", "--on", "local", "--seq", "4,16", "--rounds", "500", "--max-time", "0"]
     words += ["--runs", "2", "--min-time", "0", "--name", "ended", "--models", str(models), "--out", str(tmp_path)]
-    command = subprocess.Popen(command_line(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    own = {**os.environ, "EDGEPROF_LOCKS": str(tmp_path)}
+    command = subprocess.Popen(command_line(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own)
     lines = tmp_path / "ended/measurements.jsonl"
     wait_until(lambda: lines.exists() and lines.read_bytes().count(b"\n") > 1)
     children = psutil.Process(command.pid).children(recursive=True)
