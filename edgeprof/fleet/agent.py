@@ -61,7 +61,10 @@ async def _serve(name: str, connection: Connection, work: PipeLink, say: Say) ->
             try:
                 worker = await asyncio.wait_for(_join(name, connection, work, folder), JOIN_S)
             except (OSError, ValueError, RuntimeError, TimeoutError) as problem:
-                say(f"{connection.address}: {dask_process.cause(problem)}. Trying again in {wait:g} s.")
+                reason = dask_process.cause(problem)
+                if "name taken" in reason:
+                    reason = f"another agent called {name} has joined already"
+                say(f"{connection.address}: {reason}. Trying again in {wait:g} s.")
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT_S)
                 continue

@@ -115,10 +115,16 @@ def test_an_agent_awaits_a_scheduler_that_was_killed(tmp_path: Path) -> None:
         assert agent.end(signal.SIGINT) == 130
 
 
-def test_a_certificate_of_another_authority_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_and_a_name_in_use_are_refused(
+    cluster: Cluster, certificates: Path, tmp_path: Path
+) -> None:
     make_certificates(["one"], tmp_path)
-    with started(agent_line("one", cluster.port, tmp_path)) as agent:
-        assert "certificate verify failed" in agent.wait_for("Trying again")
+    with (
+        started(agent_line("one", cluster.port, tmp_path)) as stranger,
+        started(agent_line("one", cluster.port, certificates)) as second,
+    ):
+        assert "certificate verify failed" in stranger.wait_for("Trying again")
+        assert "another agent called one has joined already" in second.wait_for("Trying again")
     fleet = save(
         tmp_path / "fleet.toml",
         f'scheduler = "tls://127.0.0.1:{cluster.port}"\ncertificates = "{tmp_path}"\n[devices.one]\n',
