@@ -14,6 +14,9 @@ from tests.benchmarks import (
     export_gpt2_bert,
     export_llama,
     export_memory,
+    fleet_overhead,
+    fleet_scaling,
+    fleet_thousand,
     harness_overhead,
     ledger_error,
     overhead,
@@ -50,6 +53,9 @@ BENCHMARKS = (
     time_to_interval,
     estimators,
     compare_aa,
+    fleet_overhead,
+    fleet_scaling,
+    fleet_thousand,
 )
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import sys
 import tempfile
+from typing import cast
 
 from edgeprof.fleet import agent, dask_process
 from edgeprof.fleet.dask_process import Connection
+from edgeprof.fleet.pipe_link import PipeLink
 
 REPLY = bytes(4000)  # as long as the record of a visit
 
@@ -19,9 +21,10 @@ class _Work:
 
 
 async def main(address: str, count: int) -> None:
-    agent._work = _Work()  # type: ignore[assignment]
+    work, connection = cast(PipeLink, _Work()), Connection(address, None)
+    agent._work.append(work)
     with tempfile.TemporaryDirectory() as folder:
-        workers = [await agent._join(f"agent{number}", Connection(address, None), folder) for number in range(count)]
+        workers = [await agent._join(f"agent{number}", connection, work, folder) for number in range(count)]
         print(f"{count} agents", flush=True)
         await workers[0].finished()
 
