@@ -42,10 +42,11 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as work:
             report = of(request.ep, request.python, Path(work))
+            written = encode(report).replace(work.encode() + b"/", b"") + b"\n"
         name = re.sub(r"[^a-z0-9]+", "-", f"{request.ep} {report.on.partition(' (')[0]}".lower()).strip("-")
         request.out.mkdir(parents=True, exist_ok=True)
         file = request.out / f"{name}.json"
-        write_atomic(file, encode(report) + b"\n")
+        write_atomic(file, written)
     except EdgeprofError as problem:
         print(f"make hardware: {problem}", file=sys.stderr)
         return problem.exit_code
@@ -89,7 +90,7 @@ def of(ep: str, python: Path | None, work: Path) -> HardwareReport:
         tokens=tokens,
         points=points,
         failures=tuple(failures),
-        problems=tuple(text.replace(str(work), "") for text in problems),
+        problems=tuple(problems),
     )
 
 
