@@ -37,7 +37,7 @@ class FleetDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str = ""
     address: str = AGENT  # "ssh://user@host:port", "agent", or "local"
     python: str = "python3"
-    providers: tuple[str, ...] = ()  # to use there where a command names none
+    providers: tuple[str, ...] = ()  # that the user means to use there: a note, as commands choose with --ep
     ssh_options: tuple[str, ...] = ()  # words for ssh, such as ("-i", "~/.ssh/boards")
     notes: str = ""
 
