@@ -169,8 +169,11 @@ class ProbedTimes:
             added.setdefault((work.precision, work.sizes["rows"]), {})[work.weights_bytes] = max(each, LEAST)
             single = max(single, work.weights_bytes // work.nodes)
         curves: dict[str, list[Point]] = {}
-        for (precision, rows), by_bytes in added.items():
-            curves.setdefault(precision, []).append(((float(rows),), by_bytes[max(by_bytes)]))
+        most_s: dict[str, float] = {}
+        for (precision, rows), by_bytes in sorted(added.items()):  # more rows hide more of it, never less
+            each = min(by_bytes[max(by_bytes)], most_s.get(precision, math.inf))
+            most_s[precision] = each
+            curves.setdefault(precision, []).append(((float(rows),), each))
         steps = max(added.values(), key=len, default={1: 1.0})
         most = steps[max(steps)]
         shares = {nbytes: min(value / most, 1.0) for nbytes, value in steps.items()}
