@@ -9,7 +9,7 @@ a_i    its work: MACs of products, attention and convolutions, bytes read and wr
 c      seconds for each unit of work: what the probe took beyond runs and nodes, over the work. Between the sizes of the
        probe its logarithm is interpolated linearly in the logarithms of the sizes, one size after the other: inner,
        columns, rows of a product; head size, heads, keys of attention; columns, bytes of norms; bytes of others.
-       Beyond the probe it stays what it was at its edge.
+       Beyond the probe it stays what it was at its edge; with fewer bytes than that, the time does.
 b_i s  weights b_i come from memory again in every run, where all weights W together do not fit into caches. s is what
        each byte adds: the time of a chain of matrices that together are larger than caches, less that of one matrix,
        which stays in them. With many rows it hides behind the products. A KV cache is read in the same way.
@@ -193,7 +193,8 @@ class _Prediction:
         if not curve or not work.activation_bytes:
             return Taken(0.0)
         sizes = {"columns": 1, **work.sizes, "bytes": work.activation_bytes // work.times}
-        return _taken(curve.at(*row_sizes(name)(sizes)), work.activation_bytes, stands_in=name != work.operator)
+        amount = work.times * max(sizes["bytes"], curve.least)
+        return _taken(curve.at(*row_sizes(name)(sizes)), amount, stands_in=name != work.operator)
 
     def _product(self, work: NodeWork) -> Taken:
         sizes = work.sizes

@@ -49,6 +49,7 @@ class Curve:
 
     def __init__(self, points: Iterable[Point]) -> None:
         self.points = [(tuple(map(_log, sizes)), math.log(max(value, LEAST))) for sizes, value in points]
+        self.least = min((math.exp(at[-1]) for at, _ in self.points), default=0.0)  # of the last size
 
     def __bool__(self) -> bool:
         return bool(self.points)

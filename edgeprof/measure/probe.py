@@ -16,6 +16,7 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.measure import probe_graphs
 from edgeprof.measure.launch import LATENCY_WORKER, run_worker
 from edgeprof.measure.probe_graphs import (
+    TINY,
     Specimen,
     activation_product,
     attention,
@@ -71,7 +72,7 @@ CHAINED = (
     *(*NORMS, "SkipSimplifiedLayerNormalization"),
     *("Gelu", "FastGelu", "QuickGelu", "Sigmoid", "Tanh", "Relu", "Add", "Mul"),
 )
-COPIES = (2**16, 2**20, 2**24)  # elements: in the caches, and beyond
+COPIES = (2**4, 2**12, 2**16, 2**20, 2**24)  # elements: next to none, in the caches, and beyond
 PATCHES = (224, 16, 192)
 CHAINS = (1, 16, 64, 256)
 
@@ -97,9 +98,11 @@ def specimens() -> dict[str, list[Specimen]]:
     kinds["norms and activations"] = [
         *(chain(operator, rows, WIDTH) for operator in CHAINED for rows in LINES),
         *(chain(operator, rows, NARROW) for operator in NORMS for rows in LINES),
+        *(chain(operator, 1, TINY) for operator in CHAINED),
     ]
     kinds["memory"] = [*(gather(rows, WIDTH) for rows in LINES), *map(copy, COPIES)]
     kinds["memory"] += [move(rows) for rows in LINES for move in (_quantized, _transposed)]
+    kinds["memory"] += [gather(1, TINY), quantizing(1, TINY), transpose(1, 1, TINY)]
     kinds["overhead"] = list(map(nothing, CHAINS))
     return kinds
 
