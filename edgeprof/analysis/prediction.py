@@ -2,7 +2,7 @@
 
 Of the graph that onnxruntime makes of the file, with all that it fuses, each node i takes
 
-    t_i = node + a_i c(operator, sizes) + b_i s(precision, rows) f(W)
+    t_i = node + a_i c(operator, sizes) + b_i s(precision, rows) f
 
 node   what each node takes besides its work: the slope of a line through chains of nodes that do next to nothing.
 a_i    its work: MACs of products, attention and convolutions, bytes read and written of all others.
@@ -10,10 +10,11 @@ c      seconds for each unit of work: what the probe took beyond runs and nodes,
        probe its logarithm is interpolated linearly in the logarithms of the sizes, one size after the other: inner,
        columns, rows of a product; head size, heads, keys of attention; columns, bytes of norms; bytes of others.
        Beyond the probe it stays what it was at its edge; with fewer bytes than that, the time does.
-b_i s  weights b_i come from memory again in every run, where all weights W together do not fit into caches. s is what
-       each byte adds: the time of a chain of matrices that together are larger than caches, less that of one matrix,
-       which stays in them. With many rows it hides behind the products. A KV cache is read in the same way.
-f(W)   the share of s that shows: none for one matrix, all for the longest chain, between them as chains show.
+b_i s  weights b_i come from further away in every run, where all weights W together do not fit a cache. s is what each
+       byte adds at most: a chain of matrices that together are larger than caches against one of a few, which a core's
+       own cache holds. With many rows it hides behind the products. A KV cache is read in the same way.
+f      the share of s that shows: f(W) - f(b_i), as the probe's own matrix of that size had left the nearest caches too;
+       none for the shortest chain, all for the longest, between them as chains show.
 
 The latency is their sum and what a run takes besides its nodes. Activations are taken from caches: what one node wrote
 is still there when the next one reads it. Predicting kernels by interpolation over measured shapes and adding them up

@@ -121,7 +121,8 @@ class ProbedTimes:
         curve = self.streaming.get(precision) or self.streaming.get(FP32)
         if not curve or not weights_bytes:
             return 0.0
-        return weights_bytes * curve.at(rows).seconds * self._shown(total_bytes)
+        shown = self._shown(total_bytes) - self._shown(weights_bytes)  # a large matrix left caches in the probe too
+        return weights_bytes * curve.at(rows).seconds * max(shown, 0.0)
 
     def _shown(self, total_bytes: int) -> float:
         """The share of what memory adds that shows with so many bytes of weights: few bytes stay in caches."""
@@ -158,27 +159,29 @@ class ProbedTimes:
 
     def _streamed(self) -> tuple[dict[str, Curve], dict[int, float]]:
         """Seconds that each byte of weights adds, over rows, by precision; and the share of it that shows, by the bytes
-        of all weights: none of a single matrix."""
-        added: dict[tuple[str, int], dict[int, float]] = {}
-        single = 1
+        of all weights: none of the shortest chain."""
+        chains: dict[tuple[str, int], dict[int, float]] = {}
         for time in self.times:
             work = time.work
-            if not _is_product(work) or work.nodes == 1:
-                continue
-            cached = self.products[work.precision].at(*_product_sizes(work.sizes)).seconds * work.macs
-            each = (self._beyond_overhead(time) - cached) / work.weights_bytes
-            added.setdefault((work.precision, work.sizes["rows"]), {})[work.weights_bytes] = max(each, LEAST)
-            single = max(single, work.weights_bytes // work.nodes)
-        curves: dict[str, list[Point]] = {}
+            if _is_product(work) and work.nodes > 1:
+                each_s = self._beyond_overhead(time) / work.weights_bytes
+                chains.setdefault((work.precision, work.sizes["rows"]), {})[work.weights_bytes] = each_s
+        added = {key: _above_first(by_bytes) for key, by_bytes in chains.items()}
+        points: dict[str, list[Point]] = {}
         most_s: dict[str, float] = {}
         for (precision, rows), by_bytes in sorted(added.items()):  # more rows hide more of it, never less
-            each = min(by_bytes[max(by_bytes)], most_s.get(precision, math.inf))
-            most_s[precision] = each
-            curves.setdefault(precision, []).append(((float(rows),), each))
+            most_s[precision] = min(by_bytes[max(by_bytes)], most_s.get(precision, math.inf))
+            points.setdefault(precision, []).append(((float(rows),), most_s[precision]))
         steps = max(added.values(), key=len, default={1: 1.0})
-        most = steps[max(steps)]
+        most = max(steps[max(steps)], LEAST)
         shares = {nbytes: min(value / most, 1.0) for nbytes, value in steps.items()}
-        return {precision: Curve(points) for precision, points in curves.items()}, {single: 0.0, **shares}
+        return {precision: Curve(each) for precision, each in points.items()}, shares
+
+
+def _above_first(by_bytes: dict[int, float]) -> dict[int, float]:
+    """What is more than at the fewest bytes."""
+    first = by_bytes[min(by_bytes)]
+    return {nbytes: max(value - first, 0.0) for nbytes, value in by_bytes.items()}
 
 
 def _macs(work: Work) -> int:

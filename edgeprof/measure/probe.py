@@ -53,9 +53,9 @@ WIDTHS = tuple((inner, columns) for inner in (128, 512, 2048) for columns in (12
 VECTOR = (2048, 8192)
 """A matrix larger than caches: what a product with one row takes is what memory gives."""
 
-STREAMED = 768
-"""Width of square matrices, one after the other, that together are larger than caches: each comes from memory again."""
-STREAMED_NODES = {FP32: (4, 12, 28), "int8": (96,), "int4": (128,)}
+STREAMED = {FP32: (256, (2, 8, 24, 64, 120, 240)), "int8": (512, (2, 220)), "int4": (512, (2, 300))}
+"""Width of square matrices, and how many follow one another: the first few fit a core's own cache, the last ones
+together no cache, so that each comes from memory again."""
 STREAMED_ROWS = (1, 8, 64)
 
 HALF = ((512, 512), (512, 2048))
@@ -90,7 +90,7 @@ def specimens() -> dict[str, list[Specimen]]:
             *(product(precision, rows, *widths) for widths in WIDTHS for rows in ROWS),
             product(precision, 1, *VECTOR),
         ]
-        for precision in STREAMED_NODES
+        for precision in STREAMED
     }
     kinds["fp16 products"] = [product("fp16", rows, *widths) for widths in HALF for rows in (ROWS[0], ROWS[-1])]
     kinds["streamed products"] = list(_streamed())
@@ -108,12 +108,11 @@ def specimens() -> dict[str, list[Specimen]]:
 
 
 def _streamed() -> Iterator[Specimen]:
-    """Of a few rows all sizes, then the largest with more rows."""
-    for precision, sizes in STREAMED_NODES.items():
-        for nodes in sizes:
-            yield product(precision, STREAMED_ROWS[0], STREAMED, STREAMED, nodes)
-        for rows in STREAMED_ROWS[1:]:
-            yield product(precision, rows, STREAMED, STREAMED, sizes[-1])
+    """All chains with one row, the shortest and the longest with more."""
+    for precision, (width, chains) in STREAMED.items():
+        for rows in STREAMED_ROWS:
+            chosen = chains if rows == STREAMED_ROWS[0] else (chains[0], chains[-1])
+            yield from (product(precision, rows, width, width, nodes) for nodes in chosen)
 
 
 def _attention() -> Iterator[Specimen]:
