@@ -24,10 +24,10 @@ from edgeprof.schema import (
     CPU,
     EDITION,
     PaperDevice,
-    PredictedMemory,
     Prediction,
     Predictions,
     Probe,
+    RuntimeMemory,
     StoppingRule,
     decode,
 )
@@ -96,10 +96,11 @@ def predict(
     if device is not None:
         probe = read_probe(device)
         _require_seen(probe, device, threads, ep)
-        request = replace(request, machine_id=probe.machine.machine_id, threads=probe.threads)
+        request = replace(request, machine_id=probe.machine.machine_id, threads=probe.threads, runtime=_runtime(probe))
         answer, predicted = _by_probe(probe), partial(of_probe, probe=probe)
     else:
         paper = read_paper(on_paper or Path())
+        request = replace(request, runtime=runtime_memory.read(request.threads))
         answer, predicted = _by_paper(paper), partial(of_paper, device=paper)
     notes, points, modules = list(answer.notes), list[Prediction](), Modules()
     for artifact in artifacts:
@@ -188,7 +189,7 @@ def of_probe(job: Job, works: Sequence[counting.NodeWork], probe: Probe) -> Pred
     Raises:
         UsageError, RunError: as `predicted_latency`.
     """
-    memory = _on_device(job, probe)
+    memory = job.facts.memory
     peak = memory.peak_bytes if memory else None
     return Prediction(
         model=job.key.subject.model,
@@ -218,18 +219,13 @@ def of_paper(job: Job, works: Sequence[counting.NodeWork], device: PaperDevice) 
     )
 
 
-def _on_device(job: Job, probe: Probe) -> PredictedMemory | None:
-    """The memory of a point with interpreter and runtime as the probe found them on the device."""
-    memory, empty = job.facts.memory, next((one for one in probe.memory if not one.precision), None)
-    if memory is None or empty is None:
-        return memory
-    here = runtime_memory.read(probe.threads)
+def _runtime(probe: Probe) -> RuntimeMemory | None:
+    """What a process takes there without a model: interpreter, runtime and a session of a few nodes."""
+    empty = next((one for one in probe.memory if not one.precision), None)
+    if empty is None:
+        return None
     loaded_bytes = probe.imports_bytes + empty.loaded_bytes
-    return replace(
-        memory,
-        runtime_bytes=loaded_bytes + empty.run_bytes,
-        load_peak_bytes=max(memory.load_peak_bytes - here.loaded_bytes, 0) + loaded_bytes,
-    )
+    return RuntimeMemory(loaded_bytes=loaded_bytes, run_bytes=loaded_bytes + empty.run_bytes)
 
 
 def _with_room(point: Prediction, memory_bytes: int | None) -> Prediction:

@@ -78,6 +78,7 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     files: dict[str, Path]
     generate: int = 0
     memory_limit: MemoryLimit | None = None
+    runtime: RuntimeMemory | None = None  # of another device; None: read on this machine
     trial: bool = True  # run a file from elsewhere once, to find values that give a result
 
 
@@ -353,7 +354,9 @@ def _jobs_of_graph(artifact: Artifact, source: Graph, request: ProfileRequest, n
     graph = counting.read(Path(source.path))
     if all(target.is_cpu or target.is_baseline for target in request.targets):  # before inputs are checked
         require_no_library(graph, source.path)
-    runtime = runtime_memory.read(request.threads, max(map(Path, artifact.data_files), key=_size, default=None))
+    runtime = request.runtime or runtime_memory.read(
+        request.threads, max(map(Path, artifact.data_files), key=_size, default=None)
+    )
     described = traced_variant(artifact) is not None
     accepted = signature(source.inputs) if described else signature_of_graph(graph)
     phases, note = _phases(artifact, accepted, request.phase)
