@@ -15,7 +15,7 @@ FILES = sorted(FOLDER.glob("*.json"))
 
 
 def test_what_is_emulated_here_is_kept() -> None:
-    assert {report.device.provider for report in reports()} >= {"cpu", "webgpu", "openvino-cpu"}
+    assert {report.device.provider for report in reports()} >= {"cpu", "webgpu", "openvino-cpu", "qnn"}
     assert (Path(__file__).parents[1] / "data" / "hardware").resolve() == FOLDER.resolve()
 
 
