@@ -46,7 +46,8 @@ def _show(known: list[Device]) -> None:
         "status",
         *(("shapes", "precisions", "onnxruntime", "exercised on") if space >= WIDE else ()),
     ]
-    rows = [_facts(device, every)[: len(headings)] for device in known]
+    room = EXERCISED if space < console.MAX_TABLE_WIDTH else space
+    rows = [_facts(device, every, room)[: len(headings)] for device in known]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     left = space - sum(width + GAP for width in widths)
     remarks = [_cut(_remark(device), left) for device in known]
@@ -63,10 +64,10 @@ def _terminal_width() -> int:
     return console.out().width if sys.stdout.isatty() or "COLUMNS" in os.environ else console.MAX_TABLE_WIDTH
 
 
-def _facts(device: Device, every: tuple[str, ...]) -> list[str]:
+def _facts(device: Device, every: tuple[str, ...], room: int) -> list[str]:
     status = f"{device.status}, emulated" if device.emulated else device.status
     precisions = "all" if device.precisions == every else " ".join(device.precisions)
-    exercised = _cut(device.exercised, EXERCISED)
+    exercised = _cut(device.exercised, room)
     shapes = "static" if device.static else ""
     return [device.provider, device.kind, status, shapes, precisions, device.runtime, exercised]
 
