@@ -54,6 +54,10 @@ def fleet_devices(
 ) -> list[FleetDeviceState]:
     """Ask devices what they are, all at once; one that does not answer is told with the reason.
 
+    >>> (here,) = fleet_devices(["local"])
+    >>> here.name, here.described is not None, here.error
+    ('local', True, '')
+
     Args:
         on: names of the inventory, "local", "all", or ssh://user@host[:port]; default all.
 

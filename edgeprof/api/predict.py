@@ -31,6 +31,7 @@ from edgeprof.schema import (
     StoppingRule,
     decode,
 )
+from edgeprof.text import joined
 
 AGAIN = "Measure it again on the device: edgeprof probe --force --out FILE"
 PAPER_KEYS = "It has name, gb_per_s and [gflops]; and memory_mb, cache_mb, node_us, run_us if you like."
@@ -113,7 +114,13 @@ def predict(
             points.append(_with_room(point, answer.memory_bytes))
     if not points:
         raise UsageError("None of these models has a KV cache, so none can decode.", "Use --phase prefill.")
-    return replace(answer, points=tuple(points), notes=tuple(dict.fromkeys(notes)))
+    return replace(answer, points=tuple(points), notes=tuple(dict.fromkeys([*notes, *_assumed(points)])))
+
+
+def _assumed(points: Sequence[Prediction]) -> list[str]:
+    """For which points the interval is no more than a guess."""
+    kinds = dict.fromkeys(f"{one.precision.recipe} {one.load.phase}" for one in points if one.latency.assumed)
+    return [f"Intervals are assumed for {joined(list(kinds))}: no error of such points was measured."] if kinds else []
 
 
 # --- devices -------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def _show(answer: "Predictions") -> None:
     basis = "on paper: no error is known" if answer.basis == "on paper" else f"{answer.provider}, predicted"
     console.show_line((f"{answer.device}{threads}; {basis}", "dim"))
     measured = answer.basis == "probe"
-    heads = ["latency", "95 % interval", "usual"] if measured else ["latency on paper"]
-    heads += ["peak memory", "95 % interval"] if measured else ["peak memory on paper"]
+    heads = ["latency", "interval", "usual"] if measured else ["latency on paper"]
+    heads += ["peak memory", "interval"] if measured else ["peak memory on paper"]
     columns = [("model", "left"), ("precision", "left"), ("point", "left"), *((head, "right") for head in heads)]
     console.show_table([*columns, ("", "left")], [_row(point, measured=measured) for point in answer.points])
     for sentence in dict.fromkeys(_inferred(point) for point in answer.points):

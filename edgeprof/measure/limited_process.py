@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ _numbers = itertools.count(1)
 
 ADVICE = "Use a shorter --seq, a smaller --batch or precision, or a larger --memory-limit."
 UNLIMITED = 1 << 46
+UNPARSED = re.compile(r"ValueError: field '\w+' is required for \w+")
+"""How Python's parser ends without memory, while the child imports."""
+
 ROUNDED_TO = 16 << 20
 """Bytes of which the least limit is a multiple."""
 
@@ -93,7 +97,8 @@ class LimitedProcess(LocalProcess):
             return self._out_of_memory(OutOfMemory(last_step(printed), "killed by the kernel").what)
         if isinstance(problem, OutOfMemory):
             return self._out_of_memory(problem.what)
-        if crashed or memory_ran_out(printed):
+        unparsed = bool(UNPARSED.search(printed)) and not last_step(printed)
+        if crashed or unparsed or memory_ran_out(printed):
             return self._out_of_memory(OutOfMemory(last_step(printed) or "starting", killed).what)
         return problem
 

@@ -114,6 +114,15 @@ def _product(work: Work) -> onnx.ModelProto:
     return _model(nodes, *tensors, {**scaling, **matrices})
 
 
+def _integer_product(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    inner, columns = work.sizes["inner"], work.sizes["columns"]
+    tensors = {"x": (TensorProto.UINT8, ("rows", inner))}, {"y": (TensorProto.INT32, ("rows", columns))}
+    return _model([_node(work.operator, ["x", "w"])], *tensors, {"w": _values((inner, columns), np.int8)})
+
+
 def activation_product(matrices: int, rows: int, inner: int, columns: int) -> Specimen:
     """Products of two activations, as of attention in parts: [matrices, rows, inner] times [matrices, inner, columns].
 
@@ -358,6 +367,7 @@ def _copy(_work: Work) -> onnx.ModelProto:
 BUILDERS: dict[str, Callable[[Work], onnx.ModelProto]] = {
     **dict.fromkeys(("MatMul", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
     **dict.fromkeys(ATTENTIONS, _attention),
+    "MatMulInteger": _integer_product,
     "Gather": _gather,
     "Concat": _copy,
     "Conv": _patches,

@@ -38,8 +38,9 @@ class PredictedLatency(Record, frozen=True, kw_only=True):
     """Seconds of one run, at the best level of the device; and what is usual there."""
 
     best_s: Seconds
-    low_s: Seconds | None = None  # 95 % interval of the best level; None: on paper, whose error is not known
+    low_s: Seconds | None = None  # interval of the best level; None: on paper, whose error is not known
     high_s: Seconds | None = None
+    assumed: bool = False  # the interval is a guess: the error of such points was not measured
     usual_s: Seconds | None = None  # the median where visits differ as much as those of the probe; None: on paper
     run_s: Seconds  # what a run takes besides its nodes
     operators: dict[str, Seconds]  # the sum over all nodes, the longest first
@@ -55,7 +56,7 @@ class Prediction(Record, frozen=True, kw_only=True):
     basis: Basis
     latency: PredictedLatency
     memory: PredictedMemory | None = None  # None: tensors whose size depends on data
-    memory_low_bytes: Count | None = None  # 95 % interval of the peak; None: on paper, or as above
+    memory_low_bytes: Count | None = None  # interval of the peak; None: on paper, or as above
     memory_high_bytes: Count | None = None
     fits: bool | None = None  # whether the peak is within the memory of the device; None: one of them is not known
 

@@ -119,7 +119,7 @@ def test_another_runtime_on_the_device_is_told(model: Path, tmp_path: Path) -> N
     older = replace(machine.describe(), versions={"onnxruntime": "1.2.3"})
     file = written(tmp_path, replace(invented_probe.probe(*TIMES), machine=older))
     answer = edgeprof.predict([str(model)], device=file, seq=[4])
-    assert "The device has onnxruntime 1.2.3" in answer.notes[-1]
+    assert "The device has onnxruntime 1.2.3" in answer.notes[0]
     assert answer.points[0].fits is True
 
 
@@ -129,7 +129,15 @@ def test_the_command_shows_intervals_or_says_on_paper(
     file = written(tmp_path, invented_probe.probe(*TIMES))
     command([str(model)], device=file, seq="4,64")
     shown = capsys.readouterr().out
-    for words in ("95 % interval", "usual", "2 threads", "prefill at 64 tokens", "beyond the probe", "size beyond"):
+    for words in (
+        "interval",
+        "Intervals are assumed for fp32 prefill",
+        "usual",
+        "2 threads",
+        "prefill at 64 tokens",
+        "beyond the probe",
+        "size beyond",
+    ):
         assert words in shown
     command([str(model)], device=file, seq="4", json=True)
     answer = msgspec.json.decode(capsys.readouterr().out, type=Predictions)

@@ -88,6 +88,12 @@ def test_how_a_child_ends_without_memory(code: int, printed: str, ends: str) -> 
     assert ends in died(LimitedProcess(of(300)), code, printed).what
 
 
+def test_a_parser_without_memory_ran_out_of_it() -> None:
+    assert isinstance(
+        died(LimitedProcess(of(300)), 1, "ValueError: field 'target' is required for AnnAssign"), OutOfMemory
+    )
+
+
 def test_other_ends_are_crashes() -> None:
     assert isinstance(died(LimitedProcess(of(300)), -9, ""), ChildError)  # ended by a user, or after --timeout
     assert isinstance(died(LimitedProcess(of(300)), 1, "KeyError: 'x'"), ChildError)
