@@ -33,7 +33,7 @@ from tests.benchmarks.harness import edgeprof
 
 TITLE = "Comparisons: equal files called different, and slowdowns found"
 COPIES, SLOWDOWNS = 2, (1, 2, 5, 10)
-COMPARISONS, MOST_ROUNDS, ROUNDS, TOKENS = 100, 16, 16, 128
+COMPARISONS, MOST_ROUNDS, ROUNDS, TOKENS = 100, 16, 10, 128
 
 GOAL = Goal(rounds=8, ci=0.03, max_time_s=1e6)
 PROBE_NODES = 200
