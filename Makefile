@@ -20,10 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps onnxruntime-ep-webgpu onnxruntime-genai onnxruntime-qnn
 	touch $@
 
-# From export to a finished report: three families, two precisions, four token lengths.
+# From export to a finished report: three families, two precisions, four token lengths; about seven minutes.
 demo: install
-	$(EDGEPROF) export gpt2 bert-base vit-base bert-mini vit-tiny --precision fp32,int8
-	$(EDGEPROF) profile gpt2 bert-base vit-base bert-mini vit-tiny --seq 16,64,256,512 --runs 5 --min-time 0.3 --max-time 5 --name demo
+	$(EDGEPROF) export gpt2 bert-base bert-mini vit-tiny --precision fp32,int8
+	$(EDGEPROF) profile gpt2 bert-base bert-mini vit-tiny --seq 16,64,128,256 --runs 3 --min-time 0.3 --max-time 5 --name demo
 	$(EDGEPROF) report demo
 
 test: install browser sshd $(OPENVINO)/.installed .swiftshader/.found test-oldest
