@@ -217,7 +217,10 @@ class Together(NamedTuple):
     """Visits in which A and B ran in turn, by their rounds. None is left out: what disturbs one disturbs both."""
 
     visits: Mapping[int, PairVisit]
-    off: frozenset[int] = frozenset()
+
+    @property
+    def off(self) -> frozenset[int]:
+        return frozenset()
 
     @property
     def tried(self) -> int:

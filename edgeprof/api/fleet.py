@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from edgeprof.fleet.inventory import FleetDevice
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Clean, Cleaned, Describe, Described
 from edgeprof.fleet.opening import open_links
+from edgeprof.fleet.several import of_each
 from edgeprof.process import Progress, silent
 from edgeprof.schema import Record
 
@@ -109,8 +109,7 @@ def _each(
 ) -> list[T]:
     """What `work` returns for each device, all at once."""
     progress("asking " + ", ".join(device.name for device in devices), 0.0)
-    with ThreadPoolExecutor(len(devices)) as pool:
-        return list(pool.map(work, devices, links))
+    return of_each(list(zip(devices, links, strict=True)), lambda pair: work(*pair))
 
 
 def fleet_certificates(
