@@ -13,8 +13,9 @@ c      seconds for each unit of work: what the probe took beyond runs and nodes,
 b_i s  weights b_i come from further away in every run, where all weights W together do not fit a cache. s is what each
        byte adds at most: a chain of matrices that together are larger than caches against one of a few, which a core's
        own cache holds. With many rows it hides behind the products. A KV cache is read in the same way.
-f      the share of s that shows: f(W) - f(b_i), as the probe's own matrix of that size had left the nearest caches too;
-       none for the shortest chain, all for the longest, between them as chains show.
+f      the share of s that shows: f(W) - f(b_i), as the probe's own matrix of that size (at most its largest that stays
+       in a cache) had left the nearest caches too; none for the shortest chain, all for the longest, between them as
+       chains show.
 
 The latency is their sum and what a run takes besides its nodes. Activations are taken from caches: what one node wrote
 is still there when the next one reads it. Predicting kernels by interpolation over measured shapes and adding them up
@@ -66,6 +67,9 @@ STAND_INS = {
 
 OF_KIND = {"norm": "LayerNormalization", "elementwise": "Add", "lookup": "Gather", "movement": "Concat"}
 """What stands in for all others of a kind (`counting.NodeWork`)."""
+
+CUBIC = 16
+"""Values that each result of a cubic interpolation over an area is made of; with fewer, it is rather moved."""
 
 QUANTIZING = "DynamicQuantizeMatMul"
 """The product in int8 of the probe, which makes its activations integers first; others have a node for that."""
@@ -185,6 +189,8 @@ class _Prediction:
             return self._attention(work)
         if work.kind in ("product", "convolution") and work.sizes:
             return self._product(work)
+        if work.kind == "movement" and work.sizes.get("taps", CUBIC) < CUBIC:
+            return self._moving(work, OF_KIND["movement"])
         names = (work.operator, STAND_INS.get(work.operator, ""), OF_KIND.get(work.kind, ""))
         name = next((name for name in names if name in self.times.others), "")
         if not name and (work.activation_bytes or work.macs or work.kind == "unknown"):

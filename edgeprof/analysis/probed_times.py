@@ -115,13 +115,16 @@ class ProbedTimes:
             if name not in (CHAIN, *ATTENTION)
         }
         self.streaming, self.residency = self._streamed()
+        cached = [time.work.weights_bytes for time in self.times if _is_cached(time.work.precision, time.work)]
+        self.largest_cached = max(cached, default=0)
 
     def streamed_s(self, precision: str, rows: int, weights_bytes: int, total_bytes: int) -> float:
         """Seconds that weights add to a product because they come from memory again in every run."""
         curve = self.streaming.get(precision) or self.streaming.get(FP32)
         if not curve or not weights_bytes:
             return 0.0
-        shown = self._shown(total_bytes) - self._shown(weights_bytes)  # a large matrix left caches in the probe too
+        probed = min(weights_bytes, self.largest_cached)  # a large matrix left the nearest caches in the probe too
+        shown = self._shown(total_bytes) - self._shown(probed)
         return weights_bytes * curve.at(rows).seconds * max(shown, 0.0)
 
     def _shown(self, total_bytes: int) -> float:

@@ -232,7 +232,8 @@ def _runtime(probe: Probe) -> RuntimeMemory | None:
     if empty is None:
         return None
     loaded_bytes = probe.imports_bytes + empty.loaded_bytes
-    return RuntimeMemory(loaded_bytes=loaded_bytes, run_bytes=loaded_bytes + empty.run_bytes)
+    run_bytes = loaded_bytes + empty.run_bytes
+    return RuntimeMemory(loaded_bytes=loaded_bytes, run_bytes=run_bytes, window_bytes=probe.window_bytes)
 
 
 def _with_room(point: Prediction, memory_bytes: int | None) -> Prediction:

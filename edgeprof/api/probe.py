@@ -107,6 +107,7 @@ def _here(threads: int | None, ep: str, force: bool, progress: Progress) -> Prob
             started_at=started_at,
             took_s=round(time.monotonic() - start, 1),
             imports_bytes=imports_bytes,
+            window_bytes=measure_probe.window_bytes(),
             memory=tuple(memory),
             times=times,
             canaries=canaries,

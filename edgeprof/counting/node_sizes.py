@@ -3,7 +3,7 @@
 products       rows, inner, columns; of two activations also matrices, the number of products in the node
 convolutions   as a product: rows are the positions of its result, inner the weights of a channel
 attention      tokens, keys, heads (of the whole batch), head_size; with its projections, those of a product too
-others         rows and columns of the first result
+others         rows and columns of the first result; of one that is resampled also taps, the values that each is made of
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from edgeprof.counting.macs import (
 from edgeprof.counting.records import NodeKind
 
 WEIGHTS_AT = {"QLinearConv": 3}
+TAPS = {"linear": 2, "cubic": 4}
+"""Values along one axis, by the mode of a Resize."""
 
 KINDS: tuple[tuple[NodeKind, Container[str]], ...] = (
     ("view", VIEWS | {"Shape", "Size"}),
@@ -68,7 +70,8 @@ def node_sizes(
         if operator in CONVOLUTIONS:
             return _convolution(operator, ins, outs)
         shape = outs[0].shape
-        return {"rows": prod(shape[:-1]), "columns": shape[-1] if shape else 1}
+        sizes = {"rows": prod(shape[:-1]), "columns": shape[-1] if shape else 1}
+        return sizes | ({"taps": _taps(ins[0].shape, shape, attributes)} if operator == "Resize" else {})
     except (NotCountable, *RULE_ERRORS):
         return {}
 
@@ -84,6 +87,12 @@ def _product(macs: int, shape: tuple[int, ...], *, weighted: bool) -> dict[str, 
 def _convolution(operator: str, ins: Tensors, outs: Tensors) -> dict[str, int]:
     (batch, channels, *places), weight = outs[0].shape, ins[WEIGHTS_AT.get(operator.rpartition("::")[2], 1)]
     return {"rows": batch * prod(places), "inner": prod(weight.shape[1:]), "columns": channels}
+
+
+def _taps(before: tuple[int, ...], after: tuple[int, ...], attributes: dict[str, Any]) -> int:
+    """Values that each value of a resized tensor is made of; one where the size stays, or the nearest is taken."""
+    resized = sum(old != new for old, new in zip(before, after, strict=True))
+    return int(TAPS.get(attributes.get("mode", "nearest"), 1) ** resized)
 
 
 def _attention(operator: str, ins: Tensors, attributes: dict[str, Any]) -> dict[str, int]:

@@ -304,8 +304,10 @@ def _transpose(_work: Work) -> onnx.ModelProto:
 
 
 TWO_OPERANDS = ("Add", "Mul", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
-DOMAINS = dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "FastGelu", "QuickGelu"), MS)
-SCALED = ("LayerNormalization", "SimplifiedLayerNormalization", *TWO_OPERANDS[2:])
+DOMAINS = dict.fromkeys(
+    ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "BiasGelu", "FastGelu", "QuickGelu"), MS
+)
+SCALED = ("LayerNormalization", "SimplifiedLayerNormalization", *TWO_OPERANDS[2:], "BiasGelu")
 """Operators with a weight for each column."""
 
 
@@ -322,6 +324,33 @@ def _chain(operator: str, nodes: int, columns: int) -> onnx.ModelProto:
     ]
     dims = ("rows", columns)
     return _model(listed, {"x": (TensorProto.FLOAT, dims)}, {"y": (TensorProto.FLOAT, dims)}, weights)
+
+
+def resize(channels: int, side: int, resized: int) -> Specimen:
+    """A square of places made larger or smaller by cubic interpolation, as position embeddings of an image are.
+
+    >>> resize(2, 4, 8).work.sizes
+    {'rows': 16, 'columns': 8, 'taps': 16}
+    """
+    work = Work(
+        operator="Resize",
+        precision=FP32,
+        sizes={"rows": channels * resized, "columns": resized, "taps": 16},
+        activation_bytes=4 * channels * (side**2 + resized**2),
+    )
+    value = InputValue(name="x", dtype="float32", shape=(1, channels, side, side), fill="normal")
+    return Specimen(work, f"Resize-{channels}-{resized}", (value,))
+
+
+def _resize(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    resized = work.sizes["columns"]
+    sizes = {"sizes": np.array([1, work.sizes["rows"] // resized, resized, resized], np.int64)}
+    node = _node("Resize", ["x", "", "", "sizes"], mode="cubic")
+    real = TensorProto.FLOAT
+    return _model([node], {"x": (real, (1, "c", "h", "w"))}, {"y": (real, (1, "c", "r", "s"))}, sizes)
 
 
 TABLE = 8192  # rows that an embedding is looked up in
@@ -372,6 +401,7 @@ BUILDERS: dict[str, Callable[[Work], onnx.ModelProto]] = {
     "Concat": _copy,
     "Conv": _patches,
     "DynamicQuantizeLinear": _quantizing,
+    "Resize": _resize,
     "Transpose": _transpose,
 }
 

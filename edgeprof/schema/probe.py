@@ -7,7 +7,7 @@ import msgspec
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.runs import Canaries, InputValue, Machine, StoppingRule
 
-EDITION = 2
+EDITION = 3
 """Of what is measured: an earlier one lacks what a prediction needs, and is measured again."""
 
 Levels = tuple[Annotated[float, msgspec.Meta(gt=0, le=1e9)], ...]
@@ -80,6 +80,7 @@ class Probe(Record, frozen=True, kw_only=True):
     started_at: str  # ISO 8601, UTC
     took_s: Seconds
     imports_bytes: Count  # resident with interpreter and runtime loaded, no model
+    window_bytes: Count = 1 << 16  # of a mapped file, that come into memory when one is read
     memory: tuple[SessionMemory, ...]
     times: tuple[WorkTime, ...]
     canaries: tuple[Canaries, ...] = ()

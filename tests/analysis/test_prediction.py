@@ -4,7 +4,7 @@ import math
 
 import pytest
 from builders import invented_probe
-from builders.invented_probe import probe, product, rows
+from builders.invented_probe import probe, product, resized, rows
 from onnx import parser
 
 from edgeprof import counting
@@ -98,6 +98,36 @@ def test_weights_that_all_together_leave_the_caches_add_what_chains_of_matrices_
     assert of(32) == pytest.approx(301e-6 + identity / 32)
     assert of(16) == pytest.approx((151e-6 + 301e-6) / 2 + identity / 16), "in the middle, in the logarithm"
     assert of(40) == pytest.approx(301e-6 + identity / 40), "no more than the longest chain"
+
+
+def test_a_matrix_larger_than_any_of_the_probe_comes_from_memory_as_a_chain_does() -> None:
+    # 1,024 x 1,024 in fp32 takes 100 µs in a cache, and 200 µs more of memory: 2,048 x 4,096 is eight times as much
+    seen = probe(
+        product(1, 1024, 1024, 100e-6),
+        product(1, 1024, 1024, 2 * 100e-6, nodes=2),
+        product(1, 1024, 1024, 32 * 300e-6, nodes=32),
+    )
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[n, 2048] x, float[2048, 4096] w, float[4096, 6144] v) => (float[n, 6144] y)
+    { h = MatMul(x, w) y = MatMul(h, v) }
+    """
+    found = predicted_latency(works(text, x=(1, 2048)), seen, precision="fp32", phase="decode")
+    assert found.best_s == pytest.approx(2e-6 + 2 * 1e-6 + (8 + 24) * 300e-6)  # together as large as the longest chain
+
+
+def test_only_cubic_interpolation_takes_what_the_probe_did() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[1, 2, 8, 8] x) => (float y) <int64[4] s = {1, 2, 16, 16}> { y = Resize<mode = "cubic">(x, , , s) }
+    """
+    seen = probe(*ONE, resized(2, 8, 16, 1e-3), rows("Concat", 5, 64, 5e-6))
+    cubic, linear = (
+        predicted_latency(works(each), seen, precision="fp32", phase="prefill").best_s
+        for each in (text, text.replace("cubic", "linear"))
+    )
+    assert cubic == pytest.approx(2e-6 + 1e-6 + 1e-3)
+    assert linear == pytest.approx(2e-6 + 1e-6 + 5e-6), "640 values read and written"
 
 
 def test_what_moves_bytes_takes_them_and_what_resembles_another_is_named() -> None:

@@ -34,6 +34,12 @@ def rows(operator: str, rows: int, columns: int, work_s: float) -> WorkTime:
     return time(Work(operator=operator, precision="fp32", sizes=sizes, activation_bytes=8 * rows * columns), work_s)
 
 
+def resized(channels: int, side: int, to: int, work_s: float) -> WorkTime:
+    """A square of places, cubically interpolated."""
+    sizes, places = {"rows": channels * to, "columns": to, "taps": 16}, channels * (side**2 + to**2)
+    return time(Work(operator="Resize", precision="fp32", sizes=sizes, activation_bytes=4 * places), work_s)
+
+
 def probe(*times: WorkTime, threads: int = 2, provider: str = "cpu", edition: int = EDITION) -> Probe:
     return Probe(
         edition=edition,

@@ -7,7 +7,7 @@ from edgeprof import counting
 TEXT = """
 <ir_version: 10, opset_import: ["" : 23, "com.microsoft" : 1]>
 g (float[b, n, 24] x, float[b, 3, n, 8] q, float[b, 3, m, 8] past, float[1, 3, 8, 8] image) =>
-  (float[b, n, 5] y, float a, float c, float s, float t)
+  (float[b, n, 5] y, float a, float c, float s, float t, float r, float u, float v)
 <float[24, 5] w, float[6, 3, 4, 4] kernel>
 {
     y = MatMul(x, w)
@@ -16,6 +16,12 @@ g (float[b, n, 24] x, float[b, 3, n, 8] q, float[b, 3, m, 8] past, float[1, 3, 8
     k = Transpose<perm = [0, 1, 3, 2]>(q)
     c = Conv<strides = [4, 4]>(image, kernel)
     t = Softmax(x)
+    large = Constant<value = int64[4] {1, 3, 16, 16}>()
+    r = Resize<mode = "cubic">(image, , , large)
+    wide = Constant<value = int64[4] {1, 3, 8, 16}>()
+    u = Resize<mode = "linear">(image, , , wide)
+    same = Constant<value = int64[4] {1, 3, 8, 8}>()
+    v = Resize<mode = "cubic">(image, , , same)
 }
 """
 
@@ -26,6 +32,12 @@ def test_sizes_are_those_that_a_probe_measures() -> None:
     text = text.replace("float[6, 3, 4, 4] kernel", "float[6, 3, 4, 4] kernel = {" + ", ".join(["1"] * 288) + "}")
     model = parser.parse_model(text)
     shapes = {"x": (2, 7, 24), "q": (2, 3, 7, 8), "past": (2, 3, 9, 8), "image": (1, 3, 8, 8)}
+    resized = [work.sizes for work in counting.by_node(model, shapes) if work.operator == "Resize"]
+    assert resized == [
+        {"rows": 3 * 16, "columns": 16, "taps": 4 * 4},
+        {"rows": 3 * 8, "columns": 16, "taps": 2},
+        {"rows": 3 * 8, "columns": 8, "taps": 1},
+    ]
     found = {
         work.operator: (work.kind, work.sizes) for work in counting.by_node(model, shapes) if work.operator != "MatMul"
     }

@@ -18,6 +18,7 @@ SMALL = {
     "ROWS": (1, 3),
     "WIDTHS": ((32, 64),),
     "VECTOR": (1024, 8192),
+    "STREAMED": dict.fromkeys(("fp32", "int8", "int4"), (32, (2, 4))),
     "HALF": ((32, 32),),
     "TOKENS": (5,),
     "PAST_TOKENS": (7,),
@@ -53,6 +54,7 @@ def test_everything_runs(seen: Probe) -> None:
     assert len(seen.canaries) == 2 * len(probe.specimens())
     assert [session.precision for session in seen.memory] == ["", "fp32", "int8", "int4"]
     assert seen.imports_bytes > 10**7
+    assert 1 << 16 <= seen.window_bytes <= probe.WRITES * probe.WRITE_BYTES
 
 
 def test_ceilings_are_read_from_it(seen: Probe) -> None:
