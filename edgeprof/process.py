@@ -189,31 +189,45 @@ def started(
                 stream and stream.close()
 
 
+def killed_after(
+    child: "subprocess.Popen[bytes]", timeout_s: float | None
+) -> contextlib.AbstractContextManager[None]:
+    """Kill a child that takes longer than it may; raises as `in_time`."""
+    return in_time(timeout_s, child.kill, "No reply")
+
+
 @contextlib.contextmanager
-def killed_after(child: "subprocess.Popen[bytes]", timeout_s: float | None) -> Iterator[None]:
-    """Kill a child that takes longer than it may.
+def in_time(timeout_s: float | None, stop: Callable[[], None], late: str) -> Iterator[None]:
+    """Have a block end within a time: `stop`, called in another thread after it, makes the block fail.
+
+    Args:
+        late: what did not happen: "No reply".
 
     Raises:
-        ChildTimeout: in place of the ChildError that says so.
+        ChildTimeout: in place of the error with which the block then ends.
     """
-    timed_out = threading.Event()
+    stopped = threading.Event()
 
-    def stop() -> None:
-        timed_out.set()
-        child.kill()
+    def stop_it() -> None:
+        stopped.set()
+        stop()
 
-    timer = threading.Timer(timeout_s or 0.0, stop)
+    timer = threading.Timer(timeout_s or 0.0, stop_it)
     timer.daemon = True
     if timeout_s:
         timer.start()
     try:
         yield
-    except ChildError as problem:
-        if timed_out.is_set():
-            raise ChildTimeout(f"No reply within {timeout_s:g} s.", "Raise --timeout, or request less.") from problem
+    except EdgeprofError as problem:
+        if timeout_s and stopped.is_set():
+            raise too_late(late, timeout_s) from problem
         raise
     finally:
         timer.cancel()
+
+
+def too_late(late: str, timeout_s: float) -> ChildTimeout:
+    return ChildTimeout(f"{late} within {timeout_s:g} s.", "Raise --timeout, or request less.")
 
 
 def send(child: "subprocess.Popen[bytes]", line: bytes) -> None:

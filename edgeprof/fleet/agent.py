@@ -16,7 +16,8 @@ from edgeprof.errors import EdgeprofError
 from edgeprof.fleet import dask_process
 from edgeprof.fleet.dask_process import Connection
 from edgeprof.fleet.messages import Failed
-from edgeprof.fleet.pipe_link import PipeLink, local_command
+from edgeprof.fleet.pipe import local_command
+from edgeprof.fleet.pipe_link import PipeLink
 
 MACHINE = "machine"
 """Dask's resource of which every agent has one, and every request takes one."""

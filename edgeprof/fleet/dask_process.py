@@ -1,4 +1,4 @@
-"""What the three kinds of Dask processes share: agent, scheduler, and the client behind each link to an agent.
+"""What the three kinds of Dask processes share: agent, scheduler, and the client that links to agents share.
 
 Each is a process of its own, because of two settings that hold for a whole process:
 

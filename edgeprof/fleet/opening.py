@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgeprof.fleet.inventory import AGENT, LOCAL, FleetDevice, Inventory, find
+from edgeprof.fleet.dask_link import DaskLink, SharedClient, shared_client
+from edgeprof.fleet.inventory import AGENT, LOCAL, find
 from edgeprof.fleet.links import Link
-from edgeprof.fleet.pipe_link import PipeLink, local_command
+from edgeprof.fleet.pipe import local_command
+from edgeprof.fleet.pipe_link import PipeLink
 from edgeprof.fleet.ssh_link import ssh_link
 
 
@@ -28,21 +30,17 @@ def open_links(names: Sequence[str], *, fleet: Path | None = None, insecure: boo
         MissingExtra: an agent is asked for, and Dask is not installed.
     """
     inventory = find(fleet)
-    devices = inventory.resolve(names)
     with contextlib.ExitStack() as stack:
-        links = []
-        for device in devices:
-            link = link_to(device, inventory, insecure)
-            stack.callback(link.close)
-            links.append(link)
+        links: list[Link] = []
+        shared: SharedClient | None = None
+        for device in inventory.resolve(names):
+            link: Link
+            if device.address == AGENT:
+                shared = shared or stack.enter_context(contextlib.closing(shared_client(device.name, inventory, insecure)))
+                link = DaskLink(device.name, shared)
+            elif device.address == LOCAL:
+                link = PipeLink(LOCAL, local_command())
+            else:
+                link = ssh_link(device)
+            links.append(stack.enter_context(contextlib.closing(link)))
         yield links
-
-
-def link_to(device: FleetDevice, inventory: Inventory, insecure: bool = False) -> Link:
-    if device.address == LOCAL:
-        return PipeLink(LOCAL, local_command())
-    if device.address == AGENT:
-        from edgeprof.fleet.dask_link import dask_link
-
-        return dask_link(device.name, inventory, insecure)
-    return ssh_link(device)

@@ -1,6 +1,7 @@
 """The scheduler that agents join and requests go through: Dask's, for registering, submitting and gathering alone."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from edgeprof.fleet.dask_process import Connection
 from edgeprof.fleet.inventory import scheduler_parts
 
 OPERATIONS = (
+    "agent_address",
     "connection_stream",
     "gather",
     "heartbeat_worker",
@@ -26,8 +28,18 @@ def serve(connection: Connection, say: Callable[[str], None]) -> None:
     Raises:
         UsageError: the port is in use.
     """
+    _open_many_files()
     dask_process.prepare()
     asyncio.run(_serve(connection, say))
+
+
+def _open_many_files() -> None:
+    """Open as many files as the system lets this process: a few are connections to each device."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(connection: Connection, say: Callable[[str], None]) -> None:
@@ -55,7 +67,12 @@ def _scheduler_class() -> Any:
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
+            self.handlers["agent_address"] = self.agent_address
             dask_process.keep_handlers(self, OPERATIONS)
+
+        def agent_address(self, name: str) -> str | None:
+            """Where the agent of a name is; None: none has joined. Dask's own calls tell this of all at once."""
+            return self.aliases.get(name)  # type: ignore[no-any-return]
 
         def start_http_server(self, *_args: Any, **_options: Any) -> None:
             pass

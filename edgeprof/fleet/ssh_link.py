@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 from edgeprof.errors import DeviceLost, EdgeprofError
 from edgeprof.fleet.inventory import FleetDevice, ssh_parts
-from edgeprof.fleet.pipe_link import PipeLink, remote_command
+from edgeprof.fleet.pipe import remote_command
+from edgeprof.fleet.pipe_link import PipeLink
 
 OPTIONS = (
     "-T",  # no terminal: bytes pass unchanged

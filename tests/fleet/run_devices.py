@@ -11,7 +11,8 @@ import msgspec
 
 from edgeprof.errors import DeviceLost
 from edgeprof.fleet.messages import Measured, Reply, Request
-from edgeprof.fleet.pipe_link import PipeLink, local_command
+from edgeprof.fleet.pipe import local_command
+from edgeprof.fleet.pipe_link import PipeLink
 
 
 def pinned_device(name: str, folder: Path, python: str | Path = sys.executable, core: int = 0) -> PipeLink:

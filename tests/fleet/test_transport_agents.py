@@ -15,6 +15,7 @@ from transport_parts import Cluster, Proxy, Started, agent_line, free_port, save
 from edgeprof.errors import DeviceLost
 from edgeprof.fleet.certificates import make_certificates
 from edgeprof.fleet.opening import open_links
+from edgeprof.process import ChildTimeout
 
 
 def working(agent: Started) -> bool:
@@ -71,6 +72,43 @@ def test_a_killed_agent_is_lost_with_all_it_started_and_may_come_back(cluster: C
             agent.wait_for("has joined")
             assert answers(link)
             assert agent.end(signal.SIGTERM) == 143
+
+
+def clients() -> list[psutil.Process]:
+    """The processes behind links of this one."""
+    return [child for child in psutil.Process().children() if "edgeprof.fleet.dask_client" in " ".join(child.cmdline())]
+
+
+def test_links_share_a_process_and_nothing_else(cluster: Cluster, certificates: Path) -> None:
+    make_certificates(["three"], certificates, force=True)
+    with (
+        open_links(["three", "one", "two"], fleet=cluster.fleet) as (dying, link, idle),
+        started(agent_line("three", cluster.port, certificates)) as agent,
+    ):
+        agent.wait_for("has joined")
+        lost, going = Asked(dying, LONG_WORK), Asked(link, LONG_WORK)
+        assert eventually(lambda: working(agent) and working(cluster.agents["one"]))
+        (client,) = clients()
+        assert answers(idle)  # not after the others
+        with pytest.raises(ChildTimeout, match="two did not reply within 1 s"):
+            idle.ask(LONG_WORK, 1)
+        assert eventually(lambda: not working(cluster.agents["two"]))
+        agent.process.kill()
+        assert lost.error().startswith("three went away")
+        idle.close()
+        dying.close()
+        assert working(cluster.agents["one"]) and going.is_alive()
+        assert clients() == [client]
+        client.kill()
+        assert going.error() == (
+            "The client of the scheduler: the process ended with signal SIGKILL: it printed nothing. "
+            "Run the command again."
+        )
+        assert eventually(lambda: not working(cluster.agents["one"]))
+        assert answers(link)
+        with pytest.raises(DeviceLost, match="two is not asked any more"):
+            idle.ask(NOT_A_REQUEST)
+    assert not clients()
 
 
 def test_a_broken_network_is_a_lost_device_that_joins_again(cluster: Cluster, certificates: Path) -> None:
