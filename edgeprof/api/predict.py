@@ -33,6 +33,7 @@ from edgeprof.schema import (
 )
 from edgeprof.text import joined
 
+MAKE_ONE = "Make one on the device: edgeprof probe --out FILE"
 AGAIN = "Measure it again on the device: edgeprof probe --force --out FILE"
 PAPER_KEYS = "It has name, gb_per_s and [gflops]; and memory_mb, cache_mb, node_us, run_us if you like."
 
@@ -130,9 +131,13 @@ def read_probe(file: Path) -> Probe:
     """The probe in a file.
 
     Raises:
-        StorageError, RunError: there is none.
+        StorageError: it cannot be read.
+        UsageError: it holds none, or one of a newer edgeprof.
     """
-    return decode(store.read_bytes(file), Probe, str(file))
+    next_step = "Use --on-paper for a device described in TOML." if file.suffix == ".toml" else MAKE_ONE
+    return decode(
+        store.read_bytes(file), Probe, str(file), UsageError, what="is not a probe of a device", next_step=next_step
+    )
 
 
 def read_paper(file: Path) -> PaperDevice:
@@ -146,7 +151,8 @@ def read_paper(file: Path) -> PaperDevice:
         return msgspec.toml.decode(store.read_bytes(file), type=PaperDevice)
     except (msgspec.MsgspecError, ValueError) as problem:
         reason = str(problem).splitlines()[0].rstrip(".")
-        raise UsageError(f"{file} does not describe a device: {reason}.", PAPER_KEYS) from problem
+        next_step = "Use --device for the file of a probe." if file.suffix == ".json" else PAPER_KEYS
+        raise UsageError(f"{file} does not describe a device: {reason}.", next_step) from problem
 
 
 def _by_probe(probe: Probe) -> Predictions:

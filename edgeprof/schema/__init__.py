@@ -6,7 +6,14 @@
     models    Variant, Artifact and the receipts of its stages
     costs     Ledger, Explanation: counted costs
     placement Target, Device, Placement: execution providers, and the nodes they run
-    runs      Request, Reading, Measurement, Machine: measured values
+    worker    Request, Reading: what a measuring process is asked, and what it read
+    measurement Measurement: the record of a visit
+    memory    MemoryLimit, PredictedMemory
+    operators OperatorPass, KernelTime: times of operators and modules
+    passes    SustainedPass, GenerationPass, MemoryPass: what is done with a point after its visits
+    machine   Machine, Host: where a run was measured
+    probe     Probe: what a device can do
+    prediction Prediction: a point on a device that is not at hand
     buckets   Buckets: chosen static lengths
     comparison Comparison: two models, runs or environments
     derived   Point, Findings, Why, CheckedClaim: derived from the others
@@ -108,44 +115,12 @@ from edgeprof.schema.probe import (
     WorkTask,
     WorkTime,
 )
-from edgeprof.schema.runs import (
-    MODULES,
-    Canaries,
-    Facts,
-    FileState,
-    Fill,
-    GenerationPass,
-    GenerationReading,
-    Goal,
-    Host,
-    InputValue,
-    KernelTime,
-    Keyed,
-    LimitKind,
-    Machine,
-    Machines,
-    MatrixTime,
-    Measurement,
-    MemoryLimit,
-    MemoryPass,
-    MemoryReading,
-    ModuleTime,
-    NodeTime,
-    OperatorPass,
-    OperatorReading,
-    OperatorTime,
-    Outcome,
-    PredictedMemory,
-    ProviderReceipt,
-    Reading,
-    Request,
-    RuntimeMemory,
-    Spell,
-    Status,
-    StoppingRule,
-    SustainedPass,
-    SustainedReading,
-)
+from edgeprof.schema.machine import Host, Machine, Machines
+from edgeprof.schema.measurement import Facts, Goal, Keyed, Measurement, Outcome, ProviderReceipt, Status
+from edgeprof.schema.memory import LimitKind, MemoryLimit, PredictedMemory, RuntimeMemory
+from edgeprof.schema.operators import KernelTime, MODULES, MatrixTime, ModuleTime, NodeTime, OperatorPass, OperatorReading, OperatorTime
+from edgeprof.schema.passes import GenerationPass, GenerationReading, MemoryPass, MemoryReading, Spell, SustainedPass, SustainedReading
+from edgeprof.schema.worker import Canaries, FileState, Fill, InputValue, Reading, Request, StoppingRule
 
 __all__ = [
     "CPU",

@@ -11,6 +11,8 @@ from edgeprof.schema.upgrades import UPGRADES, Fields
 
 T = TypeVar("T", bound=Record)
 
+DAMAGED = "It was written by another version of edgeprof or is damaged: create it again."
+
 
 def encode(record: Record) -> bytes:
     return msgspec.json.encode(record)
@@ -20,8 +22,20 @@ def encode_pretty(record: Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] = RunError) -> T:
+def decode(
+    data: bytes,
+    kind: type[T],
+    origin: str,
+    error: type[EdgeprofError] = RunError,
+    *,
+    what: str = "",
+    next_step: str = DAMAGED,
+) -> T:
     """Decode one record; one of an older schema is converted.
+
+    Args:
+        origin: where it comes from.
+        what, next_step: what is said of an origin that holds no such record: "is not a probe".
 
     Raises:
         EdgeprofError: of class `error`, with the origin of the record: it does not match its type, names a field twice,
@@ -39,8 +53,7 @@ def decode(data: bytes, kind: type[T], origin: str, error: type[EdgeprofError] =
         return msgspec.convert(fields, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise error(
-            f"{origin} does not hold a valid {kind.__name__} record ({_shortly(problem)}).",
-            "It was written by another version of edgeprof or is damaged: create it again.",
+            f"{origin} {what or f'does not hold a valid {kind.__name__} record'} ({_shortly(problem)}).", next_step
         ) from problem
 
 

@@ -5,7 +5,9 @@ from typing import Literal
 from edgeprof import units
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Times
 from edgeprof.schema.identity import PointKey
-from edgeprof.schema.runs import Keyed, Machine, Outcome, Request
+from edgeprof.schema.machine import Machine
+from edgeprof.schema.measurement import Keyed, Outcome
+from edgeprof.schema.worker import Request
 
 Difference = Literal["faster", "slower", "no difference shown"]
 

@@ -3,7 +3,7 @@
 from edgeprof import units
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record
 from edgeprof.schema.identity import Phase, Subject
-from edgeprof.schema.runs import MemoryLimit
+from edgeprof.schema.memory import MemoryLimit
 
 
 class Fit(Record, frozen=True, kw_only=True):

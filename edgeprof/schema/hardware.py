@@ -3,7 +3,7 @@
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.derived import Point
 from edgeprof.schema.placement import Device
-from edgeprof.schema.runs import Machine
+from edgeprof.schema.machine import Machine
 
 
 class ProvokedFailure(Record, frozen=True, kw_only=True):

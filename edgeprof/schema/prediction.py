@@ -6,7 +6,7 @@ import msgspec
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.identity import Load, Precision
-from edgeprof.schema.runs import PredictedMemory
+from edgeprof.schema.memory import PredictedMemory
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 Basis = Literal["probe", "on paper"]

@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
-from edgeprof.schema.runs import Canaries, InputValue, Machine, StoppingRule
+from edgeprof.schema.machine import Machine
+from edgeprof.schema.worker import Canaries, InputValue, StoppingRule
 
 EDITION = 3
 """Of what is measured: an earlier one lacks what a prediction needs, and is measured again."""

@@ -11,7 +11,8 @@ import msgspec
 
 from edgeprof.schema.identity import Precision, WeightsSource
 from edgeprof.schema.models import Artifact, Graph
-from edgeprof.schema.runs import Measurement, OperatorPass
+from edgeprof.schema.measurement import Measurement
+from edgeprof.schema.operators import OperatorPass
 
 Fields = dict[str, Any]
 Upgrade = Callable[[Fields], Fields]

@@ -94,11 +94,30 @@ def test_what_the_probe_did_not_see_is_refused(model: Path, tmp_path: Path) -> N
         edgeprof.predict([str(model)], seq=[4])
 
 
-def test_a_damaged_probe_is_one_sentence(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"schema_version": 2, "points": []}'])
+def test_a_file_that_is_no_probe_is_refused(text: str, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "device.json"
-    file.write_text("{}")
-    with pytest.raises(EdgeprofError, match="does not hold a valid Probe"):
+    file.write_text(text)
+    with pytest.raises(UsageError) as problem:
         edgeprof.predict([str(model)], device=file, seq=[4])
+    assert problem.value.what.startswith(f"{file} is not a probe of a device (")
+    assert problem.value.next_step == "Make one on the device: edgeprof probe --out FILE"
+
+
+def test_a_probe_of_a_newer_edgeprof_is_refused(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "device.json"
+    file.write_bytes(encode(replace(invented_probe.probe(*TIMES), schema_version=99)))
+    with pytest.raises(EdgeprofError, match="was written by a newer edgeprof"):
+        edgeprof.predict([str(model)], device=file, seq=[4])
+
+
+def test_options_for_devices_are_not_mixed_up(model: Path, tmp_path: Path) -> None:
+    probe, paper = written(tmp_path, invented_probe.probe(*TIMES)), tmp_path / "board.toml"
+    paper.write_text(BOARD)
+    with pytest.raises(UsageError, match=r"is not a probe.* Use --on-paper for a device described in TOML\."):
+        edgeprof.predict([str(model)], device=paper, seq=[4])
+    with pytest.raises(UsageError, match=r"does not describe a device.* Use --device for the file of a probe\."):
+        edgeprof.predict([str(model)], on_paper=probe, seq=[4])
 
 
 def test_a_device_on_paper(model: Path, tmp_path: Path) -> None:
