@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from edgeprof import report, store
 from edgeprof.api.compare_measured import artifacts, measured, sides_of
 from edgeprof.api.compare_recorded import of_one_run, of_runs
-from edgeprof.api.profile import ProfileRequest, require_positive, require_seconds
+from edgeprof.api.option_ranges import require_positive, require_seconds
+from edgeprof.api.points import ProfileRequest
 from edgeprof.api.runs import load_run
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.why import common_lengths

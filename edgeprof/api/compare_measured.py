@@ -15,7 +15,7 @@ from edgeprof.analysis import compare as analysis
 from edgeprof.analysis import statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.api.comparison_record import differing_versions, from_rounds
-from edgeprof.api.profile import ProfileRequest, jobs_of
+from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import one_model, parts_of, renamed
 from edgeprof.errors import UsageError
 from edgeprof.measure import machine as measure_machine

@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import store
-from edgeprof.api.profile import ProfileRequest, jobs_of, require_positive
+from edgeprof.api.option_ranges import require_positive
+from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.targets import any_model, parts_of, split
 from edgeprof.errors import RunError, UsageError

@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,32 +21,22 @@ from msgspec.structs import replace
 from edgeprof import store
 from edgeprof.analysis import statistics
 from edgeprof.api import placement, visits
+from edgeprof.api.fleet_plan import HostPlan, described, hosts_of, plans, version_note
+from edgeprof.api.fleet_visit import Remote, unmeasured
 from edgeprof.api.foreseen import foreseen
-from edgeprof.errors import DeviceLost, EdgeprofError, RunError, UsageError
-from edgeprof.fleet.ask import ask
+from edgeprof.errors import DeviceLost, EdgeprofError, RunError
+from edgeprof.fleet.ask import ANSWER_S, ask
 from edgeprof.fleet.links import Link
-from edgeprof.fleet.messages import Describe, Described, Measured
-from edgeprof.fleet.messages import Measure as MeasureRequest
-from edgeprof.fleet.send import Files, ask_with_files, content_of_job, measured_visit, named_visit
-from edgeprof.fleet.several import of_each
-from edgeprof.measure.launch import ENDS
-from edgeprof.measure.schedule import Job, Visit, on_target, place_of
+from edgeprof.fleet.messages import Describe, Described
+from edgeprof.measure.schedule import Job
 from edgeprof.process import Progress
-from edgeprof.providers.resolve import options_by_name, resolve
-from edgeprof.schema import Goal, Host, Measurement, Outcome, PointKey, Record, Status
-from edgeprof.text import joined
-
-ANSWER_S = 900.0
-"""A device may work for others first, and prepare a graph: it answers within this time, and that of its visits."""
+from edgeprof.schema import Goal, Host, Measurement, Record
 
 GIVE_UP_S = 60.0
 """A lost device is asked again for so long after the others are done."""
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Between two attempts to reach a lost device; the last one again and again."""
-
-VERSIONS = ("onnxruntime", "edgeprof")
-"""Packages that have to agree for points of two devices to be compared strictly."""
 
 
 @runtime_checkable
@@ -57,168 +46,6 @@ class ByDevice(Protocol):
     def line(self, name: str) -> Progress:
         """What shows the progress of one device."""
         ...
-
-
-class HostPlan(Record, frozen=True, kw_only=True):
-    """A device of a run, and its points."""
-
-    host: Host
-    jobs: tuple[Job, ...]
-
-
-# --- planning ------------------------------------------------------------------------------------------
-
-
-def described(links: Sequence[Link]) -> list[Described]:
-    """What the devices say of themselves, asked at the same time.
-
-    Raises:
-        DeviceLost: one of them does not answer.
-    """
-    return of_each(links, lambda link: ask(link, Describe(), Described, ANSWER_S))
-
-
-def hosts_of(links: Sequence[Link], about: Sequence[Described]) -> list[Host]:
-    return [
-        Host(name=link.name, machine=one.machine, packages=one.packages) for link, one in zip(links, about, strict=True)
-    ]
-
-
-def version_note(hosts: Sequence[Host], same_versions: bool) -> list[str]:
-    """The versions that differ between devices, in a sentence.
-
-    Raises:
-        RunError: they have to be the same, and one of VERSIONS is not.
-    """
-    notes = []
-    for package in VERSIONS:
-        of_hosts: dict[str, list[str]] = {}
-        for host in hosts:
-            version = host.machine.versions.get(package, host.packages.get(package, "unknown"))
-            of_hosts.setdefault(version, []).append(host.name)
-        if len(of_hosts) > 1:
-            told = joined([f"{version} on {joined(names)}" for version, names in of_hosts.items()])
-            notes.append(f"{package} differs between devices: {told}.")
-    if notes and same_versions:
-        raise RunError(" ".join(notes), "Install the same versions on all, or omit --same-versions.")
-    return notes
-
-
-def plans(
-    jobs: Sequence[Job],
-    hosts: Sequence[Host],
-    about: Sequence[Described],
-    ep: Sequence[str],
-    ep_option: Mapping[str, str],
-    threads: int | None,
-    notes: list[str],
-) -> list[HostPlan]:
-    """The points of every device: those of `jobs`, on each requested provider that is ready there.
-
-    Raises:
-        UsageError: a provider is unknown or has no such option.
-        EdgeprofError: a requested provider is ready on none of the devices.
-    """
-    words = list(dict.fromkeys(ep))
-    options = options_by_name(words, ep_option)
-    refused: dict[str, EdgeprofError] = {}
-    every: list[HostPlan] = []
-    accepted: set[str] = set()
-    for host, one in zip(hosts, about, strict=True):
-        targets = []
-        for word in words:
-            try:
-                targets += resolve([word], options=options[word], elsewhere=one.providers)
-            except UsageError:
-                raise
-            except EdgeprofError as problem:
-                refused[word] = problem.about(host.name)
-                notes.append(problem.what)
-            else:
-                accepted.add(word)
-        unique = {target.provider: target for target in targets}.values()
-        cores = threads or one.machine.cores_allowed
-        places = [(target, place_of(target, host.machine.machine_id, cores, host.name)) for target in unique]
-        every.append(HostPlan(host=host, jobs=tuple(on_target(job, *place) for job in jobs for place in places)))
-    for word, refusal in refused.items():
-        if word not in accepted:
-            raise refusal
-    return every
-
-
-# --- a device ------------------------------------------------------------------------------------------
-
-
-class Remote:
-    """Measures on a device; sends it the files of a point before the first visit."""
-
-    def __init__(self, link: Link, machine_id: str, least_share: float, progress: Progress) -> None:
-        self.link, self.machine_id, self.least_share, self.progress = link, machine_id, least_share, progress
-        self.files: dict[PointKey, Files] = {}
-        self.done = 0.0
-
-    def of_visit(self, visit: Visit, done: float) -> Visit:
-        self.done = done
-        return visit
-
-    def measure(self, visit: Visit) -> Measurement:
-        """The record of a visit. Whatever goes wrong costs this visit, unless the device is gone.
-
-        Raises:
-            DeviceLost: the device does not answer.
-        """
-        try:
-            return self._measured(visit)
-        except DeviceLost:
-            raise
-        except EdgeprofError as problem:
-            status: Status = next((status for kind, status in ENDS.items() if isinstance(problem, kind)), "failed")
-            return unmeasured(visit, status, problem)
-
-    def _measured(self, visit: Visit) -> Measurement:
-        job = visit.job
-        files = self.files.setdefault(job.key, content_of_job(job))
-        request = MeasureRequest(visit=named_visit(visit, files), files=files.content, least_share=self.least_share)
-        timeout_s = ANSWER_S + 4 * (job.timeout_s or 0.0)  # a provider's graph is also placed, compared and compiled
-        shown: Progress = lambda activity, _: self.progress(activity, self.done)  # noqa: E731
-        reply = ask_with_files(self.link, request, files, Measured, shown, timeout_s)
-        return self._accepted(reply.measurement, visit)
-
-    def _accepted(self, record: Measurement, visit: Visit) -> Measurement:
-        """The record of a visit under the key that it has here.
-
-        Raises:
-            DeviceLost: another machine answers under this name now.
-            RunError: the record is of something else.
-        """
-        name, job = self.link.name, visit.job
-        if record.machine_id != self.machine_id:
-            raise DeviceLost(f"{name} is another machine now, or has other versions.", "Choose another --name.")
-        if (record.subject, record.load, record.round) != (job.key.subject, job.key.load, visit.round):
-            raise RunError(f"{name} replied with a record of another point.", "Install the same edgeprof on it.")
-        return replace(measured_visit(record, visit), key=job.key, stopping=job.stopping, goal=visit.goal)
-
-
-def unmeasured(visit: Visit, status: Status, problem: EdgeprofError) -> Measurement:
-    """The record of a visit that did not come about."""
-    job = visit.job
-    return Measurement(
-        key=job.key,
-        round=visit.round,
-        facts=job.facts,
-        stopping=job.stopping,
-        goal=visit.goal,
-        memory_limit=job.memory_limit,
-        settings_key=job.settings_key,
-        outcome=Outcome(
-            status=status,
-            error=" ".join(str(problem).split()),
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-    )
-
-
-# --- the run -------------------------------------------------------------------------------------------
 
 
 class _Step(Record, frozen=True):

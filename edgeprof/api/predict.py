@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from edgeprof import counting, store, units
 from edgeprof.analysis.prediction import MEMORY_ERROR, paper_latency, predicted_latency
 from edgeprof.api.modules import Modules
-from edgeprof.api.profile import ProfileRequest, jobs_of, require_positive
+from edgeprof.api.option_ranges import require_positive
+from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.sizing import PhaseChoice
 from edgeprof.api.targets import any_model, parts_of, renamed
 from edgeprof.errors import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.api.kept_probe import file_of, kept
-from edgeprof.api.profile import require_positive
+from edgeprof.api.option_ranges import require_positive
 from edgeprof.errors import EdgeprofError, RunError, UsageError
 from edgeprof.fleet.ask import ask
 from edgeprof.fleet.messages import MeasureCeilings, Probed

@@ -13,6 +13,9 @@ from edgeprof.fleet.messages import Failed, Reply, Request
 
 R = TypeVar("R")
 
+ANSWER_S = 900.0
+"""A device may work for others first, and prepare a graph: it answers within this time, and that of its visits."""
+
 
 def ask(link: Link, request: Request, kind: type[R], timeout_s: float | None = None) -> R:
     """Send a request to a device, and return its reply.

@@ -1,23 +1,23 @@
 """The records that cross every boundary: between packages, between processes, and to disk.
 
-    base      Record
-    codec     encode, decode; `upgrades` converts records of older versions
-    identity  PointKey: subject, load, place
-    models    Variant, Artifact and the receipts of its stages
-    costs     Ledger, Explanation: counted costs
-    placement Target, Device, Placement: execution providers, and the nodes they run
-    worker    Request, Reading: what a measuring process is asked, and what it read
+    base        Record
+    codec       encode, decode; `upgrades` converts records of older versions
+    identity    PointKey: subject, load, place
+    models      Variant, Artifact and the receipts of its stages
+    costs       Ledger, Explanation: counted costs
+    placement   Target, Device, Placement: execution providers, and the nodes they run
+    worker      Request, Reading: what a measuring process is asked, and what it read
     measurement Measurement: the record of a visit
-    memory    MemoryLimit, PredictedMemory
-    operators OperatorPass, KernelTime: times of operators and modules
-    passes    SustainedPass, GenerationPass, MemoryPass: what is done with a point after its visits
-    machine   Machine, Host: where a run was measured
-    probe     Probe: what a device can do
-    prediction Prediction: a point on a device that is not at hand
-    buckets   Buckets: chosen static lengths
-    comparison Comparison: two models, runs or environments
-    derived   Point, Findings, Why, CheckedClaim: derived from the others
-    laws      Laws: time over token length, fitted to points
+    memory      MemoryLimit, PredictedMemory
+    operators   OperatorPass, KernelTime: times of operators and modules
+    passes      SustainedPass, GenerationPass, MemoryPass: what is done with a point after its visits
+    machine     Machine, Host: where a run was measured
+    probe       Probe: what a device can do
+    prediction  Prediction: a point on a device that is not at hand
+    buckets     Buckets: chosen static lengths
+    comparison  Comparison: two models, runs or environments
+    derived     Point, Findings, Why, CheckedClaim: derived from the others
+    laws        Laws: time over token length, fitted to points
 
 All are frozen; names of fields end in their unit. Raw values are stored; statistics are derived
 (`edgeprof.analysis`). SCHEMA_VERSION grows whenever a reader of old files would misread a new one.

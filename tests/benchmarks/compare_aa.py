@@ -23,7 +23,7 @@ import onnxruntime as ort
 from onnx import helper
 
 from edgeprof.analysis.compare import Together, enough, ratio_of
-from edgeprof.api.profile import ProfileRequest, jobs_of
+from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import one_model, parts_of
 from edgeprof.measure.launch import measure_pair
 from edgeprof.measure.schedule import Job

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from edgeprof import store
 from edgeprof.api.device_work import handle
-from edgeprof.api.profile import ProfileRequest, jobs_of
+from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import any_model
 from edgeprof.errors import DeviceBusy, RunError, StorageError, UsageError, VerificationError
 from edgeprof.fleet.ask import answer, ask, reply_of
