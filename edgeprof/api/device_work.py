@@ -33,6 +33,8 @@ from edgeprof.fleet.messages import (
     Failed,
     Lacking,
     Lacks,
+    Look,
+    Looked,
     Measure,
     MeasureCeilings,
     Measured,
@@ -98,6 +100,10 @@ def _answered(request: Request, wait_s: float) -> Reply:
     with turn(_doing(request), wait_s):
         Content().discard_views()  # those of a process that was killed
         match request:
+            case Look():
+                from edgeprof.measure import surroundings
+
+                return Looked(spoils=surroundings.look(request.threads, process.silent))
             case Lacking():
                 return Lacks(have_bytes=Content().lacking(request.files))
             case Put():
@@ -124,6 +130,8 @@ def _doing(request: Request) -> str:
             what = f"measures {request.visit.job.key.label}"
         case Verify():
             what = "verifies a model"
+        case Look():
+            what = "looks whether it is quiet"
         case MeasureCeilings():
             what = "measures its ceilings"
         case _:

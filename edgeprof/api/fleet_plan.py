@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from edgeprof.errors import EdgeprofError, RunError, UsageError
 from edgeprof.fleet.ask import ANSWER_S, ask
 from edgeprof.fleet.links import Link
-from edgeprof.fleet.messages import Describe, Described
+from edgeprof.fleet.messages import Describe, Described, Look, Looked
 from edgeprof.fleet.several import of_each
 from edgeprof.measure.schedule import Job, on_target, place_of
 from edgeprof.providers.resolve import options_by_name, resolve
@@ -38,6 +38,18 @@ def hosts_of(links: Sequence[Link], about: Sequence[Described]) -> list[Host]:
     return [
         Host(name=link.name, machine=one.machine, packages=one.packages) for link, one in zip(links, about, strict=True)
     ]
+
+
+def not_quiet(links: Sequence[Link], about: Sequence[Described], threads: int | None) -> list[str]:
+    """What would spoil the times of the devices that are not quiet, a sentence for each."""
+
+    def spoils(device: tuple[Link, Described]) -> str:
+        link, one = device
+        cores = threads or one.machine.cores_allowed
+        return ask(link, Look(threads=cores), Looked, ANSWER_S).spoils
+
+    found = of_each(list(zip(links, about, strict=True)), spoils)
+    return [f"{link.name}: {text}" for link, text in zip(links, found, strict=True) if text]
 
 
 def version_note(hosts: Sequence[Host], same_versions: bool) -> list[str]:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from edgeprof import store
 from edgeprof.analysis import statistics
 from edgeprof.api import placement, visits
-from edgeprof.api.fleet_plan import HostPlan, described, hosts_of, plans, version_note
+from edgeprof.api.fleet_plan import HostPlan, described, hosts_of, not_quiet, plans, version_note
 from edgeprof.api.fleet_visit import Remote, unmeasured
 from edgeprof.api.foreseen import foreseen
 from edgeprof.errors import DeviceLost, EdgeprofError, RunError
@@ -224,6 +224,7 @@ def measure_on(
     least_share: float,
     precisions: Sequence[str],
     same_versions: bool,
+    strict: bool,
     progress: Progress,
 ) -> list[str]:
     """Measure points on devices, as the run in a folder; return what there is to note.
@@ -234,6 +235,7 @@ def measure_on(
         threads: of the runtime; default every core that each device allows.
         precisions: those requested by name.
         same_versions: whether VERSIONS have to agree.
+        strict: whether all devices have to be quiet.
 
     Raises:
         UsageError, RunError, DeviceLost: nothing was measured.
@@ -244,6 +246,12 @@ def measure_on(
     notes = version_note(hosts, same_versions)
     every = plans(jobs, hosts, about, ep, ep_option, threads, notes)
     placement.require_some([job for plan in every for job in plan.jobs], precisions)
+    if goal.max_time_s or strict:
+        progress("looking at the devices", None)
+        spoilt = not_quiet(links, about, threads)
+        if spoilt and strict:
+            raise RunError(" ".join(spoilt), "Stop what runs beside it, or omit --strict.")
+        notes += [f"{one} Expect noisy times." for one in spoilt]
     every = [replace(plan, jobs=tuple(foreseen(plan.jobs, folder, progress))) for plan in every]
     with store.run_over_hosts(folder, hosts) as recorded:
         done = [record for record in recorded if visits.placement_suffices(record, least_share)]

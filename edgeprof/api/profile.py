@@ -120,7 +120,7 @@ def profile(
 
     Raises:
         UsageError: the request is invalid; raised before anything is measured.
-        RunError: the run of that name belongs to another machine; or this machine is not quiet, and `strict`.
+        RunError: the run of that name belongs to another machine; or a machine is not quiet, and `strict`.
         DeviceLost: a device does not answer; raised before anything is measured.
     """
     for option, values in {
@@ -140,7 +140,7 @@ def profile(
         require_positive("--generate", [generate])
     if on:
         afterwards = {"--memory": memory, "--ops": ops, "--sustain": sustain_s, "--generate": generate}
-        _require_here({**afterwards, "--baseline": baseline, "--ep-library": ep_library, "--strict": strict})
+        _require_here({**afterwards, "--baseline": baseline, "--ep-library": ep_library})
     elif same_versions:
         raise UsageError("--same-versions is about several devices.", "Name them with --on, or omit it.")
     goal = Goal(rounds=rounds, ci=ci, max_time_s=max_time_s)
@@ -184,6 +184,7 @@ def profile(
                 least_share=require_placement,
                 precisions=precision,
                 same_versions=same_versions,
+                strict=strict,
                 progress=progress,
             )
             return replace(load_run(folder, percentiles=percentiles), notes=tuple(notes))

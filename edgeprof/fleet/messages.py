@@ -32,6 +32,13 @@ class Describe(Record, frozen=True, tag="describe"):
     """What is this device, and what can it run?"""
 
 
+class Look(Record, frozen=True, kw_only=True, tag="look"):
+    """What would spoil the times of this device?"""
+
+    threads: Count
+    client: str = ""  # as in Measure
+
+
 class Lacking(Record, frozen=True, kw_only=True, tag="lacking"):
     """Which of these files are not there, or not complete?"""
 
@@ -77,7 +84,7 @@ class MeasureCeilings(Record, frozen=True, kw_only=True, tag="probe"):
     client: str = ""  # as in Measure
 
 
-Request = Describe | Lacking | Put | Clean | Measure | Verify | MeasureCeilings
+Request = Describe | Look | Lacking | Put | Clean | Measure | Verify | MeasureCeilings
 
 
 # --- replies -------------------------------------------------------------------------------------------
@@ -92,6 +99,10 @@ class Described(Record, frozen=True, kw_only=True, tag="described"):
     kept_bytes: Count  # of files sent before
     temperature_c: float | None = None  # the hottest sensor; None: not reported
     busy_with: str = ""
+
+
+class Looked(Record, frozen=True, kw_only=True, tag="looked"):
+    spoils: str  # a sentence; "": nothing
 
 
 class Lacks(Record, frozen=True, kw_only=True, tag="lacks"):
@@ -127,4 +138,4 @@ class Failed(Record, frozen=True, kw_only=True, tag="failed"):
     next_step: str = ""
 
 
-Reply = Described | Lacks | Stored | Cleaned | Measured | Verified | Probed | Failed
+Reply = Described | Looked | Lacks | Stored | Cleaned | Measured | Verified | Probed | Failed

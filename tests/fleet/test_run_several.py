@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -199,6 +200,18 @@ def test_runs_on_one_machine_and_over_devices_do_not_mix(on: dict[str, Any], mod
         measured(["left"], models, tmp_path, name="here")
 
 
+def test_a_device_that_is_not_quiet_can_be_refused(on: dict[str, Any], models: Path, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(psutil.cpu_count()):
+            busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(busy.kill)
+        refused = r"^left: This machine is not quiet: other processes use .* Stop what .*, or omit --strict\.$"
+        with pytest.raises(RunError, match=refused):
+            measured(["left"], models, tmp_path, strict=True)
+    assert on["left"].visits == 0
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -207,7 +220,6 @@ def test_runs_on_one_machine_and_over_devices_do_not_mix(on: dict[str, Any], mod
         ({"sustain_s": 1.0}, "--sustain"),
         ({"generate": 4}, "--generate"),
         ({"baseline": ["torch"]}, "--baseline"),
-        ({"strict": True}, "--strict"),
     ],
 )
 def test_what_works_on_one_machine_only_is_refused(options: dict[str, Any], named: str, tmp_path: Path) -> None:
