@@ -5,6 +5,7 @@ A visit that is sent has the names of its files in place of paths (`named_visit`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +25,17 @@ from edgeprof.schema import Artifact, FileState, Measurement, Record
 R = TypeVar("R")
 
 CHUNK_BYTES = 8 << 20
+SENT_AT_ONCE = 32
+"""Parts of files, to all devices together: each is in memory here until it is there."""
+
 MOST_REFUSED = 100
 MOST_TIMES_SENT = 3
 
 INPUTS = "inputs"
 """The folder, on a device, of files that inputs are read from."""
+
+_sending = threading.BoundedSemaphore(SENT_AT_ONCE)
+_computing = threading.Lock()
 
 
 class Files(Record, frozen=True, kw_only=True):
@@ -130,13 +137,16 @@ def _sent(link: Link, file: ContentFile, path: Path, have: int, timeout_s: float
     """Send what follows the bytes that are there, part by part; yield the bytes of each."""
     refused = 0
     while True:
-        data = _part(path, have, min(CHUNK_BYTES, file.size_bytes - have))
-        part = Put(sha256=file.sha256, offset=have, total_bytes=file.size_bytes, data=data)
-        there = ask(link, part, Stored, timeout_s).have_bytes
-        yield len(data)
+        with _sending:
+            data = _part(path, have, min(CHUNK_BYTES, file.size_bytes - have))
+            part = Put(sha256=file.sha256, offset=have, total_bytes=file.size_bytes, data=data)
+            there = ask(link, part, Stored, timeout_s).have_bytes
+        sent = len(data)
+        del data, part  # not kept while others send
+        yield sent
         if there >= file.size_bytes:
             return
-        refused += there != have + len(data)  # another client sends the same file
+        refused += there != have + sent  # another client sends the same file
         if refused > MOST_REFUSED:
             raise RunError(f"{link.name} does not take {path}.", "Run the command again.")
         have = there
@@ -177,7 +187,8 @@ def digest_of(path: Path) -> str:
     Raises:
         StorageError, RunError: it cannot be read.
     """
-    return _digest(store.state_of(path.absolute()))
+    with _computing:  # for all devices, not for each
+        return _digest(store.state_of(path.absolute()))
 
 
 @lru_cache(maxsize=4096)
