@@ -189,9 +189,7 @@ def started(
                 stream and stream.close()
 
 
-def killed_after(
-    child: "subprocess.Popen[bytes]", timeout_s: float | None
-) -> contextlib.AbstractContextManager[None]:
+def killed_after(child: "subprocess.Popen[bytes]", timeout_s: float | None) -> contextlib.AbstractContextManager[None]:
     """Kill a child that takes longer than it may; raises as `in_time`."""
     return in_time(timeout_s, child.kill, "No reply")
 

@@ -62,7 +62,9 @@ class ProfileRequest(Record, frozen=True, kw_only=True):
     trial: bool = True  # run a file from elsewhere once, to find values that give a result
 
 
-def jobs_of_all(artifacts: Sequence[Artifact], request: ProfileRequest, notes: list[str], progress: Progress) -> list[Job]:
+def jobs_of_all(
+    artifacts: Sequence[Artifact], request: ProfileRequest, notes: list[str], progress: Progress
+) -> list[Job]:
     """The points of all models."""
     jobs: list[Job] = []
     for artifact in artifacts:

@@ -1,4 +1,4 @@
-"""What goes over the pipe between the links to agents and the client of Dask that they share: MessagePack, in frames."""
+"""What goes over the pipe between links to agents and the client of Dask that they share: MessagePack, in frames."""
 
 import msgspec
 

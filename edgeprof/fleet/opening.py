@@ -36,7 +36,9 @@ def open_links(names: Sequence[str], *, fleet: Path | None = None, insecure: boo
         for device in inventory.resolve(names):
             link: Link
             if device.address == AGENT:
-                shared = shared or stack.enter_context(contextlib.closing(shared_client(device.name, inventory, insecure)))
+                if shared is None:
+                    shared = shared_client(device.name, inventory, insecure)
+                    stack.callback(shared.close)
                 link = DaskLink(device.name, shared)
             elif device.address == LOCAL:
                 link = PipeLink(LOCAL, local_command())

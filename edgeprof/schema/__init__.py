@@ -74,6 +74,9 @@ from edgeprof.schema.identity import (
     WeightsSource,
 )
 from edgeprof.schema.laws import Law, Laws, MeasuredCrossover, Span
+from edgeprof.schema.machine import Host, Machine, Machines
+from edgeprof.schema.measurement import Facts, Goal, Keyed, Measurement, Outcome, ProviderReceipt, Status
+from edgeprof.schema.memory import LimitKind, MemoryLimit, PredictedMemory, RuntimeMemory
 from edgeprof.schema.models import (
     OF_PHASE,
     Accuracy,
@@ -100,6 +103,25 @@ from edgeprof.schema.models import (
     TensorSpec,
     Variant,
 )
+from edgeprof.schema.operators import (
+    MODULES,
+    KernelTime,
+    MatrixTime,
+    ModuleTime,
+    NodeTime,
+    OperatorPass,
+    OperatorReading,
+    OperatorTime,
+)
+from edgeprof.schema.passes import (
+    GenerationPass,
+    GenerationReading,
+    MemoryPass,
+    MemoryReading,
+    Spell,
+    SustainedPass,
+    SustainedReading,
+)
 from edgeprof.schema.placement import CPU, Agreement, Device, Kind, LeftOperator, Placement, ProviderShare, Target
 from edgeprof.schema.prediction import Basis, Guess, Inferred, PaperDevice, PredictedLatency, Prediction, Predictions
 from edgeprof.schema.probe import (
@@ -115,11 +137,6 @@ from edgeprof.schema.probe import (
     WorkTask,
     WorkTime,
 )
-from edgeprof.schema.machine import Host, Machine, Machines
-from edgeprof.schema.measurement import Facts, Goal, Keyed, Measurement, Outcome, ProviderReceipt, Status
-from edgeprof.schema.memory import LimitKind, MemoryLimit, PredictedMemory, RuntimeMemory
-from edgeprof.schema.operators import KernelTime, MODULES, MatrixTime, ModuleTime, NodeTime, OperatorPass, OperatorReading, OperatorTime
-from edgeprof.schema.passes import GenerationPass, GenerationReading, MemoryPass, MemoryReading, Spell, SustainedPass, SustainedReading
 from edgeprof.schema.worker import Canaries, FileState, Fill, InputValue, Reading, Request, StoppingRule
 
 __all__ = [

@@ -4,11 +4,11 @@ from typing import Literal
 
 from edgeprof.schema.base import Record
 from edgeprof.schema.identity import Phase, Place, PointKey, Precision
-from edgeprof.schema.percentiles import least_samples
-from edgeprof.schema.placement import Placement
 from edgeprof.schema.measurement import Facts, Keyed, ProviderReceipt, Status
 from edgeprof.schema.memory import MemoryLimit
 from edgeprof.schema.operators import ModuleTime
+from edgeprof.schema.percentiles import least_samples
+from edgeprof.schema.placement import Placement
 from edgeprof.schema.worker import StoppingRule
 
 Verdict = Literal["confirmed", "confirmed with a correction", "wrong", "not shown"]

@@ -2,8 +2,8 @@
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.derived import Point
-from edgeprof.schema.placement import Device
 from edgeprof.schema.machine import Machine
+from edgeprof.schema.placement import Device
 
 
 class ProvokedFailure(Record, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The machine of a run, and the devices of a run over several."""
 
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record
 
 
 class Machine(Record, frozen=True, kw_only=True):

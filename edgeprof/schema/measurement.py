@@ -3,7 +3,7 @@
 from typing import Generic, Literal, TypeVar
 
 from edgeprof import units
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
+from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.identity import Load, Place, PointKey, Subject
 from edgeprof.schema.memory import MemoryLimit, PredictedMemory
 from edgeprof.schema.placement import Agreement, Kind, Placement

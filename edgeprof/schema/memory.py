@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgeprof import units
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
+from edgeprof.schema.base import Count, Record
 
 LimitKind = Literal["cgroup", "address space"]
 

@@ -26,6 +26,7 @@ class MatrixTime(Record, frozen=True, kw_only=True):
     nodes: Count
     time_s: Seconds
 
+
 MODULES = (
     *("embedding", "attention projections", "attention scores", "MLP", "norms and residuals", "head"),
     "other",

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from edgeprof.schema.identity import Precision, WeightsSource
-from edgeprof.schema.models import Artifact, Graph
 from edgeprof.schema.measurement import Measurement
+from edgeprof.schema.models import Artifact, Graph
 from edgeprof.schema.operators import OperatorPass
 
 Fields = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds, Times
+from edgeprof.schema.base import Count, Record, Seconds, Times
 from edgeprof.schema.placement import CPU, Target
 
 Fill = Literal["token_ids", "ones", "zeros", "value", "positions", "normal", "uniform", "strings", "file"]

@@ -1,10 +1,11 @@
-"""Ask agents of a scheduler at the same time, N times in turn, as a command does: python many_requests.py ADDRESS AGENTS N.
+"""Ask agents of a scheduler at the same time, N times in turn, as a command does: many_requests.py ADDRESS AGENTS N.
 
 Prints the memory of this process and of the one behind its links: with all links idle, and the most of all the time.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -34,8 +35,8 @@ def _bytes(process: psutil.Process) -> int:
 
 def _most_bytes(process: psutil.Process) -> int:
     """The highest resident set of a process so far."""
-    with open(f"/proc/{process.pid}/status") as status:
-        (line,) = (line for line in status if line.startswith("VmHWM"))
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    (line,) = (line for line in status if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 

@@ -1,7 +1,6 @@
 """Devices that are this machine: processes of other environments, each with a cache, a lock and a core of its own."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -64,9 +63,7 @@ class Watched:
 def killed(link: Watched, number: int, at: int) -> bool:
     """At one visit, the process of the device is killed, as by a power cut: the next request starts another."""
     if number == at:
-        child = link.link._process
-        assert child
-        os.kill(child.pid, signal.SIGKILL)
+        link.link.stop()
     return number == at
 
 
