@@ -5,8 +5,8 @@ the scheduler's alone. While they wait, what takes time is heartbeats, whose int
 agents; while they work an agent sends none. A request is one visit: its cost is the scheduler's, whoever is asked.
 
 Extrapolated to 1,000: memory in proportion to agents, heartbeats by the interval that Dask uses for as many agents,
-requests as with 100. A link is a client process on the workstation, one for each device that takes part in a run: its
-memory is measured of one.
+requests as with 100. The command that asks, and the client process that its links share, are measured while all agents
+are asked at once, each in a thread: the most that they take.
 """
 
 import json
@@ -30,18 +30,22 @@ MANY = 1000
 def run() -> list[str]:
     lines = [
         "| agents | memory of the scheduler, MB | waiting: share of a core | each heartbeat, ms | each request, ms "
-        "| memory of a link, MB |",
-        "|---|---|---|---|---|---|",
+        "| memory of the command, MB | memory of its client process, MB |",
+        "|---|---|---|---|---|---|---|",
     ]
     found = {size: _fleet(size) for size in SIZES}
-    for size, (memory_mb, idle, request_ms, link_mb) in found.items():
+    for size, (memory_mb, idle, request_ms, *asking_mb) in found.items():
         beat_ms = 1e3 * idle * _interval_s(size) / size
-        lines.append(f"| {size} | {memory_mb:.0f} | {idle:.2%} | {beat_ms:.2f} | {request_ms:.2f} | {link_mb:.0f} |")
+        asking = " | ".join(f"{each:.0f}" for each in asking_mb)
+        lines.append(f"| {size} | {memory_mb:.0f} | {idle:.2%} | {beat_ms:.2f} | {request_ms:.2f} | {asking} |")
     (few, many), (low, high) = SIZES, (found[SIZES[0]], found[SIZES[1]])
-    each_mb = (high[0] - low[0]) / (many - few)
     beat_s = high[1] * _interval_s(many) / many
-    memory_mb, idle = high[0] + each_mb * (MANY - many), beat_s * MANY / _interval_s(MANY)
-    last = f"{memory_mb:.0f} | {idle:.2%} | {1e3 * beat_s:.2f} | {high[2]:.2f} | {high[3]:.0f} each"
+    memory_mb, *asking_mb = (
+        more + (more - less) / (many - few) * (MANY - many)
+        for less, more in ((low[column], high[column]) for column in (0, 3, 4))
+    )
+    asking = " | ".join(f"{each:.0f}" for each in asking_mb)
+    last = f"{memory_mb:.0f} | {beat_s * MANY / _interval_s(MANY):.2%} | {1e3 * beat_s:.2f} | {high[2]:.2f} | {asking}"
     return [*lines, f"| {MANY:,}, extrapolated | {last} |"]
 
 
@@ -52,8 +56,8 @@ def _interval_s(agents: int) -> float:
     return float(heartbeat_interval(agents))
 
 
-def _fleet(size: int) -> tuple[float, float, float, float]:
-    """Memory of the scheduler in MB; share of a core while all wait; ms of a request; memory of a link in MB."""
+def _fleet(size: int) -> tuple[float, float, float, float, float]:
+    """Memory of the scheduler in MB; share of a core while all wait; ms of a request; memory of command and client."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         with fleets.scheduler(work, []) as address:
@@ -66,10 +70,11 @@ def _fleet(size: int) -> tuple[float, float, float, float]:
                 idle = (_spent_s(scheduler) - before) / IDLE_S
                 memory_mb = scheduler.memory_info().rss / 1e6
                 before, started = _spent_s(scheduler), time.monotonic()
-                told = python(HERE / "many_requests.py", address, str(REQUESTS), cwd=work).output.splitlines()[-1]
+                words = (HERE / "many_requests.py", address, str(size), str(REQUESTS))
+                told = json.loads(python(*words, cwd=work).output.splitlines()[-1])
                 waited = idle * (time.monotonic() - started)
                 request_ms = 1e3 * (_spent_s(scheduler) - before - waited) / (size * REQUESTS)
-                return memory_mb, idle, request_ms, json.loads(told)["memory_bytes"] / 1e6
+                return memory_mb, idle, request_ms, told["most_bytes"] / 1e6, told["client_most_bytes"] / 1e6
 
 
 def _process_at(port: int) -> psutil.Process:
