@@ -69,7 +69,7 @@ OF_KIND = {"norm": "LayerNormalization", "elementwise": "Add", "lookup": "Gather
 """What stands in for all others of a kind (`counting.NodeWork`)."""
 
 CUBIC = 16
-"""Values that each result of a cubic interpolation over an area is made of; with fewer, it is rather moved."""
+"""Values that each result of a cubic interpolation over an area is made of; with fewer, they are rather moved."""
 
 QUANTIZING = "DynamicQuantizeMatMul"
 """The product in int8 of the probe, which makes its activations integers first; others have a node for that."""
@@ -189,8 +189,9 @@ class _Prediction:
             return self._attention(work)
         if work.kind in ("product", "convolution") and work.sizes:
             return self._product(work)
-        if work.kind == "movement" and work.sizes.get("taps", CUBIC) < CUBIC:
-            return self._moving(work, OF_KIND["movement"])
+        if work.sizes.get("taps") == CUBIC and self.times.resizing:
+            sizes = work.sizes["rows"] * work.sizes["columns"]
+            return _taken(self.times.resizing.at(sizes), work.times * CUBIC * sizes)
         names = (work.operator, STAND_INS.get(work.operator, ""), OF_KIND.get(work.kind, ""))
         name = next((name for name in names if name in self.times.others), "")
         if not name and (work.activation_bytes or work.macs or work.kind == "unknown"):

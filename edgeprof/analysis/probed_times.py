@@ -107,12 +107,13 @@ class ProbedTimes:
             _macs,
         )
         self.convolutions = self._curve(partial(_is_operator, "Conv"), _product_sizes, _macs)
+        self.resizing = self._curve(partial(_is_operator, "Resize"), _results, _macs)
         self._prompts = {name: self._attention(name, with_past=False) for name in ATTENTION}
         self._steps = {name: self._attention(name, with_past=True) for name in ATTENTION}
         self.others = {
             name: self._curve(partial(_is_operator, name), row_sizes(name), _moved)
             for name in dict.fromkeys(time.work.operator for time in self.times)
-            if name not in (CHAIN, *ATTENTION)
+            if name not in (CHAIN, "Resize", *ATTENTION)
         }
         self.streaming, self.residency = self._streamed()
         cached = [time.work.weights_bytes for time in self.times if _is_cached(time.work.precision, time.work)]
@@ -217,6 +218,10 @@ def _sizes(work: Work) -> dict[str, int]:
     if "elements" in sizes:
         sizes |= {"rows": 1, "columns": sizes["elements"]}
     return {**sizes, "bytes": work.activation_bytes // work.nodes}
+
+
+def _results(sizes: dict[str, int]) -> tuple[float]:
+    return (sizes["rows"] * sizes["columns"],)
 
 
 def _product_sizes(sizes: dict[str, int]) -> tuple[float, ...]:

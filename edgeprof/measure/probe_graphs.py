@@ -329,13 +329,14 @@ def _chain(operator: str, nodes: int, columns: int) -> onnx.ModelProto:
 def resize(channels: int, side: int, resized: int) -> Specimen:
     """A square of places made larger or smaller by cubic interpolation, as position embeddings of an image are.
 
-    >>> resize(2, 4, 8).work.sizes
-    {'rows': 16, 'columns': 8, 'taps': 16}
+    >>> resize(2, 4, 8).work.macs  # 16 values for each of 2 x 8 x 8
+    2048
     """
     work = Work(
         operator="Resize",
         precision=FP32,
         sizes={"rows": channels * resized, "columns": resized, "taps": 16},
+        macs=16 * channels * resized**2,
         activation_bytes=4 * channels * (side**2 + resized**2),
     )
     value = InputValue(name="x", dtype="float32", shape=(1, channels, side, side), fill="normal")

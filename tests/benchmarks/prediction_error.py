@@ -1,6 +1,6 @@
 """Predicted against measured latency and peak memory (`predict`, from a probe of this machine).
 
-The rules of the prediction were shaped on bert, gpt2, llama, t5 and vit; distilbert, gpt_neox and dinov2 had no part in
+The rules of the prediction were shaped on bert, gpt2, llama, t5 and vit; distilbert and gpt_neox had no part in
 that. Random weights. A point is the best level of its visits, each in a process of its own, in turn with all others;
 the probe ran before. The last table is what the intervals of `predict` rest on (`edgeprof.analysis.prediction.ERRORS`).
 """
@@ -38,7 +38,6 @@ MODELS = (
     Models("t5", "t5-small", "fp32"),
     Models("distilbert", "distilbert-base", "fp32,int8", (2, 1)),
     Models("gpt_neox", "pythia-70m", "fp32,int8,int4", (2, 1)),
-    Models("dinov2", "dinov2-small", "fp32,int8"),
 )
 
 

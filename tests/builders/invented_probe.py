@@ -36,8 +36,10 @@ def rows(operator: str, rows: int, columns: int, work_s: float) -> WorkTime:
 
 def resized(channels: int, side: int, to: int, work_s: float) -> WorkTime:
     """A square of places, cubically interpolated."""
-    sizes, places = {"rows": channels * to, "columns": to, "taps": 16}, channels * (side**2 + to**2)
-    return time(Work(operator="Resize", precision="fp32", sizes=sizes, activation_bytes=4 * places), work_s)
+    sizes, results = {"rows": channels * to, "columns": to, "taps": 16}, channels * to**2
+    moved = 4 * (channels * side**2 + results)
+    work = Work(operator="Resize", precision="fp32", sizes=sizes, macs=16 * results, activation_bytes=moved)
+    return time(work, work_s)
 
 
 def probe(*times: WorkTime, threads: int = 2, provider: str = "cpu", edition: int = EDITION) -> Probe:
