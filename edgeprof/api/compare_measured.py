@@ -15,6 +15,7 @@ from edgeprof.analysis import compare as analysis
 from edgeprof.analysis import statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.api.comparison_record import differing_versions, from_rounds
+from edgeprof.api.local_turn import LocalTurn
 from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import one_model, parts_of, renamed
 from edgeprof.errors import UsageError
@@ -85,7 +86,8 @@ def measured(
     with contextlib.ExitStack() as stack:
         for side, place in zip(sides, "ab", strict=True):
             side.records = stack.enter_context(store.run_in_progress(folder / place, side.machine))
-        visits = Visits(sides, goal, folder)
+        turn = LocalTurn(progress)
+        visits = Visits(sides, goal, folder, turn)
         try:
             visits.make(pairs, progress)
         finally:
@@ -96,6 +98,7 @@ def measured(
         ComparedSide(name=side.name, folder=str(folder / place), machine=side.machine)
         for side, place in zip(sides, "ab", strict=True)
     ]
+    notes += turn.notes
     rounds = {(a.key, b.key): visits.rounds((a, b)) for a, b in pairs}
     return from_rounds(
         described, rounds, goal, dict.fromkeys([*notes, *differing_versions(*(s.machine for s in sides))]), folder
@@ -109,8 +112,8 @@ class Visits:
     each alone, for its own times and memory.
     """
 
-    def __init__(self, sides: Sequence[Measured], goal: Goal, folder: Path) -> None:
-        self.sides, self.goal, self.folder = sides, goal, folder
+    def __init__(self, sides: Sequence[Measured], goal: Goal, folder: Path, turn: LocalTurn) -> None:
+        self.sides, self.goal, self.folder, self.turn = sides, goal, folder, turn
         self.together = store.load_pairs(folder)
 
     def make(self, pairs: Sequence[tuple[Job, Job]], progress: Progress) -> None:
@@ -154,7 +157,8 @@ class Visits:
         """Visit both, unless a comparison that is resumed did so in this round."""
         if any(one.round == number and one.outcome.status in SETTLED for one in self._of(pair)):
             return
-        record = measure_pair(*pair, number)
+        with self.turn.take(f"compares {pair[1].key.label}"):
+            record = measure_pair(*pair, number)
         store.append_pair(self.folder, record)
         self.together.append(record)
 
@@ -162,7 +166,8 @@ class Visits:
         """Visit a job, unless a comparison that is resumed did so in this round."""
         if any(one.round == number and one.outcome.status in SETTLED for one in of_job(job, side.records)):
             return
-        record = measure(Visit(job=job, round=number, goal=self.goal), side.executor)
+        with self.turn.take(f"measures {job.key.label}"):
+            record = measure(Visit(job=job, round=number, goal=self.goal), side.executor)
         store.append_measurement(folder, record)
         side.records.append(record)
 

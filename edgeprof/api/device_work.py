@@ -10,7 +10,6 @@ table, and none of its paths, libraries or code is used.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import queue
 import threading
@@ -46,7 +45,7 @@ from edgeprof.fleet.messages import (
     Verified,
     Verify,
 )
-from edgeprof.fleet.turn import busy_with, turn
+from edgeprof.fleet.turn import busy_with, turn, user
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import sensors
 from edgeprof.measure.launch import measure
@@ -118,9 +117,9 @@ def _answered(request: Request, wait_s: float) -> Reply:
             case Verify():
                 return _verified(request)
             case MeasureCeilings():
-                from edgeprof.api.probe import probe
+                from edgeprof.api.probe import ceilings_here
 
-                return Probed(probe=probe(threads=request.threads, force=request.force))
+                return Probed(probe=ceilings_here(request.threads, force=request.force))
 
 
 def _doing(request: Request) -> str:
@@ -136,14 +135,7 @@ def _doing(request: Request) -> str:
             what = "measures its ceilings"
         case _:
             what = "receives files"
-    return f"{what} for {getattr(request, 'client', '') or _user()}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "a user without a name"
+    return f"{what} for {getattr(request, 'client', '') or user()}"
 
 
 # --- describe ------------------------------------------------------------------------------------------
@@ -158,7 +150,7 @@ def _described(wait_s: float) -> Described:
         busy = busy_with()
         providers = discovery.kept_devices() if busy else None
         if providers is None:
-            stack.enter_context(turn(f"describes itself for {_user()}", wait_s))
+            stack.enter_context(turn(f"describes itself for {user()}", wait_s))
             busy, providers = "", discovery.devices()
         machine, folder = measure_machine.describe(), store.cache_folder()
         packages = {wheel.name: wheel.version for wheel in installed_packages.installed()}

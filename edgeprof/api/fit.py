@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeprof import store
+from edgeprof.api.local_turn import LocalTurn
 from edgeprof.api.option_ranges import require_positive
 from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.sizing import PhaseChoice
@@ -125,11 +126,12 @@ def _of_phase(artifact: Artifact, phase: Phase, request: ProfileRequest, progres
     progress(f"predicting: {label}", None)
     most = _most(artifact, accepted, phase) if by_length else MOST_IMAGES
     predicted = _largest(most, _predicts(job, limit, request.threads))
-    search = Search(predicted, most)
+    search, turn = Search(predicted, most), LocalTurn(progress)
     peaks: dict[int, Reading] = {}
     while (amount := search.next()) is not None:
         progress(f"{label}: run {len(search.tried) + 1} at {amount:,}", None)
-        outcome = measure(Visit(job=job(amount), round=0)).outcome
+        with turn.take(f"measures {label} at {amount:,}"):
+            outcome = measure(Visit(job=job(amount), round=0)).outcome
         search.tried[amount] = _fits(outcome, f"{label} at {amount:,}")
         if outcome.reading:
             peaks[amount] = outcome.reading

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeprof import store
 from edgeprof.api.kept_probe import file_of, kept
+from edgeprof.api.local_turn import LocalTurn
 from edgeprof.api.option_ranges import require_positive
 from edgeprof.errors import EdgeprofError, RunError, UsageError
 from edgeprof.fleet.ask import ask
@@ -64,7 +65,11 @@ def probe(
     if ep != "cpu":
         raise UsageError(f"'{ep}' cannot be probed.", "Use --ep cpu.")
     require_positive("--threads", [threads or 1])
-    seen = _elsewhere(on, threads, force, fleet, insecure, progress) if on else _here(threads, ep, force, progress)
+    if on:
+        seen = _elsewhere(on, threads, force, fleet, insecure, progress)
+    else:
+        with LocalTurn(progress).take("measures its ceilings"):
+            seen = ceilings_here(threads, force=force, progress=progress)
     if out is not None:
         store.write_atomic(out, encode(seen))
     return seen
@@ -90,7 +95,9 @@ def _keep(seen: Probe) -> None:
         store.write_atomic(file_of(seen.machine.machine_id, seen.threads), encode(seen))
 
 
-def _here(threads: int | None, ep: str, force: bool, progress: Progress) -> Probe:
+def ceilings_here(threads: int | None, *, force: bool = False, progress: Progress = silent) -> Probe:
+    """The probe of this machine: the one that is kept, or, with `force`, a new one. Others are kept from working."""
+    require_positive("--threads", [threads or 1])
     machine = measure_machine.describe()
     threads = threads or machine.cores_allowed
     seen = None if force else kept(machine.machine_id, threads)
@@ -102,7 +109,7 @@ def _here(threads: int | None, ep: str, force: bool, progress: Progress) -> Prob
         seen = Probe(
             edition=EDITION,
             machine=machine,
-            provider=ep,
+            provider="cpu",
             threads=threads,
             started_at=started_at,
             took_s=round(time.monotonic() - start, 1),

@@ -193,14 +193,15 @@ def profile(
     generating = [generation_job(job, generate) for job in jobs if generates(job)] if generate else []
     if generate and not generating:
         raise UsageError(NO_GENERATION, "Omit --generate, or name a decoder and --phase decode or both.")
+    preparation = visits.Preparation(require_placement, progress)
     if goal.max_time_s or strict:
-        spoils = surroundings.look(request.threads, progress)
+        with preparation.turn.take("looks whether it is quiet"):
+            spoils = surroundings.look(request.threads, progress)
         if spoils and strict:
             raise RunError(spoils, "Stop what runs beside it, or omit --strict.")
         notes += [f"{spoils} Expect noisy times."] if spoils else []
     jobs = foreseen(jobs, folder, progress)
     ours = [job for job in jobs if not job.target.is_baseline]
-    preparation = visits.Preparation(require_placement, progress)
     with store.run_in_progress(folder, machine) as recorded:
         done = [record for record in recorded if visits.placement_suffices(record, require_placement)]
         try:
@@ -217,6 +218,7 @@ def profile(
         finally:
             if (folder / store.MEASUREMENTS_FILE).exists():
                 store.save_table(folder, statistics.points(store.load_measurements(folder)))
+    notes = [*notes, *preparation.turn.notes]
     return replace(load_run(folder, percentiles=percentiles), notes=tuple(notes))
 
 

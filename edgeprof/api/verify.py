@@ -107,7 +107,7 @@ def _on(link: Link, artifact: Artifact, progress: Progress) -> Artifact:
     progress(f"{link.name}: {artifact.name} {artifact.precision}", None)
     files = content_of(artifact)
     try:
-        shown: Progress = lambda activity, _: progress(activity, None)  # noqa: E731
+        shown: Progress = lambda activity, _: progress(f"{link.name}: {activity}", None)  # noqa: E731
         there = ask_with_files(link, Verify(files=files.content), files, Verified, shown).artifact
     except VerificationError as problem:
         raise problem.about(f"{link.name}, {artifact.name} {artifact.precision}")  # noqa: B904  (the same error)

@@ -17,6 +17,7 @@ from edgeprof.analysis import repetition, statistics
 from edgeprof.analysis.disturbance import Quiet
 from edgeprof.analysis.verdict import enough, taken_s
 from edgeprof.api import baselines, placement
+from edgeprof.api.local_turn import LocalTurn
 from edgeprof.api.modules import Modules
 from edgeprof.measure import matmul_speed
 from edgeprof.measure.launch import (
@@ -118,21 +119,28 @@ class Preparation:
 
     def __init__(self, least_share: float, progress: Progress) -> None:
         self.least_share, self.progress = least_share, progress
+        self.turn = LocalTurn(progress)
         self.known: dict[PointKey, Prepared | None] = {}
 
     def of_visit(self, visit: Visit, done: float) -> Visit:
         return replace(visit, job=self.of(visit.job, done))
 
     def measure(self, visit: Visit) -> Measurement:
-        return measure(visit)
+        with self.turn.take(f"measures {visit.job.key.label}"):
+            return measure(visit)
 
     def of(self, job: Job, done: float) -> Job:
         if job.key not in self.known:
             if not job.target.is_cpu:
                 self.progress(f"{'checking' if job.target.is_baseline else 'placing'} {job.key.label}", done)
-            ready = baselines.checked(job) if job.target.is_baseline else placement.prepared(job, self.least_share)
-            self.known[job.key] = ready.prepared
+            self.known[job.key] = self._prepared(job).prepared
         return replace(job, prepared=self.known[job.key])
+
+    def _prepared(self, job: Job) -> Job:
+        if job.target.is_cpu:
+            return job
+        with self.turn.take(f"prepares {job.key.label}"):
+            return baselines.checked(job) if job.target.is_baseline else placement.prepared(job, self.least_share)
 
 
 def profile_operators(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:
@@ -142,12 +150,15 @@ def profile_operators(jobs: Sequence[Job], preparation: Preparation, folder: Pat
     for index, job in enumerate(passes):
         progress(f"operators of {job.key.label}", index / len(passes))
         prepared = preparation.of(job, index / len(passes))
-        store.append_operators(folder, modules.added(measure_operators(prepared), prepared))
+        with preparation.turn.take(f"times the operators of {job.key.label}"):
+            record = measure_operators(prepared)
+        store.append_operators(folder, modules.added(record, prepared))
     place = jobs[0].key.place
     products = matmul_speed.to_measure(place.threads, store.load_kernels(folder))
-    for index, record in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
-        progress("matrix product in fp32 and int8", index / len(products))
-        store.append_kernel(folder, record)
+    with preparation.turn.take("measures a matrix product"):
+        for index, kernel in enumerate(matmul_speed.measure_kernels(products, place.threads, place.machine_id), 1):
+            progress("matrix product in fp32 and int8", index / len(products))
+            store.append_kernel(folder, kernel)
 
 
 def sustain(jobs: Sequence[Job], duration_s: float, preparation: Preparation, folder: Path, progress: Progress) -> None:
@@ -155,7 +166,9 @@ def sustain(jobs: Sequence[Job], duration_s: float, preparation: Preparation, fo
     passes = plan_passes([sustained_job(job, duration_s) for job in jobs], store.load_sustained(folder))
     for index, job in enumerate(passes):
         progress(f"{units.duration(duration_s)} of {job.key.label}", index / len(passes))
-        store.append_sustained(folder, measure_sustained(preparation.of(job, index / len(passes))))
+        prepared = preparation.of(job, index / len(passes))
+        with preparation.turn.take(f"measures {job.key.label} for {units.duration(duration_s)}"):
+            store.append_sustained(folder, measure_sustained(prepared))
 
 
 def try_memory(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:
@@ -163,9 +176,10 @@ def try_memory(jobs: Sequence[Job], preparation: Preparation, folder: Path, prog
     passes = plan_passes([memory_job(job) for job in jobs if job.facts.memory], store.load_memory(folder))
     for index, job in enumerate(passes):
         progress(f"memory of {job.key.label}", index / len(passes))
-        if job.facts.memory:
-            record = measure_memory(preparation.of(job, index / len(passes)), job.facts.memory)
-            store.append_memory(folder, record)
+        prepared = preparation.of(job, index / len(passes))
+        with preparation.turn.take(f"takes the memory of {job.key.label} apart"):
+            if job.facts.memory:
+                store.append_memory(folder, measure_memory(prepared, job.facts.memory))
 
 
 def generate_tokens(jobs: Sequence[Job], preparation: Preparation, folder: Path, progress: Progress) -> None:
@@ -173,4 +187,6 @@ def generate_tokens(jobs: Sequence[Job], preparation: Preparation, folder: Path,
     passes = plan_passes(jobs, store.load_generations(folder))
     for index, job in enumerate(passes):
         progress(f"{job.stopping.min_runs} tokens of {job.key.label}", index / len(passes))
-        store.append_generation(folder, measure_generation(preparation.of(job, index / len(passes))))
+        prepared = preparation.of(job, index / len(passes))
+        with preparation.turn.take(f"generates with {job.key.label}"):
+            store.append_generation(folder, measure_generation(prepared))

@@ -104,7 +104,7 @@ def send_files(link: Link, files: Files, progress: Progress = silent, timeout_s:
     total = sum(file.size_bytes - lacks[digest] for digest, file in missing.items())
     sent = 0
     for file in missing.values():
-        doing = f"sending {file.name} to {link.name}"
+        doing = f"sending {file.name}"
         progress(doing, sent / total if total else None)
         for part_bytes in _sent(link, file, Path(files.paths[file.name]), lacks[file.sha256], timeout_s):
             sent += part_bytes

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import os
 import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from edgeprof.errors import DeviceBusy, StorageError
 
 POLL_S = 0.1
 LONGEST_NOTE = 200  # characters
+UNKNOWN = "works on something"
 
 
 def locks_folder() -> Path:
@@ -30,25 +32,43 @@ def locks_folder() -> Path:
     return Path(own or ("/tmp" if os.name == "posix" else tempfile.gettempdir()))
 
 
+def user() -> str:
+    """Who works, as others are told."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "a user without a name"
+
+
+Waiting = Callable[[str], None]
+"""Called with what the device is busy with."""
+
+
+def _unheard(_busy: str) -> None:
+    pass
+
+
 @contextlib.contextmanager
-def turn(doing: str, wait_s: float) -> Iterator[None]:
+def turn(doing: str, wait_s: float, waiting: Waiting = _unheard) -> Iterator[None]:
     """Wait until nothing else is done on this device, and keep it so within the block.
 
     Args:
         doing: what others are told meanwhile: "measures gpt2 fp32 for anna".
+        waiting: called once for each piece of work that is waited for.
 
     Raises:
         DeviceBusy: other work took longer than `wait_s` seconds; says which.
-        StorageError: the locks cannot be written.
+        StorageError: the locks cannot be used.
     """
     deadline = time.monotonic() + wait_s
     with contextlib.ExitStack() as device:
-        with _locked("queue", deadline):
-            handle = device.enter_context(_locked("device", deadline))
+        with _locked("queue", deadline, waiting):
+            handle = device.enter_context(_locked("device", deadline, waiting))
         note = f"{doing[:LONGEST_NOTE]}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, note.encode(errors="replace"))
+        with contextlib.suppress(OSError):  # a full disk: others are told less, and wait all the same
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, note.encode(errors="replace"))
         yield
 
 
@@ -62,16 +82,20 @@ def busy_with() -> str:
             _release(handle)
             return ""
         text = os.read(handle, 2 * LONGEST_NOTE).decode(errors="replace")
-        return "".join(filter(str.isprintable, text)) or "something"
+        return "".join(filter(str.isprintable, text)) or UNKNOWN
 
 
 @contextlib.contextmanager
-def _locked(name: str, deadline: float) -> Iterator[int]:
+def _locked(name: str, deadline: float, waiting: Waiting) -> Iterator[int]:
     """Hold a lock; at the deadline, give up."""
+    told = False
     with _opened(_file(name)) as handle:
         while not _try(handle):
             if time.monotonic() >= deadline:
                 raise DeviceBusy(f"It is busy: {busy_with() or 'others wait for it'}.", "Ask again later.")
+            if not told:  # nothing else comes before this: whoever waits next is in the queue
+                waiting(busy_with() or UNKNOWN)
+                told = True
             time.sleep(POLL_S)
         try:
             yield handle
