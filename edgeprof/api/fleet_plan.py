@@ -100,8 +100,8 @@ def plans(
             except UsageError:
                 raise
             except EdgeprofError as problem:
-                refused[word] = problem.about(host.name)
-                notes.append(problem.what)
+                refused[word] = _there(problem, host.name)
+                notes.append(refused[word].what)
             else:
                 accepted.add(word)
         unique = {target.provider: target for target in targets}.values()
@@ -112,3 +112,8 @@ def plans(
         if word not in accepted:
             raise refusal
     return every
+
+
+def _there(problem: EdgeprofError, name: str) -> EdgeprofError:
+    """The refusal of a provider, and what to run on the device about it."""
+    return EdgeprofError(problem.what, problem.next_step.replace("Run: ", f"Run on {name}: ", 1)).about(name)

@@ -55,10 +55,14 @@ def cluster(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         folder / "fleet.toml", f'scheduler = "tls://127.0.0.1:{port}"\ncertificates = "{certificates}"\n{devices}'
     )
     cores = sorted(os.sched_getaffinity(0))
+
+    def own_files(name: str) -> dict[str, str]:
+        return {"EDGEPROF_CACHE": str(folder / name), "EDGEPROF_LOCKS": str(folder / name)}
+
     with (
         started(command_line("fleet", "scheduler", "--fleet", fleet)) as scheduler,
-        started(["taskset", "-c", str(cores[0]), *agent_line("one", port, certificates)]) as one,
-        started(["taskset", "-c", str(cores[-1]), *agent_line("two", port, certificates)]) as two,
+        started(["taskset", "-c", str(cores[0]), *agent_line("one", port, certificates)], **own_files("one")) as one,
+        started(["taskset", "-c", str(cores[-1]), *agent_line("two", port, certificates)], **own_files("two")) as two,
     ):
         scheduler.wait_for("Agents can join")
         for agent in (one, two):

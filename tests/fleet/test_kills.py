@@ -1,7 +1,6 @@
 """Agent, scheduler and command of a run that are killed: what was finished stays, and nothing is left running."""
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from run_devices import wait_until
 from transport_parts import Started, free_port, save
 from whole_runs import measures, run_line, visits
 
-ROUNDS = 4
+ROUNDS = 3
 EVERY = [("solo", tokens, number, "ok") for tokens in (4, 16) for number in range(ROUNDS)]
 
 
@@ -62,7 +61,7 @@ def measuring(solo: Solo, models: Path, out: Path) -> Iterator["subprocess.Popen
     line = run_line("solo", solo.fleet, models, out, "--rounds", ROUNDS)
     command = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: len(visits(out / "boards")) >= 2)
+        wait_until(lambda: len(visits(out / "boards")) >= 1)
         yield command
     finally:
         command.kill()
@@ -75,7 +74,7 @@ def test_a_run_survives_what_it_goes_through(which: str, solo: Solo, models: Pat
         solo.kill(which)
         wait_until(lambda: not solo.measures(), 10)
         before = visits(tmp_path / "boards")
-        assert 2 <= len(before) < len(EVERY)
+        assert 1 <= len(before) < len(EVERY)
         solo.start(which)
         printed, _ = command.communicate(timeout=100)
         assert command.returncode == 0, printed.decode()
@@ -90,9 +89,8 @@ def test_a_killed_command_goes_on_where_it_was(solo: Solo, models: Path, tmp_pat
         command.wait()
         wait_until(lambda: not solo.measures(), 10)
     before = visits(tmp_path / "boards")
-    assert 2 <= len(before) < len(EVERY)
-    again = subprocess.run(run_line("solo", solo.fleet, models, tmp_path, "--rounds", ROUNDS), env={**os.environ})
-    assert again.returncode == 0
+    assert 1 <= len(before) < len(EVERY)
+    subprocess.run(run_line("solo", solo.fleet, models, tmp_path, "--rounds", ROUNDS), capture_output=True, check=True)
     after = visits(tmp_path / "boards")
     assert after[: len(before)] == before
     assert sorted(after) == sorted(EVERY)

@@ -21,7 +21,7 @@ from run_devices import Watched, gone, killed, pinned_device, wait_until
 
 from edgeprof import Run, load_run, profile, store, write_report
 from edgeprof.api import fleet_run
-from edgeprof.errors import RunError, UsageError
+from edgeprof.errors import EdgeprofError, RunError, UsageError
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Measured
 from edgeprof.fleet.pipe_link import PipeLink
@@ -230,7 +230,7 @@ def test_what_works_on_one_machine_only_is_refused(options: dict[str, Any], name
 def test_a_provider_that_no_device_has_is_refused_and_one_that_some_have_is_noted(
     on: dict[str, Any], models: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Exception, match=r"^left: openvino-cpu is not installed"):
+    with pytest.raises(EdgeprofError, match=r"^left: openvino-cpu is not installed\. Run on left: pip uninstall"):
         measured(["left"], models, tmp_path, ep=["openvino-cpu"])
     run = measured(["left", "vino"], models, tmp_path, seq=[4], rounds=1, ep=["cpu", "openvino-cpu"])
     assert sorted((point.place.host, point.place.provider) for point in run.points) == [

@@ -1,7 +1,8 @@
 """`edgeprof profile bert-tiny --on ...` from the command to the report, over TLS agents and over ssh."""
 
 import re
-from collections.abc import Callable
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 from command import Command
@@ -10,12 +11,10 @@ from whole_runs import Terminal, run_line, table, visits
 
 from edgeprof import load_run
 
-POINT = r"round 1, 2 of 2 points: bert-tiny fp32, prefill at (4|16) tokens"
 
-
-def drawn(terminal: Terminal, text: str) -> Callable[[str], bool]:
-    """Whether a line of a device ends with a text."""
-    return lambda name: any(re.search(rf"\d+% \d:\d\d:\d\d {name}: {text}$", line) for line in terminal.lines)
+def drawn(terminal: Terminal, name: str, text: str) -> bool:
+    """Whether the line of a device had a text, after the share that is done and the time taken."""
+    return any(re.search(rf"\d+% \d:\d\d:\d\d {name}: {text}$", line) for line in terminal.lines)
 
 
 def test_agents_make_one_run_with_a_line_and_a_series_for_each(
@@ -35,11 +34,11 @@ def test_agents_make_one_run_with_a_line_and_a_series_for_each(
     assert {host.name: host.machine.cores_allowed for host in load_run(folder).hosts} == {"one": 1, "two": 1}
     assert re.search(r"device .*latency", printed)
     # a line for each device, which says what it does
-    for text in (POINT, r"sending model\.onnx\.data", "done"):
-        assert all(map(drawn(terminal, text), ("one", "two"))), (text, terminal.lines)
-    assert any(
-        " one: " in above and " two: " in below for above, below in zip(terminal.lines, terminal.lines[1:], strict=False)
-    )
+    for name in ("one", "two"):
+        assert drawn(terminal, name, f"round 1, 2 of 2 points: bert-tiny fp32 on {name}, prefill at (4|16) tokens")
+        assert drawn(terminal, name, r"sending model\.onnx\.data")
+        assert drawn(terminal, name, "done")
+    assert any(" one: " in above and " two: " in below for above, below in pairwise(terminal.lines))
     # its figures have the device as a series
     assert edgeprof("report", folder).code == 0
     report = (folder / "report.md").read_text()
@@ -48,13 +47,28 @@ def test_agents_make_one_run_with_a_line_and_a_series_for_each(
     assert "--on one,two" in report
 
 
-def test_ssh_makes_a_run(sshd: Server, models: Path, tmp_path: Path) -> None:
-    fleet = save(tmp_path / "fleet.toml", f"[devices.board]\n{sshd.device()}")
-    terminal = Terminal(run_line("board", fleet, models, tmp_path, "--rounds", 1))
-    code, printed = terminal.end()
-    assert code == 0, terminal.lines
-    folder = tmp_path / "boards"
-    assert sorted(visits(folder)) == [("board", 4, 0, "ok"), ("board", 16, 0, "ok")]
-    assert {row["host"] for row in table(folder)} == {"board"}
-    assert "board" in printed
-    assert drawn(terminal, POINT)("board")
+def test_ssh_makes_a_run_of_what_the_device_can_keep(
+    sshd: Server, models: Path, tmp_path: Path, edgeprof: Command
+) -> None:
+    """10 MB a file at most, as on a disk that is nearly full: int8 fits, fp32 with its 17.5 MB does not."""
+    limits = f"ulimit -f 20480\nexport EDGEPROF_CACHE={tmp_path / 'cache'}"
+    small = save(tmp_path / "python", f'#!/bin/sh\n{limits}\nexec {sys.executable} "$@"\n')
+    small.chmod(0o755)
+    fleet = save(tmp_path / "fleet.toml", f"[devices.board]\n{sshd.device(python=str(small))}")
+    ran = edgeprof(*run_line("board", fleet, models, tmp_path, "--rounds", 1, "--precision", "fp32,int8")[3:])
+    assert ran.code == 1
+    rows = table(tmp_path / "boards")
+    seen = [(row["host"], row["precision"], row["tokens"], row["status"]) for row in rows]
+    assert sorted(seen) == [
+        ("board", "fp32", "16", "failed"),
+        ("board", "fp32", "4", "failed"),
+        ("board", "int8", "16", "ok"),
+        ("board", "int8", "4", "ok"),
+    ]
+    errors = {row["error"] for row in rows if row["status"] == "failed"}
+    assert len(errors) == 1
+    assert re.fullmatch(
+        r"board: Cannot write \S+/content/partial/[0-9a-f]{64}: a file may not be so large here\. "
+        r"Remove what is not needed: edgeprof fleet clean",
+        errors.pop(),
+    )
