@@ -9,7 +9,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 import typing
 from typing import IO, Self
@@ -53,7 +52,7 @@ class KeptProcess:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         self._block.close()
-        self._stderr = self._block.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the block closes it)
+        self._stderr = self._block.enter_context(process.temporary_file())
         return self._block.enter_context(process.started([__name__], self._stderr))
 
 

@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol, TypeVar
 import msgspec
 
 from edgeprof import errors
-from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, memory_ran_out
+from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, StorageError, memory_ran_out
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and the share that is done (0..1), or None where that is unknown."""
@@ -107,7 +107,7 @@ class LocalProcess:
 
     def run(self, module: str, request: bytes, progress: Progress, timeout_s: float | None) -> Message:
         with (
-            tempfile.TemporaryFile() as stderr,
+            temporary_file() as stderr,
             started([module], stderr, self.python, self.launcher) as child,
             killed_after(child, timeout_s),
         ):
@@ -226,6 +226,21 @@ def in_time(timeout_s: float | None, stop: Callable[[], None], late: str) -> Ite
 
 def too_late(late: str, timeout_s: float) -> ChildTimeout:
     return ChildTimeout(f"{late} within {timeout_s:g} s.", "Raise --timeout, or request less.")
+
+
+def temporary_file() -> IO[bytes]:
+    """A file without a name, for what a child prints.
+
+    Raises:
+        StorageError: no folder for temporary files takes one.
+    """
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as problem:  # of Python's list of all folders that it tried
+        raise StorageError(
+            "Temporary files cannot be written: the disk is full, or nothing may be written there.",
+            "Free some of it, or set TMPDIR to another folder.",
+        ) from problem
 
 
 def send(child: "subprocess.Popen[bytes]", line: bytes) -> None:

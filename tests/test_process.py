@@ -261,3 +261,9 @@ def test_what_is_no_crash_is_not_called_one(ask: Ask) -> None:
 def test_where_no_child_is_a_step_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     step("loading a.onnx")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_folder_of_temporary_files_that_takes_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    with pytest.raises(StorageError, match=r"^Temporary files cannot be written: .* set TMPDIR to another folder\.$"):
+        process.temporary_file()

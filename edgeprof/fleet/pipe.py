@@ -4,7 +4,6 @@ import contextlib
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +41,7 @@ class Pipe:
 
     def __init__(self, name: str, command: Sequence[str], reason: Reason | None = None) -> None:
         self._name, self._reason = name, reason or self._ended
-        self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `end`)
+        self._printed = process.temporary_file()  # closed by `end`
         self._child = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
