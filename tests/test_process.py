@@ -10,7 +10,8 @@ import msgspec
 import psutil
 import pytest
 
-from edgeprof.errors import ChildError, EdgeprofError, UnknownName, UsageError
+from edgeprof import process
+from edgeprof.errors import ChildError, EdgeprofError, StorageError, UnknownName, UsageError
 from edgeprof.kept_process import KeptProcess
 from edgeprof.process import ChildTimeout, Message, Progress, call, step
 
