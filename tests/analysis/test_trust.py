@@ -19,7 +19,7 @@ def test_steady_points() -> None:
 def test_points_that_are_not_steady_are_counted_by_their_verdict() -> None:
     points = [judged("steady", 0.01), judged("noisy", 0.4), judged("disturbed", 0.1), judged("noisy", 0.2)]
     assert trust(points) == (
-        "1 of 4 points are steady; 2 noisy (interval wider than asked for), 1 disturbed (other work on the machine). "
+        "1 of 4 points is steady; 2 noisy (interval wider than asked for), 1 disturbed (other work on the machine). "
         "The widest 95 % interval is +/- 40.0 %."
     )
     assert caveat(points) == " (3 of these 4 points not steady)"

@@ -22,7 +22,8 @@ def trust(points: Iterable[Point]) -> str:
     widest = max(half_width(point.latency) for point in judged if point.latency)
     counts = Counter(point.verdict for point in judged)
     others = [f"{counts[kind]} {text}" for kind, text in KINDS if counts[kind]]
-    steady = f"{counts['steady']:,} of {units.counted(len(judged), 'point')} are steady"
+    verb = "is" if counts["steady"] == 1 else "are"
+    steady = f"{counts['steady']:,} of {units.counted(len(judged), 'point')} {verb} steady"
     if not others:
         return f"All {units.counted(len(judged), 'point')} are steady: 95 % intervals of {plus_minus(widest)} or less."
     return f"{steady}; {', '.join(others)}. The widest 95 % interval is {plus_minus(widest)}."
