@@ -8,7 +8,7 @@ from builders.invented_probe import probe, product, resized, rows
 from onnx import parser
 
 from edgeprof import counting
-from edgeprof.analysis.prediction import DOUBT, UNTESTED, paper_latency, predicted_latency
+from edgeprof.analysis.prediction import DOUBT, ERRORS, UNTESTED, paper_latency, predicted_latency
 from edgeprof.counting import NodeWork
 from edgeprof.errors import RunError, UsageError
 from edgeprof.schema import PaperDevice, PredictedLatency, Probe
@@ -59,13 +59,20 @@ def test_a_product_takes_its_macs_a_node_and_a_run(rows: int, expected_us: float
 
 def test_what_lies_far_beyond_the_probe_is_named_and_widens_the_interval() -> None:
     near, far = latency(MATMUL, probe(*ONE), 16), latency(MATMUL, probe(*ONE), 64)
-    assert near.inferred == ()
-    assert near.low_s == pytest.approx(near.best_s / (1 + UNTESTED))
-    assert near.high_s == pytest.approx(near.best_s * (1 + UNTESTED))
+    error = 1 + ERRORS["fp32", "prefill"]
+    assert near.inferred == () and not near.assumed
+    assert near.low_s == pytest.approx(near.best_s / error)
+    assert near.high_s == pytest.approx(near.best_s * error)
     (named,) = far.inferred
     assert (named.operator, named.nodes, named.why) == ("MatMul", 1, "size beyond the probe")
     assert named.share == pytest.approx(57 / 59), "the node of 59 µs"
-    assert far.high_s == pytest.approx(far.best_s * (1 + UNTESTED) * (1 + named.share * (DOUBT - 1)))
+    assert far.high_s == pytest.approx(far.best_s * error * (1 + named.share * (DOUBT - 1)))
+
+
+def test_an_error_that_was_not_measured_is_assumed() -> None:
+    found = predicted_latency(works(MATMUL, x=(16, 64)), probe(*ONE), precision="bf16", phase="prefill")
+    assert found.assumed
+    assert found.high_s == pytest.approx(found.best_s * (1 + UNTESTED))
 
 
 def test_it_never_falls_with_the_length() -> None:

@@ -8,6 +8,7 @@ from builders import invented_probe, layer_graph
 from msgspec.structs import replace
 
 import edgeprof
+from edgeprof.analysis import prediction
 from edgeprof.cli.predict import predict as command
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.measure import machine, runtime_memory
@@ -143,14 +144,17 @@ def test_another_runtime_on_the_device_is_told(model: Path, tmp_path: Path) -> N
 
 
 def test_the_command_shows_intervals_or_says_on_paper(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = written(tmp_path, invented_probe.probe(*TIMES))
     command([str(model)], device=file, seq="4,64")
     shown = capsys.readouterr().out
+    assert "assumed" not in shown
+    monkeypatch.setattr(prediction, "ERRORS", {})
+    command([str(model)], device=file, seq="4,64")
+    assert "Intervals are assumed for fp32 prefill" in capsys.readouterr().out
     for words in (
         "interval",
-        "Intervals are assumed for fp32 prefill",
         "usual",
         "2 threads",
         "prefill at 64 tokens",
