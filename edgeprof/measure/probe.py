@@ -224,8 +224,10 @@ def window_bytes() -> int:
 
     Without room for such a file it is what most systems map.
     """
+    folder = store.cache_folder()
     try:
-        with tempfile.NamedTemporaryFile(prefix="edgeprof-", dir=store.cache_folder()) as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix="edgeprof-", dir=folder) as file:
             for _ in range(WRITES):
                 file.write(bytes(WRITE_BYTES))
             file.flush()

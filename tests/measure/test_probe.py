@@ -57,6 +57,20 @@ def test_everything_runs(seen: Probe) -> None:
     assert 1 << 16 <= seen.window_bytes <= probe.WRITES * probe.WRITE_BYTES
 
 
+def test_what_a_system_maps_is_read_where_nothing_was_kept_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "new" / "cache"))
+    assert 1 << 16 <= probe.window_bytes() <= probe.WRITES * probe.WRITE_BYTES
+    assert list((tmp_path / "new" / "cache").iterdir()) == [], "it was written there, and is gone"
+
+
+def test_a_cache_that_cannot_be_written_leaves_what_most_systems_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "file" / "cache"))
+    assert probe.window_bytes() == 1 << 16
+
+
 def test_ceilings_are_read_from_it(seen: Probe) -> None:
     found = ceilings(seen)
     assert list(found.products) == ["fp32", "int8", "int4", "fp16"]
