@@ -17,6 +17,7 @@ from edgeprof.fleet.certificates import CLIENT
 from edgeprof.fleet.dask_messages import Answered, Ask, Ended, Lost, TakeBack, ToClient, ToLinks
 from edgeprof.fleet.dask_process import Connection, connection
 from edgeprof.fleet.inventory import FILE, Inventory
+from edgeprof.fleet.links import not_asked
 from edgeprof.fleet.pipe import Pipe, local_command
 
 
@@ -33,7 +34,7 @@ class DaskLink:
     def ask(self, request: bytes, timeout_s: float | None = None) -> bytes:
         with self._in_turn:
             if self._closed:
-                raise self._not_asked()
+                raise not_asked(self.name)
             asked = self._asked = self._client.send(self.name, request)
             if self._closed:  # meanwhile, by another thread
                 self.stop()
@@ -43,7 +44,7 @@ class DaskLink:
                 assert timeout_s is not None
                 raise process.too_late(f"{self.name} did not reply", timeout_s) from problem
             except CancelledError:
-                raise self._not_asked() from None
+                raise not_asked(self.name) from None
             finally:
                 self._client.take_back(asked)
 
@@ -57,9 +58,6 @@ class DaskLink:
         self.stop()
         with self._in_turn:
             pass
-
-    def _not_asked(self) -> DeviceLost:
-        return DeviceLost(f"{self.name} is not asked any more.")
 
 
 class Asked(Future[bytes]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from edgeprof.errors import DeviceLost
+
 
 class Link(Protocol):
     """A way to one device. `edgeprof.fleet.messages` has what is asked and answered, as MessagePack.
@@ -25,3 +27,8 @@ class Link(Protocol):
     def close(self) -> None:
         """Nothing is left running for this client."""
         ...
+
+
+def not_asked(name: str) -> DeviceLost:
+    """What is said of a request to a link that was closed."""
+    return DeviceLost(f"{name} is not asked any more.")

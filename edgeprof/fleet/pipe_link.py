@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edgeprof import process
 from edgeprof.errors import DeviceLost
+from edgeprof.fleet.links import not_asked
 from edgeprof.fleet.pipe import Pipe, Reason
 
 
@@ -31,7 +32,7 @@ class PipeLink:
     def ask(self, request: bytes, timeout_s: float | None = None) -> bytes:
         with self._in_turn, process.in_time(timeout_s, self.stop, f"{self.name} did not reply"):
             if self._closed:
-                raise DeviceLost(f"{self.name} is not asked any more.")
+                raise not_asked(self.name)
             pipe = self._pipe or self._start()
             try:
                 pipe.write(request)
