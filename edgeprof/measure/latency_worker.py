@@ -37,9 +37,9 @@ def measure(request: Request, _progress: Progress) -> Reading:
 class OnnxModel:
     """A session, and from `feed` on what it reads and writes."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, alone: bool = True) -> None:
         self.request = request
-        self.session = open_request(request, record_assignment=not request.target.is_cpu)
+        self.session = open_request(request, record_assignment=not request.target.is_cpu, alone=alone)
 
     def active(self) -> tuple[str, ...]:
         return tuple(self.session.get_providers())

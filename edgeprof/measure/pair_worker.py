@@ -47,7 +47,7 @@ def measure(request: PairRequest, _progress: Progress) -> PairReading:
 def _of_load(request: PairRequest, load: int) -> Iterator[PairBlock]:
     sides = [request.a, request.b]
     order = [load % 2, 1 - load % 2]
-    models = {side: OnnxModel(sides[side]) for side in order}
+    models = {side: OnnxModel(sides[side], alone=False) for side in order}
     runs = {}
     for side, model in models.items():
         with model.running():

@@ -29,6 +29,7 @@ FLOATS = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(doub
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 DISABLE_PREPACKING = "session.disable_prepacking"
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+STOP_SPINNING = "session.force_spinning_stop"
 
 
 def open_session(
@@ -42,6 +43,7 @@ def open_session(
     optimized: bool = True,
     arena: bool = True,
     prepacking: bool = True,
+    alone: bool = True,
     verbose: bool = False,
 ) -> "InferenceSession":
     """Load the ONNX file `model` on one provider, with `threads` intra-op threads and onnxruntime's defaults otherwise.
@@ -57,6 +59,8 @@ def open_session(
         optimized: False runs the graph as it is in the file.
         arena: False gives memory back to the system whenever a tensor is freed.
         prepacking: False leaves weights as they are stored.
+        alone: False where another session of this process runs in turn with this one: the threads rest after each run.
+            Otherwise they spin for some 50 ms, on the cores that the other session needs.
         verbose: everything is logged to standard error, which is where providers say why they leave a node.
 
     Raises:
@@ -77,6 +81,8 @@ def open_session(
     options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
     if not prepacking:
         options.add_session_config_entry(DISABLE_PREPACKING, "1")
+    if not alone:
+        options.add_session_config_entry(STOP_SPINNING, "1")
     if verbose:
         options.log_severity_level = 0
     with ort_errors(partial(not_loaded, model, target)):
