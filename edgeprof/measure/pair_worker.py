@@ -38,13 +38,14 @@ def measure(request: PairRequest, _progress: Progress) -> PairReading:
     with undisturbed(request.a), undisturbed(request.b):
         end = time.monotonic() + LOADS_END_S
         for load in range(LOADS):
-            blocks += _of_load(request, load)
+            blocks += blocks_of_load(request, load)
             if time.monotonic() >= end:
                 break
     return PairReading(blocks=tuple(blocks))
 
 
-def _of_load(request: PairRequest, load: int) -> Iterator[PairBlock]:
+def blocks_of_load(request: PairRequest, load: int) -> Iterator[PairBlock]:
+    """Load both, and run them in turn. While one runs, the threads of the other rest."""
     sides = [request.a, request.b]
     order = [load % 2, 1 - load % 2]
     models = {side: OnnxModel(sides[side], alone=False) for side in order}

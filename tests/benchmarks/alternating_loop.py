@@ -4,6 +4,7 @@ usage: alternating_loop.py MODEL PHASE TOKENS
 """
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edgeprof.analysis.statistics import interval_between_rounds
+from edgeprof.analysis.compare import of_logs
 from edgeprof.api.targets import one_model
 from edgeprof.inputs import signature
 from edgeprof.inputs.run_inputs import of_variant
@@ -22,7 +23,8 @@ from edgeprof.measure.io_binding import Binding
 from edgeprof.providers.session import open_session
 from edgeprof.schema import CPU, Case, StoppingRule
 
-ALTOGETHER_S, RUNS, SECONDS = 25.0, 5, 0.02
+ALTOGETHER_S, RUNS, SECONDS = 75.0, 5, 0.02
+ROUND = 12  # blocks of each loop, of whose ratios the median counts
 RULE = StoppingRule(min_runs=RUNS, min_time_s=SECONDS)
 
 Loop = Callable[[], float]
@@ -85,8 +87,10 @@ def _block(loops: list[Loop], number: int) -> list[float]:
 
 
 def _ratio(ratios: list[float]) -> str:
-    low, high = interval_between_rounds(ratios)
-    return f"{statistics.geometric_mean(ratios):.4f} ({low:.4f} to {high:.4f})"
+    """As `compare` computes it, which one disturbed round moves little."""
+    rounds = [ratios[start : start + ROUND] for start in range(0, len(ratios) - ROUND + 1, ROUND)]
+    ratio = of_logs([math.log(statistics.median(each)) for each in rounds])
+    return f"{ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f})"
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
