@@ -2,9 +2,9 @@
 
 Two kinds of limits, the first where it is permitted:
 
-    cgroup          a control group (version 2) of the child's own, with `memory.max` and no swap: resident memory, page
-                    cache of the files that it reads included, as a container or a systemd unit limits it. Pages that
-                    the kernel can reclaim make room before the child is killed.
+    cgroup          a control group of the child's own, with no swap: resident memory, page cache of the files that it
+                    reads first included, as a container or a systemd unit limits it. Pages that the kernel can reclaim
+                    make room before the child is killed.
     address space   RLIMIT_AS: everything mapped counts whole, used or not. Beside resident memory that is libraries, a
                     stack of 8 MB for every thread, and all of a mapped file of weights. glibc would reserve 64 MB more
                     for every thread that allocates (its arenas): MALLOC_ARENA_MAX=1 makes it one arena for all.
@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from edgeprof import units
 from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, UsageError, memory_ran_out
@@ -52,6 +52,18 @@ ADVICE = "Use a shorter --seq, a smaller --batch or precision, or a larger --mem
 UNLIMITED = 1 << 46
 UNPARSED = re.compile(r"ValueError: field '\w+' is required for \w+")
 """How Python's parser ends without memory, while the child imports."""
+
+
+class Interface(NamedTuple):
+    """Files of a control group."""
+
+    limit: str
+    swap: str  # missing where the kernel has no swap
+    events: str
+
+
+V1 = Interface("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control")
+V2 = Interface("memory.max", "memory.swap.max", "memory.events")
 
 ROUNDED_TO = 16 << 20
 """Bytes of which the least limit is a multiple."""
@@ -190,14 +202,18 @@ def _group(count_bytes: int, root: Path = ROOT) -> Iterator[Path]:
     group = _parent(root) / f"edgeprof-{os.getpid()}-{next(_numbers)}"
     group.mkdir()
     try:
-        (group / "memory.max").write_text(str(count_bytes))
-        swap = group / "memory.swap.max"  # missing where the kernel has no swap
-        if swap.exists():
-            swap.write_text("0")
+        files = _interface(group.parent)
+        (group / files.limit).write_text(str(count_bytes))
+        if (group / files.swap).exists():
+            (group / files.swap).write_text("0" if files is V2 else str(count_bytes))  # V1: memory and swap together
         yield group
     finally:
         with contextlib.suppress(OSError):
             group.rmdir()
+
+
+def _interface(group: Path) -> Interface:
+    return V1 if (group / V1.limit).exists() else V2
 
 
 def _parent(root: Path) -> Path:
@@ -206,19 +222,22 @@ def _parent(root: Path) -> Path:
     Raises:
         OSError: there is none that may be written.
     """
-    for folder in cgroups(root, ""):
-        try:
-            controllers = (folder / "cgroup.subtree_control").read_text().split()
-        except OSError:
-            continue
-        if "memory" in controllers and os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK):
+    for folder in cgroups(root, "memory"):
+        if _gives_limits(folder) and os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK):
             return folder
     raise PermissionError("no control group for memory can be made")
 
 
+def _gives_limits(folder: Path) -> bool:
+    try:
+        return _interface(folder) is V1 or "memory" in (folder / "cgroup.subtree_control").read_text().split()
+    except OSError:
+        return False
+
+
 def _kills(group: Path) -> int:
     """Processes of a control group that the kernel killed because memory ran out."""
-    rows = (line.split() for line in (group / "memory.events").read_text().splitlines())
+    rows = (line.split() for line in (group / _interface(group).events).read_text().splitlines())
     return next((int(value) for name, value in rows if name == "oom_kill"), 0)
 
 

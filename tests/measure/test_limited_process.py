@@ -105,6 +105,14 @@ def died(process: LimitedProcess, code: int, printed: str) -> OutOfMemory | Chil
         return process.died(code, stderr)
 
 
+def test_the_kernel_ends_a_child_that_takes_more_than_its_group(toy: Path) -> None:
+    """Where this system lets a control group be made: a real limit of the best kind, and an input of 512 MiB."""
+    limit = limited(400 * MIB)
+    outcome = visit(make_job(toy, (x(1, 1 << 24, 8),)), limit).outcome
+    assert (outcome.status, outcome.reading) == ("out of memory", None)
+    assert outcome.error.startswith(f"Under a limit of 400 MiB of {limit.counted}: memory ran out while running")
+
+
 # --- control groups, as the kernel shows them ----------------------------------------------------------
 
 
@@ -127,6 +135,18 @@ def test_a_group_is_made_where_children_have_memory_limits(system: Path) -> None
         assert (group / "memory.max").read_text() == str(300 * MIB)
         (group / "memory.max").unlink()  # in a real group, files go with it
     assert not group.exists()
+
+
+def test_a_group_of_version_1_limits_memory_and_swap_together(system: Path) -> None:
+    of_memory = system / "sys/fs/cgroup/memory/elsewhere"
+    of_memory.mkdir(parents=True)
+    for name in ("cgroup.procs", "memory.limit_in_bytes"):
+        (of_memory / name).touch()
+    with limited_process._group(300 * MIB, system) as group:
+        assert group.parent == of_memory
+        assert (group / "memory.limit_in_bytes").read_text() == str(300 * MIB)
+        (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+        assert limited_process._kills(group) == 2
 
 
 def test_without_such_a_group_the_address_space_is_limited(system: Path) -> None:
