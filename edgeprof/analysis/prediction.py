@@ -4,18 +4,19 @@ Of the graph that onnxruntime makes of the file, with all that it fuses, each no
 
     t_i = node + a_i c(operator, sizes) + b_i s(precision, rows) f
 
-node   what each node takes besides its work: the slope of a line through chains of nodes that do next to nothing.
+node   what each node takes besides its work: the slope of a line through products with none, two and four small nodes
+       of other operators after each. In a chain of equal nodes, as of most works of the probe, it is less.
 a_i    its work: MACs of products, attention and convolutions, bytes read and written of all others.
 c      seconds for each unit of work: what the probe took beyond runs and nodes, over the work. Between the sizes of the
        probe its logarithm is interpolated linearly in the logarithms of the sizes, one size after the other: inner,
        columns, rows of a product; head size, heads, keys of attention; columns, bytes of norms; bytes of others.
        Beyond the probe it stays what it was at its edge; with fewer bytes than that, the time does.
 b_i s  weights b_i come from further away in every run, where all weights W together do not fit a cache. s is what each
-       byte adds at most: a chain of matrices that together are larger than caches against one of a few, which a core's
-       own cache holds. With many rows it hides behind the products. A KV cache is read in the same way.
+       byte adds at most: a chain of matrices that together are larger than caches against the chain whose bytes take
+       least. With many rows it hides behind the products. A KV cache is read in the same way.
 f      the share of s that shows: f(W) - f(b_i), as the probe's own matrix of that size (at most its largest that stays
-       in a cache) had left the nearest caches too; none for the shortest chain, all for the longest, between them as
-       chains show.
+       in a cache) had left the nearest caches too; all for the longest chain, less for shorter ones. It is that of the visit in the
+       middle: what just fits a cache stays there at times.
 
 The latency is their sum and what a run takes besides its nodes. Activations are taken from caches: what one node wrote
 is still there when the next one reads it. Predicting kernels by interpolation over measured shapes and adding them up
@@ -23,7 +24,7 @@ follows nn-Meter (Zhang et al. 2021, "nn-Meter: towards accurate latency predict
 diverse edge devices"); the terms are those of the roofline (`edgeprof.analysis.roofline`), with what was measured in
 place of peaks.
 
-The best level is computed from the best level of each work in the probe, what is usual from the median of its visits.
+The best level is computed from the best level of each work in the probe (but for f), what is usual from the median of its visits.
 The interval is the error measured on points that had no part in these rules (`ERRORS`); time that is not read between
 measured sizes may besides be DOUBT times longer or shorter.
 
@@ -187,7 +188,7 @@ class _Prediction:
 
     def _node(self, work: NodeWork) -> Taken:
         taken = self._work(work)
-        return Taken(work.times * self.times.node_s + taken.seconds, taken.why)
+        return Taken(work.times * self.times.mixed_node_s + taken.seconds, taken.why)
 
     def _work(self, work: NodeWork) -> Taken:
         """Seconds beyond what a node takes."""

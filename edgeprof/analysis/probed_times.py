@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from edgeprof.analysis.roofline import ATTENTION, CHAIN, LARGE_BYTES, fitted_line, moved_bytes
+from edgeprof.analysis.roofline import ATTENTION, CHAIN, LARGE_BYTES, MIXED, fitted_line, moved_bytes
 from edgeprof.errors import RunError
 from edgeprof.schema import FP32, Probe, Work, WorkTime
 
@@ -35,6 +35,11 @@ def best(time: WorkTime) -> float:
 def usual(time: WorkTime) -> float:
     """The median of the visits."""
     return statistics.median(time.medians_s)
+
+
+def _middle(time: WorkTime) -> float:
+    """The best level of the visit in the middle."""
+    return statistics.median(time.best_s)
 
 
 class Rate(NamedTuple):
@@ -97,6 +102,8 @@ class ProbedTimes:
         if len({nodes for nodes, _ in chains}) < 2:
             raise RunError("This probe lacks chains of nodes.", "Run: edgeprof probe --force")
         self.run_s, self.node_s = (max(value, 0.0) for value in fitted_line(chains))
+        mixed = [(time.work.nodes, level(time)) for time in self.times if time.work.operator == MIXED]
+        self.mixed_node_s = max(self.node_s, fitted_line(mixed)[1] if len(mixed) > 1 else 0.0)
         self.products = {
             precision: self._curve(partial(_is_cached, precision), _product_sizes, _macs)
             for precision in dict.fromkeys(time.work.precision for time in self.times if _is_product(time.work))
@@ -113,7 +120,7 @@ class ProbedTimes:
         self.others = {
             name: self._curve(partial(_is_operator, name), row_sizes(name), _moved)
             for name in dict.fromkeys(time.work.operator for time in self.times)
-            if name not in (CHAIN, "Resize", *ATTENTION)
+            if name not in (CHAIN, MIXED, "Resize", *ATTENTION)
         }
         self.streaming, self.residency = self._streamed()
         cached = [time.work.weights_bytes for time in self.times if _is_cached(time.work.precision, time.work)]
@@ -151,9 +158,9 @@ class ProbedTimes:
         times = [time for time in self.times if chosen(time.work) and amount(time.work)]
         return Curve((sizes(_sizes(time.work)), self._beyond_overhead(time) / amount(time.work)) for time in times)
 
-    def _beyond_overhead(self, time: WorkTime) -> float:
+    def _beyond_overhead(self, time: WorkTime, level: Level | None = None) -> float:
         """Seconds of some work, less what a run and its nodes take."""
-        return max(self.level(time) - self.run_s - time.work.nodes * self.node_s, 0.0)
+        return max((level or self.level)(time) - self.run_s - time.work.nodes * self.node_s, 0.0)
 
     def _attention(self, operator: str, *, with_past: bool) -> Curve:
         def chosen(work: Work) -> bool:
@@ -163,29 +170,38 @@ class ProbedTimes:
 
     def _streamed(self) -> tuple[dict[str, Curve], dict[int, float]]:
         """Seconds that each byte of weights adds, over rows, by precision; and the share of it that shows, by the bytes
-        of all weights: none of the shortest chain."""
-        chains: dict[tuple[str, int], dict[int, float]] = {}
-        for time in self.times:
-            work = time.work
-            if _is_product(work) and work.nodes > 1:
-                each_s = self._beyond_overhead(time) / work.weights_bytes
-                chains.setdefault((work.precision, work.sizes["rows"]), {})[work.weights_bytes] = each_s
-        added = {key: _above_first(by_bytes) for key, by_bytes in chains.items()}
+        of all weights. Of chains that just fit a cache some visits are lucky: the share is that of the middle one."""
         points: dict[str, list[Point]] = {}
         most_s: dict[str, float] = {}
-        for (precision, rows), by_bytes in sorted(added.items()):  # more rows hide more of it, never less
-            most_s[precision] = min(by_bytes[max(by_bytes)], most_s.get(precision, math.inf))
+        for (precision, rows), added in sorted(self._added(self.level).items()):
+            most = added[max(added)]
+            most_s[precision] = min(most, most_s.get(precision, math.inf))  # more rows hide more of it, never less
             points.setdefault(precision, []).append(((float(rows),), most_s[precision]))
-        steps = max(added.values(), key=len, default={1: 1.0})
+        steps = max(self._added(_middle).values(), key=len, default={1: 1.0})
         most = max(steps[max(steps)], LEAST)
         shares = {nbytes: min(value / most, 1.0) for nbytes, value in steps.items()}
         return {precision: Curve(each) for precision, each in points.items()}, shares
 
-
-def _above_first(by_bytes: dict[int, float]) -> dict[int, float]:
-    """What is more than at the fewest bytes."""
-    first = by_bytes[min(by_bytes)]
-    return {nbytes: max(value - first, 0.0) for nbytes, value in by_bytes.items()}
+    def _added(self, level: Level) -> dict[tuple[str, int], dict[int, float]]:
+        """By precision and rows: what each byte takes in chains of the width of the longest, by the bytes of a chain,
+        less the least of all chains."""
+        square = [time for time in self.times if _is_product(time.work) and _width(time.work)]
+        chained = {(time.work.precision, _width(time.work)) for time in square if time.work.nodes > 1}
+        each_s: dict[tuple[str, int], dict[int, dict[int, float]]] = {}
+        for time in square:
+            work, width = time.work, _width(time.work)
+            if (work.precision, width) in chained:
+                widths = each_s.setdefault((work.precision, work.sizes["rows"]), {})
+                widths.setdefault(width, {})[work.weights_bytes] = (
+                    self._beyond_overhead(time, level) / work.weights_bytes
+                )
+        added = {}
+        for key, widths in each_s.items():
+            least = min(min(by_bytes.values()) for by_bytes in widths.values())
+            longest = max(widths.values(), key=max)  # that with the most bytes
+            if len(longest) > 1:
+                added[key] = {nbytes: value - least for nbytes, value in sorted(longest.items())}
+        return added
 
 
 def _macs(work: Work) -> int:
@@ -199,6 +215,11 @@ def _moved(work: Work) -> int:
 def _is_product(work: Work) -> bool:
     """Whether it multiplies by constant weights."""
     return "inner" in work.sizes and work.operator != "Conv" and "matrices" not in work.sizes
+
+
+def _width(work: Work) -> int:
+    """Of a square matrix; 0 of another one."""
+    return work.sizes["columns"] if work.sizes["inner"] == work.sizes["columns"] else 0
 
 
 def _is_operator(name: str, work: Work) -> bool:

@@ -35,7 +35,7 @@ LARGE_BYTES = 32_000_000
 
 BOUNDS: tuple[Bound, ...] = ("compute", "memory", "overhead")
 
-CHAIN = "chain"
+CHAIN, MIXED = "chain", "mixed chain"
 ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
 
 

@@ -25,6 +25,7 @@ from edgeprof.measure.probe_graphs import (
     chain,
     copy,
     gather,
+    mixed,
     nothing,
     patches,
     product,
@@ -56,9 +57,15 @@ WIDTHS = tuple((inner, columns) for inner in (128, 512, 2048) for columns in (12
 VECTOR = (2048, 8192)
 """A matrix larger than caches: what a product with one row takes is what memory gives."""
 
-STREAMED = {FP32: (256, (2, 8, 24, 64, 120, 240, 960)), "int8": (512, (2, 900)), "int4": (512, (2, 1400))}
-"""Width of square matrices, and how many follow one another: the first few fit a core's own cache, the last ones, of
-230 MB or more, together no cache, so that each comes from memory again. (Of 63 MB some stayed in a cache of 32 MB.)"""
+STREAMED = (
+    (FP32, 512, (2, 8, 16, 32, 64, 128, 240)),
+    ("int8", 512, (2,)),
+    ("int8", 1024, (2, 230)),
+    ("int4", 512, (2,)),
+    ("int4", 1024, (2, 380)),
+)
+"""Width of square matrices, and how many follow one another: the first few stay in caches, the last ones, of 240 MB or
+more, come from memory again. Each is of some 1 MB, as those of models: two threads share a smaller one with loss."""
 STREAMED_ROWS = (1, 8, 64)
 
 HALF = ((512, 512), (512, 2048))
@@ -80,6 +87,9 @@ PATCHES = (224, 16, 192)
 RESIZED = ((192, 14, 7), (192, 14, 11), (192, 14, 24))
 """Position embeddings of an image model, made to fit images of other sizes: channels, and places along a side."""
 CHAINS = (1, 16, 64, 256)
+MIXED = (12, 512)
+"""Products in a chain, large enough for several threads, and their width; and small nodes after each."""
+SMALL_NODES = (0, 2, 4)
 
 WRITES, WRITE_BYTES = 16, 8 << 20
 """A file as large as the weights of a small model, written in parts as those are."""
@@ -98,7 +108,7 @@ def specimens() -> dict[str, list[Specimen]]:
             *(product(precision, rows, *widths) for widths in WIDTHS for rows in ROWS),
             product(precision, 1, *VECTOR),
         ]
-        for precision in STREAMED
+        for precision in (FP32, "int8", "int4")
     }
     kinds["fp16 products"] = [product("fp16", rows, *widths) for widths in HALF for rows in (ROWS[0], ROWS[-1])]
     kinds["streamed products"] = list(_streamed())
@@ -112,15 +122,15 @@ def specimens() -> dict[str, list[Specimen]]:
     kinds["memory"] += [move(rows) for rows in LINES for move in (_quantized, _transposed)]
     kinds["memory"] += [gather(1, TINY), quantizing(1, TINY), transpose(1, 1, TINY)]
     kinds["memory"] += [resize(*sizes) for sizes in RESIZED]
-    kinds["overhead"] = list(map(nothing, CHAINS))
+    kinds["overhead"] = [*map(nothing, CHAINS), *(mixed(*MIXED, small) for small in SMALL_NODES)]
     return kinds
 
 
 def _streamed() -> Iterator[Specimen]:
     """All chains with one row, the shortest and the longest with more."""
-    for precision, (width, chains) in STREAMED.items():
+    for precision, width, chains in STREAMED:
         for rows in STREAMED_ROWS:
-            chosen = chains if rows == STREAMED_ROWS[0] else (chains[0], chains[-1])
+            chosen = chains if rows == STREAMED_ROWS[0] else dict.fromkeys((chains[0], chains[-1]))
             yield from (product(precision, rows, width, width, nodes) for nodes in chosen)
 
 

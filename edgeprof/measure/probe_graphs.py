@@ -41,6 +41,8 @@ def build(work: Work) -> onnx.ModelProto:
     """The graph of some work; sizes of inputs are left open."""
     if work.operator == "chain":
         return _chain("Add", work.nodes, TINY)
+    if work.operator == "mixed chain":
+        return _mixed(work)
     if "matrices" in work.sizes:
         return _activation_product()
     builder = BUILDERS.get(work.operator)
@@ -263,6 +265,38 @@ def nothing(nodes: int) -> Specimen:
     work = Work(operator="chain", precision=FP32, sizes={"elements": TINY}, nodes=nodes)
     values = InputValue(name="x", dtype="float32", shape=(1, TINY), fill="normal")
     return Specimen(work, f"chain-{nodes}", (values,))
+
+
+AFTER_PRODUCTS = ("Relu", "Sigmoid", "Add", "Mul")
+"""Sigmoid keeps values between 0 and 1 again and again: none grows without end or becomes a slow, denormal one."""
+
+
+def mixed(products: int, width: int, small: int) -> Specimen:
+    """Products, and after each so many small nodes of other operators: what a node takes among unlike ones.
+
+    >>> mixed(24, 256, 2).work.nodes
+    72
+    """
+    sizes = {"products": products, "elements": width}
+    work = Work(operator="mixed chain", precision=FP32, sizes=sizes, nodes=products * (1 + small))
+    values = InputValue(name="x", dtype="float32", shape=(1, width), fill="normal")
+    return Specimen(work, f"mixed-{products}-{width}-{small}", (values,))
+
+
+def _mixed(work: Work) -> onnx.ModelProto:
+    import numpy as np
+    from onnx import TensorProto
+
+    products, width = work.sizes["products"], work.sizes["elements"]
+    operators = ("MatMul", *AFTER_PRODUCTS[: work.nodes // products - 1])
+    weights = {f"w{index}": _values((width, width), np.float32) * width**-0.5 for index in range(products)}
+    listed = []
+    for index, (before, after) in enumerate(pairwise(_names(work.nodes))):
+        operator = operators[index % len(operators)]
+        second = {"MatMul": [f"w{index // len(operators)}"], "Add": [before], "Mul": [before]}.get(operator, [])
+        listed.append(_node(operator, [before, *second], [after]))
+    dims = ("rows", width)
+    return _model(listed, {"x": (TensorProto.FLOAT, dims)}, {"y": (TensorProto.FLOAT, dims)}, weights)
 
 
 def quantizing(rows: int, columns: int) -> Specimen:

@@ -8,7 +8,7 @@ from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.machine import Machine
 from edgeprof.schema.worker import Canaries, InputValue, StoppingRule
 
-EDITION = 3
+EDITION = 4
 """Of what is measured: an earlier one lacks what a prediction needs, and is measured again."""
 
 Levels = tuple[Annotated[float, msgspec.Meta(gt=0, le=1e9)], ...]
@@ -17,9 +17,9 @@ Levels = tuple[Annotated[float, msgspec.Meta(gt=0, le=1e9)], ...]
 class Work(Record, frozen=True, kw_only=True):
     """One operator at one shape. Amounts are of one run, of all `nodes` together."""
 
-    operator: str  # name in the runtime, without its domain; "chain": small nodes, one after the other
+    operator: str  # name in the runtime, without its domain; "chain": small nodes; "mixed chain": products, too
     precision: str  # of the weights, or of the tensors: the name of a recipe
-    sizes: dict[str, Count]  # rows, inner, columns, matrices; tokens, past_tokens, heads, head_size; elements
+    sizes: dict[str, Count]  # rows, inner, columns, matrices; tokens, past_tokens, heads, head_size; elements; products
     nodes: Count = 1
     macs: Count = 0
     weights_bytes: Count = 0  # as stored

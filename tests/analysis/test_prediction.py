@@ -4,14 +4,15 @@ import math
 
 import pytest
 from builders import invented_probe
-from builders.invented_probe import probe, product, resized, rows
+from builders.invented_probe import mixed, probe, product, resized, rows
+from msgspec.structs import replace
 from onnx import parser
 
 from edgeprof import counting
 from edgeprof.analysis.prediction import DOUBT, ERRORS, UNTESTED, paper_latency, predicted_latency
 from edgeprof.counting import NodeWork
 from edgeprof.errors import RunError, UsageError
-from edgeprof.schema import PaperDevice, PredictedLatency, Probe
+from edgeprof.schema import PaperDevice, PredictedLatency, Probe, WorkTime
 
 ONE = (product(4, 64, 32, 7e-6), product(16, 64, 32, 14e-6))
 MATMUL = """
@@ -57,6 +58,12 @@ def test_a_product_takes_its_macs_a_node_and_a_run(rows: int, expected_us: float
     assert found.run_s == pytest.approx(2e-6) and list(found.operators) == ["MatMul"]
 
 
+def test_a_node_takes_what_it_took_among_products() -> None:
+    # besides 1 µs each, as in a chain of equal ones, 24 products take 40 µs, and 48 or 96 small nodes 1.5 µs each
+    chains = mixed(24, 40e-6), mixed(72, 112e-6), mixed(120, 184e-6)
+    assert latency(MATMUL, probe(*ONE, *chains), 4).best_s == pytest.approx((2 + 2.5 + 7) * 1e-6)
+
+
 def test_what_lies_far_beyond_the_probe_is_named_and_widens_the_interval() -> None:
     near, far = latency(MATMUL, probe(*ONE), 16), latency(MATMUL, probe(*ONE), 64)
     error = 1 + ERRORS["fp32", "prefill"]
@@ -82,12 +89,8 @@ def test_it_never_falls_with_the_length() -> None:
 
 def test_weights_that_all_together_leave_the_caches_add_what_chains_of_matrices_show() -> None:
     # 1,024 x 1,024 in fp32 are 4 MiB: one alone takes 100 µs, 2 of a chain as much each, 8 of them 150 µs, 32 300 µs
-    seen = probe(
-        product(1, 1024, 1024, 100e-6),
-        product(1, 1024, 1024, 2 * 100e-6, nodes=2),
-        product(1, 1024, 1024, 8 * 150e-6, nodes=8),
-        product(1, 1024, 1024, 32 * 300e-6, nodes=32),
-    )
+    levels = {1: [100], 2: [100], 8: [150, 100, 150], 32: [300]}  # once, 8 of them stayed in a cache by luck
+    seen = probe(*(_chain_of(count, micros) for count, micros in levels.items()))
     layer = "h{0} = MatMul({1}, w{0})"
 
     def of(count: int) -> float:
@@ -107,13 +110,15 @@ def test_weights_that_all_together_leave_the_caches_add_what_chains_of_matrices_
     assert of(40) == pytest.approx(301e-6 + identity / 40), "no more than the longest chain"
 
 
+def _chain_of(count: int, micros: list[float]) -> WorkTime:
+    """So many products of 1,024 x 1,024, by the microseconds that each takes in every visit."""
+    time = product(1, 1024, 1024, 0.0, nodes=count)
+    return replace(time, best_s=tuple((2 + count + count * each) * 1e-6 for each in micros))
+
+
 def test_a_matrix_larger_than_any_of_the_probe_comes_from_memory_as_a_chain_does() -> None:
     # 1,024 x 1,024 in fp32 takes 100 µs in a cache, and 200 µs more of memory: 2,048 x 4,096 is eight times as much
-    seen = probe(
-        product(1, 1024, 1024, 100e-6),
-        product(1, 1024, 1024, 2 * 100e-6, nodes=2),
-        product(1, 1024, 1024, 32 * 300e-6, nodes=32),
-    )
+    seen = probe(*(_chain_of(count, micros) for count, micros in {1: [100], 2: [100], 32: [300]}.items()))
     text = """
     <ir_version: 10, opset_import: ["" : 21]>
     g (float[n, 2048] x, float[2048, 4096] w, float[4096, 6144] v) => (float[n, 6144] y)

@@ -15,6 +15,11 @@ def chain(nodes: int) -> WorkTime:
     return time(Work(operator="chain", precision="fp32", sizes={"elements": 16}, nodes=nodes), 0.0)
 
 
+def mixed(nodes: int, work_s: float) -> WorkTime:
+    sizes = {"products": 24, "elements": 256}
+    return time(Work(operator="mixed chain", precision="fp32", sizes=sizes, nodes=nodes), work_s)
+
+
 def product(rows: int, inner: int, columns: int, work_s: float, precision: str = "fp32", nodes: int = 1) -> WorkTime:
     work = Work(
         operator="MatMul",

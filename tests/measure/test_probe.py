@@ -18,7 +18,7 @@ SMALL = {
     "ROWS": (1, 3),
     "WIDTHS": ((32, 64),),
     "VECTOR": (1024, 8192),
-    "STREAMED": dict.fromkeys(("fp32", "int8", "int4"), (32, (2, 4))),
+    "STREAMED": tuple((precision, 32, (2, 4)) for precision in ("fp32", "int8", "int4")),
     "HALF": ((32, 32),),
     "TOKENS": (5,),
     "PAST_TOKENS": (7,),
@@ -26,6 +26,7 @@ SMALL = {
     "LINES": (2,),
     "COPIES": (2**6, 2**23),
     "CHAINS": (1, 4),
+    "MIXED": (2, 32),
     "ROUNDS": 1,
     "STOPPING": StoppingRule(min_runs=2, min_time_s=0.0),
 }
@@ -102,6 +103,11 @@ def test_the_command_shows_ceilings(seen: Probe, capsys: pytest.CaptureFixture[s
 def test_another_provider_is_refused() -> None:
     with pytest.raises(UsageError, match="'webgpu' cannot be probed"):
         edgeprof.probe(ep="webgpu")
+
+
+def test_a_mixed_chain_has_so_many_small_nodes_after_each_product() -> None:
+    nodes = [node.op_type for node in probe_graphs.build(probe_graphs.mixed(2, 8, 2).work).graph.node]
+    assert nodes == ["MatMul", "Relu", "Sigmoid"] * 2
 
 
 @pytest.mark.parametrize("kind", ["fp32 products", "int4 products", "fp16 products", "attention"])
