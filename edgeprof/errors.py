@@ -68,6 +68,8 @@ class UnknownName(UsageError):
 class UnknownSizes(UsageError):
     """Axes whose size is not known. `options` are those to add to the command, with example sizes."""
 
+    options: tuple[tuple[str, str], ...] = ()  # none after it came from another process
+
     def __init__(self, what: str, options: tuple[tuple[str, str], ...]) -> None:
         self.options = options
         super().__init__(what, f"Give {'it' if len(options) == 1 else 'them'}: {' '.join(map(' '.join, options))}")
@@ -151,6 +153,14 @@ def by_name(name: str) -> type[EdgeprofError]:
     """The error class of that name: how an error keeps its kind across a process boundary."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, EdgeprofError) else EdgeprofError
+
+
+def rebuilt(name: str, what: str, next_step: str) -> EdgeprofError:
+    """An error that came from another process, by the name of its class and its message."""
+    kind = by_name(name)
+    problem = kind.__new__(kind)
+    EdgeprofError.__init__(problem, what, next_step)
+    return problem
 
 
 def first_line(problem: BaseException) -> str:

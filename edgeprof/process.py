@@ -22,8 +22,7 @@ from typing import IO, Any, Protocol, TypeVar
 
 import msgspec
 
-from edgeprof import errors
-from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, StorageError, memory_ran_out
+from edgeprof.errors import ChildError, EdgeprofError, OutOfMemory, StorageError, memory_ran_out, rebuilt
 
 Progress = Callable[[str, float | None], None]
 """Called with what is being done and the share that is done (0..1), or None where that is unknown."""
@@ -143,10 +142,7 @@ def call(
     """
     message = executor.run(module, msgspec.json.encode(request), progress, timeout_s)
     if message.error is not None:
-        kind = errors.by_name(message.error)
-        problem = kind.__new__(kind)
-        EdgeprofError.__init__(problem, message.what, message.next_step)
-        raise problem
+        raise rebuilt(message.error, message.what, message.next_step)
     return msgspec.json.decode(message.reply, type=reply_type)
 
 

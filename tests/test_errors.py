@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from edgeprof import errors
+from edgeprof.cli import _with_command
 from edgeprof.errors import EdgeprofError, MissingExtra, UnknownName, UsageError
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, EdgeprofError)]
@@ -63,3 +64,10 @@ def test_the_first_line_of_a_library_error_fits_into_a_sentence(problem: Excepti
 
 def test_where_nothing_is_known_nothing_is_offered() -> None:
     assert str(UnknownName("run", "mine", [])) == "There is no run called 'mine'. There are none here."
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_of_another_process_keeps_its_kind_and_message(kind: type[EdgeprofError]) -> None:
+    problem = errors.rebuilt(kind.__name__, "It broke.", "Mend it.")
+    assert type(problem) is kind
+    assert (problem.what, problem.next_step, _with_command(problem)) == ("It broke.", "Mend it.", "It broke. Mend it.")

@@ -23,7 +23,8 @@ DRIFT_VISITS = 5
 def enough(visits: Sequence[Measurement], latency: LatencySummary | None, goal: Goal, quiet: Quiet) -> bool:
     """Whether a point needs no further visit.
 
-    Disturbed visits are made again, as often as there are rounds; a point that cannot be measured is not tried longer.
+    Disturbed visits are made again, as often as there are rounds; a point that cannot be measured, or not any more, is
+    not tried longer.
 
     Args:
         visits: all of a point, oldest first, with its current settings.
@@ -32,7 +33,8 @@ def enough(visits: Sequence[Measurement], latency: LatencySummary | None, goal: 
     undisturbed = sum(visit.outcome.reading is not None and not disturbed(visit, quiet) for visit in visits)
     if len(visits) < goal.rounds:
         return False
-    if latency is None:
+    newest = {visit.round: visit.outcome.reading for visit in visits}  # a failed visit may have been repeated
+    if latency is None or list(newest.values()).count(None) >= goal.rounds:
         return True
     if undisturbed < goal.rounds and len(visits) < 2 * goal.rounds:
         return False

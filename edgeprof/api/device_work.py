@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edgeprof import process, store
-from edgeprof.errors import EdgeprofError, OutOfMemory, RunError, UsageError, first_line
+from edgeprof.errors import EdgeprofError, OutOfMemory, RunError, UnknownSizes, UsageError, first_line
 from edgeprof.fleet import frames
 from edgeprof.fleet.content import Content
 from edgeprof.fleet.messages import (
@@ -330,6 +330,10 @@ def _verified(request: Verify) -> Verified | Lacks:
         whole = (folder / store.ARTIFACT_FILE).exists()
         try:
             (artifact,) = verify([str(folder if whole else models[0])])
+        except UnknownSizes as problem:  # which a client cannot send
+            options = " ".join(" ".join(option) for option in problem.options)
+            run = f"Run on the device itself: edgeprof verify {models[0].name} {options}"
+            raise UsageError(problem.what, run) from problem
         except EdgeprofError as problem:
             problem.what = _named(problem.what, folder)
             raise
@@ -359,7 +363,7 @@ def serve() -> None:
 
 
 def _read(requests: queue.SimpleQueue[bytes]) -> None:
-    with os.fdopen(os.dup(0), "rb") as stream, contextlib.suppress(EdgeprofError):
+    with os.fdopen(os.dup(0), "rb") as stream, contextlib.suppress(EdgeprofError, OSError):
         while (frame := frames.read_frame(stream)) is not None:
             requests.put(frame)
     process.end_children()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from edgeprof.api.option_ranges import require_seconds
 from edgeprof.errors import EdgeprofError, UsageError
 from edgeprof.fleet import certificates, inventory
 from edgeprof.fleet.ask import ask
@@ -64,6 +65,7 @@ def fleet_devices(
     Raises:
         UnknownName, UsageError, MissingExtra: as `open_links`.
     """
+    require_seconds("--timeout", timeout_s, 1)
     names = on or [inventory.ALL]
 
     def describe(device: FleetDevice, link: Link) -> FleetDeviceState:
@@ -91,6 +93,7 @@ def clean_fleet(
     Raises:
         UnknownName, UsageError, MissingExtra: as `open_links`.
     """
+    require_seconds("--timeout", timeout_s, 1)
     names = names or [inventory.ALL]
 
     def clean(device: FleetDevice, link: Link) -> CleanedDevice:

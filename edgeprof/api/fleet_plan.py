@@ -9,6 +9,7 @@ from edgeprof.fleet.ask import ANSWER_S, ask
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Describe, Described, Look, Looked
 from edgeprof.fleet.several import of_each
+from edgeprof.fleet.turn import client
 from edgeprof.measure.schedule import Job, on_target, place_of
 from edgeprof.providers.resolve import options_by_name, resolve
 from edgeprof.schema import Host, Record
@@ -46,7 +47,7 @@ def not_quiet(links: Sequence[Link], about: Sequence[Described], threads: int | 
     def spoils(device: tuple[Link, Described]) -> str:
         link, one = device
         cores = threads or one.machine.cores_allowed
-        return ask(link, Look(threads=cores), Looked, ANSWER_S).spoils
+        return ask(link, Look(threads=cores, client=client()), Looked, ANSWER_S).spoils
 
     found = of_each(list(zip(links, about, strict=True)), spoils)
     return [f"{link.name}: {text}" for link, text in zip(links, found, strict=True) if text]

@@ -183,8 +183,8 @@ class _Workers:
 
     def _idle(self, name: str) -> None:
         if name in self.busy:
+            self.last_done = time.monotonic()  # first, as others read it once nothing is busy
             self.busy.discard(name)
-            self.last_done = time.monotonic()
 
 
 def _pauses() -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -11,10 +12,14 @@ from edgeprof.fleet.ask import ANSWER_S
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Measure, Measured
 from edgeprof.fleet.send import Files, ask_with_files, content_of_job, measured_visit, named_visit
-from edgeprof.measure.launch import ENDS
+from edgeprof.fleet.turn import client
+from edgeprof.measure.launch import status_of
 from edgeprof.measure.schedule import Visit
 from edgeprof.process import Progress
 from edgeprof.schema import Measurement, Outcome, PointKey, Status
+
+MOST_LOSSES = 3
+"""A device that goes away so often in a row at one point, and comes back each time, is not lost by chance."""
 
 
 class Remote:
@@ -23,6 +28,7 @@ class Remote:
     def __init__(self, link: Link, machine_id: str, least_share: float, progress: Progress) -> None:
         self.link, self.machine_id, self.least_share, self.progress = link, machine_id, least_share, progress
         self.files: dict[PointKey, Files] = {}
+        self.losses: Counter[PointKey] = Counter()  # of the device, in a row
         self.done = 0.0
 
     def of_visit(self, visit: Visit, done: float) -> Visit:
@@ -33,20 +39,28 @@ class Remote:
         """The record of a visit. Whatever goes wrong costs this visit, unless the device is gone.
 
         Raises:
-            DeviceLost: the device does not answer.
+            DeviceLost: the device does not answer; at this point fewer than MOST_LOSSES times so far.
         """
+        key = visit.job.key
         try:
-            return self._measured(visit)
-        except DeviceLost:
-            raise
+            record = self._measured(visit)
+        except DeviceLost as lost:
+            self.losses[key] += 1
+            if self.losses[key] < MOST_LOSSES:
+                raise
+            return unmeasured(visit, "lost", lost)
         except EdgeprofError as problem:
-            status: Status = next((status for kind, status in ENDS.items() if isinstance(problem, kind)), "failed")
-            return unmeasured(visit, status, problem)
+            record = unmeasured(visit, status_of(problem), problem)
+        del self.losses[key]
+        return record
 
     def _measured(self, visit: Visit) -> Measurement:
         job = visit.job
-        files = self.files.setdefault(job.key, content_of_job(job))
-        request = Measure(visit=named_visit(visit, files), files=files.content, least_share=self.least_share)
+        if job.key not in self.files:
+            self.files[job.key] = content_of_job(job)
+        files = self.files[job.key]
+        named = named_visit(visit, files)
+        request = Measure(visit=named, files=files.content, least_share=self.least_share, client=client())
         timeout_s = ANSWER_S + 4 * (job.timeout_s or 0.0)  # a provider's graph is also placed, compared and compiled
         shown: Progress = lambda activity, _: self.progress(activity, self.done)  # noqa: E731
         reply = ask_with_files(self.link, request, files, Measured, shown, timeout_s)

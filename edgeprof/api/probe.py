@@ -8,6 +8,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edgeprof import store
 from edgeprof.api.kept_probe import file_of, kept
 from edgeprof.api.local_turn import LocalTurn
@@ -16,6 +18,7 @@ from edgeprof.errors import EdgeprofError, RunError, UsageError
 from edgeprof.fleet.ask import ask
 from edgeprof.fleet.messages import MeasureCeilings, Probed
 from edgeprof.fleet.opening import open_links
+from edgeprof.fleet.turn import client
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import probe as measure_probe
 from edgeprof.measure import surroundings
@@ -65,11 +68,16 @@ def probe(
     if ep != "cpu":
         raise UsageError(f"'{ep}' cannot be probed.", "Use --ep cpu.")
     require_positive("--threads", [threads or 1])
+    seen: Probe | None = None
     if on:
         seen = _elsewhere(on, threads, force, fleet, insecure, progress)
-    else:
-        with LocalTurn(progress).take("measures its ceilings"):
+    elif not force:
+        seen = _kept_here(threads)
+    if seen is None:
+        turn = LocalTurn(progress)
+        with turn.take("measures its ceilings"):
             seen = ceilings_here(threads, force=force, progress=progress)
+        seen = replace(seen, notes=(*seen.notes, *turn.notes))
     if out is not None:
         store.write_atomic(out, encode(seen))
     return seen
@@ -83,7 +91,7 @@ def _elsewhere(
         if len(links) > 1:
             raise UsageError(f"'{on}' is {len(links)} devices, and one is probed at a time.", "Name one of them.")
         progress(f"probing {links[0].name}", None)
-        seen = ask(links[0], MeasureCeilings(threads=threads, force=force), Probed).probe
+        seen = ask(links[0], MeasureCeilings(threads=threads, force=force, client=client()), Probed).probe
     if not re.fullmatch("[0-9a-f]{12}", seen.machine.machine_id):  # it becomes the name of a file
         raise RunError(f"{links[0].name} gave no id of its machine.", "Install the same edgeprof on it.")
     _keep(seen)
@@ -95,13 +103,20 @@ def _keep(seen: Probe) -> None:
         store.write_atomic(file_of(seen.machine.machine_id, seen.threads), encode(seen))
 
 
+def _kept_here(threads: int | None) -> Probe | None:
+    """The probe of this machine that is kept; None where there is none, or an older edgeprof made it."""
+    machine = measure_machine.describe()
+    seen = kept(machine.machine_id, threads or machine.cores_allowed)
+    return seen if seen and seen.edition >= EDITION else None
+
+
 def ceilings_here(threads: int | None, *, force: bool = False, progress: Progress = silent) -> Probe:
     """The probe of this machine: the one that is kept, or, with `force`, a new one. Others are kept from working."""
     require_positive("--threads", [threads or 1])
-    machine = measure_machine.describe()
-    threads = threads or machine.cores_allowed
-    seen = None if force else kept(machine.machine_id, threads)
-    if seen is None or seen.edition < EDITION:
+    seen = None if force else _kept_here(threads)
+    if seen is None:
+        machine = measure_machine.describe()
+        threads = threads or machine.cores_allowed
         spoils = surroundings.look(threads, progress)
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         times, canaries = measure_probe.measure(threads, progress)

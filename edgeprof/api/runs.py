@@ -85,6 +85,12 @@ class Run(Record, frozen=True, kw_only=True):
     def failed(self) -> list[Point]:
         return [point for point in self.points if point.status != "ok"]
 
+    @property
+    def lost(self) -> list[str]:
+        """The devices that went away before all of their points were visited enough, by name."""
+        newest = [visits[-1] for visits in statistics.visits_of_points(self.measurements)]
+        return list(dict.fromkeys(one.place.host for one in newest if one.outcome.status == "lost"))
+
 
 def load_run(run: str | Path | None = None, *, percentiles: Sequence[float] = (), out: Path = store.REPORTS) -> Run:
     """Load a run by its name below `out`, or by its folder; default the latest.

@@ -20,6 +20,7 @@ from edgeprof.fleet.messages import Verified, Verify
 from edgeprof.fleet.opening import open_links
 from edgeprof.fleet.send import ask_with_files, content_of
 from edgeprof.fleet.several import of_each
+from edgeprof.fleet.turn import client
 from edgeprof.inputs import LoadRequest, Signature, tensors
 from edgeprof.inputs.run_inputs import Inputs, signature_of_artifact
 from edgeprof.process import Progress, part, silent
@@ -108,8 +109,9 @@ def _on(link: Link, artifact: Artifact, progress: Progress) -> Artifact:
     files = content_of(artifact)
     try:
         shown: Progress = lambda activity, _: progress(f"{link.name}: {activity}", None)  # noqa: E731
-        there = ask_with_files(link, Verify(files=files.content), files, Verified, shown).artifact
+        there = ask_with_files(link, Verify(files=files.content, client=client()), files, Verified, shown).artifact
     except VerificationError as problem:
+        problem.what = problem.what.removeprefix(f"{link.name}: ")
         raise problem.about(f"{link.name}, {artifact.name} {artifact.precision}")  # noqa: B904  (the same error)
     checks = [tuple(replace(check, host=link.name) for check in graph.checks) for graph in there.graphs]
     if len(checks) != len(artifact.graphs):

@@ -72,7 +72,7 @@ def _shortened(text: str) -> str:
 
 def _with_command(problem: EdgeprofError) -> str:
     """The message; where options are missing, with the complete command."""
-    if not isinstance(problem, UnknownSizes):
+    if not isinstance(problem, UnknownSizes) or not problem.options:
         return str(problem)
     words = [word for option in problem.options for word in option]
     return f"{problem.what} Run: {shlex.join(['edgeprof', *sys.argv[1:], *words])}"

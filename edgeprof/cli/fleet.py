@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeprof.cli import options
+from edgeprof.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeprof.api.fleet import FleetDeviceState
@@ -18,6 +19,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME...]", help="Devices of fleet.toml, or ssh://user@host; default all."),
 ]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for an answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -27,11 +29,12 @@ def devices(
     on: options.On = None,
     fleet: options.Fleet = None,
     insecure: options.Insecure = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 120,
+    timeout: Timeout = 120,
     json: Json = False,
 ) -> None:
     """List the devices that are somewhere else: what each is, and whether it answers."""
     if context.invoked_subcommand:
+        _require_no_option(context, context.invoked_subcommand)
         return
     from edgeprof.api.fleet import fleet_devices
     from edgeprof.cli import console
@@ -50,12 +53,27 @@ def devices(
         _show(states)
 
 
+def _require_no_option(context: typer.Context, command: str) -> None:
+    """Refuse options before a command that does not see them: it would work on other devices than those named.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"{parameter.opts[0]} before '{command}' does not hold for it.", f"Run: edgeprof fleet {command} --help"
+            )
+
+
 @fleet.command()
 def clean(
     names: Names = None,
     keep: Annotated[str | None, typer.Option(metavar="SIZE", help="Keep so much of the newest files: 5GiB.")] = None,
     fleet: options.Fleet = None,
     insecure: options.Insecure = False,
+    timeout: Timeout = 120,
     json: Json = False,
 ) -> None:
     """Remove the files that devices keep of models sent to them."""
@@ -65,7 +83,9 @@ def clean(
 
     keep_bytes = options.size(keep, "--keep") if keep else 0
     with console.progress_bar() as progress:
-        cleaned = clean_fleet(names or (), keep_bytes=keep_bytes, fleet=fleet, insecure=insecure, progress=progress)
+        cleaned = clean_fleet(
+            names or (), keep_bytes=keep_bytes, fleet=fleet, insecure=insecure, timeout_s=timeout, progress=progress
+        )
     if json:
         console.show_json(cleaned)
     else:

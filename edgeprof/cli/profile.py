@@ -130,10 +130,13 @@ def profile(
             console.show_line(run.trust)
         for note in run.notes:
             console.show_line((note, "yellow"))
+        for device in run.lost:
+            again = f"Take the run up with --name {Path(run.folder).name}."
+            console.show_line((f"{device} went away before its points were visited enough. {again}", "red"))
         machines = "machines.json" if run.hosts else "machine.json"
         console.show_line(f"\n{run.folder}: measurements.jsonl, measurements.csv, {machines}")
         console.show_line((f"Next: edgeprof report {run.folder}", "dim"))
-    if run.failed or (strict and any(point.verdict != "steady" for point in run.points)):
+    if run.failed or run.lost or (strict and any(point.verdict != "steady" for point in run.points)):
         raise typer.Exit(1)
 
 

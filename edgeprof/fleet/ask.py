@@ -6,8 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from edgeprof import errors
-from edgeprof.errors import EdgeprofError, RunError, first_line
+from edgeprof.errors import RunError, first_line, rebuilt
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Failed, Reply, Request
 
@@ -35,7 +34,7 @@ def answer(link: Link, request: Request, timeout_s: float | None = None) -> Repl
     """As `ask`, for requests that have several kinds of replies."""
     reply = reply_of(link.ask(msgspec.msgpack.encode(request), timeout_s), link.name)
     if isinstance(reply, Failed):
-        raise error_of(reply).about(link.name)
+        raise rebuilt(reply.error, reply.what, reply.next_step).about(link.name)
     return reply
 
 
@@ -61,14 +60,6 @@ def reply_of(data: bytes, name: str) -> Reply:
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise _misfit(name, first_line(problem)) from problem
     return reply
-
-
-def error_of(reply: Failed) -> EdgeprofError:
-    """The error that a device replied with."""
-    kind = errors.by_name(reply.error)
-    problem = kind.__new__(kind)
-    EdgeprofError.__init__(problem, reply.what, reply.next_step)
-    return problem
 
 
 def _misfit(name: str, came: str) -> RunError:

@@ -37,7 +37,7 @@ def make_certificates(names: Sequence[str], folder: Path, *, force: bool = False
     if find_spec("cryptography") is None:
         raise MissingExtra("Making certificates", "cryptography", "fleet")
     for name in names:
-        require_name(name, "a device")
+        require_name(name, "a device", "it")
         if name == AUTHORITY:
             raise UsageError(f"'{name}' cannot name a device.", "Choose another name.")
         if (folder / name).exists() and not force:
@@ -54,7 +54,7 @@ def _authority(folder: Path) -> "tuple[EllipticCurvePrivateKey, x509.Certificate
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    if not (folder / KEY).exists():
+    if not (folder / AUTHORITY_CERTIFICATE).exists():  # written last; without its key, none replaces it
         key = ec.generate_private_key(ec.SECP256R1())
         name = _named("edgeprof authority")
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)

@@ -164,9 +164,10 @@ class Content:
         found = []
         for folder in (self.objects, self.partial):
             for path in folder.iterdir() if folder.is_dir() else ():
-                status = path.stat()
-                used = status.st_atime if folder == self.objects else status.st_mtime
-                found.append((used, status.st_size, path))
+                with contextlib.suppress(FileNotFoundError):  # it was completed, or removed, just now
+                    status = path.stat()
+                    used = status.st_atime if folder == self.objects else status.st_mtime
+                    found.append((used, status.st_size, path))
         return sorted(found)
 
     def _removable(self) -> list[tuple[float, int, Path]]:

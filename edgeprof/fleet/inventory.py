@@ -85,8 +85,8 @@ def find(fleet: Path | None = None) -> Inventory:
     """The inventory of a file; without one: of ./fleet.toml, of the user's fleet.toml, or an empty one.
 
     Raises:
-        StorageError: the file that is named is not there.
-        UsageError: it is damaged, or has a key or value that is not known; names the line.
+        UsageError: the file that is named is not there; it is damaged, or has a key or value that is not known, with
+            its line.
     """
     candidates = [fleet] if fleet else [Path(FILE), config_folder() / FILE]
     for file in candidates:

@@ -49,6 +49,7 @@ class Pipe:
             stderr=self._printed,
             start_new_session=True,  # Ctrl-C in a terminal is this process's alone to handle
         )
+        self._killed = False
         process.adopt(self._child)
         assert self._child.stdin and self._child.stdout
         self._requests, self._replies = cast(BinaryIO, self._child.stdin), cast(BinaryIO, self._child.stdout)
@@ -83,8 +84,14 @@ class Pipe:
         except (OSError, ValueError, RunError):
             return None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was killed, or ended by itself."""
+        return self._killed or self._child.poll() is not None
+
     def kill(self) -> None:
         """From any thread."""
+        self._killed = True
         self._child.kill()
 
     def end(self) -> DeviceLost:

@@ -33,7 +33,7 @@ class PipeLink:
         with self._in_turn, process.in_time(timeout_s, self.stop, f"{self.name} did not reply"):
             if self._closed:
                 raise not_asked(self.name)
-            pipe = self._pipe or self._start()
+            pipe = self._connected()
             try:
                 pipe.write(request)
             except (OSError, ValueError):  # it ended, or was killed from another thread
@@ -55,6 +55,12 @@ class PipeLink:
         with self._in_turn:
             if self._pipe:
                 self._lost(self._pipe)
+
+    def _connected(self) -> Pipe:
+        """The process; another one where it ended while nothing was asked of it."""
+        if self._pipe and self._pipe.ended:
+            self._lost(self._pipe)
+        return self._pipe or self._start()
 
     def _start(self) -> Pipe:
         pipe = self._pipe = Pipe(self.name, self._command, self._reason)

@@ -26,7 +26,7 @@ def serve(connection: Connection, say: Callable[[str], None]) -> None:
     """Be the scheduler of an address, until the process is ended. TLS is served on every interface.
 
     Raises:
-        UsageError: the port is in use.
+        UsageError: the port is in use, or a certificate cannot be used.
     """
     _open_many_files()
     dask_process.prepare()
@@ -53,8 +53,11 @@ async def _serve(connection: Connection, say: Callable[[str], None]) -> None:
             dashboard=False,
             extensions={},
         )
-    except OSError as problem:
-        raise UsageError(f"Port {port} cannot be used: {problem.strerror}.", "Name another in fleet.toml.") from problem
+    except (OSError, RuntimeError) as problem:  # Dask's error has the system's as its cause
+        raise UsageError(
+            f"The scheduler cannot listen at {connection.address}: {dask_process.cause(problem)}.",
+            "Name another --address, also in fleet.toml.",
+        ) from problem
     say(f"Agents can join {connection.address}.")
     await scheduler.finished()
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import getpass
 import os
+import platform
 import stat
 import sys
 import tempfile
@@ -38,6 +39,11 @@ def user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
         return "a user without a name"
+
+
+def client() -> str:
+    """Who asks a device, as others who wait for it are told: "anna@desk"."""
+    return f"{user()}@{platform.node() or 'workstation'}"
 
 
 Waiting = Callable[[str], None]
@@ -159,7 +165,10 @@ else:
         except OSError as problem:
             if problem.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
-            raise
+            raise StorageError(
+                f"Files in {locks_folder()} cannot be locked: {problem.strerror}.",
+                "Set EDGEPROF_LOCKS to a folder of another file system.",
+            ) from problem
         return True
 
     def _release(handle: int) -> None:

@@ -50,6 +50,11 @@ ENDS: dict[type[EdgeprofError], Status] = {ChildTimeout: "timeout", OutOfMemory:
 R = TypeVar("R", Reading, OperatorReading, SustainedReading, GenerationReading, PairReading)
 
 
+def status_of(problem: EdgeprofError) -> Status:
+    """How a visit ended that this error kept from a reading."""
+    return next((status for kind, status in ENDS.items() if isinstance(problem, kind)), "failed")
+
+
 def measure(visit: Visit, executor: Executor = LOCAL) -> Measurement:
     """Measure a visit in a fresh process. An error there becomes the `status` and one-line `error` of the outcome."""
     job = visit.job
@@ -180,7 +185,7 @@ def run_worker(
     try:
         reply = call(module, request, reading, timeout_s=timeout_s, executor=executor)
     except EdgeprofError as problem:
-        status: Status = next((status for kind, status in ENDS.items() if isinstance(problem, kind)), "failed")
+        status = status_of(problem)
         return Outcome(status=status, error=" ".join(str(problem).split()), started_at=started_at, took_s=_since(start))
     return Outcome(status="ok", reading=reply, started_at=started_at, took_s=_since(start))
 

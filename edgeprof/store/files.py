@@ -167,8 +167,12 @@ def within(folder: Path, name: str, holder: Path, error: type[EdgeprofError]) ->
     return path
 
 
-def require_name(name: str, what: str) -> None:
+def require_name(name: str, what: str, option: str = "--name") -> None:
     """Refuse a folder name that is not portable, or would lead out of the parent folder.
+
+    Args:
+        what: it is to name.
+        option: that gives it.
 
     Raises:
         UsageError: it has other characters than letters, digits, dots, dashes and underscores, or too many.
@@ -176,10 +180,10 @@ def require_name(name: str, what: str) -> None:
     if len(name) > LONGEST_NAME:
         raise UsageError(
             f"'{name[:20]}...' cannot name {what}: it has {len(name):,} characters.",
-            f"Give --name {LONGEST_NAME} characters at most.",
+            f"Give {option} {LONGEST_NAME} characters at most.",
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"'{name}' cannot name {what}.", "Give --name letters, digits, dots, dashes, underscores.")
+        raise UsageError(f"'{name}' cannot name {what}.", f"Give {option} letters, digits, dots, dashes, underscores.")
 
 
 def cache_folder() -> Path:

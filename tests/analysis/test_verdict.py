@@ -172,3 +172,16 @@ def test_disturbed_visits_are_made_again_but_not_for_ever() -> None:
 def test_a_point_that_fails_is_tried_once_per_round() -> None:
     failed = [visit(number, None) for number in range(3)]
     assert enough(failed, None, Goal(), QUIET)
+
+
+def test_a_point_that_fails_from_some_visit_on_is_tried_as_often_as_there_are_rounds() -> None:
+    goal = Goal(rounds=2, ci=0.0)
+    good = levels(np.array([1.0, 1.2]), goal)
+    visits = [*good, visit(2, None, goal=goal), visit(3, None, goal=goal)]
+    assert [enough(visits[:n], point(visits[:n], QUIET).latency, goal, QUIET) for n in (2, 3, 4)] == [
+        False,
+        False,
+        True,
+    ]
+    repeated = [visit(0, None, goal=goal), visit(1, None, goal=goal), *good]
+    assert not enough(repeated, point(good, QUIET).latency, goal, QUIET), "the failed visits were made again"

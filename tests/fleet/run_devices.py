@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edgeprof.errors import DeviceLost
-from edgeprof.fleet.messages import Measured, Reply, Request
+from edgeprof.fleet.messages import Measure, Measured, Reply, Request
 from edgeprof.fleet.pipe import local_command
 from edgeprof.fleet.pipe_link import PipeLink
 
@@ -41,12 +42,15 @@ class Watched:
         self.visits = 0
         self.gone = False
         self.closed = 0
+        self.clients: set[str] = set()  # who asked for visits
 
     def ask(self, request: bytes, timeout_s: float | None = None) -> bytes:
         if self.gone:
             raise DeviceLost(f"{self.name} does not answer.", "Check that it is on.")
-        if type(msgspec.msgpack.decode(request, type=Request)).__name__ != "Measure":
+        asked = msgspec.msgpack.decode(request, type=Request)
+        if not isinstance(asked, Measure):
             return self.link.ask(request, timeout_s)
+        self.clients.add(asked.client)
         if self.accident and self.accident(self, self.visits):
             self.accident = None
         reply = self.link.ask(request, timeout_s)
@@ -61,9 +65,9 @@ class Watched:
 
 
 def killed(link: Watched, number: int, at: int) -> bool:
-    """At one visit, the process of the device is killed, as by a power cut: the next request starts another."""
+    """During one visit, the process of the device is killed, as by a power cut: the next request starts another."""
     if number == at:
-        link.link.stop()
+        threading.Timer(0.2, link.link.stop).start()
     return number == at
 
 

@@ -199,3 +199,9 @@ def test_a_full_disk_is_one_sentence(small_disk: Path) -> None:
     assert objects(content) == {file.sha256}
     new = stored(content, b"n" * 500_000)  # the old one makes room
     assert objects(content) == {new.sha256}
+
+
+def test_a_file_that_goes_while_all_are_counted_is_not_counted(content: Content) -> None:
+    stored(content, b"weights")
+    (content.objects / "gone").symlink_to("nowhere")
+    assert content.kept_bytes == len(b"weights")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from edgeprof.api.device_work import handle
 from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import any_model
 from edgeprof.errors import DeviceBusy, RunError, StorageError, UsageError, VerificationError
+from edgeprof.fleet import frames
 from edgeprof.fleet.ask import answer, ask, reply_of
 from edgeprof.fleet.messages import (
     Clean,
@@ -459,3 +461,35 @@ def test_the_device_needs_no_library_that_it_may_lack() -> None:
     code = f"import sys, edgeprof.api.device_work; print(*{lacking} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_sizes_that_a_client_cannot_send_are_left_to_the_device(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["M", "K"]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", values[:1], values[1:])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "mine.onnx")
+    (artifact,) = any_model([str(tmp_path / "mine.onnx")], tmp_path)
+    files = content_of(artifact)
+    send_files(HERE, files)
+    said = (
+        r"^here: The size of this axis is not known: .* Run on the device itself: edgeprof verify mine\.onnx --dim K="
+    )
+    with pytest.raises(UsageError, match=said):
+        ask(HERE, Verify(files=files.content), Verified)
+
+
+def test_a_connection_that_is_reset_ends_the_device() -> None:
+    near, far = socket.socketpair()
+    with far:
+        device = subprocess.Popen([sys.executable, "-m", "edgeprof.api.device_work"], stdin=far, stdout=far)
+    try:
+        with near, near.makefile("rwb") as stream:
+            frames.write_frame(stream, b"hello")
+            near.recv(1, socket.MSG_PEEK)  # a reply is there that nobody reads
+        assert device.wait(20) == 0
+    finally:
+        device.kill()
+        device.wait()

@@ -1,14 +1,20 @@
 """What is measured on a device itself takes turns with what others ask of it, and never fails for want of a turn."""
 
+import errno
+import fcntl
 import threading
 from pathlib import Path
 
 import pytest
+from builders import probes
 
-from edgeprof import profile
+from edgeprof import probe, profile, store
 from edgeprof.api import local_turn
+from edgeprof.api.kept_probe import file_of
 from edgeprof.api.local_turn import LocalTurn
 from edgeprof.fleet.turn import busy_with, turn, user
+from edgeprof.measure import machine
+from edgeprof.schema import encode
 
 Line = tuple[str, float | None]
 
@@ -89,3 +95,23 @@ def test_a_full_disk_keeps_nobody_from_a_turn(monkeypatch: pytest.MonkeyPatch) -
             assert busy_with() == "works on something"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_system_without_locks_is_a_note(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_handle: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    said = f"Files in {locks} cannot be locked: No locks available."
+    assert took("measures") == ([], [f"Other work on this machine was not waited for. {said}"])
+
+
+def test_a_probe_that_is_kept_is_shown_while_others_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(local_turn, "WAIT_S", 0.05)
+    seen = probes.probe(machine.describe())
+    store.write_atomic(file_of(seen.machine.machine_id, seen.threads), encode(seen))
+    lines: list[str] = []
+    with turn("measures gpt2 fp32, prefill at 16 tokens for anna", 0):
+        assert probe(threads=seen.threads, progress=lambda activity, _share: lines.append(activity)) == seen
+    assert lines == []

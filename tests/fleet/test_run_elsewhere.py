@@ -17,6 +17,7 @@ from edgeprof.api.kept_probe import file_of
 from edgeprof.errors import RunError, UsageError, VerificationError
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import MeasureCeilings, Probed, Request
+from edgeprof.fleet.turn import client
 from edgeprof.measure import machine
 from edgeprof.schema import Probe, decode
 
@@ -48,7 +49,7 @@ def test_devices_verify_against_pytorch_and_say_which_of_them_differs(models: Pa
     with np.load(file) as arrays:
         moved = {name: value + 1 if value.dtype.kind == "f" else value for name, value in arrays.items()}
     np.savez(file, **moved)
-    with pytest.raises(VerificationError, match=r"^left"):
+    with pytest.raises(VerificationError, match=r"^left, bert-tiny fp32: (?!left)"):
         verify(["bert-tiny"], on=["left"], models=own)
     with pytest.raises(UsageError, match=r"^--on verifies at the sizes of PyTorch's values"):
         verify(["bert-tiny"], on=["left"], seq=[4], models=own)
@@ -79,7 +80,7 @@ def test_the_probe_of_a_device_is_kept_here(tmp_path: Path, monkeypatch: pytest.
     device = Answering(seen)
     monkeypatch.setattr("edgeprof.api.probe.open_links", lambda *_, **__: contextlib.nullcontext([device]))
     assert probe(on="pi5", threads=2, force=True, out=tmp_path / "pi5.json") == seen
-    assert device.asked == MeasureCeilings(threads=2, force=True)
+    assert device.asked == MeasureCeilings(threads=2, force=True, client=client())
     assert decode((tmp_path / "pi5.json").read_bytes(), Probe, "") == seen
     assert file_of(seen.machine.machine_id, seen.threads).is_file()
     device.seen = replace(seen, machine=replace(seen.machine, machine_id="../../evil"))

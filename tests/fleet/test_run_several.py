@@ -4,6 +4,8 @@ import contextlib
 import csv
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +20,16 @@ import pytest
 from command import command_line
 from msgspec.structs import replace
 from run_devices import Watched, gone, killed, pinned_device, wait_until
+from typer.testing import CliRunner
 
 from edgeprof import Run, load_run, profile, store, write_report
 from edgeprof.api import fleet_run
-from edgeprof.errors import EdgeprofError, RunError, UsageError
+from edgeprof.cli.app import app
+from edgeprof.errors import DeviceLost, EdgeprofError, RunError, UsageError
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import Measured
 from edgeprof.fleet.pipe_link import PipeLink
+from edgeprof.fleet.turn import user
 
 QUICK: dict[str, Any] = {
     "seq": [4, 16],
@@ -84,6 +89,7 @@ ALL_OK = [("left", 4, "ok"), ("left", 16, "ok"), ("vino", 4, "ok"), ("vino", 16,
 def test_a_run_has_the_points_of_all_its_devices(on: dict[str, Any], models: Path, reports: Path) -> None:
     run = measured(["left", "vino"], models, reports, name="both")
     assert places(run) == ALL_OK
+    assert on["left"].clients == {f"{user()}@{platform.node()}"}
     assert [host.name for host in run.hosts] == ["left", "vino"]
     assert len({point.machine_id for point in run.points}) == 2
     assert all(len([one for one in run.measurements if one.round == number]) == 4 for number in (0, 1))
@@ -153,6 +159,50 @@ def test_a_lost_device_costs_its_points_until_the_run_is_taken_up(
     assert places(again) == ALL_OK
     assert (on["left"].visits, on["vino"].visits) == (1 + 3, 4)
     assert {point.rounds for point in again.points} == {2}
+
+
+def test_a_device_that_is_lost_after_a_visit_of_each_point_is_told(
+    on: dict[str, Any], models: Path, tmp_path: Path
+) -> None:
+    on["left"].accident = partial(gone, at=2)
+    words = ["profile", "bert-tiny", "--on", "left", "--seq", "4,16", "--precision", "fp32", "--rounds", "2"]
+    words += ["--max-time", "0", "--runs", "2", "--min-time", "0", "--name", "mine"]
+    ran = CliRunner().invoke(app, [*words, "--models", str(models), "--out", str(tmp_path)])
+    run = load_run(tmp_path / "mine")
+    assert places(run) == [("left", 4, "ok"), ("left", 16, "ok")]
+    assert (run.lost, ran.exit_code) == (["left"], 1)
+    assert "left went away before its points were visited enough. Take the run up with --name mine." in ran.output
+
+
+def test_a_visit_that_ends_the_device_each_time_is_given_up(on: dict[str, Any], models: Path, tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    def ends(link: Watched, number: int) -> bool:
+        tried.append(number)
+        assert len(tried) < 50
+        raise DeviceLost(f"{link.name}: the process ended with signal SIGSEGV.", "Run the command again.")
+
+    on["left"].accident = ends
+    run = measured(["left", "vino"], models, tmp_path)
+    assert places(run) == [("left", 4, "lost"), ("left", 16, "lost"), *ALL_OK[2:]]
+    assert {point.error for point in run.failed} == {
+        "left: the process ended with signal SIGSEGV. Run the command again."
+    }
+
+
+def test_files_that_a_device_has_are_not_read_again(on: dict[str, Any], models: Path, tmp_path: Path) -> None:
+    own = tmp_path / "models"
+    shutil.copytree(models / "bert-tiny", own / "bert-tiny")
+
+    def removed(_link: Watched, number: int) -> bool:
+        if number == 1:
+            shutil.rmtree(own)
+        return number == 1
+
+    on["left"].accident = removed
+    run = measured(["left"], own, tmp_path, rounds=3, seq=[4])
+    assert not own.exists()
+    assert [point.rounds for point in run.points] == [3]
 
 
 def test_a_record_that_does_not_fit_costs_its_point(on: dict[str, Any], models: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -199,3 +200,24 @@ def test_a_pickle_from_a_device_is_refused(cluster: Cluster, certificates: Path,
                     link.ask(how, 20)
             assert answers(good)
     assert not marker.exists()
+
+
+def test_an_idle_agent_answers_after_a_restart_of_its_scheduler(tmp_path: Path) -> None:
+    fleet = save(tmp_path / "fleet.toml", f'scheduler = "tcp://127.0.0.1:{free_port()}"\n[devices.solo]\n')
+    scheduler = command_line("fleet", "scheduler", "--fleet", fleet)
+    with started(command_line("agent", "--name", "solo", "--fleet", fleet)) as agent:
+        for times in (1, 2):
+            with started(scheduler), open_links(["solo"], fleet=fleet) as (link,):
+                agent.wait_for("has joined", times=times)
+                assert answers(link)
+
+
+def test_a_port_in_use_is_one_sentence(edgeprof: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        refused = edgeprof("fleet", "scheduler", "--address", address)
+    assert refused.code == 2
+    assert refused.sentences == [
+        f"edgeprof: The scheduler cannot listen at {address}: Address already in use. "
+        "Name another --address, also in fleet.toml."
+    ]

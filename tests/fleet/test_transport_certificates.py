@@ -8,7 +8,7 @@ from command import Command
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from edgeprof.errors import UsageError
+from edgeprof.errors import StorageError, UsageError
 from edgeprof.fleet.certificates import make_certificates
 
 
@@ -42,3 +42,19 @@ def test_a_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a device"):
         make_certificates([name], tmp_path / "certs")
     assert not (tmp_path / "certs").exists()
+
+
+def test_a_name_that_cannot_be_one_is_refused_without_an_option_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^'my pi' cannot name a device\. Give it letters, digits"):
+        make_certificates(["my pi"], tmp_path)
+
+
+def test_an_authority_is_replaced_only_before_it_has_signed(tmp_path: Path) -> None:
+    (tmp_path / "authority").mkdir()
+    (tmp_path / "authority/key.pem").write_text("a key, without a certificate as its writer was killed")
+    make_certificates(["pi5"], tmp_path)
+    before = (tmp_path / "authority/ca.pem").read_bytes()
+    (tmp_path / "authority/key.pem").unlink()
+    with pytest.raises(StorageError, match=r"authority/key\.pem cannot be read: there is no such file"):
+        make_certificates(["nuc"], tmp_path)
+    assert (tmp_path / "authority/ca.pem").read_bytes() == before

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from command import Command
 
+from edgeprof.api.fleet import clean_fleet, fleet_devices
 from edgeprof.errors import UnknownName, UsageError
 from edgeprof.fleet.inventory import FleetDevice, find, scheduler_parts, ssh_parts
 
@@ -99,3 +101,19 @@ def test_what_is_wrong_has_its_line(folder: Path, text: str, says: str) -> None:
         find()
     assert says in str(problem.value)
     assert str(problem.value).startswith("fleet.toml")
+
+
+@pytest.mark.parametrize("words", [["--on", "local"], ["--fleet", "other.toml"], ["--json"]])
+def test_an_option_before_a_command_is_refused_as_it_would_not_hold(words: list[str], edgeprof: Command) -> None:
+    refused = edgeprof("fleet", *words, "clean")
+    assert refused.code == 2
+    assert refused.sentences == [
+        f"edgeprof: {words[0]} before 'clean' does not hold for it. Run: edgeprof fleet clean --help"
+    ]
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), 1e9])
+def test_a_time_limit_is_one_that_can_be_kept(timeout_s: float) -> None:
+    for asked in (fleet_devices, clean_fleet):
+        with pytest.raises(UsageError, match=r"^--timeout must be 1 to 1,000,000 seconds"):
+            asked(["local"], timeout_s=timeout_s)

@@ -119,3 +119,19 @@ def test_a_late_reply_is_not_awaited(sshd: Server, fleet: Callable[[str], Path])
             link.ask(LONG_WORK, 2)
         assert eventually(lambda: not workers(sshd))
         assert answers(link)
+
+
+def device_work() -> list[psutil.Process]:
+    """The process behind a link to this machine."""
+    return [child for child in psutil.Process().children() if "edgeprof.api.device_work" in " ".join(child.cmdline())]
+
+
+def test_a_process_that_ended_between_requests_is_started_anew() -> None:
+    with open_links(["local"]) as (link,):
+        assert answers(link)
+        link.stop()  # type: ignore[attr-defined]
+        assert answers(link)
+        (process,) = device_work()
+        process.kill()
+        assert eventually(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert answers(link)
