@@ -78,16 +78,16 @@ QUANTIZING = "DynamicQuantizeMatMul"
 LEAST_OF_PRODUCT = 0.5
 
 ERRORS: dict[tuple[str, str], float] = {
-    ("fp32", "prefill"): 0.42,
-    ("fp32", "decode"): 0.25,
-    ("int8", "prefill"): 0.32,
-    ("int8", "decode"): 0.49,
-    ("int4", "prefill"): 0.18,
-    ("int4", "decode"): 0.33,
+    ("fp32", "prefill"): 0.52,
+    ("fp32", "decode"): 0.28,
+    ("int8", "prefill"): 0.34,
+    ("int8", "decode"): 0.37,
+    ("int4", "prefill"): 0.16,
+    ("int4", "decode"): 0.40,
 }
 """By precision and phase, what the error of the best level stays within at 95 % of points, as a factor beyond 1: of the
 families that shaped the rules or of those held out, whichever is larger (`tests/benchmarks/prediction_error.py`; AMD
-EPYC, one and two threads, onnxruntime 1.32, 2026-11-27; 4 to 18 points each)."""
+EPYC, one and two threads, onnxruntime 1.32 and 1.24, 2026-11-27; 10 to 26 points each)."""
 
 UNTESTED = 0.5
 """A guess for what was not held out."""
