@@ -169,7 +169,7 @@ def _by_probe(probe: Probe) -> Predictions:
         threads=probe.threads,
         memory_bytes=probe.machine.memory_limit_bytes or probe.machine.memory_bytes or None,
         points=(),
-        notes=(*probe.notes, *([other] if here != there else [])),
+        notes=(*(f"When the device was probed: {note}" for note in probe.notes), *([other] if here != there else [])),
     )
 
 

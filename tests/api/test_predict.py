@@ -143,6 +143,12 @@ def test_another_runtime_on_the_device_is_told(model: Path, tmp_path: Path) -> N
     assert answer.points[0].fits is True
 
 
+def test_what_a_probe_notes_is_said_of_the_device(model: Path, tmp_path: Path) -> None:
+    noted = replace(invented_probe.probe(*TIMES), notes=("This machine is not quiet: it is busy.",))
+    answer = edgeprof.predict([str(model)], device=written(tmp_path, noted), seq=[4])
+    assert "When the device was probed: This machine is not quiet: it is busy." in answer.notes
+
+
 def test_the_command_shows_intervals_or_says_on_paper(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
