@@ -115,6 +115,7 @@ def words(text: str, option: str) -> list[str]:
             "--baseline": "torch,openvino",
             "--recipe": "int8,int4",
             "--percentiles": "50,90,99",
+            "--on": "pi5,local",
         }
         example = examples.get(option, "fp32,int8")
         raise UsageError(

@@ -64,6 +64,8 @@ USAGE = [
     ("profile MODELS/bert-tiny --seq 16 --precision int4", "Run: edgeprof export bert-tiny --precision int4"),
     ("profile MODELS/bert-tiny --seq 16 --ep cuba", "no execution provider called 'cuba'"),
     ("profile MODELS/bert-tiny --seq 16 --ep ''", "--ep is empty, or has an empty part: ''. Example: --ep cpu,webgpu"),
+    ("profile MODELS/bert-tiny --seq 16 --on ''", "--on is empty, or has an empty part: ''. Example: --on pi5,local"),
+    ("probe --on pi5,", "--on is empty, or has an empty part: 'pi5,'. Example: --on pi5"),
     ("profile MODELS/bert-tiny --seq 16 --ep-option x", "--ep-option takes name=value, not 'x'. Example: --ep-option"),
     (
         "profile MODELS/bert-tiny --seq 16 --ep-library x",
