@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,12 +37,19 @@ def probe(
     if json:
         console.show_json(seen)
     else:
-        _show(seen)
+        _show(seen, device, _again(device, threads, fleet, insecure=insecure, out=out))
     if out and not json:
         console.show_line(f"\n{out}")
 
 
-def _show(seen: "Probe") -> None:
+def _again(device: str, threads: int | None, fleet: Path | None, *, insecure: bool, out: Path | None) -> str:
+    """The command that measures the same anew."""
+    given = {"--on": device or None, "--threads": threads, "--fleet": fleet, "--out": out}
+    words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    return shlex.join(["edgeprof", "probe", *words, *(["--insecure"] if insecure else []), "--force"])
+
+
+def _show(seen: "Probe", device: str, again: str) -> None:
     from edgeprof import units
     from edgeprof.cli import console
 
@@ -60,7 +68,8 @@ def _show(seen: "Probe") -> None:
         work = time.work
         console.show_line((f"{work.operator} in {work.precision}, {_at(work)}: {time.error}", "yellow"))
     for note in seen.notes:
-        console.show_line((f"{note} For better ceilings, run: edgeprof probe --force", "yellow"))
+        told = f"{device}: {note}" if device else note
+        console.show_line((f"{told} For better ceilings, run: {again}", "yellow"))
 
 
 def _rows(seen: "Probe") -> "Iterator[list[str]]":

@@ -12,14 +12,15 @@ from builders import probes
 from msgspec.structs import replace
 from run_devices import pinned_device
 
-from edgeprof import probe, verify
+from edgeprof import probe, store, verify
 from edgeprof.api.kept_probe import file_of
+from edgeprof.cli.probe import probe as command
 from edgeprof.errors import RunError, UsageError, VerificationError
 from edgeprof.fleet.links import Link
 from edgeprof.fleet.messages import MeasureCeilings, Probed, Request
 from edgeprof.fleet.turn import client
 from edgeprof.measure import machine
-from edgeprof.schema import Probe, decode
+from edgeprof.schema import Probe, decode, encode
 
 
 @pytest.fixture
@@ -86,3 +87,20 @@ def test_the_probe_of_a_device_is_kept_here(tmp_path: Path, monkeypatch: pytest.
     device.seen = replace(seen, machine=replace(seen.machine, machine_id="../../evil"))
     with pytest.raises(RunError, match=r"^pi5 gave no id of its machine"):
         probe(on="pi5")
+
+
+def test_a_device_that_was_not_quiet_is_named_with_the_command_that_probes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path))
+    seen = replace(probes.probe(machine.describe()), notes=("This machine is not quiet: it is busy.",))
+    monkeypatch.setattr("edgeprof.api.probe.open_links", lambda *_, **__: contextlib.nullcontext([Answering(seen)]))
+    out = tmp_path / "pi5.json"
+    command(on="pi5", threads=2, out=out)
+    told = "pi5: This machine is not quiet: it is busy. For better ceilings, run: "
+    assert f"{told}edgeprof probe --on pi5 --threads 2 --out {out} --force\n" in capsys.readouterr().out
+    store.write_atomic(file_of(seen.machine.machine_id, seen.machine.cores_allowed), encode(seen))
+    command()
+    assert "\nThis machine is not quiet: it is busy. For better ceilings, run: edgeprof probe --force\n" in (
+        capsys.readouterr().out
+    )
