@@ -185,9 +185,12 @@ async def connected(connection: Connection) -> Any:
             deserializers=["msgpack"],
         )
     except (OSError, ValueError) as problem:
+        if dask_process.is_not_trusted(problem):
+            next_step = "Use certificates of one authority here and there: edgeprof fleet certs --help"
+        else:
+            next_step = "Start it with edgeprof fleet scheduler."
         raise DeviceLost(
-            f"The scheduler at {connection.address} cannot be reached: {dask_process.cause(problem)}.",
-            "Start it with edgeprof fleet scheduler.",
+            f"The scheduler at {connection.address} cannot be reached: {dask_process.cause(problem)}.", next_step
         ) from problem
 
 

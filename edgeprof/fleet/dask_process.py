@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import socket
+import ssl
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,9 +152,21 @@ def keep_handlers(server: Any, operations: Collection[str]) -> None:
 
 def cause(problem: BaseException) -> str:
     """The first error of a chain, in which Dask says for how long it tried."""
+    problem = _first(problem)
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted here ({problem.verify_message})"
+    return getattr(problem, "strerror", None) or first_line(problem)
+
+
+def is_not_trusted(problem: BaseException) -> bool:
+    """Whether the certificate of the other side is the reason."""
+    return isinstance(_first(problem), ssl.SSLCertVerificationError)
+
+
+def _first(problem: BaseException) -> BaseException:
     while inner := problem.__cause__ or problem.__context__:
         problem = inner
-    return getattr(problem, "strerror", None) or first_line(problem)
+    return problem
 
 
 # --- unpickling ----------------------------------------------------------------------------------------
