@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprof.errors import MissingExtra, StorageError, UsageError, first_line
+from edgeprof.fleet.inventory import ALL, LOCAL
 from edgeprof.store import read_bytes, require_name, write_atomic
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def make_certificates(names: Sequence[str], folder: Path, *, force: bool = False
         raise MissingExtra("Making certificates", "cryptography", "fleet")
     for name in names:
         require_name(name, "a device", "it")
-        if name == AUTHORITY:
+        if name in (AUTHORITY, LOCAL, ALL):  # those of the inventory cannot be a device's there
             raise UsageError(f"'{name}' cannot name a device.", "Choose another name.")
         if (folder / name).exists() and not force:
             raise UsageError(f"{folder / name} is there already.", "Add --force to replace it.")

@@ -37,7 +37,7 @@ def test_a_certificate_is_replaced_only_by_force(tmp_path: Path) -> None:
     assert (tmp_path / "pi5/cert.pem").read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["../up", "authority", "-pi5"])
+@pytest.mark.parametrize("name", ["../up", "authority", "-pi5", "local", "all"])
 def test_a_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a device"):
         make_certificates([name], tmp_path / "certs")
