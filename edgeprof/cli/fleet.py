@@ -89,7 +89,12 @@ def clean(
     if json:
         console.show_json(cleaned)
     else:
-        rows = [[one.name, units.size(one.removed_bytes), units.size(one.kept_bytes), one.error] for one in cleaned]
+        rows = [
+            [one.name, "", "", one.error.removeprefix(f"{one.name}: ")]
+            if one.error
+            else [one.name, units.size(one.removed_bytes), units.size(one.kept_bytes), ""]
+            for one in cleaned
+        ]
         console.show_table([("device", "left"), ("removed", "right"), ("kept", "right"), ("", "left")], rows)
     if any(one.error for one in cleaned):
         raise typer.Exit(1)

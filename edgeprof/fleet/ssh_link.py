@@ -49,7 +49,7 @@ def _reason(device: FleetDevice, code: int, printed: str) -> DeviceLost:
     """One sentence for what ssh, the shell or Python there printed."""
     user, host, port = ssh_parts(device.address)
     target = f"{'-p ' + str(port) + ' ' if port else ''}{user + '@' if user else ''}{host}"
-    last = printed.splitlines()[-1].strip() if printed else ""
+    last = printed.splitlines()[-1].strip().rstrip(".") if printed else ""
     name, python = device.name, device.python
     if "Host key verification failed" in printed or "host key" in printed.lower():
         return DeviceLost(
@@ -67,9 +67,7 @@ def _reason(device: FleetDevice, code: int, printed: str) -> DeviceLost:
     if "nknown option -P" in printed or "nknown option: -P" in printed:
         return DeviceLost(f"{python} on {name} is older than Python 3.11.", "Name a newer one in fleet.toml.")
     if code == 255 or code < 0:  # ssh's own failure, or its connection broke
-        return DeviceLost(
-            f"{name} cannot be reached: {last.rstrip('.') or 'the connection broke'}.", f"Check: ssh {target}"
-        )
+        return DeviceLost(f"{name} cannot be reached: {last or 'the connection broke'}.", f"Check: ssh {target}")
     return DeviceLost(
         f"{name}: the process there ended with exit code {code}: {last or 'it printed nothing'}.",
         f"Check: ssh {target}",

@@ -112,6 +112,14 @@ def test_an_option_before_a_command_is_refused_as_it_would_not_hold(words: list[
     ]
 
 
+def test_of_a_device_that_does_not_answer_nothing_is_known(folder: Path, edgeprof: Command) -> None:
+    (folder / "fleet.toml").write_text("[devices.board]\naddress = 'ssh://pi@127.0.0.1:1'\n")
+    cleaned = edgeprof("fleet", "clean")
+    assert cleaned.code == 1
+    assert "board cannot be reached" in cleaned.out
+    assert "0 B" not in cleaned.out
+
+
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), 1e9])
 def test_a_time_limit_is_one_that_can_be_kept(timeout_s: float) -> None:
     for asked in (fleet_devices, clean_fleet):

@@ -100,6 +100,7 @@ def test_what_is_wrong_is_told(sshd: Server, fleet: Callable[[str], Path], tmp_p
         with open_links(["board"], fleet=fleet(device)) as (link,), pytest.raises(DeviceLost) as problem:
             link.ask(NOT_A_REQUEST)
         assert str(problem.value).startswith(says)
+        assert ".. " not in str(problem.value)
         assert "\n" not in str(problem.value)
 
 
