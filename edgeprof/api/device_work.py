@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
+import tempfile
 import threading
 from math import prod
 from pathlib import Path
@@ -356,17 +358,33 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not reach the client
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    threading.Thread(target=_read, args=(requests, _scratch()), daemon=True).start()
     while True:
         with contextlib.suppress(BrokenPipeError):  # the client is gone: the reader ends this process
             frames.write_frame(replies, handle(requests.get()))
 
 
-def _read(requests: queue.SimpleQueue[bytes]) -> None:
+def _scratch() -> Path | None:
+    """A new folder for all temporary files of this process and its children, which end without removing them."""
+    if os.name != "posix":  # where the locks of the device are in the folder of temporary files
+        return None
+    try:
+        folder = tempfile.mkdtemp(prefix="edgeprof-")
+    except OSError:  # what needs such files says so
+        return None
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    return Path(folder)
+
+
+def _read(requests: queue.SimpleQueue[bytes], scratch: Path | None) -> None:
     with os.fdopen(os.dup(0), "rb") as stream, contextlib.suppress(EdgeprofError, OSError):
         while (frame := frames.read_frame(stream)) is not None:
             requests.put(frame)
     process.end_children()
+    if scratch:
+        with contextlib.suppress(OSError):
+            scratch = scratch.rename(f"{scratch}.removed")  # the other thread can put nothing more into it
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 
 

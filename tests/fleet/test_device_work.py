@@ -44,6 +44,7 @@ from edgeprof.fleet.messages import (
     Verified,
     Verify,
 )
+from edgeprof.fleet.pipe import local_command
 from edgeprof.fleet.send import (
     Files,
     ask_with_files,
@@ -493,3 +494,21 @@ def test_a_connection_that_is_reset_ends_the_device() -> None:
     finally:
         device.kill()
         device.wait()
+
+
+def test_work_that_is_broken_off_leaves_no_temporary_files(
+    device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "temporary"
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
+    started = subprocess.Popen(local_command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert started.stdin
+    frames.write_frame(started.stdin, msgspec.msgpack.encode(MeasureCeilings(threads=1, force=True)))
+    end = time.monotonic() + 60
+    while not any(own.rglob("MatMul*.onnx")) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert any(own.rglob("MatMul*.onnx"))
+    started.stdin.close()
+    assert started.wait(60) == 0
+    assert not list(own.iterdir())
