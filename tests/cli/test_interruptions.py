@@ -41,6 +41,16 @@ def wait_until(condition: Callable[[], bool], running: "subprocess.Popen[str]") 
         time.sleep(0.01)
 
 
+def ended(children: list[psutil.Process]) -> bool:
+    """Whether all end within seconds: a process that is killed takes a moment, to give its memory back."""
+    deadline = time.monotonic() + 5
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def finish(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, str]:
     """Send a signal to the command and all its children; its exit code and what it said."""
     os.killpg(running.pid, how)
@@ -103,7 +113,7 @@ def test_a_run_that_was_interrupted_has_all_its_files(
     _, message = running.communicate(timeout=60)
     assert running.returncode == exit_code
     assert message.splitlines() == [f"edgeprof: {word}; finished results are on disk."]
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert ended(children)
     measured = {(r["precision"], r["tokens"]) for r in map(flat, records(folder / "measurements.jsonl"))}
     with (folder / "measurements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -119,7 +129,7 @@ def test_a_command_that_waits_for_several_children_ends_at_once(tmp_path: Path) 
     running.send_signal(signal.SIGTERM)
     _, message = running.communicate(timeout=60)
     assert (running.returncode, message) == (143, "edgeprof: Terminated; finished results are on disk.\n")
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert ended(children)
 
 
 def test_a_command_that_was_started_with_nohup_goes_on(tmp_path: Path) -> None:
