@@ -44,11 +44,16 @@ def wait_until(condition: Callable[[], bool], running: "subprocess.Popen[str]") 
 def ended(children: list[psutil.Process]) -> bool:
     """Whether all end within seconds: a process that is killed takes a moment, to give its memory back."""
     deadline = time.monotonic() + 5
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
-        if time.monotonic() > deadline:
-            return False
+    while any(map(runs, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+    return not any(map(runs, children))
+
+
+def runs(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def finish(running: "subprocess.Popen[str]", how: signal.Signals) -> tuple[int, str]:
