@@ -87,7 +87,7 @@ ERRORS: dict[tuple[str, str], float] = {
 }
 """By precision and phase, what the error of the best level stays within at 95 % of points, as a factor beyond 1: of the
 families that shaped the rules or of those held out, whichever is larger (`tests/benchmarks/prediction_error.py`; AMD
-EPYC, one and two threads, onnxruntime 1.32 and 1.24, 2026-11-27; 10 to 26 points each)."""
+EPYC, one and two threads, onnxruntime 1.32 and 1.24, 2026-11-27; 8 to 22 points each)."""
 
 UNTESTED = 0.5
 """A guess for what was not held out."""
