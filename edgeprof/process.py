@@ -230,8 +230,24 @@ def temporary_file() -> IO[bytes]:
     Raises:
         StorageError: no folder for temporary files takes one.
     """
-    try:
+    with _writable():
         return tempfile.TemporaryFile()
+
+
+def temporary_folder() -> Path:
+    """A new folder, which the caller removes.
+
+    Raises:
+        StorageError: as `temporary_file`.
+    """
+    with _writable():
+        return Path(tempfile.mkdtemp(prefix="edgeprof-"))
+
+
+@contextlib.contextmanager
+def _writable() -> "Iterator[None]":
+    try:
+        yield
     except OSError as problem:  # of Python's list of all folders that it tried
         raise StorageError(
             "Temporary files cannot be written: the disk is full, or nothing may be written there.",

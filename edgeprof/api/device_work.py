@@ -47,6 +47,7 @@ from edgeprof.fleet.messages import (
     Verified,
     Verify,
 )
+from edgeprof.fleet.pipe import SCRATCH, removed
 from edgeprof.fleet.turn import busy_with, turn, user
 from edgeprof.measure import machine as measure_machine
 from edgeprof.measure import sensors
@@ -97,7 +98,7 @@ def _decoded(request: bytes) -> Request:
 
 def _answered(request: Request, wait_s: float) -> Reply:
     if isinstance(request, Describe):
-        return _described(wait_s)
+        return _described(wait_s, at_once=request.at_once)
     with turn(_doing(request), wait_s):
         Content().discard_views()  # those of a process that was killed
         match request:
@@ -143,22 +144,23 @@ def _doing(request: Request) -> str:
 # --- describe ------------------------------------------------------------------------------------------
 
 
-def _described(wait_s: float) -> Described:
-    """What this device is. While something is measured, only what takes no time is read."""
+def _described(wait_s: float, *, at_once: bool) -> Described:
+    """What this device is. While something is measured, only what takes no time is read; providers that it was never
+    asked for are waited for, or left out."""
     from edgeprof.api.capacity import available_memory, free_disk
     from edgeprof.providers import discovery, installed_packages
 
     with contextlib.ExitStack() as stack:
         busy = busy_with()
         providers = discovery.kept_devices() if busy else None
-        if providers is None:
+        if providers is None and not (busy and at_once):
             stack.enter_context(turn(f"describes itself for {user()}", wait_s))
             busy, providers = "", discovery.devices()
         machine, folder = measure_machine.describe(), store.cache_folder()
         packages = {wheel.name: wheel.version for wheel in installed_packages.installed()}
         return Described(
             machine=machine,
-            providers=tuple(providers),
+            providers=tuple(providers or ()),
             packages=packages | machine.versions,
             free_disk_bytes=free_disk(folder),
             free_memory_bytes=available_memory(),
@@ -365,12 +367,12 @@ def serve() -> None:
 
 
 def _scratch() -> Path | None:
-    """A new folder for all temporary files of this process and its children, which end without removing them."""
+    """A folder for all temporary files of this process and its children, which end without removing them."""
     if os.name != "posix":  # where the locks of the device are in the folder of temporary files
         return None
     try:
-        folder = tempfile.mkdtemp(prefix="edgeprof-")
-    except OSError:  # what needs such files says so
+        folder = os.environ.get(SCRATCH) or str(process.temporary_folder())
+    except EdgeprofError:  # what needs such files says so
         return None
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     return Path(folder)
@@ -383,7 +385,7 @@ def _read(requests: queue.SimpleQueue[bytes], scratch: Path | None) -> None:
     process.end_children()
     if scratch:
         with contextlib.suppress(OSError):
-            scratch = scratch.rename(f"{scratch}.removed")  # the other thread can put nothing more into it
+            scratch = scratch.rename(removed(scratch))  # the other thread can put nothing more into it
         shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 

@@ -71,7 +71,7 @@ def fleet_devices(
     def describe(device: FleetDevice, link: Link) -> FleetDeviceState:
         state = FleetDeviceState(name=device.name, address=device.address, notes=device.notes)
         try:
-            return msgspec.structs.replace(state, described=ask(link, Describe(), Described, timeout_s))
+            return msgspec.structs.replace(state, described=ask(link, Describe(at_once=True), Described, timeout_s))
         except EdgeprofError as problem:
             return msgspec.structs.replace(state, error=str(problem))
 

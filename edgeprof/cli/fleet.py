@@ -111,8 +111,11 @@ def certs(
     from edgeprof.api.fleet import fleet_certificates
     from edgeprof.cli import console
 
-    for folder in fleet_certificates(names or (), out=out, fleet=fleet, force=force):
+    made = fleet_certificates(names or (), out=out, fleet=fleet, force=force)
+    for folder in made:
         console.show_line(str(folder))
+    if not made:
+        console.show_line("All certificates are there already. To replace them, add --force.")
 
 
 @fleet.command()

@@ -1,44 +1,64 @@
 """The agent of a device: one worker of Dask, with one slot, which hands requests to the process that does the work.
 
 That process (`edgeprof.api.device_work`) is a child of the agent and is killed when a request is taken back, when the
-scheduler goes away, and when the agent ends. While it works, the agent sends nothing and wakes for nothing.
+scheduler goes away, and when the agent ends. While it works, the agent sends nothing and wakes for nothing; but whoever
+asks what the device is, and what it is busy with, is told at once, by another process that ends with that.
 """
 
 import asyncio
-import tempfile
+import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from edgeprof import store
 from edgeprof.errors import EdgeprofError
 from edgeprof.fleet import dask_process
 from edgeprof.fleet.dask_process import Connection
-from edgeprof.fleet.messages import Failed
+from edgeprof.fleet.messages import AT_ONCE, Failed
 from edgeprof.fleet.pipe import local_command
 from edgeprof.fleet.pipe_link import PipeLink
 
 MACHINE = "machine"
-"""Dask's resource of which every agent has one, and every request takes one."""
+"""Dask's resource of which every agent has one, and every request takes one, but that to describe itself."""
+
+THREADS = 2
+"""One for the request that takes the machine, one for descriptions meanwhile."""
+
+DESCRIBED_IN_S = 120.0
+"""The first time, each provider is proven; or other work of this device is waited for."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 JOIN_S = 20
 
 Say = Callable[[str], None]
 
-_work: list[PipeLink] = []  # what does the work, if this process is an agent
+_links: list[PipeLink] = []  # to what does the work, and to what describes the device; if this process is an agent
+
+
+def takes_machine(request: bytes) -> bool:
+    """Whether a device works on it alone."""
+    return request != AT_ONCE
 
 
 def answer(their_version: str, request: bytes) -> bytes:
     """On the device: the reply to a request, errors included; the one function that Dask runs there."""
     try:
-        if not _work:
+        if not _links:
             raise EdgeprofError("This is not an agent.")
         here = version("edgeprof")
         if their_version != here:
             raise EdgeprofError(f"edgeprof is {here} here and {their_version} there.", "Install the same on both.")
-        return _work[0].ask(request)
+        work, describing = _links
+        if takes_machine(request):
+            return work.ask(request)
+        try:
+            return describing.ask(request, DESCRIBED_IN_S)
+        finally:
+            describing.end()
     except EdgeprofError as problem:
         failed = Failed(error=type(problem).__name__, what=problem.what, next_step=problem.next_step)
         return msgspec.msgpack.encode(failed)
@@ -47,35 +67,31 @@ def answer(their_version: str, request: bytes) -> bytes:
 def serve(name: str, connection: Connection, say: Say) -> None:
     """Be the agent of this machine, until the process is ended; a scheduler that goes away is awaited."""
     dask_process.prepare()
-    work = PipeLink(name, local_command())
-    _work.append(work)
-    try:
-        asyncio.run(_serve(name, connection, work, say))
-    finally:
-        work.close()
+    with contextlib.ExitStack() as stack:
+        _links.extend(stack.enter_context(contextlib.closing(PipeLink(name, local_command()))) for _ in range(THREADS))
+        asyncio.run(_serve(name, connection, _links[0], say))
 
 
 async def _serve(name: str, connection: Connection, work: PipeLink, say: Say) -> None:
     wait = FIRST_WAIT_S
-    with tempfile.TemporaryDirectory(prefix="edgeprof-agent-") as folder:
-        while True:
-            try:
-                worker = await asyncio.wait_for(_join(name, connection, work, folder), JOIN_S)
-            except (OSError, ValueError, RuntimeError, TimeoutError) as problem:
-                reason = dask_process.cause(problem)
-                if "name taken" in reason:
-                    reason = f"another agent called {name} has joined already"
-                say(f"{connection.address}: {reason}. Trying again in {wait:g} s.")
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT_S)
-                continue
-            wait = FIRST_WAIT_S
-            say(f"{name} has joined {connection.address}, and waits for work.")
-            await worker.finished()
-            say(f"{connection.address} went away.")
+    while True:
+        try:
+            worker = await asyncio.wait_for(_join(name, connection, work), JOIN_S)
+        except (OSError, ValueError, RuntimeError, TimeoutError) as problem:
+            reason = dask_process.cause(problem)
+            if "name taken" in reason:
+                reason = f"another agent called {name} has joined already"
+            say(f"{connection.address}: {reason}. Trying again in {wait:g} s.")
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_S)
+            continue
+        wait = FIRST_WAIT_S
+        say(f"{name} has joined {connection.address}, and waits for work.")
+        await worker.finished()
+        say(f"{connection.address} went away.")
 
 
-async def _join(name: str, connection: Connection, work: PipeLink, folder: str) -> Any:
+async def _join(name: str, connection: Connection, work: PipeLink) -> Any:
     """The worker, registered with the scheduler.
 
     Raises:
@@ -88,21 +104,22 @@ async def _join(name: str, connection: Connection, work: PipeLink, folder: str) 
     security = dask_process.security(connection)
     comm = await connect(connection.address, **security.get_connection_args("worker"))  # a worker would try for ever
     await comm.close()
-    return await _worker_class(work)(
+    return await _worker_class()(
         connection.address,
         name=name,
-        nthreads=1,
+        nthreads=THREADS,
+        executor=ThreadPoolExecutor(THREADS),  # Dask's own has idle threads look for work every second
         memory_limit=0,
         resources={MACHINE: 1},
         security=security,
-        local_directory=folder,
+        local_directory=str(store.cache_folder() / "agent"),  # where Dask removes what killed workers left
         plugins=[_quiet_plugin(work)],
         dashboard=False,
         extensions={},
     )
 
 
-def _worker_class(work: PipeLink) -> Any:
+def _worker_class() -> Any:
     from distributed import Worker
 
     class AgentWorker(Worker):  # type: ignore[misc]
@@ -116,7 +133,8 @@ def _worker_class(work: PipeLink) -> Any:
             pass
 
         async def close(self, *args: Any, **options: Any) -> Any:
-            work.stop()  # Dask would wait for it
+            for link in _links:
+                link.stop()  # Dask would wait for it
             return await super().close(*args, **options)
 
     return AgentWorker
@@ -132,13 +150,16 @@ def _quiet_plugin(work: PipeLink) -> Any:
         """Stops what happens at intervals while a request is worked on, and the work when it is taken back."""
 
         def setup(self, worker: Any) -> None:
-            self.callbacks = worker.periodic_callbacks
+            self.callbacks, self.tasks = worker.periodic_callbacks, worker.state.tasks
+            self.working_on = ""
 
         def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
-            if finish == "executing":
+            if finish == "executing" and self.tasks[key].resource_restrictions:
+                self.working_on = key
                 for callback in self.callbacks.values():
                     callback.stop()
-            elif start == "executing":
+            elif start == "executing" and key == self.working_on:
+                self.working_on = ""
                 for callback in self.callbacks.values():
                     callback.start()
                 if finish not in ("memory", "error"):

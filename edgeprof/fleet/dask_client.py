@@ -19,7 +19,7 @@ import msgspec
 
 from edgeprof.errors import DeviceLost, RunError
 from edgeprof.fleet import dask_process, frames
-from edgeprof.fleet.agent import MACHINE, answer
+from edgeprof.fleet.agent import MACHINE, answer, takes_machine
 from edgeprof.fleet.dask_messages import Answered, Ask, Ended, Lost, TakeBack, ToClient, ToLinks
 from edgeprof.fleet.dask_process import Connection
 
@@ -106,8 +106,9 @@ class DaskClient:
                     f"No agent called {name} has joined the scheduler at {self._connection.address}.",
                     f"Run on the device: edgeprof agent --name {name} --scheduler {self._connection.address}",
                 )
+            slot = {MACHINE: 1} if takes_machine(request) else None
             task = self._dask.submit(
-                answer, version("edgeprof"), request, workers=[at], resources={MACHINE: 1}, pure=False, retries=0
+                answer, version("edgeprof"), request, workers=[at], resources=slot, pure=False, retries=0
             )
             return await self._fetched(name, task)
         except DeviceLost:

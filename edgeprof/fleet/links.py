@@ -10,7 +10,7 @@ from edgeprof.errors import DeviceLost
 class Link(Protocol):
     """A way to one device. `edgeprof.fleet.messages` has what is asked and answered, as MessagePack.
 
-    A device answers one request at a time, in the order in which they come.
+    A device works on one request at a time, in the order in which they come; an agent describes itself meanwhile.
     """
 
     name: str

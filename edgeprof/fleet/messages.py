@@ -28,8 +28,10 @@ class ContentFile(Record, frozen=True, kw_only=True):
 # --- requests ------------------------------------------------------------------------------------------
 
 
-class Describe(Record, frozen=True, tag="describe"):
+class Describe(Record, frozen=True, kw_only=True, tag="describe"):
     """What is this device, and what can it run?"""
+
+    at_once: bool = False  # also while it works on another request: then without what it does not know yet
 
 
 class Look(Record, frozen=True, kw_only=True, tag="look"):
@@ -84,6 +86,9 @@ class MeasureCeilings(Record, frozen=True, kw_only=True, tag="probe"):
     client: str = ""  # as in Measure
 
 
+AT_ONCE = msgspec.msgpack.encode(Describe(at_once=True))
+"""The one request that a device answers while it works on another."""
+
 Request = Describe | Look | Lacking | Put | Clean | Measure | Verify | MeasureCeilings
 
 
@@ -92,7 +97,7 @@ Request = Describe | Look | Lacking | Put | Clean | Measure | Verify | MeasureCe
 
 class Described(Record, frozen=True, kw_only=True, tag="described"):
     machine: Machine
-    providers: tuple[Device, ...]  # as `edgeprof devices` proves them
+    providers: tuple[Device, ...]  # as `edgeprof devices` proves them; none: at once, and before it was ever asked
     packages: dict[str, str]  # name -> version, of what measuring needs, edgeprof among them
     free_disk_bytes: Count
     free_memory_bytes: Count

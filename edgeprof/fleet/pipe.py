@@ -1,7 +1,9 @@
 """A process of edgeprof, here or over ssh, that greets with a line that has its version and then speaks frames."""
 
 import contextlib
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +14,10 @@ from typing import BinaryIO, cast
 from edgeprof import process
 from edgeprof.errors import DeviceLost, RunError
 from edgeprof.fleet import frames
+
+SCRATCH = "EDGEPROF_SCRATCH"
+"""Environment variable: the folder for temporary files of such a process here, removed by whichever of the two ends
+last."""
 
 GREETING = b"edgeprof device "
 NOISE_LINES = 1000
@@ -41,12 +47,13 @@ class Pipe:
 
     def __init__(self, name: str, command: Sequence[str], reason: Reason | None = None) -> None:
         self._name, self._reason = name, reason or self._ended
-        self._printed = process.temporary_file()  # closed by `end`
+        self._printed, self._scratch = process.temporary_file(), process.temporary_folder()  # removed by `end`
         self._child = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
+            env={**os.environ, SCRATCH: str(self._scratch)},
             start_new_session=True,  # Ctrl-C in a terminal is this process's alone to handle
         )
         self._killed = False
@@ -105,6 +112,8 @@ class Pipe:
             code = self._child.wait()
         process.disown(self._child)
         self._replies.close()
+        for folder in (self._scratch, removed(self._scratch)):
+            shutil.rmtree(folder, ignore_errors=True)
         with self._printed:
             return self._reason(code, process.printed_since(self._printed))
 
@@ -120,6 +129,11 @@ class Pipe:
         end = f"signal {signal}" if signal else f"exit code {code}"
         last = printed.splitlines()[-1] if printed else "it printed nothing"
         return DeviceLost(f"{self._name}: the process ended with {end}: {last}.", "Run the command again.")
+
+
+def removed(scratch: Path) -> Path:
+    """The name of a scratch folder while its process removes it."""
+    return scratch.with_name(f"{scratch.name}.removed")
 
 
 def local_command(module: str = _DEVICE_WORK, *arguments: str) -> list[str]:

@@ -49,12 +49,16 @@ class PipeLink:
         if pipe := self._pipe:
             pipe.kill()
 
-    def close(self) -> None:
-        self._closed = True
+    def end(self) -> None:
+        """End the process; the next request starts it anew."""
         self.stop()
         with self._in_turn:
             if self._pipe:
                 self._lost(self._pipe)
+
+    def close(self) -> None:
+        self._closed = True
+        self.end()
 
     def _connected(self) -> Pipe:
         """The process; another one where it ended while nothing was asked of it."""

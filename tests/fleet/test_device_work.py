@@ -1,5 +1,6 @@
 """What a device answers: real files, real onnxruntime, in this process and in a child over its pipes."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -19,6 +20,7 @@ import pytest
 from builders import probes
 from builders.device_links import ChildLink, DirectLink
 from msgspec.structs import replace
+from test_transport_ssh import Asked, eventually
 
 from edgeprof import store
 from edgeprof.api.device_work import handle
@@ -45,6 +47,7 @@ from edgeprof.fleet.messages import (
     Verify,
 )
 from edgeprof.fleet.pipe import local_command
+from edgeprof.fleet.pipe_link import PipeLink
 from edgeprof.fleet.send import (
     Files,
     ask_with_files,
@@ -415,6 +418,16 @@ def test_a_device_describes_itself(child: ChildLink) -> None:
         assert ask(child, Describe(), Described).busy_with.startswith("measures its ceilings for anna, since ")
 
 
+def test_a_busy_device_that_never_looked_for_providers_answers_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "new"))
+    with turn("measures its ceilings for anna", 1):
+        said = ask(HERE, Describe(at_once=True), Described)
+    assert said.busy_with.startswith("measures its ceilings for anna, since ")
+    assert (said.providers, said.machine.machine_id) == ((), machine.describe().machine_id)
+
+
 def test_a_kept_probe_is_its_ceilings() -> None:
     file = probes.keep(threads=1)
     reply = ask(HERE, MeasureCeilings(threads=1), Probed)
@@ -511,4 +524,19 @@ def test_work_that_is_broken_off_leaves_no_temporary_files(
     assert any(own.rglob("MatMul*.onnx"))
     started.stdin.close()
     assert started.wait(60) == 0
+    assert not list(own.iterdir())
+
+
+def test_work_that_is_killed_leaves_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "temporary"
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("EDGEPROF_CACHE", str(tmp_path / "cache"))
+    request = msgspec.msgpack.encode(MeasureCeilings(threads=1, force=True))
+    with contextlib.closing(PipeLink("local", local_command())) as link:
+        asked = Asked(link, request)
+        assert eventually(lambda: any(own.rglob("MatMul*.onnx")), 60)
+        link.stop()
+        assert "SIGKILL" in asked.error()
     assert not list(own.iterdir())

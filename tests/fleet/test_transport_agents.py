@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from command import Command, command_line
@@ -15,6 +16,7 @@ from transport_parts import Cluster, Proxy, Started, agent_line, free_port, save
 
 from edgeprof.errors import DeviceLost
 from edgeprof.fleet.certificates import make_certificates
+from edgeprof.fleet.messages import MeasureCeilings
 from edgeprof.fleet.opening import open_links
 from edgeprof.process import ChildTimeout
 
@@ -53,6 +55,21 @@ def test_an_agent_is_silent_while_it_works_and_stops_with_the_client(cluster: Cl
         assert "one" in asked.error()
         assert eventually(lambda: not working(cluster.agents["one"]))
         assert answers(link)
+
+
+def test_an_agent_tells_what_it_is_busy_with_while_it_works(cluster: Cluster, edgeprof: Command) -> None:
+    work = msgspec.msgpack.encode(MeasureCeilings(threads=1, force=True, client="anna@desk"))
+    with open_links(["one"], fleet=cluster.fleet) as (link,):
+        asked = Asked(link, work)
+        assert eventually(lambda: working(cluster.agents["one"]))
+        listed = edgeprof("fleet", "--on", "one", "--fleet", cluster.fleet, "--json")
+        (one,) = listed.json
+        assert one["described"]["busy_with"].startswith("measures its ceilings for anna@desk, since ")
+        assert one["described"]["machine"]["cpu"]
+        assert asked.is_alive()
+        assert eventually(lambda: working(cluster.agents["one"]))
+        link.stop()  # type: ignore[attr-defined]
+        assert "one" in asked.error()
 
 
 def test_a_killed_agent_is_lost_with_all_it_started_and_may_come_back(cluster: Cluster, certificates: Path) -> None:
