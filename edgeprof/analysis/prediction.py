@@ -12,11 +12,10 @@ c      seconds for each unit of work: what the probe took beyond runs and nodes,
        columns, rows of a product; head size, heads, keys of attention; columns, bytes of norms; bytes of others.
        Beyond the probe it stays what it was at its edge; with fewer bytes than that, the time does.
 b_i s  weights b_i come from further away in every run, where all weights W together do not fit a cache. s is what each
-       byte adds at most: a chain of matrices that together are larger than caches against the chain whose bytes take
-       least. With many rows it hides behind the products. A KV cache is read in the same way.
+       byte adds at most: a chain of wide matrices that together are larger than caches against the shortest such chain.
+       With many rows it hides behind the products. A KV cache is read in the same way.
 f      the share of s that shows: f(W) - f(b_i), as the probe's own matrix of that size (at most its largest that stays
-       in a cache) had left the nearest caches too; all for the longest chain, less for shorter ones. It is that of the
-       visit in the middle: what just fits a cache stays there at times.
+       in a cache) had left the nearest caches too; all for the longest chain, less for shorter ones.
 
 The latency is their sum and what a run takes besides its nodes. Activations are taken from caches: what one node wrote
 is still there when the next one reads it. Predicting kernels by interpolation over measured shapes and adding them up
@@ -24,9 +23,9 @@ follows nn-Meter (Zhang et al. 2021, "nn-Meter: towards accurate latency predict
 diverse edge devices"); the terms are those of the roofline (`edgeprof.analysis.roofline`), with what was measured in
 place of peaks.
 
-The best level is computed from the best level of each work in the probe (but for f), what is usual from the median of
-its visits. The interval is the error measured on points that had no part in these rules (`ERRORS`); time that is not
-read between measured sizes may besides be DOUBT times longer or shorter.
+The best level is computed from the best level of each work in the probe, what is usual from the median of its visits.
+The interval is the error measured on points that had no part in these rules (`ERRORS`); time that is not read between
+measured sizes may besides be DOUBT times longer or shorter.
 
 On paper, with a peak and a bandwidth in place of a probe, it is the roofline itself (Williams, Waterman and Patterson
 2009): t_i = node + max(a_i / peak, bytes / bandwidth), bytes being weights, and activations larger than the cache.

@@ -28,18 +28,14 @@ Point = tuple[tuple[float, ...], float]
 
 
 def best(time: WorkTime) -> float:
-    """The best level of all visits."""
-    return min(time.best_s)
+    """The best level of the visits, its first quartile: a short piece of work meets a lucky moment more easily than the
+    nodes of a model do, all of them in one run."""
+    return sorted(time.best_s)[len(time.best_s) // 4]
 
 
 def usual(time: WorkTime) -> float:
     """The median of the visits."""
     return statistics.median(time.medians_s)
-
-
-def _middle(time: WorkTime) -> float:
-    """The best level of the visit in the middle."""
-    return statistics.median(time.best_s)
 
 
 class Rate(NamedTuple):
@@ -158,9 +154,9 @@ class ProbedTimes:
         times = [time for time in self.times if chosen(time.work) and amount(time.work)]
         return Curve((sizes(_sizes(time.work)), self._beyond_overhead(time) / amount(time.work)) for time in times)
 
-    def _beyond_overhead(self, time: WorkTime, level: Level | None = None) -> float:
+    def _beyond_overhead(self, time: WorkTime) -> float:
         """Seconds of some work, less what a run and its nodes take."""
-        return max((level or self.level)(time) - self.run_s - time.work.nodes * self.node_s, 0.0)
+        return max(self.level(time) - self.run_s - time.work.nodes * self.node_s, 0.0)
 
     def _attention(self, operator: str, *, with_past: bool) -> Curve:
         def chosen(work: Work) -> bool:
@@ -170,21 +166,25 @@ class ProbedTimes:
 
     def _streamed(self) -> tuple[dict[str, Curve], dict[int, float]]:
         """Seconds that each byte of weights adds, over rows, by precision; and the share of it that shows, by the bytes
-        of all weights. Of chains that just fit a cache some visits are lucky: the share is that of the middle one."""
+        of all weights. The one is that of the widest matrices, as those of models are, the other that of the width
+        with the most lengths."""
         points: dict[str, list[Point]] = {}
         most_s: dict[str, float] = {}
-        for (precision, rows), added in sorted(self._added(self.level).items()):
+        for (precision, rows), widths in sorted(self._added().items()):
+            added = widths[max(widths)]
             most = added[max(added)]
             most_s[precision] = min(most, most_s.get(precision, math.inf))  # more rows hide more of it, never less
             points.setdefault(precision, []).append(((float(rows),), most_s[precision]))
-        steps = max(self._added(_middle).values(), key=len, default={1: 1.0})
+        steps = max(
+            (added for widths in self._added().values() for added in widths.values()), key=len, default={1: 1.0}
+        )
         most = max(steps[max(steps)], LEAST)
         shares = {nbytes: min(value / most, 1.0) for nbytes, value in steps.items()}
         return {precision: Curve(each) for precision, each in points.items()}, shares
 
-    def _added(self, level: Level) -> dict[tuple[str, int], dict[int, float]]:
-        """By precision and rows: what each byte takes in chains of the width of the longest, by the bytes of a chain,
-        less the least of all chains."""
+    def _added(self) -> dict[tuple[str, int], dict[int, dict[int, float]]]:
+        """By precision and rows, and by width: what each byte takes in chains of matrices, by the bytes of a chain,
+        less the least of them."""
         square = [time for time in self.times if _is_product(time.work) and _width(time.work)]
         chained = {(time.work.precision, _width(time.work)) for time in square if time.work.nodes > 1}
         each_s: dict[tuple[str, int], dict[int, dict[int, float]]] = {}
@@ -192,15 +192,14 @@ class ProbedTimes:
             work, width = time.work, _width(time.work)
             if (work.precision, width) in chained:
                 widths = each_s.setdefault((work.precision, work.sizes["rows"]), {})
-                widths.setdefault(width, {})[work.weights_bytes] = (
-                    self._beyond_overhead(time, level) / work.weights_bytes
-                )
-        added = {}
+                widths.setdefault(width, {})[work.weights_bytes] = self._beyond_overhead(time) / work.weights_bytes
+        added: dict[tuple[str, int], dict[int, dict[int, float]]] = {}
         for key, widths in each_s.items():
-            least = min(min(by_bytes.values()) for by_bytes in widths.values())
-            longest = max(widths.values(), key=max)  # that with the most bytes
-            if len(longest) > 1:
-                added[key] = {nbytes: value - least for nbytes, value in sorted(longest.items())}
+            for width, by_bytes in widths.items():
+                if len(by_bytes) > 1:
+                    least = min(by_bytes.values())
+                    each = {nbytes: value - least for nbytes, value in sorted(by_bytes.items())}
+                    added.setdefault(key, {})[width] = each
         return added
 
 

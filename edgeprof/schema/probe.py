@@ -8,7 +8,7 @@ from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.machine import Machine
 from edgeprof.schema.worker import Canaries, InputValue, StoppingRule
 
-EDITION = 4
+EDITION = 5
 """Of what is measured: an earlier one lacks what a prediction needs, and is measured again."""
 
 Levels = tuple[Annotated[float, msgspec.Meta(gt=0, le=1e9)], ...]

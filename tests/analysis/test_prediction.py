@@ -89,30 +89,42 @@ def test_it_never_falls_with_the_length() -> None:
 
 def test_weights_that_all_together_leave_the_caches_add_what_chains_of_matrices_show() -> None:
     # 1,024 x 1,024 in fp32 are 4 MiB: one alone takes 100 µs, 2 of a chain as much each, 8 of them 150 µs, 32 300 µs
-    levels = {1: [100], 2: [100], 8: [150, 100, 150], 32: [300]}  # once, 8 of them stayed in a cache by luck
+    levels = {1: [100], 2: [100], 8: [150, 100, 150, 160], 32: [300]}  # once, 8 of them stayed in a cache by luck
     seen = probe(*(_chain_of(count, micros) for count, micros in levels.items()))
-    layer = "h{0} = MatMul({1}, w{0})"
-
-    def of(count: int) -> float:
-        names = ["x", *(f"h{index}" for index in range(count))]
-        body = " ".join(layer.format(index, names[index]) for index in range(count))
-        weights = ", ".join(f"float[1024, 1024] w{index}" for index in range(count))
-        head = f'<ir_version: 10, opset_import: ["" : 21]> g (float[n, 1024] x, {weights}) => (float[n, 1024] y)'
-        text = f"{head} {{ {body} y = Identity({names[-1]}) }}"
-        found = predicted_latency(works(text, x=(1, 1024)), seen, precision="fp32", phase="decode")
-        return (found.best_s - 2e-6) / count
-
     identity = 1e-6  # a node of its own
-    assert of(1) == pytest.approx(101e-6 + identity)
-    assert of(8) == pytest.approx(151e-6 + identity / 8)
-    assert of(32) == pytest.approx(301e-6 + identity / 32)
-    assert of(16) == pytest.approx((151e-6 + 301e-6) / 2 + identity / 16), "in the middle, in the logarithm"
-    assert of(40) == pytest.approx(301e-6 + identity / 40), "no more than the longest chain"
+    assert _each_s(1, seen) == pytest.approx(101e-6 + identity)
+    assert _each_s(8, seen) == pytest.approx(151e-6 + identity / 8)
+    assert _each_s(32, seen) == pytest.approx(301e-6 + identity / 32)
+    assert _each_s(16, seen) == pytest.approx((151e-6 + 301e-6) / 2 + identity / 16), "in the middle, in the logarithm"
+    assert _each_s(40, seen) == pytest.approx(301e-6 + identity / 40), "no more than the longest chain"
 
 
-def _chain_of(count: int, micros: list[float]) -> WorkTime:
-    """So many products of 1,024 x 1,024, by the microseconds that each takes in every visit."""
-    time = product(1, 1024, 1024, 0.0, nodes=count)
+def test_what_memory_adds_is_that_of_wide_matrices_and_the_share_that_shows_of_most_lengths() -> None:
+    wide = {2: [100], 60: [200]}
+    narrow = {2: [20], 4: [20], 32: [45], 240: [70]}  # 32 of them are 32 MiB, where half shows
+    seen = probe(
+        _chain_of(1, [100]),
+        *(_chain_of(count, micros) for count, micros in wide.items()),
+        *(_chain_of(count, micros, 512) for count, micros in narrow.items()),
+    )
+    assert _each_s(60, seen) == pytest.approx(201e-6 + 1e-6 / 60), "100 µs more for 4 MiB, not 4 x 50"
+    assert _each_s(8, seen) == pytest.approx(151e-6 + 1e-6 / 8)
+
+
+def _each_s(count: int, seen: Probe) -> float:
+    """Seconds that are predicted for each of so many products of 1,024 x 1,024, one after the other."""
+    names = ["x", *(f"h{index}" for index in range(count))]
+    body = " ".join(f"h{index} = MatMul({names[index]}, w{index})" for index in range(count))
+    weights = ", ".join(f"float[1024, 1024] w{index}" for index in range(count))
+    head = f'<ir_version: 10, opset_import: ["" : 21]> g (float[n, 1024] x, {weights}) => (float[n, 1024] y)'
+    text = f"{head} {{ {body} y = Identity({names[-1]}) }}"
+    found = predicted_latency(works(text, x=(1, 1024)), seen, precision="fp32", phase="decode")
+    return (found.best_s - 2e-6) / count
+
+
+def _chain_of(count: int, micros: list[float], width: int = 1024) -> WorkTime:
+    """So many products of square matrices, by the microseconds that each takes in every visit."""
+    time = product(1, width, width, 0.0, nodes=count)
     return replace(time, best_s=tuple((2 + count + count * each) * 1e-6 for each in micros))
 
 
