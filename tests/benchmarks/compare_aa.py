@@ -1,29 +1,29 @@
 """How often `compare` calls equal files different, and how often it finds a slowdown that is there.
 
-A is bert-mini. It is compared with copies of itself, and with files with work added: a chain of Tanh behind the hidden
-states, sized to 1, 2, 5 and 10 % of its time. Rounds are those of `compare`, A and B in one process, with shorter
-blocks. 100 comparisons each are drawn from them, in random order, by the rules of `compare` (8 rounds or more, until
-the interval is within 3 %, 16 at most). Drawn comparisons share rounds, so the shares are less certain than those of
-100 separate ones; of equal files, which is A is drawn for each round. "Really" is the ratio over all rounds. Once with
-nothing beside, and once each with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at
-most 5 % of A and A called faster or slower; 90 % of slowdowns found.
+A is bert-mini. Rounds are those of `compare`, A and B in one process, with shorter blocks; a comparison takes 8 of them
+or more, until the interval is within 3 %, 16 at most. Equal files: each comparison has two new copies of the file, and
+rounds of its own. Files with work added: a chain of Tanh behind the hidden states, sized to 1, 2, 5 and 10 % of the
+time; 100 comparisons each are drawn from 12 rounds, in random order. Drawn comparisons share rounds, so their shares
+are less certain than those of separate ones. "Really" is the ratio over all rounds. Once with nothing beside, and once
+each with a neighbour in bursts: one that burns a core, one that streams memory. Asked for: at most 5 % of A and A
+called faster or slower; 90 % of slowdowns found.
 """
 
 import os
 import random
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from msgspec.structs import replace
 from onnx import helper
 
-from edgeprof.analysis.compare import Together, enough, ratio_of
+from edgeprof.analysis.compare import Ratio, Together, enough, ratio_of
 from edgeprof.api.points import ProfileRequest, jobs_of
 from edgeprof.api.targets import one_model, parts_of
 from edgeprof.measure.launch import measure_pair
@@ -33,8 +33,9 @@ from tests.benchmarks import neighbour
 from tests.benchmarks.harness import edgeprof
 
 TITLE = "Comparisons: equal files called different, and slowdowns found"
-COPIES, SLOWDOWNS = 3, (1, 2, 5, 10)
-COMPARISONS, MOST_ROUNDS, ROUNDS, TOKENS = 100, 16, 16, 128
+SLOWDOWNS = (1, 2, 5, 10)
+EQUAL, MOST_ROUNDS = 30, 16
+DRAWN, ROUNDS, TOKENS = 100, 12, 128
 
 GOAL = Goal(rounds=8, ci=0.03, max_time_s=1e6)
 PROBE_NODES, PROBE_TURNS = 2000, 5
@@ -49,11 +50,12 @@ def run() -> list[str]:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         edgeprof("export", "bert-mini", "--weights", "random", cwd=work)
-        a, *others = map(_job, _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work))
+        plain, *slower = _files(work / "models" / "bert-mini" / "fp32" / "model.onnx", work)
         for kind in neighbour.KINDS:
             with neighbour.beside(kind):
-                visits = _visited(a, others)
-            lines.append(f"| {kind} | {' | '.join(_row(visits[: COPIES - 1], visits[COPIES - 1 :]))} |")
+                equal = list(_equal(plain, work / kind))
+                found = _found(_visited(_job(plain), list(map(_job, slower))))
+            lines.append(f"| {kind} | {' | '.join([*_called(equal), *found])} |")
     return lines
 
 
@@ -75,73 +77,84 @@ def _job(file: Path) -> Job:
     return job
 
 
+def _visit(a: Job, b: Job, number: int) -> PairVisit:
+    visit = measure_pair(a, b, number)
+    assert visit.outcome.reading, visit.outcome.error
+    return visit
+
+
+def _ratio(visits: Visits) -> Ratio:
+    ratio = ratio_of(Together(visits), GOAL)
+    assert ratio
+    return ratio
+
+
+# --- equal files ---------------------------------------------------------------------------------------
+
+
+def _equal(plain: Path, work: Path) -> Iterator[Visits]:
+    """Comparisons of two new copies of a file: the rounds of each."""
+    for number in range(EQUAL):
+        folder = work / str(number)
+        folder.mkdir(parents=True)
+        a, b = (_job(Path(shutil.copy(plain, folder / f"{name}.onnx"))) for name in "ab")
+        visits: dict[int, PairVisit] = {}
+        while len(visits) < GOAL.rounds or (len(visits) < MOST_ROUNDS and not enough(Together(visits), GOAL)):
+            visits[len(visits)] = _visit(a, b, len(visits))
+        shutil.rmtree(folder)
+        yield visits
+
+
+def _called(equal: Sequence[Visits]) -> list[str]:
+    ratios = list(map(_ratio, equal))
+    different = sum(ratio.verdict != "no difference shown" for ratio in ratios)
+    took_s = statistics.median(visit.outcome.took_s for visits in equal for visit in visits.values())
+    half = statistics.median(ratio.half_width for ratio in ratios)
+    return [f"{took_s:.1f} s", f"{different} of {len(ratios)}", f"{100 * half:.1f} %"]
+
+
+# --- slower ones ---------------------------------------------------------------------------------------
+
+
 def _visited(a: Job, others: Sequence[Job]) -> list[Visits]:
     """Of A and each of the others, round by round."""
     visits: list[dict[int, PairVisit]] = [{} for _ in others]
     for number in range(ROUNDS):
         for index in random.Random(number).sample(range(len(others)), len(others)):
-            visit = measure_pair(a, others[index], number)
-            assert visit.outcome.reading, visit.outcome.error
-            visits[index][number] = visit
+            visits[index][number] = _visit(a, others[index], number)
     return list(visits)
 
 
-# --- drawn comparisons ---------------------------------------------------------------------------------
-
-
-def _row(equal: Sequence[Visits], slower: Sequence[Visits]) -> list[str]:
+def _found(slower: Sequence[Visits]) -> list[str]:
     generator = random.Random(0)
-    drawn = [_drawn(_turned(generator.choice(equal), generator), generator) for _ in range(COMPARISONS)]
-    different = sum(verdict != "no difference shown" for verdict, _ in drawn)
-    took_s = statistics.median(visit.outcome.took_s for visits in equal for visit in visits.values())
-    cells = [f"{took_s:.1f} s", _share(different), f"{100 * statistics.median(half for _, half in drawn):.1f} %"]
+    cells = []
     for visits in slower:
-        verdicts = [_drawn(visits, generator)[0] for _ in range(COMPARISONS)]
-        really = ratio_of(Together(visits), GOAL)
-        cells.append(f"{_share(verdicts.count('slower'))} ({really.value if really else 0:.3f})")
+        verdicts = [_drawn(visits, generator).verdict for _ in range(DRAWN)]
+        cells.append(f"{100 * verdicts.count('slower') / DRAWN:.0f} % ({_ratio(visits).value:.3f})")
     return cells
 
 
-def _turned(visits: Visits, generator: random.Random) -> Visits:
-    """A and B, which are equal, change places in about half of the rounds."""
-    return {number: _swapped(visit) if generator.random() < 0.5 else visit for number, visit in visits.items()}
-
-
-def _swapped(visit: PairVisit) -> PairVisit:
-    reading = visit.outcome.reading
-    assert reading
-    blocks = tuple(replace(block, a_s=block.b_s, b_s=block.a_s) for block in reading.blocks)
-    return replace(visit, outcome=replace(visit.outcome, reading=replace(reading, blocks=blocks)))
-
-
-def _share(count: int) -> str:
-    return f"{100 * count / COMPARISONS:.0f} %"
-
-
-def _drawn(visits: Visits, generator: random.Random) -> tuple[str, float]:
-    """The verdict of one comparison, and the half-width of its interval."""
-    order = generator.sample(sorted(visits), min(MOST_ROUNDS, len(visits)))
+def _drawn(visits: Visits, generator: random.Random) -> Ratio:
+    """A comparison that met these rounds in another order."""
+    order = generator.sample(sorted(visits), len(visits))
     for count in range(GOAL.rounds, len(order) + 1):
-        rounds = Together({number: visits[number] for number in order[:count]})
-        if enough(rounds, GOAL):
+        rounds = {number: visits[number] for number in order[:count]}
+        if enough(Together(rounds), GOAL):
             break
-    ratio = ratio_of(rounds, GOAL)
-    assert ratio
-    return ratio.verdict, ratio.half_width
+    return _ratio(rounds)
 
 
 # --- files ---------------------------------------------------------------------------------------------
 
 
 def _files(model: Path, work: Path) -> list[Path]:
-    """The copies, then a file for each slowdown."""
+    """The model in one file, then a file for each slowdown."""
     plain, probe = (_with_work(model, nodes, work / f"{nodes}.onnx") for nodes in (0, PROBE_NODES))
     turns = [(_median_s(plain), _median_s(probe)) for _ in range(PROBE_TURNS)]
     plain_s = min(plain_s for plain_s, _ in turns)
     node_s = statistics.median(probe_s - plain_s for plain_s, probe_s in turns) / PROBE_NODES
-    copies = [_with_work(model, 0, work / f"copy{number}.onnx") for number in range(COPIES)]
     nodes = [max(1, round(percent / 100 * plain_s / node_s)) for percent in SLOWDOWNS]
-    return copies + [
+    return [plain] + [
         _with_work(model, count, work / f"slower{percent}.onnx")
         for percent, count in zip(SLOWDOWNS, nodes, strict=True)
     ]
