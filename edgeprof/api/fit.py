@@ -149,6 +149,7 @@ def _of_phase(artifact: Artifact, phase: Phase, request: ProfileRequest, progres
         peak_bytes=max(at.memory_load_peak_bytes, at.memory_run_peak_bytes) if at else None,
         address_peak_bytes=at.memory_address_peak_bytes if at else None,
         runs=len(search.tried),
+        notes=tuple(turn.notes),
     )
 
 

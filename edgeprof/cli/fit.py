@@ -56,3 +56,5 @@ def _show(found: "list[Fit]") -> None:
     console.show_table(columns, rows)
     for one in found:
         console.show_line(one.sentence)
+    for note in dict.fromkeys(note for one in found for note in (one.uncounted, *one.notes) if note):
+        console.show_line((note, "dim"))

@@ -22,6 +22,19 @@ class Fit(Record, frozen=True, kw_only=True):
     peak_bytes: Count | None  # resident, at `proven`
     address_peak_bytes: Count | None  # address space, at `proven`
     runs: Count
+    notes: tuple[str, ...] = ()  # what may have disturbed it
+
+    @property
+    def uncounted(self) -> str:
+        """Why the peak is above the limit, in a sentence; "" if it is not, or address space is limited."""
+        beyond = (self.peak_bytes or 0) - self.limit.bytes
+        if beyond <= 0 or self.limit.kind != "cgroup":
+            return ""
+        return (
+            f"{self.subject.model} {self.subject.precision}, {self.phase}: the peak is {units.size(beyond)} above the "
+            "limit, as it counts pages of files that were in memory already, of libraries above all; a control group "
+            "does not."
+        )
 
     @property
     def sentence(self) -> str:

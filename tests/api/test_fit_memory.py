@@ -1,6 +1,7 @@
 """What fits a memory limit: where the search ends, and the real thing on an operator whose memory is known."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprof.api.fit import RESOLUTION, Search, fit
 from edgeprof.errors import UsageError
 from edgeprof.measure.limited_process import kind, taken
+from edgeprof.schema import Fit, MemoryLimit, Precision, Subject, WeightsSource
 
 MIB = 1 << 20
 
@@ -81,6 +83,31 @@ def test_what_fits_is_proven(wide: Path) -> None:
     assert found.proven * MIB < peak
     assert found.sentence.endswith(f"and {found.exceeded} do not.")
     assert found.runs <= 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak", "beyond"),
+    [("cgroup", 100_000_000, "5.63 MB"), ("cgroup", 90 * MIB, ""), ("address space", 10**8, "")],
+)
+def test_a_peak_above_the_limit_is_explained(kind: Any, peak: int, beyond: str) -> None:
+    found = Fit(
+        subject=Subject(model="bert-tiny", precision=Precision(recipe="fp32"), weights=WeightsSource(kind="random")),
+        phase="prefill",
+        batch=1,
+        unit="token",
+        limit=MemoryLimit(bytes=90 * MIB, kind=kind),
+        predicted=512,
+        proven=512,
+        exceeded=None,
+        most=512,
+        peak_bytes=peak,
+        address_peak_bytes=None,
+        runs=1,
+    )
+    assert found.uncounted.startswith(f"bert-tiny fp32, prefill: the peak is {beyond} above the limit, ") is bool(
+        beyond
+    )
+    assert bool(found.uncounted) is bool(beyond)
 
 
 def test_nothing_fits_below_the_runtime(wide: Path) -> None:
