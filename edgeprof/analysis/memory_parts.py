@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeprof.schema import PredictedMemory, Reading, Record, RuntimeMemory
+from edgeprof.schema import WINDOW_BYTES, PredictedMemory, Reading, Record, RuntimeMemory
 
 if TYPE_CHECKING:
     from edgeprof.counting import GraphCosts
@@ -19,13 +19,16 @@ def predicted(counted: GraphCosts, cache_bytes: int, runtime: RuntimeMemory, *, 
         shared_cache: past and present are one buffer, which was counted twice.
     """
     held, twice = counted.held, cache_bytes if shared_cache else 0
-    rows = sum(table.resident_bytes(runtime.window_bytes) for table in held.tables)
+    rows, least = (
+        sum(table.resident_bytes(window) for table in held.tables) for window in (runtime.window_bytes, WINDOW_BYTES)
+    )
     working = counted.working_bytes - twice
     live = min(counted.live_bytes - twice, working)
     return PredictedMemory(
         runtime_bytes=runtime.run_bytes,
         session_bytes=held.session_bytes,
         weights_mapped_bytes=held.mapped_bytes + held.touched_bytes + rows,
+        weights_beside_bytes=max(rows - least, 0),
         weights_copied_bytes=held.copied_bytes,
         weights_packed_bytes=held.packed_bytes,
         weights_kept_bytes=held.kept_bytes,

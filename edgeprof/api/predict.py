@@ -204,7 +204,6 @@ def of_probe(job: Job, works: Sequence[counting.NodeWork], probe: Probe) -> Pred
         UsageError, RunError: as `predicted_latency`.
     """
     memory = job.facts.memory
-    peak = memory.peak_bytes if memory else None
     return Prediction(
         model=job.key.subject.model,
         precision=job.key.subject.precision,
@@ -212,8 +211,8 @@ def of_probe(job: Job, works: Sequence[counting.NodeWork], probe: Probe) -> Pred
         basis="probe",
         latency=predicted_latency(works, probe, precision=job.key.subject.precision.recipe, phase=job.key.load.phase),
         memory=memory,
-        memory_low_bytes=round(peak * (1 - MEMORY_ERROR)) if peak else None,
-        memory_high_bytes=round(peak * (1 + MEMORY_ERROR)) if peak else None,
+        memory_low_bytes=round(memory.least_peak_bytes * (1 - MEMORY_ERROR)) if memory else None,
+        memory_high_bytes=round(memory.peak_bytes * (1 + MEMORY_ERROR)) if memory else None,
     )
 
 

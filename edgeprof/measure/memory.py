@@ -9,14 +9,15 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from edgeprof.schema import WINDOW_BYTES
+
 STATUS = Path("/proc/self/status")
 MAPS = Path("/proc/self/smaps")
 ROLLUP = Path("/proc/self/smaps_rollup")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
-
-WINDOW, HUGE = 1 << 16, 1 << 21
-"""Bytes that Linux maps around a byte of a file (fault_around_bytes), and those of a huge page."""
+HUGE = 1 << 21
+"""Bytes of a huge page."""
 
 
 M_MMAP_THRESHOLD = -3  # of mallopt(3)
@@ -80,13 +81,13 @@ def window_bytes(file: Path) -> int:
     """Bytes of a cached file that the system maps when one is read: tried on up to eight places of the file."""
     size = file.stat().st_size
     if sys.platform != "linux" or not size:
-        return WINDOW
+        return WINDOW_BYTES
     apart = max(size // 8, 4 * HUGE)
     places = range(apart // 2, size, apart) or range(size // 2, size, size)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as view:
         for place in places:
             view[place]
-        return max((mapped([file]) or 0) // len(places), WINDOW)
+        return max((mapped([file]) or 0) // len(places), WINDOW_BYTES)
 
 
 def parse_mapped(maps: str, files: Container[str]) -> int:
@@ -107,9 +108,9 @@ def _kib(text: str) -> dict[str, int]:
 
 
 def return_freed() -> None:
-    """Let malloc of glibc give memory back as soon as it is freed, from `WINDOW` bytes on; elsewhere without effect."""
+    """Let malloc of glibc give memory back as soon as it is freed, from WINDOW_BYTES on; elsewhere without effect."""
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, WINDOW)
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, WINDOW_BYTES)
 
 
 def reset_peak() -> bool:

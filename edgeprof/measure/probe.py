@@ -36,6 +36,7 @@ from edgeprof.measure.probe_graphs import (
 from edgeprof.process import LOCAL, Executor, Progress, call
 from edgeprof.schema import (
     FP32,
+    WINDOW_BYTES,
     Canaries,
     Reading,
     Request,
@@ -244,7 +245,7 @@ def window_bytes() -> int:
             file.flush()
             return process_memory.window_bytes(Path(file.name))
     except OSError:
-        return process_memory.WINDOW
+        return WINDOW_BYTES
 
 
 def _session(work: Work, file: Path, reading: Reading) -> SessionMemory:

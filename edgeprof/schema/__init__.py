@@ -76,7 +76,7 @@ from edgeprof.schema.identity import (
 from edgeprof.schema.laws import Law, Laws, MeasuredCrossover, Span
 from edgeprof.schema.machine import Host, Machine, Machines
 from edgeprof.schema.measurement import Facts, Goal, Keyed, Measurement, Outcome, ProviderReceipt, Status
-from edgeprof.schema.memory import LimitKind, MemoryLimit, PredictedMemory, RuntimeMemory
+from edgeprof.schema.memory import WINDOW_BYTES, LimitKind, MemoryLimit, PredictedMemory, RuntimeMemory
 from edgeprof.schema.models import (
     OF_PHASE,
     Accuracy,
@@ -148,6 +148,7 @@ __all__ = [
     "ONNXRUNTIME",
     "QUANTITIES",
     "SCHEMA_VERSION",
+    "WINDOW_BYTES",
     "Accuracy",
     "Agreement",
     "Architecture",

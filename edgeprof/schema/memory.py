@@ -7,6 +7,9 @@ from edgeprof.schema.base import Count, Record
 
 LimitKind = Literal["cgroup", "address space"]
 
+WINDOW_BYTES = 1 << 16
+"""What Linux maps around a byte of a file that is read (fault_around_bytes), of one in small pages."""
+
 
 class MemoryLimit(Record, frozen=True, kw_only=True):
     """The limit that a measuring process ran under (`edgeprof.measure.limited_process`)."""
@@ -30,7 +33,7 @@ class RuntimeMemory(Record, frozen=True, kw_only=True):
 
     loaded_bytes: Count
     run_bytes: Count  # runs touch code that loading does not
-    window_bytes: Count = 1 << 16  # of a mapped file, that come into memory when one is read
+    window_bytes: Count = WINDOW_BYTES  # of a mapped file, that come into memory when one is read
 
 
 class PredictedMemory(Record, frozen=True, kw_only=True):
@@ -42,6 +45,9 @@ class PredictedMemory(Record, frozen=True, kw_only=True):
     runtime_bytes: Count  # interpreter and libraries, their code included
     session_bytes: Count  # graph and nodes
     weights_mapped_bytes: Count  # pages of data files that loading or the runs read
+    weights_beside_bytes: Count = (
+        0  # of those, what no lookup reads: mapped with its rows where files are in large pages
+    )
     weights_copied_bytes: Count  # in memory: stored in the .onnx file, or computed from other weights
     weights_packed_bytes: Count  # repacked for the kernels of products
     weights_kept_bytes: Count = 0  # freed while loading, but not returned to the system
@@ -74,3 +80,8 @@ class PredictedMemory(Record, frozen=True, kw_only=True):
     def peak_bytes(self) -> int:
         """The most that the process takes, loading or running."""
         return max(self.load_peak_bytes, self.run_peak_bytes)
+
+    @property
+    def least_peak_bytes(self) -> int:
+        """The same where the system keeps the file in small pages, as it does of one that was copied in small parts."""
+        return max(self.load_peak_bytes, self.run_peak_bytes - self.weights_beside_bytes)

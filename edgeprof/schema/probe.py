@@ -6,6 +6,7 @@ import msgspec
 
 from edgeprof.schema.base import SCHEMA_VERSION, Count, Record, Seconds
 from edgeprof.schema.machine import Machine
+from edgeprof.schema.memory import WINDOW_BYTES
 from edgeprof.schema.worker import Canaries, InputValue, StoppingRule
 
 EDITION = 5
@@ -81,7 +82,7 @@ class Probe(Record, frozen=True, kw_only=True):
     started_at: str  # ISO 8601, UTC
     took_s: Seconds
     imports_bytes: Count  # resident with interpreter and runtime loaded, no model
-    window_bytes: Count = 1 << 16  # of a mapped file, that come into memory when one is read
+    window_bytes: Count = WINDOW_BYTES  # of a mapped file, that come into memory when one is read
     memory: tuple[SessionMemory, ...]
     times: tuple[WorkTime, ...]
     canaries: tuple[Canaries, ...] = ()

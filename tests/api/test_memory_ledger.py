@@ -10,7 +10,7 @@ import pytest
 from edgeprof import Run, profile
 from edgeprof.analysis.memory_trials import parts
 from edgeprof.measure import memory
-from edgeprof.schema import Point
+from edgeprof.schema import WINDOW_BYTES, Point
 
 QUICK: dict[str, Any] = {"rounds": 1, "max_time_s": 0, "runs": 2, "min_time_s": 0.0}
 NAMES, PRECISIONS = ("bert-tiny", "gpt2-small"), ("fp32", "int8")
@@ -77,7 +77,7 @@ def test_trials_split_the_peak_into_parts_that_add_up(models: Path, tmp_path: Pa
 def test_mappings_of_a_file_are_counted_by_the_kernel(tmp_path: Path) -> None:
     file = tmp_path / "weights.data"
     file.write_bytes(bytes(8 * MB))
-    assert memory.WINDOW <= memory.window_bytes(file) <= 8 * MB
+    assert WINDOW_BYTES <= memory.window_bytes(file) <= 8 * MB
     assert memory.mapped([file]) == 0  # closed again
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import onnx
 import pytest
 from builders import invented_probe, layer_graph
 from msgspec.structs import replace
@@ -29,6 +31,7 @@ TIMES = (
         1e-6,
     ),
 )
+MIB = 1 << 20
 BOARD = """
 name = "board"
 gb_per_s = 1
@@ -65,6 +68,22 @@ def test_points_are_predicted_with_the_memory_of_the_device(model: Path, tmp_pat
         assert sum(latency.operators.values()) + latency.run_s == pytest.approx(latency.best_s)
         assert memory.runtime_bytes == 50_000_000 + 10_000_000 + 3_000_000
         assert point.fits is None, "the memory of that machine is not recorded"
+
+
+def test_the_interval_of_memory_holds_a_file_in_small_pages(tmp_path: Path) -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (int64[1, sequence_length] x) => (float[1, sequence_length, 256] y) { y = Gather(w, x) }
+    """
+    graph = onnx.parser.parse_model(text)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((4096, 256), np.float32), "w"))
+    onnx.save(graph, tmp_path / "lookup.onnx", save_as_external_data=True, location="lookup.data", size_threshold=0)
+    seen = replace(invented_probe.probe(*TIMES), window_bytes=2 * MIB)
+    (point,) = edgeprof.predict([str(tmp_path / "lookup.onnx")], device=written(tmp_path, seen), seq=[1]).points
+    assert point.memory
+    assert point.memory.weights_beside_bytes == 2 * MIB - 64 * 1024, "one row of 1 KiB, in a page of 2 MiB or of 64 KiB"
+    assert point.memory_low_bytes == round((point.memory.peak_bytes - 2 * MIB + 64 * 1024) * 0.9)
+    assert point.memory_high_bytes == round(point.memory.peak_bytes * 1.1)
 
 
 def test_loading_counts_from_what_the_device_has_loaded(model: Path, tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ class Row(NamedTuple):
         assert self.point.memory and self.predicted.memory
         return self.predicted.memory.peak_bytes / self.point.memory.peak_bytes - 1
 
+    @property
+    def memory_is_in_interval(self) -> bool:
+        assert self.point.memory
+        low, high = self.predicted.memory_low_bytes, self.predicted.memory_high_bytes
+        assert low and high
+        return low <= self.point.memory.peak_bytes <= high
+
 
 def run() -> list[str]:
     with tempfile.TemporaryDirectory() as scratch:
@@ -124,6 +131,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         "median latency: error",
         "memory: error",
         "within 10 %",
+        "in its interval",
     )
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     groups = dict.fromkeys(map(_group, rows))
@@ -147,14 +155,15 @@ def _group(row: Row) -> str:
 
 def _line(name: str, rows: Sequence[Row]) -> str:
     if not rows:
-        return f"| {name} | 0 | | | | | |"
+        return f"| {name} | 0 | | | | | | |"
     latency, usual, memory = (
         [abs(getattr(row, kind)) for row in rows] for kind in ("error", "usual_error", "memory_error")
     )
     signed = statistics.median(row.error for row in rows)
     return (
         f"| {name} | {len(rows)} | {statistics.median(latency):.1%} ({signed:+.0%}) | {_within(latency):.0%} | "
-        f"{statistics.median(usual):.1%} | {statistics.median(memory):.1%} | {_within(memory):.0%} |"
+        f"{statistics.median(usual):.1%} | {statistics.median(memory):.1%} | {_within(memory):.0%} | "
+        f"{sum(row.memory_is_in_interval for row in rows) / len(rows):.0%} |"
     )
 
 
