@@ -77,12 +77,12 @@ QUANTIZING = "DynamicQuantizeMatMul"
 LEAST_OF_PRODUCT = 0.5
 
 ERRORS: dict[tuple[str, str], float] = {
-    ("fp32", "prefill"): 0.52,
-    ("fp32", "decode"): 0.28,
-    ("int8", "prefill"): 0.34,
-    ("int8", "decode"): 0.37,
-    ("int4", "prefill"): 0.16,
-    ("int4", "decode"): 0.40,
+    ("fp32", "prefill"): 0.44,
+    ("fp32", "decode"): 0.23,
+    ("int8", "prefill"): 0.24,
+    ("int8", "decode"): 0.34,
+    ("int4", "prefill"): 0.18,
+    ("int4", "decode"): 0.41,
 }
 """By precision and phase, what the error of the best level stays within at 95 % of points, as a factor beyond 1: of the
 families that shaped the rules or of those held out, whichever is larger (`tests/benchmarks/prediction_error.py`; AMD
