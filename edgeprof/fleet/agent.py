@@ -51,7 +51,9 @@ def answer(their_version: str, request: bytes) -> bytes:
             raise EdgeprofError("This is not an agent.")
         here = version("edgeprof")
         if their_version != here:
-            raise EdgeprofError(f"edgeprof is {here} here and {their_version} there.", "Install the same on both.")
+            raise EdgeprofError(
+                f"The agent has edgeprof {here}, the command {their_version}.", "Install the same on both."
+            )
         work, describing = _links
         if takes_machine(request):
             return work.ask(request)

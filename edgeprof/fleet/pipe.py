@@ -43,17 +43,21 @@ class Pipe:
         name: of what it is for, in messages.
         command: starts it.
         reason: why it ended; default that of a process on this machine.
+        scratch: have it put its temporary files in a folder that is removed with it, as it may be killed.
     """
 
-    def __init__(self, name: str, command: Sequence[str], reason: Reason | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], reason: Reason | None = None, *, scratch: bool = False
+    ) -> None:
         self._name, self._reason = name, reason or self._ended
-        self._printed, self._scratch = process.temporary_file(), process.temporary_folder()  # removed by `end`
+        self._printed = process.temporary_file()  # closed by `end`
+        self._scratch = process.temporary_folder() if scratch else None  # removed by `end`
         self._child = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
-            env={**os.environ, SCRATCH: str(self._scratch)},
+            env=os.environ | ({SCRATCH: str(self._scratch)} if self._scratch else {}),
             start_new_session=True,  # Ctrl-C in a terminal is this process's alone to handle
         )
         self._killed = False
@@ -112,8 +116,9 @@ class Pipe:
             code = self._child.wait()
         process.disown(self._child)
         self._replies.close()
-        for folder in (self._scratch, removed(self._scratch)):
-            shutil.rmtree(folder, ignore_errors=True)
+        if self._scratch:
+            for folder in (self._scratch, removed(self._scratch)):
+                shutil.rmtree(folder, ignore_errors=True)
         with self._printed:
             return self._reason(code, process.printed_since(self._printed))
 

@@ -19,7 +19,7 @@ class PipeLink:
     Args:
         name: of the device.
         command: starts the process.
-        reason: why it ended, from its exit code and what it printed.
+        reason: why it ended, from its exit code and what it printed; default that of a process on this machine.
     """
 
     def __init__(self, name: str, command: Sequence[str], reason: Reason | None = None) -> None:
@@ -67,7 +67,8 @@ class PipeLink:
         return self._pipe or self._start()
 
     def _start(self) -> Pipe:
-        pipe = self._pipe = Pipe(self.name, self._command, self._reason)
+        here = self._reason is None
+        pipe = self._pipe = Pipe(self.name, self._command, self._reason, scratch=here)
         if self._closed:  # meanwhile, by another thread
             pipe.kill()
         try:
