@@ -17,7 +17,7 @@ SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An ssh server on loopback that accepts one key."""
     if not Path(SSHD).is_file():
-        pytest.skip("no ssh server: make test installs it")
+        pytest.fail("There is no ssh server: make test installs it.")
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
     for name in ("host", "user", "stranger"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
