@@ -135,4 +135,5 @@ def test_a_process_that_ended_between_requests_is_started_anew() -> None:
         (process,) = device_work()
         process.kill()
         assert eventually(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert eventually(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) == 1)  # its threads, too
         assert answers(link)
