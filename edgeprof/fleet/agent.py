@@ -28,9 +28,6 @@ MACHINE = "machine"
 THREADS = 2
 """One for the request that takes the machine, one for descriptions meanwhile."""
 
-DESCRIBED_IN_S = 120.0
-"""The first time, each provider is proven; or other work of this device is waited for."""
-
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 JOIN_S = 20
 
@@ -58,7 +55,7 @@ def answer(their_version: str, request: bytes) -> bytes:
         if takes_machine(request):
             return work.ask(request)
         try:
-            return describing.ask(request, DESCRIBED_IN_S)
+            return describing.ask(request)
         finally:
             describing.end()
     except EdgeprofError as problem:
