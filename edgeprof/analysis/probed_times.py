@@ -170,14 +170,13 @@ class ProbedTimes:
         with the most lengths."""
         points: dict[str, list[Point]] = {}
         most_s: dict[str, float] = {}
-        for (precision, rows), widths in sorted(self._added().items()):
+        chains = self._added()
+        for (precision, rows), widths in sorted(chains.items()):
             added = widths[max(widths)]
             most = added[max(added)]
             most_s[precision] = min(most, most_s.get(precision, math.inf))  # more rows hide more of it, never less
             points.setdefault(precision, []).append(((float(rows),), most_s[precision]))
-        steps = max(
-            (added for widths in self._added().values() for added in widths.values()), key=len, default={1: 1.0}
-        )
+        steps = max((added for widths in chains.values() for added in widths.values()), key=len, default={1: 1.0})
         most = max(steps[max(steps)], LEAST)
         shares = {nbytes: min(value / most, 1.0) for nbytes, value in steps.items()}
         return {precision: Curve(each) for precision, each in points.items()}, shares

@@ -45,9 +45,7 @@ class PredictedMemory(Record, frozen=True, kw_only=True):
     runtime_bytes: Count  # interpreter and libraries, their code included
     session_bytes: Count  # graph and nodes
     weights_mapped_bytes: Count  # pages of data files that loading or the runs read
-    weights_beside_bytes: Count = (
-        0  # of those, what no lookup reads: mapped with its rows where files are in large pages
-    )
+    weights_beside_bytes: Count = 0  # of those, what no lookup reads: mapped with its rows, in large pages
     weights_copied_bytes: Count  # in memory: stored in the .onnx file, or computed from other weights
     weights_packed_bytes: Count  # repacked for the kernels of products
     weights_kept_bytes: Count = 0  # freed while loading, but not returned to the system
